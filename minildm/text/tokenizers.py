@@ -1,0 +1,163 @@
+"""Tokenizers: words for Tales, byte pairs trained on a corpus, or those of a pretrained model; one small interface.
+
+Ids 0..3 are the specials in all of them; the other ids follow. `encode` never makes a special, `decode` never shows one.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Iterable, Sequence
+
+import tokenizers as hf
+
+from ..errors import UserError
+
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<mask>")
+PAD, BOS, EOS, MASK = range(len(SPECIALS))
+
+
+def digest(card: dict) -> str:
+    """A short fingerprint of a JSON-able card: equal cards, equal digests."""
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def body(ids: Iterable[int]) -> list[int]:
+    """The ids of a row that carry text: those before the first <eos>, without specials."""
+    ids = [int(i) for i in ids]
+    end = ids.index(EOS) if EOS in ids else len(ids)
+    return [i for i in ids[:end] if i >= len(SPECIALS)]
+
+
+class Tokenizer:
+    """Between text and ids 0 .. size - 1, of which the first four are `SPECIALS`."""
+
+    size: int  # entries of the vocabulary, specials included
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, no special among them."""
+        raise NotImplementedError
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text that a row of ids spells: it stops at <eos> and drops the other specials."""
+        raise NotImplementedError
+
+    def piece(self, i: int) -> str:
+        """What one id that is not special looks like."""
+        raise NotImplementedError
+
+    def pieces(self, ids: Iterable[int]) -> list[str]:
+        """What each id of a row looks like, specials by their names."""
+        return [SPECIALS[i] if i < len(SPECIALS) else self.piece(int(i)) for i in ids]
+
+    def card(self) -> dict:
+        """What `load_tokenizer` needs to make this tokenizer again, ready for JSON."""
+        raise NotImplementedError
+
+
+class WordTokenizer(Tokenizer):
+    """One id a word; text is words separated by spaces, as Tales are."""
+
+    def __init__(self, words: Sequence[str]):
+        self.words = list(words)
+        self.ids = {word: i for i, word in enumerate(self.words, len(SPECIALS))}
+        self.size = len(SPECIALS) + len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        try:
+            return [self.ids[word] for word in text.split()]
+        except KeyError as missing:
+            raise UserError(f"the word {missing} is not in the vocabulary of {len(self.words)} words: "
+                            "use the vocabulary's words or another tokenizer") from None
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return " ".join(map(self.piece, body(ids)))
+
+    def piece(self, i: int) -> str:
+        return self.words[i - len(SPECIALS)]
+
+    def card(self) -> dict:
+        return {"kind": "words", "words": self.words}
+
+
+class SubwordTokenizer(Tokenizer):
+    """A model of the tokenizers library, with its ids moved up by the number of specials."""
+
+    def __init__(self, model: hf.Tokenizer):
+        model.no_truncation()
+        model.no_padding()
+        model.encode_special_tokens = True  # "<eos>" or "[SEP]" written in a text is text
+        self.model = model
+        self.size = len(SPECIALS) + model.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        return [i + len(SPECIALS) for i in self.model.encode(text, add_special_tokens=False).ids]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self.model.decode([i - len(SPECIALS) for i in body(ids)])
+
+    def piece(self, i: int) -> str:
+        return self.model.decode([i - len(SPECIALS)], skip_special_tokens=False)
+
+
+class BytePairTokenizer(SubwordTokenizer):
+    """Byte-level byte-pair encoding: any text can be encoded, and decodes to itself."""
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocabulary: int) -> "BytePairTokenizer":
+        """Learn the merges from texts.
+
+        Args: `texts`; `vocabulary`, the largest size, specials included. Returns the tokenizer.
+        Raises UserError when `vocabulary` does not even hold the specials and the 256 bytes. Source: ours.
+        """
+        least = len(SPECIALS) + 256
+        if vocabulary < least:
+            raise UserError(f"a byte-level vocabulary of {vocabulary} is too small: give at least {least}")
+        model = hf.Tokenizer(hf.models.BPE())
+        model.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        model.decoder = hf.decoders.ByteLevel()
+        alphabet = hf.pre_tokenizers.ByteLevel.alphabet()
+        model.train_from_iterator(texts, hf.trainers.BpeTrainer(
+            vocab_size=vocabulary - len(SPECIALS), initial_alphabet=alphabet, show_progress=False))
+        return cls(model)
+
+    def card(self) -> dict:
+        return {"kind": "bytes", "model": json.loads(self.model.to_str())}
+
+
+class PretrainedTokenizer(SubwordTokenizer):
+    """The tokenizer of a pretrained model, read from its tokenizer.json; our id is its id + 4."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        try:
+            content = self.path.read_bytes()
+            model = hf.Tokenizer.from_buffer(content)
+        except OSError as fault:
+            raise UserError(f"the tokenizer {path} cannot be read ({fault.strerror}): give the path of a tokenizer.json") from None
+        except ValueError:
+            raise UserError(f"{path} is not a tokenizer of the tokenizers library: give the path of a tokenizer.json") from None
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        super().__init__(model)
+
+    def card(self) -> dict:
+        return {"kind": "pretrained", "path": str(self.path), "sha256": self.sha256}
+
+
+def load_tokenizer(card: dict) -> Tokenizer:
+    """The tokenizer that made a card.
+
+    Args: `card`, from `Tokenizer.card`. Returns the tokenizer.
+    Raises UserError on a card of no known kind, or when a pretrained tokenizer's file is gone or has changed. Source: ours.
+    """
+    match card.get("kind"):
+        case "words":
+            return WordTokenizer(card["words"])
+        case "bytes":
+            return BytePairTokenizer(hf.Tokenizer.from_str(json.dumps(card["model"])))
+        case "pretrained":
+            tokenizer = PretrainedTokenizer(card["path"])
+            if tokenizer.sha256 != card["sha256"]:
+                raise UserError(f"the tokenizer {card['path']} has changed since this card was written: restore the old file")
+            return tokenizer
+        case kind:
+            raise UserError(f"no tokenizer of kind {kind!r}: choose one of words, bytes, pretrained")
