@@ -1,6 +1,6 @@
 """Batches: which rows a step trains on, as a pure function of the seed and the step."""
 
-from typing import Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from ..errors import UserError
 class Batches:
     """Endless batches of rows, every row once an epoch, cut evenly over the ranks of a distributed run.
 
-    Step s takes the s-th batch of the row order of its epoch; the order is a permutation drawn from (seed, epoch) alone.
+    Step s takes the s-th batch in the row order of its epoch, a permutation drawn from (seed, epoch) alone.
     So a resumed run needs only its step, and the batches of all ranks together are the batch of one process.
 
     Args: `rows` (rows, length) integers; `batch`, rows a step over all ranks; `seed`; `rank` of `world` processes.
@@ -25,7 +25,8 @@ class Batches:
             raise UserError(f"a batch of {batch} rows cannot be cut evenly over {world} process(es): "
                             f"make --batch a positive multiple of {world}")
         if len(rows) < batch:
-            raise UserError(f"the corpus has {len(rows)} rows, fewer than a batch of {batch}: lower --batch or give more text")
+            raise UserError(f"the corpus has {len(rows)} rows, fewer than a batch of {batch}: "
+                            "lower --batch or give more text")
         self.rows, self.batch, self.seed, self.rank, self.world = rows, batch, seed, rank, world
         self.steps = len(rows) // batch  # in an epoch; the rows left over wait for the next permutation
         self.epoch, self.order = -1, np.empty(0)

@@ -27,20 +27,22 @@ class Corpus:
 def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> np.ndarray:
     """One row a document, <bos> w_1 .. w_n <eos> <pad> .., int64 (rows, length)."""
     rows = np.full((len(documents), length), PAD)
+    longest = max(map(len, documents)) + 2
     for row, ids in zip(rows, documents):
         if len(ids) > length - 2:
-            raise UserError(f"the document that begins {tokenizer.decode(ids[:8])!r} has {len(ids)} tokens, more than the "
-                            f"{length - 2} that fit: raise --length to {len(ids) + 2} or pass --pack")
+            raise UserError(f"the document that begins {tokenizer.decode(ids[:20])!r} has {len(ids)} tokens, more than "
+                            f"the {length - 2} that fit: raise --length to at least {longest} or pass --pack")
         row[:len(ids) + 2] = [BOS, *ids, EOS]
     return rows
 
 
 def pack_rows(documents: list[list[int]], length: int) -> np.ndarray:
-    """All documents as one stream w_1 .. w_n <eos> w_1 .., cut into rows that begin with <bos>, int64 (rows, length)."""
+    """All documents as one stream w_1 .. w_n <eos> w_1 .., cut into rows after <bos>, int64 (rows, length)."""
     stream = np.array([i for ids in documents for i in (*ids, EOS)])
     count = len(stream) // (length - 1)
     if count == 0:
-        raise UserError(f"a part of the corpus has {len(stream)} tokens, too few for one block of {length}: lower --length")
+        raise UserError(f"a part of the corpus has {len(stream)} tokens, too few for one row of {length}: "
+                        "lower --length or give more text")
     blocks = stream[:count * (length - 1)].reshape(count, length - 1)
     return np.pad(blocks, ((0, 0), (1, 0)), constant_values=BOS)
 
@@ -52,8 +54,8 @@ def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Token
     if not all(parts.values()):
         found = sum(map(len, parts.values()))
         raise UserError(f"the corpus {name} is empty: give one with text in it" if found == 0 else
-                        f"the corpus {name} has {found} document(s), too few to train and validate: separate documents by "
-                        "blank lines or give more text")
+                        f"the corpus {name} has {found} document(s), too few to train and validate: separate "
+                        "documents by blank lines or give more text")
     tokenizer = tokenizer or (WordTokenizer(origin.words) if origin.words else
                               BytePairTokenizer.train(parts["train"], vocabulary))
     encoded = {part: [tokenizer.encode(d) for d in documents] for part, documents in parts.items()}
@@ -80,11 +82,12 @@ def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Token
             os.rename(whole, folder)
     except OSError as fault:
         if not (folder / "card.json").exists():  # else another process was first, with the same content
-            raise UserError(f"the cache {folder.parent} cannot be written ({fault.strerror}): set MINILDM_CACHE") from None
+            raise UserError(f"the cache {folder.parent} cannot be written ({fault.strerror}): "
+                            "set MINILDM_CACHE to a folder that can") from None
 
 
-def load_corpus(name: str, length: int, *, tokenizer: Tokenizer | None = None, vocabulary: int = 512, pack: bool = False,
-                documents: int = 100_000) -> Corpus:
+def load_corpus(name: str, length: int, *, tokenizer: Tokenizer | None = None, vocabulary: int = 512,
+                pack: bool = False, documents: int = 100_000) -> Corpus:
     """Load a corpus by name, from the cache when the same content was encoded before.
 
     Args: `name`, one of `sources.NAMES`; `length` of a row in tokens; `tokenizer`, by default words for Tales and byte

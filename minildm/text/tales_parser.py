@@ -1,7 +1,9 @@
-"""Reading a tale back: is it grammatical, is it consistent, where is it wrong, and what is its exact log-probability."""
+"""Reading a tale back: is it grammatical, is it consistent, where is it wrong, and what is its exact probability."""
 
+import itertools
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from .tales import LEXICON, TEMPLATES, Character, Lexicon, cast_sizes, narrate
@@ -43,19 +45,19 @@ class Sentence(NamedTuple):
     at: dict[str, int]
 
 
+@cache
 def patterns(lexicon: Lexicon) -> list[tuple[str, str, list[tuple[str, frozenset | None]]]]:
     """Each template as a list of (slot or word, word class or None); the opening once for each size of cast."""
     rows = []
     for key, templates in TEMPLATES.items():
-        for template in templates:
-            sizes = lexicon.cast if key == "opening" else (0,)
-            for n in sizes:
-                who = [f"{{name{i}}} the {{trait{i}}} {{species{i}}}" for i in range(n)]
-                text = template.replace("{cast}", " , ".join(who[:-1]) + " and " + who[-1]) if n else template
-                slots = [t.strip("{}") if t.startswith("{") else t for t in text.split()]
-                classes = [frozenset(getattr(lexicon, CLASS_OF_SLOT.get(s, s.rstrip("0123456789")))) if t.startswith("{")
-                           else None for s, t in zip(slots, text.split())]
-                rows.append((key, template, list(zip(slots, classes))))
+        for template, size in itertools.product(templates, lexicon.cast if key == "opening" else [0]):
+            who = [f"{{name{i}}} the {{trait{i}}} {{species{i}}}" for i in range(size)]
+            row = []
+            for token in template.replace("{cast}", " , ".join(who[:-1]) + " and " + "".join(who[-1:])).split():
+                slot = token.strip("{}")
+                word_class = CLASS_OF_SLOT.get(slot, slot.rstrip("0123456789"))
+                row.append((slot, frozenset(getattr(lexicon, word_class)) if token != slot else None))
+            rows.append((key, template, row))
     return rows
 
 
@@ -140,16 +142,19 @@ class Reader:
             taker.things[kind] = s.words["color"] if event == "found" else color
 
     def ending(self, s: Sentence) -> None:
-        w, a = s.words, self.world.get(s.words["a"])
+        w, at, a = s.words, s.at, self.world.get(s.words["a"])
         if a is None:
-            return self.note(s.at["a"], "ending", f"nobody is called {w['a']}")
-        for slot, truth in (("place", a.place), ("mood", a.mood), ("kind", w.get("kind") if w.get("kind") in a.things else None)):
-            if slot in w and w[slot] != truth:
-                return self.note(s.at[slot], "ending", f"in the end {a.name}'s {slot} is {truth or 'none'}, not {w[slot]}")
-        if "color" in w and w["color"] != a.things[w["kind"]]:
-            self.note(s.at["color"], "ending", f"the {w['kind']} is {a.things[w['kind']]}")
+            self.note(at["a"], "ending", f"nobody is called {w['a']}")
+            return
+        held = a.things.get(w.get("kind"))
+        if "kind" in w and not held:
+            self.note(at["kind"], "ending", f"in the end {a.name} does not have the {w['kind']}")
+            return
+        for slot, truth in (("place", a.place), ("mood", a.mood), ("color", held)):
+            if w.get(slot, truth) != truth:
+                self.note(at[slot], "ending", f"in the end the {slot} is {truth or 'not told'}, not {w[slot]}")
         if s.key == "end_nothing" and a.things:
-            self.note(s.at["a"], "ending", f"{a.name} has the {' and the '.join(a.things)}")
+            self.note(at["a"], "ending", f"in the end {a.name} has the {' and the '.join(a.things)}")
 
 
 def sentences(tokens: list[str]) -> list[tuple[int, list[str]]]:
@@ -157,41 +162,39 @@ def sentences(tokens: list[str]) -> list[tuple[int, list[str]]]:
     cuts = [0] + [i + 1 for i, t in enumerate(tokens) if t == "."]
     if cuts[-1] != len(tokens):
         cuts.append(len(tokens))
-    return [(i, tokens[i:j]) for i, j in zip(cuts, cuts[1:])]
-
-
-_PATTERNS: dict[Lexicon, list] = {}
+    return [(i, tokens[i:j]) for i, j in itertools.pairwise(cuts)]
 
 
 def read(text: str, lexicon: Lexicon = LEXICON) -> tuple[Report, list[Sentence]]:
     """Parse a text into its report and the sentences understood."""
-    rows = _PATTERNS.setdefault(lexicon, patterns(lexicon))
     tokens, reader, understood = text.split(), Reader(lexicon), []
     parts = sentences(tokens)
     for n, (start, part) in enumerate(parts):
         first, last = n == 0, n == len(parts) - 1
-        ends = part[:3] == ["in", "the", "end"]
-        group = [r for r in rows if (r[0] == "opening") == first and (first or r[0].startswith("end_") == ends)]
-        s = match(part, start, group)
+        s = match(part, start, [row for row in patterns(lexicon) if (row[0] == "opening") == first])
         if isinstance(s, int):
             reader.note(s, "grammar", f"no sentence goes on with {tokens[s]!r} here")
-        else:
-            understood.append(s)
-            (reader.opening if first else reader.ending if ends else reader.event)(s)
-        if not first and ends != last:
-            reader.note(start, "ending", "the tale goes on after its end" if ends else "the tale has no end")
-    if not parts or len(parts) < 3:
+            continue
+        understood.append(s)
+        ends = s.key.startswith("end_")
+        (reader.opening if first else reader.ending if ends else reader.event)(s)
+        if ends and not last:
+            reader.note(start, "ending", "the tale goes on after its end")
+        if last and not ends:
+            reader.note(start, "ending", "the tale has no end")
+    events = len(parts) - 2
+    if events < 1:
         reader.note(max(len(tokens) - 1, 0), "ending", "a tale needs an opening, an event and an end")
-    elif len(reader.world) not in cast_sizes(lexicon, len(parts) - 2) and not isinstance(understood[0], int) and reader.world:
-        reader.note(parts[-1][0], "ending", f"{len(parts) - 2} events are too few for {len(reader.world)} characters")
+    elif len(reader.world) > max(cast_sizes(lexicon, events)):
+        reader.note(parts[-1][0], "ending", f"{events} events are too few for {len(reader.world)} characters")
     return Report(tuple(sorted(reader.errors)), reader.events), understood
 
 
 def parse(text: str, lexicon: Lexicon = LEXICON) -> Report:
     """Read a text as a tale and report each error with its token position and kind; never raises on bad text.
 
-    Args: `text`, words separated by spaces; `lexicon`. Returns a `Report`: grammatical if and only if no error is of kind
-    "grammar", consistent if and only if there is none at all. Derived in chapter 00. Source: ours.
+    Args: `text`, words separated by spaces; `lexicon`. Returns a `Report`: grammatical if and only if no error is of
+    kind "grammar", consistent if and only if there is none at all. Derived in chapter 00. Source: ours.
     """
     return read(text, lexicon)[0]
 

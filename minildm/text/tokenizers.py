@@ -1,12 +1,12 @@
 """Tokenizers: words for Tales, byte pairs trained on a corpus, or those of a pretrained model; one small interface.
 
-Ids 0..3 are the specials in all of them; the other ids follow. `encode` never makes a special, `decode` never shows one.
+Ids 0..3 are the specials in all of them. `encode` never makes a special, `decode` never shows one.
 """
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Iterable, Sequence
 
 import tokenizers as hf
 
@@ -133,9 +133,10 @@ class PretrainedTokenizer(SubwordTokenizer):
             content = self.path.read_bytes()
             model = hf.Tokenizer.from_buffer(content)
         except OSError as fault:
-            raise UserError(f"the tokenizer {path} cannot be read ({fault.strerror}): give the path of a tokenizer.json") from None
+            raise UserError(f"the tokenizer {path} cannot be read ({fault.strerror}): "
+                            "give the path of a tokenizer.json") from None
         except ValueError:
-            raise UserError(f"{path} is not a tokenizer of the tokenizers library: give the path of a tokenizer.json") from None
+            raise UserError(f"{path} holds no tokenizer: give the path of a tokenizer.json") from None
         self.sha256 = hashlib.sha256(content).hexdigest()
         super().__init__(model)
 
@@ -147,7 +148,8 @@ def load_tokenizer(card: dict) -> Tokenizer:
     """The tokenizer that made a card.
 
     Args: `card`, from `Tokenizer.card`. Returns the tokenizer.
-    Raises UserError on a card of no known kind, or when a pretrained tokenizer's file is gone or has changed. Source: ours.
+    Raises UserError on a card of no known kind, or when a pretrained tokenizer's file is gone or has changed.
+    Source: ours.
     """
     match card.get("kind"):
         case "words":
@@ -157,7 +159,8 @@ def load_tokenizer(card: dict) -> Tokenizer:
         case "pretrained":
             tokenizer = PretrainedTokenizer(card["path"])
             if tokenizer.sha256 != card["sha256"]:
-                raise UserError(f"the tokenizer {card['path']} has changed since this card was written: restore the old file")
+                raise UserError(f"the tokenizer {card['path']} is not the one this card was made from: "
+                                "restore the file or train again")
             return tokenizer
         case kind:
             raise UserError(f"no tokenizer of kind {kind!r}: choose one of words, bytes, pretrained")
