@@ -1,0 +1,1 @@
+"""A field, a start, a recorded path."""

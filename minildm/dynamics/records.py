@@ -1,0 +1,20 @@
+"""The record of a path through state space; one time axis, everything a widget needs."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass
+class Trajectory:
+    """A recorded path: times (time,), states (time, batch, ...), and for text the clean prediction, tokens and confidence.
+
+    `clean` has the shape of `states`; `tokens` and `confidence` are (time, batch, length).
+    """
+
+    times: Float[Tensor, " time"]
+    states: Float[Tensor, "time batch *rest"]
+    clean: Float[Tensor, "time batch *rest"] | None = None
+    tokens: Int[Tensor, "time batch length"] | None = None
+    confidence: Float[Tensor, "time batch length"] | None = None

@@ -1,0 +1,1 @@
+"""How good is what a model writes."""

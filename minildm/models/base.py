@@ -1,0 +1,66 @@
+"""What every language model of the book offers: `losses` for training and `generate` for writing."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn as nn
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..dynamics.records import Trajectory
+from ..errors import UserError
+
+PAD, BOS, EOS, MASK = 0, 1, 2, 3  # the fixed ids, equal to text.tokenizers' specials
+
+
+@dataclass
+class Losses:
+    """Named scalar terms that are added up and minimized, and detached metrics that are only watched."""
+
+    terms: dict[str, Tensor]
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Tensor:
+        return sum(self.terms.values())
+
+
+@dataclass
+class Generation:
+    """Texts written by a model: tokens (batch, length), network evaluations, seconds, and the recorded path if asked for."""
+
+    tokens: Int[Tensor, "batch length"]
+    calls: int
+    seconds: float
+    trajectory: Trajectory | None = None
+
+
+class LanguageModel(nn.Module):
+    """A model of token sequences; calling it gives its losses, so that it can be wrapped for data parallelism."""
+
+    def forward(self, tokens: Int[Tensor, "batch length"], *, step: int, rng: torch.Generator) -> Losses:
+        return self.losses(tokens, step=step, rng=rng)
+
+    def after_step(self, step: int) -> None:
+        """Called once after each optimizer step, on every rank."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+
+def check_request(count: int, length: int, prompt: Tensor | None, steps: int | None = None) -> None:
+    """Refuse a request that no model can fulfil, in one sentence."""
+    if count < 1:
+        raise UserError(f"cannot write {count} texts: ask for at least 1")
+    if length < 2:
+        raise UserError(f"a length of {length} tokens leaves no room for words: ask for at least 2")
+    if steps is not None and steps < 1:
+        raise UserError(f"cannot sample in {steps} steps: ask for at least 1")
+    if prompt is not None and prompt.shape[-1] >= length:
+        raise UserError(f"the prompt has {prompt.shape[-1]} tokens but the text only {length}: shorten it or raise the length")
+
+
+def mean_flat(x: Float[Tensor, "batch *rest"]) -> Float[Tensor, " batch"]:
+    """Mean over all axes but the first."""
+    return x.flatten(1).mean(1)

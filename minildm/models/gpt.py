@@ -1,0 +1,124 @@
+"""GPT: the autoregressive baseline, and the pretrained model whose states LDLM reshapes."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..dynamics.records import Trajectory
+from ..nets.layers import init_weights
+from ..nets.transformer import Stack
+from .base import BOS, EOS, PAD, Generation, LanguageModel, Losses, check_request
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Sizes of a GPT."""
+
+    vocabulary: int = 265  # tokens, specials included
+    length: int = 64  # longest text in tokens
+    width: int = 128  # channels of a state
+    heads: int = 4  # attention heads
+    layers: int = 4  # blocks
+
+
+class Cache:
+    """Keys and values of the positions seen so far, for one layer."""
+
+    def __init__(self, batch: int, heads: int, length: int, head: int, device, dtype):
+        self.k = torch.empty(batch, heads, length, head, device=device, dtype=dtype)
+        self.v = torch.empty_like(self.k)
+        self.filled = 0
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        end = self.filled + k.shape[2]
+        self.k[:, :, self.filled : end], self.v[:, :, self.filled : end] = k, v
+        self.filled = end
+        return self.k[:, :, :end], self.v[:, :, :end]
+
+
+def nucleus(logits: Float[Tensor, "batch vocabulary"], temperature: float, top_p: float) -> Float[Tensor, "batch vocabulary"]:
+    """The law that sampling draws from: tempered softmax cut to its most probable words, in float64.
+
+    p proportional to exp(logits / temperature) on the smallest set of words with mass >= top_p
+    Args: `logits` (batch, vocabulary); `temperature` > 0, or 0 for the most probable word; `top_p` in (0, 1].
+    Returns probabilities (batch, vocabulary). Derived in chapter 09. Source: ours.
+    """
+    if temperature == 0:
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).double()
+    probs = (logits.double() / temperature).softmax(-1)
+    if top_p < 1:
+        ordered, index = probs.sort(-1, descending=True)
+        ordered[ordered.cumsum(-1) - ordered >= top_p] = 0
+        probs = torch.zeros_like(probs).scatter(-1, index, ordered)
+    return probs / probs.sum(-1, keepdim=True)
+
+
+class GPT(LanguageModel):
+    """Pre-norm decoder with rotary positions and tied embeddings: p(w) = prod_i p(w_i | w_<i)."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.stack = Stack(config.width, config.heads, config.layers)
+        init_weights(self, config.layers)
+
+    def logits(self, tokens: Int[Tensor, "batch n"], caches=None, start: int = 0) -> Float[Tensor, "batch n vocabulary"]:
+        """Logits of the next token after each position, W norm(x_i)."""
+        x = self.stack(self.embedding(tokens), causal=True, caches=caches, start=start)
+        return x @ self.embedding.weight.T
+
+    def states(self, tokens: Int[Tensor, "batch n"], layer: int = -3) -> Float[Tensor, "batch n width"]:
+        """Hidden states h after a block; layer counts as in a list [embedding, block 1, ..., block L]."""
+        return self.stack(self.embedding(tokens), causal=True, remember=True)[layer]
+
+    def token_nats(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n-1"]:
+        """-log p(w_i | w_<i) of each token after the first, in nats; 0 at padding."""
+        logits = self.logits(tokens[:, :-1]).float()
+        return F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], ignore_index=PAD, reduction="none")
+
+    def losses(self, tokens: Int[Tensor, "batch length"], *, step: int, rng: torch.Generator) -> Losses:
+        """Cross-entropy of the next token, L = - mean_i log p(w_i | w_<i), in nats a token that is not padding."""
+        logits = self.logits(tokens[:, :-1]).flatten(0, 1)
+        return Losses({"cross_entropy": F.cross_entropy(logits.float(), tokens[:, 1:].flatten(), ignore_index=PAD)})
+
+    @torch.no_grad()
+    def generate(self, count: int, *, rng: torch.Generator, steps: int | None = None, solver: str | None = None,
+                 length: int | None = None, prompt: Int[Tensor, "one p"] | None = None, temperature: float = 1.0,
+                 top_p: float = 1.0, record: bool = False) -> Generation:
+        """Write texts token by token with a key-value cache; `steps` and `solver` are not used."""
+        length = length or self.config.length
+        check_request(count, length, prompt)
+        began = time.perf_counter()
+        if prompt is None:
+            prompt = torch.full((1, 1), BOS, device=self.device)
+        tokens = torch.zeros(count, length, dtype=torch.long, device=self.device)
+        tokens[:, : prompt.shape[1]] = prompt
+        c = self.config
+        caches = [Cache(count, c.heads, length, c.width // c.heads, self.device, self.embedding.weight.dtype)
+                  for _ in range(c.layers)]
+        done, seen, calls = torch.zeros(count, dtype=torch.bool, device=self.device), 0, 0
+        confidence = torch.ones(count, length, device=self.device)
+        path = []
+        for i in range(prompt.shape[1], length):
+            probs = nucleus(self.logits(tokens[:, seen:i], caches, start=seen)[:, -1], temperature, top_p)
+            seen, calls = i, calls + 1
+            choice = torch.multinomial(probs, 1, generator=rng).squeeze(1)
+            tokens[:, i] = choice.masked_fill(done, PAD)
+            confidence[:, i] = probs.gather(1, choice[:, None]).squeeze(1)
+            if record:
+                path.append((tokens.clone(), confidence.clone()))
+            done |= choice == EOS
+            if done.all():
+                break
+        trajectory = None
+        if record:
+            words, sure = (torch.stack(x) for x in zip(*path))
+            times = torch.linspace(0, 1, len(path) + 1)[1:]
+            trajectory = Trajectory(times, self.embedding(words), tokens=words, confidence=sure)
+        return Generation(tokens, calls, time.perf_counter() - began, trajectory)

@@ -1,0 +1,1 @@
+"""Networks: the ground that models stand on."""

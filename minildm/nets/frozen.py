@@ -1,0 +1,47 @@
+"""Frozen encoders: the hidden states of a pretrained language model, which LDLM reshapes and never trains."""
+
+import hashlib
+from collections.abc import Callable
+
+import torch
+import torch.nn as nn
+from jaxtyping import Float, Int
+from torch import Tensor
+
+PAD = 0
+
+
+class FrozenEncoder(nn.Module):
+    """States h of a chosen layer of a frozen network, standardized per channel; padding has no state, h = 0.
+
+    h = (H - mean) / std at words, 0 at padding; mean and std are measured once by `calibrate`.
+    """
+
+    def __init__(self, network: nn.Module, states: Callable[[nn.Module, Tensor], Tensor], width: int):
+        super().__init__()
+        self.network, self.states, self.width = network.requires_grad_(False).eval(), states, width
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    def train(self, mode: bool = True) -> "FrozenEncoder":
+        """Frozen networks are never in training mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def calibrate(self, tokens: Int[Tensor, "batch n"]) -> None:
+        """Measure mean and std of each channel over the words of a sample of texts."""
+        states = self.states(self.network, tokens)[tokens != PAD].float()
+        self.mean.copy_(states.mean(0))
+        self.std.copy_(states.std(0))
+
+    @torch.no_grad()
+    def forward(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n width"]:
+        h = (self.states(self.network, tokens).float() - self.mean) / self.std
+        return h.masked_fill((tokens == PAD)[..., None], 0.0)
+
+    def fingerprint(self) -> str:
+        """A short checksum of the network's weights, kept in cards so that a changed encoder is noticed."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
+        return digest.hexdigest()[:16]

@@ -1,0 +1,207 @@
+"""The training loop: one for every model, from two cores to a node of GPUs."""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..models.base import LanguageModel, Losses
+from ..text.batches import Batches
+from . import checkpoint
+from .distributed import Ranks
+from .journal import Journal, read_journal
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained."""
+
+    steps: int = 1000  # optimizer steps
+    batch: int = 64  # texts a step, over all processes
+    accumulate: int = 1  # parts a process cuts its share of the batch into
+    lr: float = 1e-3  # peak learning rate
+    final_lr: float = 0.1  # learning rate at the end, as a share of the peak
+    warmup: int = 100  # steps of linear warm-up
+    weight_decay: float = 0.01  # on matrices only
+    beta2: float = 0.99  # AdamW's second decay
+    clip: float = 1.0  # largest norm of the gradient
+    ema: float = 0.999  # decay of the averaged weights
+    bf16: bool = False  # autocast to bfloat16
+    compile: bool = False  # torch.compile
+    seed: int = 0  # of weights, order and noise
+    log_every: int = 20  # steps between lines of the journal
+    eval_every: int = 500  # steps between evaluations
+    save_every: int = 500  # steps between checkpoints
+
+    def __post_init__(self):
+        for name in ("steps", "batch", "accumulate", "log_every", "eval_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+
+
+def learning_rate(step: int, c: TrainConfig) -> float:
+    """Linear warm-up, then a cosine from the peak to its final share.
+
+    lr (f + (1 - f) (1 + cos(pi x)) / 2),  x = (step - warmup) / (steps - warmup)
+    Args: `step`, from 0; `c`. Returns the learning rate of that step. Derived in chapter 16. Source: nanoGPT's habit.
+    """
+    if step < c.warmup:
+        return c.lr * (step + 1) / c.warmup
+    x = (step - c.warmup) / max(c.steps - c.warmup, 1)
+    return c.lr * (c.final_lr + (1 - c.final_lr) * 0.5 * (1 + math.cos(math.pi * min(x, 1.0))))
+
+
+def make_optimizer(model: torch.nn.Module, c: TrainConfig) -> torch.optim.AdamW:
+    """AdamW that decays matrices and leaves gains, biases and queries alone."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [{"params": [p for p in trained if p.dim() >= 2], "weight_decay": c.weight_decay},
+              {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=c.lr, betas=(0.9, c.beta2), fused=True)
+
+
+def noise(seed: int, step: int, part: int, device) -> torch.Generator:
+    """The generator of one part of one step: a pure function of its arguments, so a resumed run draws the same noise."""
+    return torch.Generator(device).manual_seed((seed * 1_000_003 + step) * 4096 + part)
+
+
+class Average:
+    """Exponential moving average of a model's trained weights, with a warm start."""
+
+    def __init__(self, model: torch.nn.Module, decay: float):
+        self.decay = decay
+        self.weights = {k: v.detach().clone() for k, v in checkpoint.trained_state(model).items()}
+
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in checkpoint.trained_state(model).items():
+            mean = self.weights[name]
+            mean.lerp_(value, 1 - decay) if value.is_floating_point() else mean.copy_(value)
+
+
+def refuse_nan(losses: Losses, tokens: torch.Tensor, step: int, run: Path) -> None:
+    """Stop at a loss that is not finite, naming the term and saving the batch."""
+    for name, value in losses.terms.items():
+        if not torch.isfinite(value):
+            save_file({"tokens": tokens.cpu()}, run / "bad_batch.safetensors")
+            raise UserError(f"the loss term {name} is {value.item()} at step {step}: the batch is in {run}/bad_batch.safetensors; "
+                            "lower --train.lr or resume from the last checkpoint with another --train.seed")
+
+
+class Trainer:
+    """One run: a folder with checkpoints and a journal, and everything needed to go on exactly where it stopped."""
+
+    def __init__(self, model: LanguageModel, rows, config: TrainConfig, run: Path, card: dict, ranks: Ranks = Ranks()):
+        self.config, self.run, self.card, self.ranks = config, Path(run), card, ranks
+        if config.batch % (ranks.world * config.accumulate):
+            raise UserError(f"a batch of {config.batch} texts cannot be cut evenly for {ranks.world} processes x "
+                            f"{config.accumulate} parts: choose a multiple of {ranks.world * config.accumulate}")
+        self.model = model.to(ranks.device)
+        self.batches = Batches(rows, config.batch, config.seed)
+        self.optimizer = make_optimizer(model, config)
+        self.average = Average(model, config.ema)
+        self.step, self.best, self.best_score = 0, None, math.inf
+        self.run.mkdir(parents=True, exist_ok=True)
+
+    def resume(self) -> bool:
+        """Go back to the last checkpoint of this run, if there is one."""
+        saved = checkpoint.steps_saved(self.run)
+        if not saved:
+            return False
+        folder, device = saved[-1], str(self.ranks.device)
+        card = checkpoint.read_card(folder)
+        if card["config"] != self.card["config"]:
+            changed = [k for k in self.card["config"] if card["config"].get(k) != self.card["config"][k]]
+            raise UserError(f"{folder} was trained with another configuration ({', '.join(changed)}): repeat its flags or choose another --out")
+        checkpoint.fit(self.model, checkpoint.read_tensors(folder / "model.safetensors", device), str(folder))
+        self.average.weights = checkpoint.read_tensors(folder / "average.safetensors", device)
+        checkpoint.load_optimizer(self.optimizer, checkpoint.read_tensors(folder / "optimizer.safetensors", device))
+        self.step, self.best, self.best_score = card["step"], card["best"], card["best_score"] or math.inf
+        return True
+
+    def save(self) -> None:
+        """Write the checkpoint of this step, then forget older ones."""
+        if self.ranks.rank == 0:
+            folder = self.run / f"step_{self.step:07d}"
+            score = self.best_score if math.isfinite(self.best_score) else None
+            card = {**self.card, "step": self.step, "best": self.best, "best_score": score}
+            checkpoint.write_folder(folder, {
+                "model": checkpoint.trained_state(self.model), "average": self.average.weights,
+                "optimizer": checkpoint.optimizer_tensors(self.optimizer)}, card)
+            checkpoint.prune(self.run, self.best)
+        self.ranks.barrier()
+
+    def one_step(self, forward: Callable[..., Losses]) -> tuple[Losses, float]:
+        """Gradients of all parts, clip, update, average; returns the last losses and the gradient's norm."""
+        c, ranks = self.config, self.ranks
+        rate = learning_rate(self.step, c)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        parts = self.batches.at(self.step).chunk(ranks.world * c.accumulate)
+        for i in range(c.accumulate):
+            part = i * ranks.world + ranks.rank
+            tokens = parts[part].to(ranks.device, non_blocking=True)
+            with torch.autocast(ranks.device.type, dtype=torch.bfloat16, enabled=c.bf16):
+                losses = forward(tokens, step=self.step, rng=noise(c.seed, self.step, part, ranks.device))
+            refuse_nan(losses, tokens, self.step, self.run)
+            (losses.total / c.accumulate).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.model.after_step(self.step)
+        self.average.update(self.model, self.step)
+        self.step += 1
+        return losses, float(norm)
+
+    def fit(self, evaluate: Callable[[LanguageModel, int], dict] | None = None, quiet: bool = False) -> None:
+        """Train to the end; `evaluate(model, step)` returns figures of which "score" (lower is better) picks the best."""
+        c, ranks = self.config, self.ranks
+        forward = ranks.wrap(self.model)
+        if c.compile:
+            forward = torch.compile(forward)
+        journal = Journal(self.run / "journal.jsonl", self.step) if ranks.rank == 0 else None
+        bar = tqdm(total=c.steps, initial=self.step, disable=quiet or ranks.rank > 0, desc=self.run.name, mininterval=2)
+        self.model.train()
+        while self.step < c.steps:
+            began = time.perf_counter()
+            losses, norm = self.one_step(forward)
+            bar.update()
+            last = self.step == c.steps
+            if journal and (self.step % c.log_every == 0 or last):
+                journal.write(**self.figures(losses, norm, time.perf_counter() - began))
+                bar.set_postfix(loss=f"{losses.total.item():.3f}")
+            if evaluate and ranks.rank == 0 and (self.step % c.eval_every == 0 or last):
+                result = self.evaluate(evaluate)
+                journal.write(step=self.step, kind="evaluation", **result)
+            if self.step % c.save_every == 0 or last:
+                self.save()
+        bar.close()
+
+    def evaluate(self, evaluate: Callable[[LanguageModel, int], dict]) -> dict:
+        """Figures of the averaged weights, which are put in place for the time of the evaluation."""
+        own = {k: v.clone() for k, v in checkpoint.trained_state(self.model).items()}
+        self.model.load_state_dict(self.average.weights, strict=False)
+        self.model.eval()
+        result = evaluate(self.model, self.step)
+        self.model.load_state_dict(own, strict=False)
+        self.model.train()
+        if result.get("score", math.inf) < self.best_score:
+            self.best_score, self.best = result["score"], f"step_{self.step:07d}"
+        return result
+
+    def figures(self, losses: Losses, norm: float, seconds: float) -> dict:
+        """One line of the journal."""
+        tokens = self.config.batch * self.batches.rows.shape[1]
+        memory = torch.cuda.max_memory_allocated() / 2**20 if self.ranks.device.type == "cuda" else None
+        named = {k: round(v.item(), 5) for k, v in {**losses.terms, **losses.metrics}.items()}
+        flops = 6 * sum(p.numel() for p in self.model.parameters() if p.requires_grad) * tokens / seconds
+        return {"step": self.step, "kind": "step", **named, "lr": learning_rate(self.step - 1, self.config), "norm": round(norm, 4),
+                "tokens_per_s": round(tokens / seconds), "tflops": round(flops / 1e12, 4), "memory_mb": memory}

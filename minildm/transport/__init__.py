@@ -1,0 +1,1 @@
+"""Paths from noise to data, and how to draw time on them."""

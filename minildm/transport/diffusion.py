@@ -1,0 +1,69 @@
+"""Sampling with a clean predictor: the closed loop it forms, and the DDIM and ancestral steps."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import UserError
+from .schedules import Schedule, noise_from_clean, velocity_from_clean
+
+
+class ClosedLoop:
+    """A clean predictor f(z_t, t, c) as a velocity field that feeds its last prediction back as self-condition c.
+
+    Calling it gives u(z, t); `clean` gives z_1 hat; `calls` counts network evaluations; `seen` keeps the predictions by time.
+    """
+
+    def __init__(self, predict, schedule: Schedule, like: Tensor):
+        self.predict, self.schedule = predict, schedule
+        self.condition, self.calls, self.seen = torch.zeros_like(like), 0, {}
+
+    def clean(self, z: Tensor, t: Tensor) -> Tensor:
+        self.condition = self.predict(z, t.expand(z.shape[0]), self.condition)
+        self.calls += 1
+        self.seen.setdefault(float(t), self.condition)
+        return self.condition
+
+    def __call__(self, z: Tensor, t: Tensor) -> Tensor:
+        return velocity_from_clean(self.schedule, z, self.clean(z, t), t.expand(z.shape[0]))
+
+
+def ddim(field: ClosedLoop, z: Float[Tensor, "batch *rest"], t: Tensor, s: Tensor, rng=None) -> Float[Tensor, "batch *rest"]:
+    """Deterministic step from t to s along the predicted noise, z_s = a_s z_1 + b_s (z_t - a_t z_1) / b_t.
+
+    Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars. Returns the state at s.
+    Derived in chapter 08. Source: DDIM.
+    """
+    clean = field.clean(z, t)
+    z0 = noise_from_clean(field.schedule, z, clean, t.expand(z.shape[0]))
+    return field.schedule.a(s) * clean + field.schedule.b(s) * z0
+
+
+def ancestral(field: ClosedLoop, z: Float[Tensor, "batch *rest"], t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
+    """Stochastic step from t to s: a draw from the Gaussian posterior of z_s given z_t and the predicted z_1.
+
+    With r = a_t / a_s and v = b_t^2 - r^2 b_s^2: mean = (r b_s^2 z_t + a_s v z_1) / b_t^2, variance = b_s^2 v / b_t^2.
+    Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars; `rng`. Returns the state at s.
+    Derived in chapter 08. Source: DDPM.
+    """
+    clean, schedule = field.clean(z, t), field.schedule
+    a, b, a_s, b_s = schedule.a(t), schedule.b(t), schedule.a(s), schedule.b(s)
+    r = a / a_s
+    v = (b**2 - r**2 * b_s**2).clamp(min=0)
+    mean = (r * b_s**2 * z + a_s * v * clean) / b**2
+    xi = torch.randn(z.shape, generator=rng, device=z.device)
+    return mean + b_s * v.sqrt() / b * xi
+
+
+SAMPLERS = {"ddim": ddim, "ancestral": ancestral, "euler": "euler", "heun": "heun"}
+
+
+def sampler(name: str):
+    """The method of `integrate` that a name stands for.
+
+    Args: `name`, one of SAMPLERS. Returns a step function or a solver's name. Raises UserError on another name.
+    Derived in chapter 08. Source: ours.
+    """
+    if name not in SAMPLERS:
+        raise UserError(f"no sampler {name!r}: choose one of {', '.join(SAMPLERS)}")
+    return SAMPLERS[name]

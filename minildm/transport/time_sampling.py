@@ -1,0 +1,84 @@
+"""Drawing training times so that the loss falls evenly: the adaptive sampler of LDLM, in the lineage of CDCD."""
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn as nn
+from jaxtyping import Float
+from torch import Tensor
+
+
+def isotonic_decreasing(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The non-increasing sequence closest to y, argmin_x sum_i weight_i (x_i - y_i)^2, by pooling adjacent violators.
+
+    Args: `y`, `weight` (n,), weights positive. Returns x (n,). Derived in chapter 07. Source: ours.
+    """
+    blocks: list[list[float]] = []  # [mean, weight, count]
+    for value, w in zip(y, weight):
+        blocks.append([float(value), float(w), 1])
+        while len(blocks) > 1 and blocks[-2][0] < blocks[-1][0]:
+            m2, w2, n2 = blocks.pop()
+            m1, w1, n1 = blocks.pop()
+            blocks.append([(m1 * w1 + m2 * w2) / (w1 + w2), w1 + w2, n1 + n2])
+    return np.repeat([b[0] for b in blocks], [b[2] for b in blocks])
+
+
+class AdaptiveTime(nn.Module):
+    """Time sampler whose density is proportional to the fall of the loss, p(t) ~ -dL/dt, so L(F^-1(v)) is affine in v.
+
+    A bin keeps a bias-corrected moving average of its loss; each `refresh` steps the averages are made monotone, and
+    their falls, mixed with a uniform `floor`, become the law of time. Until then time is uniform.
+    """
+
+    def __init__(self, bins: int = 50, decay: float = 0.99, refresh: int = 100, floor: float = 0.1):
+        super().__init__()
+        self.bins, self.decay, self.refresh, self.floor = bins, decay, refresh, floor
+        for name in ("loss", "weight", "new_loss", "new_count"):
+            self.register_buffer(name, torch.zeros(bins, dtype=torch.float64))
+        self.register_buffer("cdf", torch.linspace(0, 1, bins + 1, dtype=torch.float64))
+
+    def warp(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Time t = F^-1(v), piecewise linear; uniform v gives the training law, a uniform grid of v the sampling grid."""
+        i = (torch.searchsorted(self.cdf, v.double(), right=True) - 1).clamp(0, self.bins - 1)
+        left, right = self.cdf[i], self.cdf[i + 1]
+        return ((i + (v - left) / (right - left)) / self.bins).float()
+
+    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, " n"]:
+        """n times, stratified: one in each n-th of the law."""
+        v = (torch.arange(n, device=rng.device) + torch.rand(n, generator=rng, device=rng.device)) / n
+        return self.warp(v)
+
+    def observe(self, t: Float[Tensor, " n"], loss: Float[Tensor, " n"]) -> None:
+        """Add the losses (n,) seen at times (n,) to this step's sums."""
+        i = (t.double() * self.bins).long().clamp(0, self.bins - 1)
+        self.new_loss.index_add_(0, i, loss.detach().double())
+        self.new_count.index_add_(0, i, torch.ones_like(loss, dtype=torch.float64))
+
+    def update(self, step: int) -> None:
+        """Fold this step's sums, of all processes, into the averages; refresh the law when it is due."""
+        if dist.is_initialized():
+            dist.all_reduce(self.new_loss)
+            dist.all_reduce(self.new_count)
+        seen = self.new_count > 0
+        mean = self.new_loss / self.new_count.clamp(min=1)
+        self.loss[seen] = self.decay * self.loss[seen] + (1 - self.decay) * mean[seen]
+        self.weight[seen] = self.decay * self.weight[seen] + (1 - self.decay)
+        self.new_loss.zero_()
+        self.new_count.zero_()
+        if (step + 1) % self.refresh == 0 and bool((self.weight > 0).all()):
+            self.cdf.copy_(self.law())
+
+    def curve(self) -> Float[Tensor, " bins"]:
+        """Bias-corrected mean loss of each bin."""
+        return self.loss / self.weight.clamp(min=1e-12)
+
+    def law(self) -> Float[Tensor, " bins+1"]:
+        """Distribution function F at the edges: falls between neighboring bins, half to each, plus the floor."""
+        monotone = isotonic_decreasing(self.curve().cpu().numpy(), self.weight.cpu().numpy())
+        falls = -np.diff(monotone)
+        density = np.concatenate(([falls[0]], (falls[:-1] + falls[1:]) / 2, [falls[-1]]))
+        total = density.sum()
+        density = density / total if total > 0 else np.full(self.bins, 1 / self.bins)
+        density = (1 - self.floor) * density + self.floor / self.bins
+        cdf = np.concatenate(([0.0], np.cumsum(density)))
+        return torch.from_numpy(cdf / cdf[-1]).to(self.cdf.device)
