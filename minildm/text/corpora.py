@@ -83,7 +83,7 @@ def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Token
     except OSError as fault:
         if not (folder / "card.json").exists():  # else another process was first, with the same content
             raise UserError(f"the cache {folder.parent} cannot be written ({fault.strerror}): "
-                            "set MINILDM_CACHE to a folder that can") from None
+                            "set MINILDM_CACHE to one that can") from None
 
 
 def load_corpus(name: str, length: int, *, tokenizer: Tokenizer | None = None, vocabulary: int = 512,
@@ -99,12 +99,14 @@ def load_corpus(name: str, length: int, *, tokenizer: Tokenizer | None = None, v
     """
     if length < 3:
         raise UserError(f"a row of {length} tokens holds no text: give a --length of at least 3")
+    if documents < 1:
+        raise UserError(f"{documents} documents are no corpus: give --documents of at least 1")
     origin = source(name, documents)
     made_by = tokenizer.card() if tokenizer else vocabulary
     key = digest({"content": origin.fingerprint, "name": name, "tokenizer": made_by, "length": length, "pack": pack})
     folder = Path(os.environ.get("MINILDM_CACHE", "~/.cache/minildm")).expanduser() / "corpora" / key
     if not folder.exists():
         build(folder, name, origin, length, tokenizer, vocabulary, pack)
-    return Corpus(name, load_tokenizer(json.loads((folder / "tokenizer.json").read_text())),
+    return Corpus(name, tokenizer or load_tokenizer(json.loads((folder / "tokenizer.json").read_text())),
                   np.load(folder / "train.npy", mmap_mode="r"), np.load(folder / "valid.npy", mmap_mode="r"),
                   json.loads((folder / "card.json").read_text()))

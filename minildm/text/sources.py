@@ -101,6 +101,7 @@ def kjv_source() -> Source:
 
 def hub_source(name: str, documents: int) -> Source:
     """`hub:NAME`: the first `documents` texts of a data set's train split, streamed; a local folder also serves."""
+
     def read() -> Documents:
         try:
             from datasets import load_dataset

@@ -104,7 +104,7 @@ class Reader:
             return
         a, b = self.world[w["a"]], self.world.get(w.get("b"))
         if "species" in w and w["species"] != a.species:
-            self.note(at["species"], "species", f"{a.name} is a {a.species}")
+            self.note(at["species"], "species", f"{a.name} is the {a.species}")
         if "place" in w and w["place"] != a.place:
             self.note(at["place"], "place", f"{a.name} is at the {a.place}")
         if event == "went":
@@ -114,11 +114,12 @@ class Reader:
         elif event == "became" or s.key == "said_mood":
             if (w["mood"] == a.mood) == (event == "became"):
                 self.note(at["mood"], "mood", f"{a.name} is {a.mood or 'in no mood that was told'}")
-            a.mood = w["mood"]
+            a.mood = w["mood"] if event == "became" else a.mood
         elif "kind" in w:
             self.thing(event, s, a, b)
 
     def thing(self, event: str, s: Sentence, a: Character, b: Character | None) -> None:
+        """Check who holds a thing, its color and whose hands are free, then let it change hands."""
         kind, where = s.words["kind"], s.at["kind"]
         holder = next((c for c in self.world.values() if kind in c.things), None)
         expected = b if event in ("took", "wanted") else a
@@ -136,11 +137,13 @@ class Reader:
                 self.note(s.at["b" if expected is b else "a"], "holder", f"{holder.name} has the {kind}")
             elif taker and a.place != b.place:
                 self.note(s.at["b"], "place", f"{b.name} is at the {b.place}, {a.name} at the {a.place}")
-        if taker and len(taker.things) >= self.lexicon.hands:
+        if taker and taker is not holder and len(taker.things) >= self.lexicon.hands:
             self.note(s.at["a" if taker is a else "b"], "holder", f"{taker.name} has no free hand")
-        color = holder.things.pop(kind) if holder and event in ("found", "lost", "gave", "took") else s.words["color"]
+        color = s.words["color"] if event == "found" else holder.things[kind]
+        if holder and (taker or event == "lost"):
+            del holder.things[kind]
         if taker:
-            taker.things[kind] = s.words["color"] if event == "found" else color
+            taker.things[kind] = color
 
     def ending(self, s: Sentence) -> None:
         w, at, a = s.words, s.at, self.world.get(s.words["a"])

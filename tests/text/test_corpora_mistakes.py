@@ -1,9 +1,11 @@
 """Each mistake in naming or making a corpus gives one clear sentence, and leaves nothing in the cache."""
 
+import errno
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from minildm.errors import UserError
@@ -71,6 +73,20 @@ def test_tales_without_a_number_of_events(events):
 
 def test_a_row_that_holds_nothing():
     assert "give a --length of at least 3" in refused("tales", 2)
+
+
+def test_no_documents():
+    assert refused("tales", documents=0).endswith("give --documents of at least 1")
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    def full(path, array):
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    assert "cannot be written (No space left on device): set MINILDM_CACHE" in refused("tales", documents=10)
+    assert not list((tmp_path / "cache" / "corpora").iterdir())
 
 
 def test_a_vocabulary_too_small_for_bytes(tmp_path):

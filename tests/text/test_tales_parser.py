@@ -43,6 +43,12 @@ def test_the_first_error_is_in_reading_order():
     assert report.grammatical and not report.consistent
 
 
+def test_one_mistake_is_reported_once():
+    text = ("once at the barn there lived ada the shy fox and ben the bold owl . ada became sad . "
+            'ada said " i feel happy " . ada said " i feel sad " . in the end ada was sad .')
+    assert [(e.position, e.kind) for e in parse(text).errors] == [(25, "mood")]
+
+
 @given(st.lists(st.sampled_from(WORDS), max_size=120))
 @settings(max_examples=300, deadline=None)
 def test_word_salad_never_raises(words):
