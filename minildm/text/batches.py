@@ -17,7 +17,7 @@ class Batches:
 
     Args: `rows` (rows, length) integers; `batch`, rows a step over all ranks; `seed`; `rank` of `world` processes.
     Raises UserError when `batch` does not divide evenly over `world`, or when there are fewer rows than `batch`.
-    Source: ours.
+    Derived in chapter 00. Source: ours.
     """
 
     def __init__(self, rows: np.ndarray, batch: int, seed: int, rank: int = 0, world: int = 1):

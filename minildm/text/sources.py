@@ -45,6 +45,7 @@ def by_checksum(documents: list[str]) -> Documents:
 
 
 def sha256(content: bytes) -> str:
+    """The SHA-256 of some bytes, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 

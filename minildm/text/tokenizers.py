@@ -107,7 +107,8 @@ class BytePairTokenizer(SubwordTokenizer):
         """Learn the merges from texts.
 
         Args: `texts`; `vocabulary`, the largest size, specials included. Returns the tokenizer.
-        Raises UserError when `vocabulary` does not even hold the specials and the 256 bytes. Source: ours.
+        Raises UserError when `vocabulary` does not even hold the specials and the 256 bytes.
+        Derived in chapter 00. Source: ours.
         """
         least = len(SPECIALS) + 256
         if vocabulary < least:
@@ -149,7 +150,7 @@ def load_tokenizer(card: dict) -> Tokenizer:
 
     Args: `card`, from `Tokenizer.card`. Returns the tokenizer.
     Raises UserError on a card of no known kind, or when a pretrained tokenizer's file is gone or has changed.
-    Source: ours.
+    Derived in chapter 00. Source: ours.
     """
     match card.get("kind"):
         case "words":
