@@ -1,0 +1,69 @@
+"""What a chapter stands on: `book = minildm.chapter(12)` seeds, picks sizes by mode and shows figures in one style."""
+
+import base64
+import os
+from dataclasses import dataclass
+
+import torch
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from .errors import UserError
+from .viz import style
+from .viz.figures import picture
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much a chapter computes; chapters read sizes and never branch on the mode."""
+
+    texts: int  # texts written or read at once
+    draws: int  # random draws of an estimate
+    steps: int  # solver steps of a generation
+    train: int  # optimizer steps, where a chapter trains
+    batch: int  # texts an optimizer step
+    seeds: int  # repetitions, where a result is a range
+
+
+MODES = {
+    "fast": Sizes(texts=8, draws=500, steps=8, train=8, batch=8, seeds=2),  # seconds, for tests
+    "laptop": Sizes(texts=64, draws=10_000, steps=32, train=300, batch=32, seeds=3),  # minutes, the committed outputs
+    "full": Sizes(texts=512, draws=100_000, steps=64, train=20_000, batch=256, seeds=5),  # a GPU
+}
+
+
+@dataclass(frozen=True)
+class Book:
+    """A chapter being read: its number, mode, sizes, device and random generator."""
+
+    number: int
+    mode: str
+    sizes: Sizes
+    device: torch.device
+    rng: torch.Generator
+
+    def figure(self, figure: Figure, name: str, alt: str) -> None:
+        """Show a figure, described by `alt`; the one command also writes it to figures/NN_name.png."""
+        png = base64.b64encode(picture(figure)).decode()
+        width = round(96 * figure.get_figwidth())
+        meta = {"alt": alt, "figure": f"{self.number:02d}_{name}", "width": width}
+        display({"image/png": png, "text/plain": alt}, metadata={"image/png": meta}, raw=True)
+
+    def html(self, page: str, text: str) -> None:
+        """Show a piece of HTML, or `text` where HTML cannot be shown."""
+        display({"text/html": page, "text/plain": text}, raw=True)
+
+
+def chapter(number: int) -> Book:
+    """Open a chapter: seed, read MINILDM_MODE, choose the CPU, set the plot style, and print one line.
+
+    Args: `number` of the chapter. Returns a `Book`. Raises UserError when MINILDM_MODE is not fast, laptop or full.
+    Derived in chapter 00. Source: ours.
+    """
+    mode = os.environ.get("MINILDM_MODE", "laptop")
+    if mode not in MODES:
+        raise UserError(f"MINILDM_MODE is {mode!r}: set it to one of {', '.join(MODES)}")
+    torch.manual_seed(number)
+    style.use()
+    print(f"chapter {number:02d}, {mode} mode, seed {number}, on the CPU")
+    return Book(number, mode, MODES[mode], torch.device("cpu"), torch.Generator().manual_seed(number))
