@@ -14,7 +14,7 @@ class Trajectory:
     """
 
     times: Float[Tensor, " time"]
-    states: Float[Tensor, "time batch *rest"]
-    clean: Float[Tensor, "time batch *rest"] | None = None
+    states: Float[Tensor, "time batch ..."]
+    clean: Float[Tensor, "time batch ..."] | None = None
     tokens: Int[Tensor, "time batch length"] | None = None
     confidence: Float[Tensor, "time batch length"] | None = None

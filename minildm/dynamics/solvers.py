@@ -1,6 +1,7 @@
 """Solvers: carry a state along a velocity field and record its path; every sampler and rollout goes through here."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -43,7 +44,7 @@ def midpoint(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
 STEPS: dict[str, Step] = {"euler": euler, "heun": heun, "midpoint": midpoint}
 
 
-def integrate(field: Field, start: Float[Tensor, "batch *rest"], times: Float[Tensor, " time"],
+def integrate(field: Field, start: Float[Tensor, "batch ..."], times: Float[Tensor, " time"],
               method: str | Step = "euler", rng: torch.Generator | None = None, record: bool = True) -> Trajectory:
     """Solve dz/dt = u(z, t) over the given times.
 
@@ -56,7 +57,7 @@ def integrate(field: Field, start: Float[Tensor, "batch *rest"], times: Float[Te
         raise UserError(f"no solver {method!r}: choose one of {', '.join(STEPS)}")
     step = STEPS[method] if isinstance(method, str) else method
     z, states = start, [start]
-    for t, s in zip(times[:-1], times[1:]):
+    for t, s in pairwise(times):
         z = step(field, z, t, s, rng)
         states.append(z) if record or len(states) == 1 else states.__setitem__(1, z)
     return Trajectory(times if record else times[[0, -1]], torch.stack(states))

@@ -61,6 +61,6 @@ def check_request(count: int, length: int, prompt: Tensor | None, steps: int | N
         raise UserError(f"the prompt has {prompt.shape[-1]} tokens but the text only {length}: shorten it or raise the length")
 
 
-def mean_flat(x: Float[Tensor, "batch *rest"]) -> Float[Tensor, " batch"]:
+def mean_flat(x: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
     """Mean over all axes but the first."""
     return x.flatten(1).mean(1)

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 
 import torch
+import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -69,18 +70,19 @@ class LDLM(LanguageModel):
 
     def __init__(self, config: LDLMConfig, frozen: FrozenEncoder | None = None):
         super().__init__()
-        c = self.config = config
-        self.frozen, self.schedule = frozen, Tangent(c.tangent)
-        self.encoder = Perceiver(c.hidden, c.latent, c.width, c.heads, c.encoder_layers, 1.0, c.compression)
-        self.decoder = Perceiver(c.latent, c.hidden, c.width, c.heads, c.decoder_layers, c.compression, 1.0)
+        c, spacing = config, float(config.compression)
+        self.config, self.frozen, self.schedule = config, frozen, Tangent(c.tangent)
+        self.encoder = Perceiver(c.hidden, c.latent, c.width, c.heads, c.encoder_layers, 1.0, spacing)
+        self.decoder = Perceiver(c.latent, c.hidden, c.width, c.heads, c.decoder_layers, spacing, 1.0)
         self.token_decoder = TokenDecoder(c.hidden, c.width, c.heads, c.token_layers, c.vocabulary)
-        self.denoiser = DiffusionTransformer(c.latent, c.width, c.heads, c.denoiser_layers, c.compression)
+        self.denoiser = DiffusionTransformer(c.latent, c.width, c.heads, c.denoiser_layers, spacing)
         for part, layers in ((self.encoder, c.encoder_layers), (self.decoder, c.decoder_layers),
                              (self.token_decoder, c.token_layers), (self.denoiser, c.denoiser_layers)):
             init_weights(part, layers)
         self.denoiser.zero()
         self.time = AdaptiveTime()
         self.register_buffer("latent_std", torch.ones(()))
+        self.register_buffer("new_std", torch.zeros(2), persistent=False)  # this step's sum and count
 
     def hidden(self, tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n hidden"]:
         """Standardized states h of the frozen model."""
@@ -95,7 +97,7 @@ class LDLM(LanguageModel):
             return F.rms_norm(z1, z1.shape[-1:])
         if self.config.recipe.latent_norm == "running":
             if self.training:
-                self.latent_std.lerp_(z1.detach().std(), 0.01)
+                self.new_std += torch.stack((z1.detach().std(), self.new_std.new_ones(())))
             return z1 / self.latent_std
         return z1
 
@@ -146,6 +148,11 @@ class LDLM(LanguageModel):
 
     def after_step(self, step: int) -> None:
         self.time.update(step)
+        if self.config.recipe.latent_norm == "running":
+            if dist.is_initialized():
+                dist.all_reduce(self.new_std)
+            self.latent_std.lerp_(self.new_std[0] / self.new_std[1], 0.01)
+            self.new_std.zero_()
 
     @torch.no_grad()
     def generate(self, count: int, *, rng: torch.Generator, steps: int = 32, solver: str = "ancestral",
@@ -164,10 +171,10 @@ class LDLM(LanguageModel):
         times = self.time.warp(grid).clamp(0, 1) if warped else grid
         loop = ClosedLoop(self.clean, self.schedule, z0)
         path = integrate(loop, z0, times, method, rng, record=record)
-        tokens, sure = self.read_off(path.states[-1], length)
+        tokens, _ = self.read_off(path.states[-1], length)
         seconds = time.perf_counter() - began
         if record:
             clean = torch.stack([loop.seen[float(t)] for t in times[:-1]] + [path.states[-1]])
-            words, confidence = zip(*(self.read_off(z, length) for z in clean))
-            path = Trajectory(path.times, path.states, clean, torch.stack(words), torch.stack(confidence))
+            words, confidence = map(torch.stack, zip(*(self.read_off(z, length) for z in clean)))
+            path = Trajectory(path.times, path.states, clean, words, confidence)
         return Generation(tokens, loop.calls, seconds, path if record else None)

@@ -6,11 +6,11 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
 
-def rotary_angles(positions: Float[Tensor, " n"], head: int, base: float = 10_000.0) -> Float[Tensor, "2 n half"]:
+def rotary_angles(positions: Real[Tensor, " n"], head: int, base: float = 10_000.0) -> Float[Tensor, "2 n half"]:
     """Cosine and sine of the angles by which rotary positions turn each pair of channels.
 
     theta_k(p) = p base^(-2k/head)
@@ -110,7 +110,10 @@ class FeedForward(nn.Sequential):
 
 
 def init_weights(module: nn.Module, layers: int) -> None:
-    """Draw linear and embedding weights with std 0.02, and those that end a residual branch with 0.02 / sqrt(2 layers)."""
+    """Draw matrices with std 0.02, and those that end a residual branch with 0.02 / sqrt(2 layers).
+
+    Args: `module`; `layers` that its residual stream adds up. Returns nothing. Derived in chapter 16. Source: GPT-2.
+    """
     for name, p in module.named_parameters():
         if p.dim() == 2:
             ends_branch = name.endswith(("out.weight", "feed_forward.2.weight"))

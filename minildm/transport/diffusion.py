@@ -28,7 +28,7 @@ class ClosedLoop:
         return velocity_from_clean(self.schedule, z, self.clean(z, t), t.expand(z.shape[0]))
 
 
-def ddim(field: ClosedLoop, z: Float[Tensor, "batch *rest"], t: Tensor, s: Tensor, rng=None) -> Float[Tensor, "batch *rest"]:
+def ddim(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None) -> Float[Tensor, "batch ..."]:
     """Deterministic step from t to s along the predicted noise, z_s = a_s z_1 + b_s (z_t - a_t z_1) / b_t.
 
     Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars. Returns the state at s.
@@ -39,7 +39,7 @@ def ddim(field: ClosedLoop, z: Float[Tensor, "batch *rest"], t: Tensor, s: Tenso
     return field.schedule.a(s) * clean + field.schedule.b(s) * z0
 
 
-def ancestral(field: ClosedLoop, z: Float[Tensor, "batch *rest"], t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
+def ancestral(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
     """Stochastic step from t to s: a draw from the Gaussian posterior of z_s given z_t and the predicted z_1.
 
     With r = a_t / a_s and v = b_t^2 - r^2 b_s^2: mean = (r b_s^2 z_t + a_s v z_1) / b_t^2, variance = b_s^2 v / b_t^2.

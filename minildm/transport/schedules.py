@@ -84,7 +84,7 @@ def from_diffusion_time(s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     return 1 - s
 
 
-def expand(t: Float[Tensor, " batch"], x: Float[Tensor, "batch *rest"]) -> Tensor:
+def expand(t: Float[Tensor, " batch"], x: Float[Tensor, "batch ..."]) -> Tensor:
     """Times shaped (batch, 1, ..., 1), to go with states."""
     return t.reshape(-1, *([1] * (x.dim() - 1)))
 

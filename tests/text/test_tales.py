@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from minildm.text import tales
-from minildm.text.tales import Lexicon, entropy, narrate, outcomes, sample, split, vocabulary
+from minildm.text.tales import Lexicon, narrate, sample, split, vocabulary
+from minildm.text.tales_entropy import entropy, outcomes
 from minildm.text.tales_parser import log_prob
 
 SMALL = Lexicon(name=("ada", "ben"), species=("fox",), trait=("shy",), place=("barn", "mill"), color=("red", "blue"),
