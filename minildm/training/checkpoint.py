@@ -31,7 +31,7 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, Tensor]], card: dict
         os.replace(beside, folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
-        raise UserError(f"could not save {folder}: {error}; free some space or choose another --out, then resume") from error
+        raise UserError(f"could not save {folder}: {error}; free some space, then resume") from error
 
 
 def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
@@ -41,7 +41,8 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}: name a checkpoint folder or a model of the zoo") from error
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is truncated or damaged ({error}): delete its folder and use an earlier checkpoint") from error
+        raise UserError(f"{path} is truncated or damaged ({error}): "
+                        "delete its folder and use an earlier checkpoint") from error
 
 
 def read_card(folder: Path) -> dict:
@@ -51,7 +52,8 @@ def read_card(folder: Path) -> dict:
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a checkpoint: it has no card.json") from error
     except ValueError as error:
-        raise UserError(f"{folder}/card.json is damaged ({error}): delete the folder and use an earlier checkpoint") from error
+        raise UserError(f"{folder}/card.json is damaged ({error}): "
+                        "delete the folder and use an earlier checkpoint") from error
 
 
 def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
@@ -59,7 +61,8 @@ def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None
     own = trained_state(model)
     for name in own.keys() | tensors.keys():
         if name not in tensors or name not in own:
-            raise UserError(f"{source} is a checkpoint of another model: {name} is only in {'it' if name in tensors else 'this one'}")
+            raise UserError(f"{source} is a checkpoint of another model: "
+                            f"{name} is only in {'it' if name in tensors else 'this one'}")
         if own[name].shape != tensors[name].shape:
             raise UserError(f"{source} does not fit the configuration: {name} has shape {tuple(tensors[name].shape)}, "
                             f"not {tuple(own[name].shape)}; use the vocabulary and sizes it was trained with")
@@ -67,8 +70,8 @@ def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None
 
 
 def trained_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """What a checkpoint keeps of a model: all but its frozen part."""
-    return {k: v for k, v in model.state_dict().items() if not k.startswith("frozen.")}
+    """What a checkpoint keeps of a model: all but its frozen network."""
+    return {k: v for k, v in model.state_dict().items() if not k.startswith("frozen.network.")}
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

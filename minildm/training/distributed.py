@@ -17,10 +17,14 @@ class Ranks:
     device: torch.device = torch.device("cpu")
 
     def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
-        """The model, averaging its gradients over the processes if there are several."""
+        """The model, averaging its gradients over the processes if there are several.
+
+        Buffers stay each process's own: they hold sums that `after_step` adds up over the processes.
+        """
         if self.world == 1:
             return model
-        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     def barrier(self) -> None:
         if self.world > 1:

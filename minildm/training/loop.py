@@ -1,8 +1,6 @@
 """The training loop: one for every model, from two cores to a node of GPUs."""
 
-import json
 import math
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from ..models.base import LanguageModel, Losses
 from ..text.batches import Batches
 from . import checkpoint
 from .distributed import Ranks
-from .journal import Journal, read_journal
+from .journal import Journal
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def make_optimizer(model: torch.nn.Module, c: TrainConfig) -> torch.optim.AdamW:
 
 
 def noise(seed: int, step: int, part: int, device) -> torch.Generator:
-    """The generator of one part of one step: a pure function of its arguments, so a resumed run draws the same noise."""
+    """The generator of one part of one step, a pure function of its arguments: a resumed run draws the same noise."""
     return torch.Generator(device).manual_seed((seed * 1_000_003 + step) * 4096 + part)
 
 
@@ -91,9 +89,10 @@ def refuse_nan(losses: Losses, tokens: torch.Tensor, step: int, run: Path) -> No
     """Stop at a loss that is not finite, naming the term and saving the batch."""
     for name, value in losses.terms.items():
         if not torch.isfinite(value):
-            save_file({"tokens": tokens.cpu()}, run / "bad_batch.safetensors")
-            raise UserError(f"the loss term {name} is {value.item()} at step {step}: the batch is in {run}/bad_batch.safetensors; "
-                            "lower --train.lr or resume from the last checkpoint with another --train.seed")
+            path = run / "bad_batch.safetensors"
+            save_file({"tokens": tokens.cpu()}, path)
+            raise UserError(f"the loss term {name} is {value.item()} at step {step}: the batch is in {path}; "
+                            "lower --train.lr or train again with another --train.seed")
 
 
 class Trainer:
@@ -120,11 +119,13 @@ class Trainer:
         card = checkpoint.read_card(folder)
         if card["config"] != self.card["config"]:
             changed = [k for k in self.card["config"] if card["config"].get(k) != self.card["config"][k]]
-            raise UserError(f"{folder} was trained with another configuration ({', '.join(changed)}): repeat its flags or choose another --out")
+            raise UserError(f"{folder} was trained with another configuration ({', '.join(changed)}): "
+                            "repeat its flags or choose another --out")
         checkpoint.fit(self.model, checkpoint.read_tensors(folder / "model.safetensors", device), str(folder))
         self.average.weights = checkpoint.read_tensors(folder / "average.safetensors", device)
         checkpoint.load_optimizer(self.optimizer, checkpoint.read_tensors(folder / "optimizer.safetensors", device))
-        self.step, self.best, self.best_score = card["step"], card["best"], card["best_score"] or math.inf
+        self.step, self.best = card["step"], card["best"]
+        self.best_score = math.inf if self.best is None else card["best_score"]
         return True
 
     def save(self) -> None:
@@ -162,7 +163,7 @@ class Trainer:
         return losses, float(norm)
 
     def fit(self, evaluate: Callable[[LanguageModel, int], dict] | None = None, quiet: bool = False) -> None:
-        """Train to the end; `evaluate(model, step)` returns figures of which "score" (lower is better) picks the best."""
+        """Train to the end; of the figures of `evaluate(model, step)`, "score" (lower is better) picks the best."""
         c, ranks = self.config, self.ranks
         forward = ranks.wrap(self.model)
         if c.compile:
@@ -178,10 +179,10 @@ class Trainer:
             if journal and (self.step % c.log_every == 0 or last):
                 journal.write(**self.figures(losses, norm, time.perf_counter() - began))
                 bar.set_postfix(loss=f"{losses.total.item():.3f}")
-            if evaluate and ranks.rank == 0 and (self.step % c.eval_every == 0 or last):
-                result = self.evaluate(evaluate)
-                journal.write(step=self.step, kind="evaluation", **result)
-            if self.step % c.save_every == 0 or last:
+            due = evaluate and (self.step % c.eval_every == 0 or last)
+            if due and journal:
+                journal.write(step=self.step, kind="evaluation", **self.evaluate(evaluate))
+            if due or self.step % c.save_every == 0 or last:  # what was evaluated may be the best, so it is kept
                 self.save()
         bar.close()
 
@@ -203,5 +204,6 @@ class Trainer:
         memory = torch.cuda.max_memory_allocated() / 2**20 if self.ranks.device.type == "cuda" else None
         named = {k: round(v.item(), 5) for k, v in {**losses.terms, **losses.metrics}.items()}
         flops = 6 * sum(p.numel() for p in self.model.parameters() if p.requires_grad) * tokens / seconds
-        return {"step": self.step, "kind": "step", **named, "lr": learning_rate(self.step - 1, self.config), "norm": round(norm, 4),
-                "tokens_per_s": round(tokens / seconds), "tflops": round(flops / 1e12, 4), "memory_mb": memory}
+        return {"step": self.step, "kind": "step", **named, "lr": learning_rate(self.step - 1, self.config),
+                "norm": round(norm, 4), "tokens_per_s": round(tokens / seconds), "tflops": round(flops / 1e12, 4),
+                "memory_mb": memory}

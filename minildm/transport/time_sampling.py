@@ -72,7 +72,7 @@ class AdaptiveTime(nn.Module):
         """Bias-corrected mean loss of each bin."""
         return self.loss / self.weight.clamp(min=1e-12)
 
-    def law(self) -> Float[Tensor, " bins+1"]:
+    def law(self) -> Float[Tensor, " edges"]:
         """Distribution function F at the edges: falls between neighboring bins, half to each, plus the floor."""
         monotone = isotonic_decreasing(self.curve().cpu().numpy(), self.weight.cpu().numpy())
         falls = -np.diff(monotone)

@@ -1,0 +1,90 @@
+"""Presets: the runs that made the zoo, and one dial of sizes from a laptop's minute to the published model."""
+
+from dataclasses import dataclass, field
+
+from ..errors import UserError
+from ..models.gpt import GPTConfig
+from ..models.ldlm import LDLMConfig
+from ..models.recipe import Recipe
+from .loop import TrainConfig
+
+KINDS = ("gpt", "ldlm")
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """What a model reads."""
+
+    name: str = "tales"  # tales, tales:EVENTS, pydocs, kjv, file:PATH or hub:NAME
+    vocabulary: int = 512  # entries of a tokenizer trained on the corpus; Tales have their own words
+    pack: bool = False  # join documents and cut full rows, else a document is a row
+    documents: int = 100_000  # how many of a corpus that has no end
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that a training run is made from."""
+
+    kind: str  # one of KINDS
+    model: GPTConfig | LDLMConfig
+    train: TrainConfig
+    corpus: CorpusConfig = field(default_factory=CorpusConfig)
+
+
+OPEN_TEXT = CorpusConfig("hub:Skylion007/openwebtext", 32_768, True, 1_000_000)
+STORIES = CorpusConfig("hub:roneneldan/TinyStories", 8_192, True, 500_000)
+MANY_TALES = CorpusConfig(documents=200_000)
+
+SIZES = {
+    "gpt": {
+        "nano": Run("gpt", GPTConfig(width=64, heads=2, layers=3),
+                    TrainConfig(steps=600, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True)),
+        "micro": Run("gpt", GPTConfig(),
+                     TrainConfig(steps=4500, batch=64, lr=2e-3, warmup=200, bf16=True, ema=0.998, final_lr=0.02), MANY_TALES),
+        "small": Run("gpt", GPTConfig(length=256, width=384, heads=6, layers=6),
+                     TrainConfig(steps=20_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True), STORIES),
+        "base": Run("gpt", GPTConfig(length=1024, width=768, heads=12, layers=12),
+                    TrainConfig(steps=600_000, batch=480, accumulate=5, lr=6e-4, warmup=2000, weight_decay=0.1, bf16=True,
+                                compile=True, ema=0.9999, eval_every=2000, save_every=2000), OPEN_TEXT),
+    },
+    "ldlm": {
+        "nano": Run("ldlm", LDLMConfig(width=64, latent=16, heads=2, encoder_layers=1, decoder_layers=1, denoiser_layers=3,
+                                       recipe=Recipe(warmup=200)),
+                    TrainConfig(steps=400, batch=32, lr=2e-3, warmup=50, ema=0.99, bf16=True)),
+        "micro": Run("ldlm", LDLMConfig(),
+                     TrainConfig(steps=8000, batch=64, lr=1e-3, warmup=200, bf16=True), MANY_TALES),
+        "small": Run("ldlm", LDLMConfig(length=128, frozen="hub:gpt2", latent=128, width=384, heads=6, encoder_layers=3,
+                                        decoder_layers=3, token_layers=2, denoiser_layers=8, recipe=Recipe(warmup=5000)),
+                     TrainConfig(steps=50_000, batch=128, lr=5e-4, warmup=1000, bf16=True, compile=True), STORIES),
+        "base": Run("ldlm", LDLMConfig(length=128, frozen="hub:gpt2", latent=768, width=768, heads=12, encoder_layers=6,
+                                       decoder_layers=6, token_layers=3, denoiser_layers=12, recipe=Recipe(warmup=50_000)),
+                    TrainConfig(steps=1_000_000, batch=512, lr=2e-4, warmup=1000, bf16=True, compile=True, ema=0.9999,
+                                eval_every=5000, save_every=5000), OPEN_TEXT),
+    },
+}
+
+PRESETS = {
+    "gpt-tales": SIZES["gpt"]["micro"],
+    "ldlm-tales": SIZES["ldlm"]["micro"],
+    "gpt-nano": SIZES["gpt"]["nano"],
+    "ldlm-nano": SIZES["ldlm"]["nano"],
+}
+
+
+def find_run(kind: str, preset: str | None = None, size: str | None = None) -> Run:
+    """The run that a preset or a size names; without either, the smallest.
+
+    Args: `kind`, one of KINDS; `preset`, a name of PRESETS; `size`, a name on the dial, nano, micro, small or base.
+    Returns a `Run`. Raises UserError on an unknown name, a preset of the other kind, or both names at once.
+    Derived in chapter 16. Source: ours; base has the sizes of LDLM [OD].
+    """
+    if preset and size:
+        raise UserError(f"--preset {preset} and --size {size} both choose the sizes: give one of them")
+    if preset:
+        names = [name for name, run in PRESETS.items() if run.kind == kind]
+        if preset not in names:
+            raise UserError(f"no preset {preset!r} of a {kind}: choose one of {', '.join(names)}")
+        return PRESETS[preset]
+    if size and size not in SIZES[kind]:
+        raise UserError(f"no size {size!r}: choose one of {', '.join(SIZES[kind])}")
+    return SIZES[kind][size or "nano"]

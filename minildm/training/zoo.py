@@ -1,0 +1,173 @@
+"""The zoo: small trained models by name; runs and their checkpoints load the same way, with their averaged weights."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import UserError
+from ..models.base import LanguageModel
+from ..models.frozen_models import frozen_gpt, frozen_minilm, frozen_transformer, minilm_folder
+from ..models.gpt import GPT, GPTConfig
+from ..models.ldlm import LDLM, LDLMConfig
+from ..models.recipe import Recipe
+from ..nets.frozen import FrozenEncoder
+from ..text.tokenizers import PretrainedTokenizer, Tokenizer, load_tokenizer
+from . import checkpoint
+from .journal import read_journal
+
+ZOO = Path(__file__).parent.parent / "zoo"
+LARGEST = 12_000_000  # bytes of a model of the zoo
+
+
+@dataclass
+class Loaded:
+    """A trained model with its tokenizer and its card; `missing` says why an LDLM came without its frozen encoder."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    card: dict
+    missing: str | None = None
+
+
+def names(zoo: Path = ZOO) -> list[str]:
+    """Models of the zoo that have both a card and weights.
+
+    Args: `zoo`, its folder. Returns sorted names. Derived in chapter 00. Source: ours.
+    """
+    return sorted(p.stem for p in zoo.glob("*.json") if p.with_suffix(".safetensors").exists())
+
+
+def chosen(run: Path) -> Path:
+    """The checkpoint of a run that stands for it: the best if evaluations had a score, else the last."""
+    folders = checkpoint.steps_saved(run)
+    if not folders:
+        raise UserError(f"{run} holds no checkpoint: name the folder of a run, one of its checkpoints, or a model of the zoo")
+    best = checkpoint.read_card(folders[-1]).get("best")
+    return run / best if best else folders[-1]
+
+
+def open_files(name: str, zoo: Path) -> tuple[dict, Path, str]:
+    """Card, path of the weights, and a name for sentences, of what the user called a model."""
+    known = name.removeprefix("zoo:")
+    if known in names(zoo):
+        return checkpoint.read_card(zoo, f"{known}.json"), zoo / f"{known}.safetensors", f"zoo:{known}"
+    folder = Path(name)
+    if name.startswith("zoo:") or not folder.is_dir():
+        raise UserError(f"no model {name!r}: the zoo has {', '.join(names(zoo)) or 'none yet'}; or name the folder of a run")
+    folder = folder if (folder / "card.json").exists() else chosen(folder)
+    return checkpoint.read_card(folder), folder / "average.safetensors", str(folder)
+
+
+def build(kind: str, sizes: dict) -> LanguageModel:
+    """An untrained model from the fields of its configuration."""
+    if kind == "gpt":
+        return GPT(GPTConfig(**sizes))
+    return LDLM(LDLMConfig(**{**sizes, "recipe": Recipe(**sizes["recipe"])}))
+
+
+def load(name: str | Path, frozen: bool = True, zoo: Path = ZOO) -> Loaded:
+    """Load a model of the zoo, a run, or a checkpoint, ready for use: averaged weights, evaluation mode, float32.
+
+    Args: `name` in the zoo, or the folder of a run or of a checkpoint; `frozen`: also load an LDLM's frozen encoder,
+    which reading texts needs and writing does not; `zoo`, its folder.
+    Returns a `Loaded`, whose `missing` is a sentence when the frozen encoder cannot be had.
+    Raises UserError on an unknown name, damaged files, weights that do not fit the card, and a changed frozen encoder.
+    Derived in chapter 00. Source: ours.
+    """
+    card, path, source = open_files(str(name), zoo)
+    try:
+        tokenizer, sizes = load_tokenizer(card["tokenizer"]), card["config"]["model"]
+        model = build(card["kind"], sizes)
+    except (KeyError, TypeError) as fault:
+        raise UserError(f"the card of {source} is not one of this version ({fault}): train the model again") from None
+    if tokenizer.size != sizes["vocabulary"]:
+        raise UserError(f"{source} has a vocabulary of {sizes['vocabulary']} but its tokenizer one of {tokenizer.size}: "
+                        "restore its own tokenizer")
+    tensors = checkpoint.read_tensors(path)
+    scale = {k: tensors.pop(f"frozen.{k}", None) for k in ("mean", "std")}
+    checkpoint.fit(model, tensors, source)
+    missing = attach(model, card, scale, source, zoo) if frozen and card["kind"] == "ldlm" else None
+    return Loaded(model.eval(), tokenizer, card, missing)
+
+
+def attach(model: LDLM, card: dict, scale: dict[str, Tensor | None], source: str, zoo: Path) -> str | None:
+    """Give an LDLM the frozen encoder it was trained on, or return the sentence that says why it cannot be had."""
+    try:
+        encoder = load_frozen(model.config.frozen, model.config.layer, zoo)[0]
+    except UserError as fault:
+        return str(fault)
+    if encoder.fingerprint() != card["frozen"]["fingerprint"]:
+        raise UserError(f"{source} was trained on another {model.config.frozen} than the one found: restore that one")
+    if scale["mean"] is None or scale["std"] is None:
+        raise UserError(f"{source} lacks frozen.mean or frozen.std, the scale of its frozen states: train it again")
+    encoder.mean.copy_(scale["mean"])
+    encoder.std.copy_(scale["std"])
+    model.frozen = encoder
+    return None
+
+
+def load_frozen(name: str, layer: int, zoo: Path = ZOO) -> tuple[FrozenEncoder, Tokenizer]:
+    """A frozen encoder, not calibrated yet, and the tokenizer whose ids it reads.
+
+    Args: `name`: zoo:NAME or the folder of a run, each a GPT, hub:NAME, hub:PATH or minilm; `layer`, in [embedding,
+    block 1, ..., block L]; `zoo`, its folder. Returns (`FrozenEncoder`, `Tokenizer`).
+    Raises UserError when it cannot be had, is no GPT, or has no such layer. Derived in chapter 12. Source: LDLM [OD].
+    """
+    if name == "minilm":
+        return frozen_minilm(layer), PretrainedTokenizer(minilm_folder() / "tokenizer.json")
+    if name.startswith("hub:"):
+        found = name.removeprefix("hub:")
+        return frozen_transformer(found, layer), PretrainedTokenizer(tokenizer_file(found))
+    loaded = load(name, zoo=zoo)
+    if not isinstance(loaded.model, GPT):
+        raise UserError(f"{name} is no GPT, so it has no states to reshape: name a GPT for --frozen")
+    return frozen_gpt(loaded.model, layer, name), loaded.tokenizer
+
+
+def tokenizer_file(name: str) -> Path:
+    """The tokenizer.json of a model of the hub, or of a folder."""
+    if Path(name).is_dir():
+        return Path(name) / "tokenizer.json"
+    from huggingface_hub import hf_hub_download  # comes with transformers, which has loaded the model by now
+
+    return Path(hf_hub_download(name, "tokenizer.json"))
+
+
+def minutes(run: Path) -> float:
+    """Minutes that the steps of a run took, from the speeds in its journal."""
+    lines = [line for line in read_journal(run / "journal.jsonl") if line["kind"] == "step"]
+    row = checkpoint.read_card(checkpoint.steps_saved(run)[-1])["config"]
+    tokens = row["train"]["batch"] * row["model"]["length"] * lines[-1]["step"]
+    return tokens * sum(1 / line["tokens_per_s"] for line in lines) / len(lines) / 60
+
+
+def publish(run: Path, name: str, scores: dict | None = None, zoo: Path = ZOO) -> Path:
+    """Put the averaged weights of a run into the zoo, with its card.
+
+    Args: `run`, the folder of a finished run; `name` in the zoo; `scores`, measured, for the card; `zoo`, its folder.
+    Returns the path of the card. Raises UserError when the run cannot be loaded, is too large, or the disk refuses.
+    Derived in chapter 16. Source: ours.
+    """
+    run = Path(run)
+    load(run, frozen=False)  # refuses what could not be loaded later
+    folder = chosen(run)
+    card = {k: v for k, v in checkpoint.read_card(folder).items() if k not in ("best", "best_score")}
+    card |= {"name": name, "steps": card.pop("step"), "seed": card["config"]["train"]["seed"],
+             "minutes": round(minutes(run), 1), "scores": scores or {}}
+    beside = zoo / f"{name}.tmp"
+    try:
+        zoo.mkdir(exist_ok=True)
+        save_file(checkpoint.read_tensors(folder / "average.safetensors"), beside)
+        if beside.stat().st_size > LARGEST:
+            beside.unlink()
+            raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 1e6:.0f} MB")
+        os.replace(beside, zoo / f"{name}.safetensors")
+        beside.write_text(json.dumps(card, indent=1) + "\n")
+        os.replace(beside, zoo / f"{name}.json")
+    except OSError as fault:
+        raise UserError(f"the zoo {zoo} cannot be written ({fault.strerror}): free some space, then publish again") from None
+    return zoo / f"{name}.json"

@@ -1,0 +1,126 @@
+"""A run that is killed and resumed ends as if it had never been killed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from minildm.errors import UserError
+from minildm.training.checkpoint import steps_saved
+from minildm.training.journal import read_journal
+
+from . import tiny
+
+ROOT = Path(__file__).parents[2]
+CHILD = dict(cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
+FILES = ("model", "average", "optimizer")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """As in the children: sums over several threads may round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def never_killed(tmp_path_factory):
+    runs = {kind: tmp_path_factory.mktemp(kind) for kind in ("gpt", "ldlm", "running")}
+    for kind, run in runs.items():
+        tiny.make_trainer(kind, run).fit(tiny.score, quiet=True)
+    return runs
+
+
+def command(*words) -> list[str]:
+    return [sys.executable, tiny.__file__, *map(str, words)]
+
+
+def lines(run: Path) -> list[dict]:
+    """The journal without what a clock measured."""
+    return [{k: v for k, v in line.items() if k not in ("tokens_per_s", "tflops")}
+            for line in read_journal(run / "journal.jsonl")]
+
+
+def assert_same(run: Path, other: Path) -> None:
+    """Every byte of the weights, their average and the optimizer's state; every checkpoint kept; every line."""
+    assert [p.name for p in steps_saved(run)] == [p.name for p in steps_saved(other)]
+    for saved, twin in zip(steps_saved(run), steps_saved(other)):
+        for name in FILES:
+            assert (saved / f"{name}.safetensors").read_bytes() == (twin / f"{name}.safetensors").read_bytes(), name
+        assert (saved / "card.json").read_text() == (twin / "card.json").read_text()
+    assert lines(run) == lines(other)
+    assert not list(run.glob("*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(10))
+@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
+def test_killed_at_any_moment_and_resumed_equals_never_killed(kind, number, tmp_path, never_killed):
+    chance = random.Random(f"{kind} {number}")
+    last, pause = chance.randrange(12), chance.uniform(0, 0.03)
+    child = subprocess.Popen(command("victim", kind, tmp_path), **CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert any(int(line) == last for line in child.stdout)
+    time.sleep(pause)
+    child.kill()
+    child.communicate()
+    assert child.returncode == -signal.SIGKILL
+
+    trainer = tiny.make_trainer(kind, tmp_path)
+    assert trainer.resume() == bool(steps_saved(tmp_path))
+    assert trainer.step in (0, 3, 4, 6, 8, 9, 12)
+    trainer.fit(tiny.score, quiet=True)
+    assert_same(tmp_path, never_killed[kind])
+
+
+def test_killed_while_saving_goes_back_to_the_checkpoint_before(tmp_path, never_killed):
+    child = subprocess.run(command("dies_saving", "ldlm", tmp_path), **CHILD)
+    assert child.returncode == -signal.SIGKILL
+    assert (tmp_path / "step_0000006.tmp" / "average.safetensors").stat().st_size == 100
+    trainer = tiny.make_trainer("ldlm", tmp_path)
+    assert trainer.resume() and trainer.step == 4
+    trainer.fit(tiny.score, quiet=True)
+    assert_same(tmp_path, never_killed["ldlm"])
+
+
+def test_a_running_normalization_resumes_exactly_too(tmp_path, never_killed):
+    first = tiny.make_trainer("running", tmp_path)
+    one_step = first.one_step
+
+    def stops(forward):
+        if first.step == 8:
+            raise KeyboardInterrupt
+        return one_step(forward)
+
+    first.one_step = stops
+    with pytest.raises(KeyboardInterrupt):
+        first.fit(tiny.score, quiet=True)
+    second = tiny.make_trainer("running", tmp_path)
+    assert second.resume() and second.step == 8
+    second.fit(tiny.score, quiet=True)
+    assert_same(tmp_path, never_killed["running"])
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path, never_killed):
+    trainer = tiny.make_trainer("gpt", never_killed["gpt"])
+    assert trainer.resume() and trainer.step == 12
+    before = lines(never_killed["gpt"])
+    trainer.fit(tiny.score, quiet=True)
+    assert lines(never_killed["gpt"]) == before
+
+
+def test_another_configuration_is_refused(never_killed):
+    for change in ({"lr": 2e-3}, {"steps": 24}, {"seed": 1}):
+        with pytest.raises(UserError, match=r"another configuration \(train\)"):
+            tiny.make_trainer("gpt", never_killed["gpt"], **change).resume()
+
+
+def test_nothing_to_resume(tmp_path):
+    assert not tiny.make_trainer("gpt", tmp_path).resume()

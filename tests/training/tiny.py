@@ -1,0 +1,114 @@
+"""Tiny trainings: in this process, as a child to be killed, or as two processes under torchrun."""
+
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from minildm.errors import UserError
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.ldlm import LDLM, LDLMConfig
+from minildm.models.recipe import NAIVE, Recipe
+from minildm.nets.frozen import FrozenEncoder
+from minildm.training import checkpoint
+from minildm.training.distributed import Ranks, join, leave
+from minildm.training.loop import TrainConfig, Trainer
+from minildm.transport.time_sampling import AdaptiveTime
+
+VOCABULARY, LENGTH = 20, 12
+SIZES = dict(width=16, heads=2)
+RECIPES = {"ldlm": Recipe(warmup=10), "running": Recipe(warmup=10, latent_norm="running"), "naive": NAIVE}
+
+
+def rows(count: int = 40) -> np.ndarray:
+    """Texts <bos> words <eos> <pad>... of every length, where each word follows from the one before."""
+    random = np.random.default_rng(0)
+    table = np.zeros((count, LENGTH), dtype=np.uint16)
+    for row in table:
+        words = random.integers(1, LENGTH - 1)
+        start = random.integers(0, 16)
+        row[: words + 2] = [1, *((start + 3 * np.arange(words)) % 16 + 4), 2]
+    return table
+
+
+def tiny_gpt() -> GPT:
+    torch.manual_seed(0)
+    return GPT(GPTConfig(VOCABULARY, LENGTH, layers=2, **SIZES))
+
+
+def tiny_ldlm(recipe: Recipe, **changes) -> LDLM:
+    """An LDLM on the first block's states of a tiny GPT, with few bins of time so that its law soon moves."""
+    frozen = FrozenEncoder(tiny_gpt(), lambda network, tokens: network.states(tokens, -2), 16)
+    frozen.calibrate(torch.from_numpy(rows().astype(np.int64)))
+    layers = dict(encoder_layers=1, decoder_layers=1, token_layers=1, denoiser_layers=1)
+    model = LDLM(LDLMConfig(**{**dict(vocabulary=VOCABULARY, length=LENGTH, hidden=16, latent=4, recipe=recipe),
+                               **SIZES, **layers, **changes}), frozen)
+    model.time = AdaptiveTime(bins=4, refresh=5)
+    return model
+
+
+def make_model(kind: str):
+    return tiny_gpt() if kind == "gpt" else tiny_ldlm(RECIPES[kind])
+
+
+def make_trainer(kind: str, run: Path, ranks: Ranks = Ranks(), **changes) -> Trainer:
+    config = TrainConfig(**{**dict(steps=12, batch=8, warmup=4, log_every=1, eval_every=4, save_every=3), **changes})
+    card = {"config": {"train": asdict(config), "kind": kind}}
+    return Trainer(make_model(kind), rows(), config, run, card, ranks)
+
+
+@torch.no_grad()
+def score(model, step: int) -> dict:
+    """The loss on the first rows, with the same noise each time."""
+    tokens = torch.from_numpy(rows()[:8].astype(np.int64))
+    return {"score": model.losses(tokens, step=step, rng=torch.Generator().manual_seed(0)).total.item()}
+
+
+def victim(kind: str, run: Path) -> None:
+    """Train, print each step before it is made, and wait to be killed."""
+    trainer = make_trainer(kind, run)
+    one_step = trainer.one_step
+
+    def told(forward):
+        print(trainer.step, flush=True)
+        return one_step(forward)
+
+    trainer.one_step = told
+    trainer.fit(score, quiet=True)
+    sys.stdin.read()
+
+
+def dies_saving(kind: str, run: Path) -> None:
+    """Train until the third checkpoint, and die when half of its second file is written."""
+    save_file = checkpoint.save_file
+
+    def half(tensors, path):
+        save_file(tensors, path)
+        if path.parent.name == "step_0000006.tmp" and path.name == "average.safetensors":
+            path.write_bytes(path.read_bytes()[:100])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint.save_file = half
+    make_trainer(kind, run).fit(score, quiet=True)
+
+
+def together(run: Path) -> None:
+    """Train each kind for 50 steps on as many processes as torchrun started; note how an uneven batch is refused."""
+    ranks = join()
+    for kind in ("gpt", *RECIPES):
+        make_trainer(kind, run / kind, ranks, steps=50, save_every=50).fit(quiet=True)
+    try:
+        make_trainer("gpt", run / "uneven", ranks, batch=7)
+    except UserError as error:
+        (run / f"refused_{ranks.rank}").write_text(str(error))
+    leave()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    task, *kind, run = sys.argv[1:]
+    {"victim": victim, "dies_saving": dies_saving, "together": together}[task](*kind, Path(run))
