@@ -10,11 +10,10 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..models.base import LanguageModel
-from ..models.frozen_models import frozen_gpt, frozen_minilm, frozen_transformer, minilm_folder
+from ..models.frozen_models import FrozenEncoder, frozen_gpt, frozen_minilm, frozen_transformer, minilm_folder
 from ..models.gpt import GPT, GPTConfig
 from ..models.ldlm import LDLM, LDLMConfig
 from ..models.recipe import Recipe
-from ..nets.frozen import FrozenEncoder
 from ..text.tokenizers import PretrainedTokenizer, Tokenizer, load_tokenizer
 from . import checkpoint
 from .journal import read_journal

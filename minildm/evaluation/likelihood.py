@@ -1,0 +1,78 @@
+"""How well a model knows texts it did not write: cross-entropy of a GPT, reconstruction by an LDLM."""
+
+import math
+
+import numpy as np
+import torch
+
+from ..models.base import BOS, PAD, LanguageModel
+from ..models.gpt import GPT
+from ..models.ldlm import LDLM
+from ..text.batches import valid_batches
+from ..text.corpora import pad_rows
+from ..text.tales import split
+from ..text.tales_parser import log_prob
+from ..text.tokenizers import Tokenizer
+
+
+@torch.no_grad()
+def cross_entropy(model: GPT, rows: np.ndarray, batch: int = 64) -> dict[str, float]:
+    """Mean nats a token and perplexity; nats of all tokens are pooled before the exponential.
+
+    exp( - sum_i log p(w_i | w_<i) / number of tokens )
+    Args: `model`; `rows` (rows, length), ids; `batch`, rows at a time.
+    Returns "nats_per_token" and "perplexity", <eos> counted as a token. Derived in chapter 15. Source: textbook.
+    """
+    nats, count = 0.0, 0
+    for tokens in valid_batches(rows, batch):
+        nats += model.token_nats(tokens.to(model.device)).double().sum().item()
+        count += int((tokens[:, 1:] != PAD).sum())
+    return {"nats_per_token": nats / count, "perplexity": math.exp(nats / count)}
+
+
+def excess(model: GPT, tokenizer: Tokenizer, events: int, count: int = 2000) -> dict[str, float]:
+    """Cross-entropy of test tales above their exact entropy, as a share of it.
+
+    sum (log p(tale) - log q(tale)) / sum (-log p(tale)), with p the exact law and q the model
+    Args: `model` q; `tokenizer`; `events` a tale; `count` of test tales.
+    Returns "nats_per_tale" of the model, "exact_nats_per_tale", and "excess". Derived in chapter 15. Source: ours.
+    """
+    texts = split("test", count, events)
+    documents = [tokenizer.encode(text) for text in texts]
+    rows = pad_rows(documents, max(map(len, documents)) + 2, tokenizer)
+    tokens = int((rows[:, 1:] != PAD).sum())
+    own = cross_entropy(model, rows)["nats_per_token"] * tokens / count
+    exact = -sum(map(log_prob, texts)) / count
+    return {"nats_per_tale": own, "exact_nats_per_tale": exact, "excess": own / exact - 1}
+
+
+@torch.no_grad()
+def reconstruction(model: LDLM, rows: np.ndarray, batch: int = 64) -> dict[str, float]:
+    """Texts through encoder and decoder and back: share of tokens that return, T(D(E(h))) = w.
+
+    Args: `model`, with its frozen encoder; `rows` (rows, length), ids; `batch`, rows at a time.
+    Returns "token_accuracy" over words and <eos>, "row_accuracy" with padding, and "whole_texts", the share of texts
+    that return without a fault. Raises UserError without the frozen encoder. Derived in chapter 12. Source: ours.
+    """
+    right = words = all_right = whole = 0
+    for tokens in valid_batches(rows, batch):
+        tokens = tokens.to(model.device)
+        read = model.read_off(model.encode(model.hidden(tokens)), tokens.shape[1])[0]
+        same, text = read == tokens, (tokens != PAD) & (tokens != BOS)
+        right, words = right + int((same & text).sum()), words + int(text.sum())
+        all_right, whole = all_right + int(same.sum()), whole + int((same | ~text).all(1).sum())
+    return {"token_accuracy": right / words, "row_accuracy": all_right / rows.size, "whole_texts": whole / len(rows)}
+
+
+def held_out(model: LanguageModel, tokenizer: Tokenizer, corpus: str, valid: np.ndarray) -> dict[str, float]:
+    """What a model's kind allows to measure on texts it has not seen.
+
+    Args: `model`; `tokenizer`; `corpus`, its name; `valid` (rows, length), ids.
+    Returns figures of `cross_entropy` and, on Tales, of `excess` for a GPT; of `reconstruction` for an LDLM with its
+    frozen encoder; none for another. Derived in chapter 15. Source: ours.
+    """
+    if isinstance(model, GPT):
+        tales = corpus.partition(":")[0] == "tales"
+        exact = excess(model, tokenizer, int(corpus.partition(":")[2] or 3)) if tales else {}
+        return cross_entropy(model, valid) | exact
+    return reconstruction(model, valid) if isinstance(model, LDLM) and model.frozen else {}

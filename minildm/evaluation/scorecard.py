@@ -1,0 +1,119 @@
+"""Scorecards: what a model writes, measured over several seeds; validity of Tales is exact."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from statistics import fmean, median, stdev
+
+import numpy as np
+import torch
+
+from ..models.base import Generation
+from ..text.tales_parser import ERROR_KINDS, log_prob, parse
+from ..text.tokenizers import Tokenizer, body
+from . import diversity
+
+Write = Callable[[int, torch.Generator], Generation]  # (count, rng) -> texts
+PART = 128  # texts written at a time
+COPIES = 4  # length of the n-grams that are looked up in the training texts
+
+COLUMNS = {  # of the Markdown table: figure -> heading, format
+    "grammatical": ("grammatical", "{:.1%}"), "consistent": ("consistent", "{:.1%}"),
+    "law_nats_per_token": ("exact nats/token", "{:.3f}"), "unigram_entropy": ("entropy, nats", "{:.2f}"),
+    "distinct_2": ("distinct-2", "{:.3f}"), "distinct_4": ("distinct-4", "{:.3f}"),
+    "self_repetition": ("self-repetition", "{:.3f}"), "copied_4": ("4-grams copied", "{:.1%}"),
+    "calls": ("calls", "{:.0f}"), "latency_s": ("latency, s", "{:.3f}"), "tokens_per_s": ("tokens/s", "{:.0f}"),
+}
+
+
+def validity(texts: list[str]) -> dict[str, float]:
+    """How many texts are tales, how many are true to themselves, and what is wrong with the others.
+
+    Args: `texts`. Returns shares "grammatical" and "consistent"; "error_KIND", the share of texts with such an error;
+    and, when a text is consistent, "law_nats_per_token", -log p under the exact law over all words of such texts.
+    Derived in chapter 15. Source: ours.
+    """
+    reports = [parse(text) for text in texts]
+    kinds = Counter(kind for report in reports for kind in {e.kind for e in report.errors})
+    good = [text for text, report in zip(texts, reports) if report.consistent]
+    scores = {"grammatical": fmean(r.grammatical for r in reports), "consistent": len(good) / len(texts),
+              **{f"error_{kind}": kinds[kind] / len(texts) for kind in ERROR_KINDS}}
+    if good:
+        scores["law_nats_per_token"] = -sum(map(log_prob, good)) / sum(len(text.split()) for text in good)
+    return scores
+
+
+def variety(rows: np.ndarray, vocabulary: int, training: np.ndarray | None) -> dict[str, float]:
+    """Figures of `diversity` for written texts.
+
+    Args: `rows` (rows, length), ids; `vocabulary` size; `training`, from `diversity.training_grams`, if copies count.
+    Returns figures by name. Derived in chapter 15. Source: ours.
+    """
+    scores = {"unigram_entropy": diversity.unigram_entropy(rows),
+              **{f"distinct_{n}": diversity.distinct(rows, n, vocabulary) for n in (1, 2, 3, 4)},
+              "self_repetition": diversity.self_repetition(rows, COPIES, vocabulary)}
+    if training is not None:
+        scores["copied_4"] = diversity.copied(rows, training, COPIES, vocabulary)
+    return scores
+
+
+def latency(write: Write, device: torch.device, repeats: int = 3) -> float:
+    """Median seconds to write one text alone.
+
+    Args: `write`, (count, rng) -> texts; `device`; `repeats`. Returns seconds. Derived in chapter 15. Source: ours.
+    """
+    return median(write(1, torch.Generator(device).manual_seed(i)).seconds for i in range(repeats))
+
+
+def measure(write: Write, tokenizer: Tokenizer, tales: bool, training: np.ndarray | None, count: int, seed: int,
+            device: torch.device) -> dict[str, float]:
+    """One row of a scorecard: `count` texts of one seed, written in parts of at most PART."""
+    rng = torch.Generator(device).manual_seed(seed)
+    parts = [write(min(PART, count - i), rng) for i in range(0, count, PART)]
+    rows = torch.cat([p.tokens for p in parts]).cpu().numpy()
+    words = [body(row) for row in rows]
+    texts = [tokenizer.decode(row) for row in rows]
+    return {"seed": seed, "count": count, **(validity(texts) if tales else {}), **variety(rows, tokenizer.size, training),
+            "mean_tokens": fmean(map(len, words)), "calls": fmean(p.calls for p in parts),
+            "tokens_per_s": sum(map(len, words)) / sum(p.seconds for p in parts)}
+
+
+def scorecard(write: Write, tokenizer: Tokenizer, *, tales: bool, training: np.ndarray | None = None, count: int = 512,
+              seeds: int = 3, device: torch.device = torch.device("cpu"), origin: dict | None = None) -> dict:
+    """Measure what a model writes over several seeds.
+
+    Args: `write`, (count, rng) -> texts; `tokenizer`; `tales`: judge texts by the Tales law; `training`, from
+    `diversity.training_grams`; `count` of texts a seed; `seeds`, how many, from 0; `device`; `origin`, what every row
+    should carry (model, scorer, dtype, versions, commit).
+    Returns "rows", one a seed, "mean", and "spread", the standard deviation over seeds.
+    Derived in chapter 15. Source: ours.
+    """
+    began = time.perf_counter()
+    alone = latency(write, device)
+    rows = [{**(origin or {}), **measure(write, tokenizer, tales, training, count, seed, device), "latency_s": alone}
+            for seed in range(seeds)]
+    names = [k for k, v in rows[0].items() if isinstance(v, float) and all(k in row for row in rows)]
+    return {"rows": rows, "mean": {k: fmean(row[k] for row in rows) for k in names},
+            "spread": {k: stdev([row[k] for row in rows]) if seeds > 1 else 0.0 for k in names},
+            "seconds": time.perf_counter() - began}
+
+
+def markdown(cards: dict[str, dict]) -> str:
+    """Scorecards as a Markdown table, mean ± spread over seeds, with only the columns that were measured.
+
+    Args: `cards`, model -> `scorecard`. Returns the table. Derived in chapter 15. Source: ours.
+    """
+    shown = {k: v for k, v in COLUMNS.items() if any(k in card["mean"] for card in cards.values())}
+    lines = ["| model | " + " | ".join(heading for heading, _ in shown.values()) + " |", "|---" * (len(shown) + 1) + "|"]
+    for model, card in cards.items():
+        cells = [cell(card, name, form) for name, (_, form) in shown.items()]
+        lines.append(f"| {model} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cell(card: dict, name: str, form: str) -> str:
+    """One figure of a scorecard in a table."""
+    if name not in card["mean"]:
+        return "-"
+    spread = card["spread"][name]
+    return form.format(card["mean"][name]) + (f" ± {form.format(spread)}" if spread else "")
