@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,12 @@ def dies_saving(kind: str, run: Path) -> None:
     make_trainer(kind, run).fit(score, quiet=True)
 
 
+def compiled(kind: str, run: Path) -> None:
+    """Two steps traced by the compiler's front; its back would need a C++ toolchain."""
+    torch.compile = partial(torch.compile, backend="eager")
+    make_trainer(kind, run, steps=2, compile=True).fit(quiet=True)
+
+
 def together(run: Path) -> None:
     """Train each kind for 50 steps on as many processes as torchrun started; note how an uneven batch is refused."""
     ranks = join()
@@ -111,4 +118,5 @@ def together(run: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     task, *kind, run = sys.argv[1:]
-    {"victim": victim, "dies_saving": dies_saving, "together": together}[task](*kind, Path(run))
+    tasks = {"victim": victim, "dies_saving": dies_saving, "compiled": compiled, "together": together}
+    tasks[task](*kind, Path(run))

@@ -1,0 +1,163 @@
+"""The training loop: its learning rate, its averages, its parts, and how it stops at a loss that is not finite."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from minildm.errors import UserError
+from minildm.models.base import Losses
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.training.checkpoint import steps_saved
+from minildm.training.journal import Journal, read_journal
+from minildm.training.loop import Average, TrainConfig, Trainer, learning_rate, make_optimizer, noise
+
+from . import tiny
+
+
+def test_learning_rate_rises_linearly_then_falls_as_a_cosine():
+    c = TrainConfig(steps=1000, warmup=100, lr=2.0, final_lr=0.1)
+    table = {0: 0.02, 49: 1.0, 99: 2.0, 100: 2.0, 550: 2.0 * 0.55, 1000: 0.2}
+    for step, rate in table.items():
+        assert learning_rate(step, c) == pytest.approx(rate)
+    x = (300 - 100) / 900
+    assert learning_rate(300, c) == pytest.approx(2 * (0.1 + 0.9 * (1 + math.cos(math.pi * x)) / 2))
+
+
+def test_learning_rate_without_warmup_and_with_nothing_but_warmup():
+    assert learning_rate(0, TrainConfig(steps=10, warmup=0, lr=1.0)) == 1.0
+    assert [learning_rate(s, TrainConfig(steps=4, warmup=4, lr=1.0)) for s in range(4)] == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("name", ["steps", "batch", "accumulate", "log_every", "eval_every", "save_every"])
+def test_zero_or_negative_counts_are_refused(name):
+    for value in (0, -3):
+        with pytest.raises(UserError, match=f"--{name.replace('_', '-')} must be at least 1, not {value}"):
+            TrainConfig(**{name: value})
+
+
+def test_only_matrices_decay():
+    model = tiny.tiny_ldlm(tiny.RECIPES["ldlm"])
+    decayed, plain = make_optimizer(model, TrainConfig(weight_decay=0.3)).param_groups
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.3, 0.0)
+    assert all(p.dim() >= 2 for p in decayed["params"]) and all(p.dim() < 2 for p in plain["params"])
+    together = {id(p) for p in decayed["params"] + plain["params"]}
+    assert together == {id(p) for name, p in model.named_parameters() if not name.startswith("frozen.")}
+
+
+def test_noise_is_a_function_of_seed_step_and_part():
+    def draws(*key):
+        return torch.randn(4, generator=noise(*key, "cpu")).tolist()
+
+    assert draws(1, 2, 3) == draws(1, 2, 3)
+    keys = [(s, k, p) for s in range(3) for k in range(3) for p in range(3)]
+    assert len({tuple(draws(*key)) for key in keys}) == len(keys)
+
+
+def test_average_is_the_warm_started_moving_mean():
+    model = torch.nn.Linear(1, 1, bias=False)
+    model.register_buffer("count", torch.tensor(0))
+    torch.nn.init.constant_(model.weight, 1.0)
+    average, mean = Average(model, decay=0.9), 1.0
+    for step in range(200):
+        torch.nn.init.constant_(model.weight, float(step))
+        model.count.fill_(step)
+        average.update(model, step)
+        decay = min(0.9, (1 + step) / (10 + step))
+        mean = decay * mean + (1 - decay) * step
+        assert average.weights["weight"].item() == pytest.approx(mean, rel=1e-5)
+        assert average.weights["count"] == step
+    assert mean == pytest.approx(199 - 9, abs=0.1)  # a mean of decay 0.9 lags 9 steps behind a line
+
+
+def test_parts_add_up_to_the_whole_batch(tmp_path):
+    """With as many words in each part, the mean of the parts' means is the mean."""
+    table = np.random.default_rng(0).integers(4, tiny.VOCABULARY, (16, tiny.LENGTH))
+    trained = []
+    for parts in (1, 4):
+        config = TrainConfig(steps=3, batch=8, accumulate=parts, warmup=1)
+        trainer = Trainer(tiny.tiny_gpt().double(), table, config, tmp_path / str(parts), {"config": {}})
+        trainer.fit(quiet=True)
+        trained.append(trainer.model.state_dict())
+    assert all(torch.allclose(trained[0][k], trained[1][k], atol=1e-9) for k in trained[0])
+
+
+@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
+def test_training_lowers_the_loss(kind, tmp_path):
+    trainer = tiny.make_trainer(kind, tmp_path, steps=60, batch=16, lr=5e-3)
+    before = tiny.score(trainer.model, 0)["score"]
+    trainer.fit(quiet=True)
+    assert tiny.score(trainer.model, 0)["score"] < 0.8 * before
+
+
+@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
+def test_bf16_autocast_trains_float32_weights(kind, tmp_path):
+    trainer = tiny.make_trainer(kind, tmp_path, steps=2, bf16=True)
+    before = {k: v.clone() for k, v in trainer.model.named_parameters()}
+    trainer.fit(quiet=True)
+    trained = dict(trainer.model.named_parameters())
+    assert all(p.dtype == torch.float32 for p in trained.values())
+    assert all(torch.isfinite(p).all() for p in trained.values())
+    assert any(not torch.equal(before[k], p) for k, p in trained.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
+def test_compiled_and_plain_training_agree(kind, tmp_path):
+    """In a child, since the compiler cannot trace the shape checks of tests."""
+    command = [sys.executable, tiny.__file__, "compiled", kind, str(tmp_path / "compiled")]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, check=True)
+    tiny.make_trainer(kind, tmp_path / "plain", steps=2).fit(quiet=True)
+    ours, theirs = (load_file(tmp_path / name / "step_0000002" / "model.safetensors") for name in ("compiled", "plain"))
+    assert ours.keys() == theirs.keys() and all(torch.allclose(ours[k], theirs[k], atol=1e-6) for k in ours)
+
+
+class Spoiled(GPT):
+    """A GPT with a second term that is not finite from step 2 on."""
+
+    def losses(self, tokens, *, step, rng) -> Losses:
+        terms = super().losses(tokens, step=step, rng=rng).terms
+        return Losses({**terms, "spoiled": terms["cross_entropy"] * (torch.nan if step >= 2 else 1.0)})
+
+
+def test_a_loss_that_is_not_finite_names_term_and_step_and_saves_the_batch(tmp_path):
+    config = TrainConfig(steps=5, batch=4, save_every=1)
+    trainer = Trainer(Spoiled(GPTConfig(tiny.VOCABULARY, tiny.LENGTH, 16, 2, 1)), tiny.rows(), config, tmp_path,
+                      {"config": {}})
+    with pytest.raises(UserError, match=r"term spoiled is nan at step 2: the batch is in .*bad_batch\.safetensors"):
+        trainer.fit(quiet=True)
+    assert torch.equal(load_file(tmp_path / "bad_batch.safetensors")["tokens"], trainer.batches.at(2))
+    assert [p.name for p in steps_saved(tmp_path)] == ["step_0000001", "step_0000002"]
+
+
+def test_evaluation_sees_the_averaged_weights_and_leaves_no_trace(tmp_path):
+    trainer = tiny.make_trainer("ldlm", tmp_path, steps=4)
+    trainer.fit(quiet=True)
+    own = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+
+    def look(model, step):
+        assert not model.training and step == 4
+        assert torch.equal(model.encoder.query, trainer.average.weights["encoder.query"])
+        return tiny.score(model, step)
+
+    trainer.evaluate(look)
+    assert trainer.model.training and not trainer.model.frozen.training
+    assert all(torch.equal(own[k], v) for k, v in trainer.model.state_dict().items())
+
+
+def test_journal_is_cut_back_to_the_step_it_resumes_from(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    for step in range(1, 6):
+        journal.write(step=step, loss=0.5)
+    with path.open("a") as file:
+        file.write('{"step": 6, "lo')  # cut off by a crash
+    assert [line["step"] for line in read_journal(path)] == [1, 2, 3, 4, 5]
+    Journal(path, 3).write(step=4, loss=0.25)
+    assert [(line["step"], line["loss"]) for line in read_journal(path)] == [(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.25)]
