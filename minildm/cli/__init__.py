@@ -1,0 +1,33 @@
+"""The command `minildm`: each subcommand is a file of this folder with a `main(argv)`."""
+
+import importlib
+import sys
+
+from ..errors import UserError
+
+COMMANDS = {
+    "demo": "text from every shipped model, and figures/demo.png",
+    "train": "train a model on a corpus; stopped at any moment, it resumes to the same weights",
+    "sample": "write text with a trained model",
+    "evaluate": "write a scorecard: validity, exact likelihood, diversity, calls, latency",
+    "doctor": "OK or the mend, for everything the book needs",
+}
+HELP = "usage: minildm COMMAND ...\n\n" + "\n".join(f"  {name:10}{does}" for name, does in COMMANDS.items()) + (
+    "\n\nminildm COMMAND --help explains the flags of a command.")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a subcommand; a user's mistake prints one sentence and exits with 2."""
+    command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    try:
+        if command in ("-h", "--help"):
+            print(HELP)
+        elif command in COMMANDS:
+            importlib.import_module(f".{command}", __name__).main(rest)
+        else:
+            raise UserError(f"no command {command!r}: choose one of {', '.join(COMMANDS)}")
+    except UserError as mistake:
+        print(f"minildm: {mistake}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit("minildm: stopped")

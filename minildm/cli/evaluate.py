@@ -1,0 +1,76 @@
+"""`minildm evaluate`: the scorecard of a trained model, as JSON and as a Markdown table."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from ..errors import UserError
+from ..evaluation.diversity import training_grams
+from ..evaluation.likelihood import held_out
+from ..evaluation.provenance import provenance
+from ..evaluation.scorecard import COPIES, markdown, scorecard
+from ..text.corpora import load_corpus
+from ..text.tokenizers import WordTokenizer
+from ..training.zoo import load, publish
+from .writing import device, write_atomically, writer
+
+READ = 100_000  # training rows in which copies are looked up
+HELD_OUT = 2048  # validation rows
+
+
+@dataclass(frozen=True)
+class EvaluateFlags:
+    """Measure what a trained model writes, over several seeds, and what it knows of texts it has not seen."""
+
+    model: tyro.conf.Positional[str]  # a model of the zoo, or the folder of a run or a checkpoint
+    count: int = 512  # texts a seed
+    seeds: int = 3  # how many seeds, from 0
+    steps: int | None = None  # solver steps of an LDLM, by default 32
+    solver: Literal["ancestral", "ddim", "euler", "heun"] | None = None  # of an LDLM, by default ancestral
+    length: int | None = None  # longest text in tokens, by default that of training
+    temperature: float = 1.0  # of words for a GPT, of the initial noise for an LDLM
+    out: Path | None = None  # the JSON file, by default scorecard.json in the run's folder or runs/MODEL.json
+    publish: str | None = None  # put the run into the zoo under this name, with these scores in its card
+
+
+def evaluate(flags: EvaluateFlags) -> dict:
+    """The scorecard of a model with its figures on held-out texts."""
+    if flags.count < 1 or flags.seeds < 1:
+        raise UserError(f"{flags.count} texts of {flags.seeds} seeds are no sample: give at least 1 of each")
+    loaded = load(flags.model)
+    write = writer(loaded, steps=flags.steps, solver=flags.solver, length=flags.length, temperature=flags.temperature)
+    config, tokenizer = loaded.card["config"], loaded.tokenizer
+    source = config["corpus"]
+    corpus = load_corpus(source["name"], config["model"]["length"], pack=source["pack"], documents=source["documents"],
+                         tokenizer=None if isinstance(tokenizer, WordTokenizer) else tokenizer)
+    tales = source["name"].partition(":")[0] == "tales"
+    origin = {"model": flags.model, "kind": loaded.card["kind"], "corpus": source["name"], "dtype": "float32",
+              "scorer": "exact law of Tales" if tales else "none", "temperature": flags.temperature,
+              "steps": flags.steps, "solver": flags.solver, "training_rows_searched": min(READ, len(corpus.train)),
+              **provenance(device())}
+    card = scorecard(write, tokenizer, tales=tales, training=training_grams(corpus.train[:READ], COPIES, tokenizer.size),
+                     count=flags.count, seeds=flags.seeds, device=device(), origin=origin)
+    card["held_out"] = held_out(loaded.model, tokenizer, source["name"], corpus.valid[:HELD_OUT])
+    card["missing"] = loaded.missing
+    return card
+
+
+def main(argv: list[str]) -> None:
+    """Measure, print, write, and publish if asked to."""
+    flags = tyro.cli(EvaluateFlags, args=argv, prog="minildm evaluate")
+    card = evaluate(flags)
+    print(markdown({Path(flags.model).name: card}))
+    print("\nheld out: " + (", ".join(f"{k} {v:.5g}" for k, v in card["held_out"].items()) or card["missing"]))
+    errors = {k.removeprefix("error_"): v for k, v in card["mean"].items() if k.startswith("error_") and v}
+    if errors:
+        print("texts with an error of: " + ", ".join(f"{kind} {share:.1%}" for kind, share in errors.items()))
+    folder = Path(flags.model)
+    out = flags.out or (folder / "scorecard.json" if folder.is_dir() else Path("runs", f"{folder.name}.json"))
+    write_atomically(out, lambda beside: beside.write_text(json.dumps(card, indent=1) + "\n"))
+    print(f"written to {out}")
+    if flags.publish:
+        scores = {k: card[k] for k in ("mean", "spread", "held_out")} | {"seeds": flags.seeds, "count": flags.count}
+        print(f"published as {publish(Path(flags.model), flags.publish, scores)}")

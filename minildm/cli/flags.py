@@ -1,0 +1,92 @@
+"""Flags of `minildm train`, generated from the configurations; presets and sizes set their defaults."""
+
+import argparse
+from dataclasses import dataclass, field
+from typing import Literal
+
+import tyro
+
+from ..errors import UserError
+from ..models.gpt import GPTConfig
+from ..models.ldlm import LDLMConfig
+from ..training.loop import TrainConfig
+from ..training.presets import KINDS, Run, find_run
+
+
+@dataclass(frozen=True)
+class GPTFlags(GPTConfig):
+    """Sizes of the GPT; its vocabulary and length are those of the corpus."""
+
+    vocabulary: tyro.conf.Suppress[int] = 0
+    length: tyro.conf.Suppress[int] = 0
+
+
+@dataclass(frozen=True)
+class LDLMFlags(LDLMConfig):
+    """Sizes of the LDLM; its vocabulary and length are those of the corpus, its states those of --frozen."""
+
+    vocabulary: tyro.conf.Suppress[int] = 0
+    length: tyro.conf.Suppress[int] = 0
+    frozen: tyro.conf.Suppress[str] = ""
+    hidden: tyro.conf.Suppress[int] = 0
+
+
+@dataclass(frozen=True)
+class TrainFlags:
+    """Train a model on a corpus. A run stopped at any moment goes on from its last checkpoint."""
+
+    preset: str | None = None  # a run of the book: KIND-tales or KIND-nano; the other flags change its values
+    size: Literal["nano", "micro", "small", "base"] | None = None  # or a point on the scale dial, by default nano
+    corpus: str = "tales"  # tales, tales:EVENTS, pydocs, kjv, file:PATH (UTF-8, a document a paragraph) or hub:NAME
+    length: int = 64  # tokens a text
+    vocabulary: int = 512  # entries of a tokenizer trained on the corpus; Tales have their own words
+    documents: int = 100_000  # how many of a corpus that has no end
+    pack: bool = False  # join documents and cut full rows, else a document is a row
+    out: str = ""  # folder of the run, by default runs/NAME of the preset or size
+    quiet: bool = False  # no progress bar and no sample text
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class TrainGPT(TrainFlags):
+    """Train a GPT on a corpus. A run stopped at any moment goes on from its last checkpoint."""
+
+    model: GPTFlags = field(default_factory=GPTFlags)
+
+
+@dataclass(frozen=True)
+class TrainLDLM(TrainFlags):
+    """Train an LDLM on a corpus, on the states of a frozen language model that reads the same tokens.
+
+    Tales have zoo:gpt-tales. For another corpus train a GPT on it first and name its run, or take hub:NAME or minilm.
+    """
+
+    frozen: str = "zoo:gpt-tales"  # zoo:NAME, the folder of a GPT's run, hub:NAME, hub:PATH or minilm
+    model: LDLMFlags = field(default_factory=LDLMFlags)
+
+
+def defaults(run: Run, name: str) -> TrainGPT | TrainLDLM:
+    """The flags that stand for a run of the presets."""
+    common = dict(corpus=run.corpus.name, length=run.model.length, vocabulary=run.corpus.vocabulary,
+                  documents=run.corpus.documents, pack=run.corpus.pack, out=f"runs/{name}", train=run.train)
+    if run.kind == "gpt":
+        return TrainGPT(**common, model=GPTFlags(**vars(run.model)))
+    return TrainLDLM(**common, frozen=run.model.frozen, model=LDLMFlags(**vars(run.model)))
+
+
+def parse(argv: list[str]) -> tuple[str, TrainGPT | TrainLDLM]:
+    """The kind of model and the flags that a command line asks for."""
+    if not argv or argv[0] not in KINDS:
+        if argv and argv[0] in ("-h", "--help"):
+            print("usage: minildm train gpt|ldlm [--help] ...")
+            raise SystemExit(0)
+        raise UserError(f"say what to train: minildm train {'|'.join(KINDS)}")
+    kind, *rest = argv
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--preset", nargs="?")
+    first.add_argument("--size", nargs="?")
+    chosen = first.parse_known_args(rest)[0]
+    run = find_run(kind, chosen.preset, chosen.size)
+    name = chosen.preset or f"{kind}-{chosen.size or 'nano'}"
+    return kind, tyro.cli(TrainGPT if kind == "gpt" else TrainLDLM, args=rest, default=defaults(run, name),
+                          prog=f"minildm train {kind}", config=(tyro.conf.FlagCreatePairsOff,))

@@ -1,0 +1,105 @@
+"""`minildm train`: corpus, model and trainer out of flags; also under `torchrun`."""
+
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..evaluation.likelihood import cross_entropy, reconstruction
+from ..evaluation.provenance import provenance
+from ..evaluation.scorecard import validity
+from ..models.base import LanguageModel
+from ..models.gpt import GPT
+from ..models.ldlm import LDLM
+from ..nets.frozen import FrozenEncoder
+from ..text.batches import tensor
+from ..text.corpora import Corpus, load_corpus
+from ..text.tokenizers import Tokenizer, WordTokenizer
+from ..training.checkpoint import config_card
+from ..training.distributed import Ranks, join, leave
+from ..training.loop import Trainer
+from ..training.presets import CorpusConfig
+from ..training.zoo import load_frozen
+from .flags import TrainGPT, TrainLDLM, parse
+
+WATCHED = 256  # validation rows looked at during training
+WRITTEN = 32  # texts written during training
+CALIBRATED = 1024  # training rows that set the scale of frozen states
+
+
+def read_corpus(flags: TrainGPT | TrainLDLM, tokenizer: Tokenizer | None) -> Corpus:
+    """The corpus that the flags name, in the tokens of the frozen model if there is one."""
+    tales = flags.corpus.partition(":")[0] == "tales"
+    if isinstance(tokenizer, WordTokenizer) and not tales:
+        raise UserError(f"the frozen model {flags.frozen} knows only the words of Tales, not those of {flags.corpus}: "
+                        "train a GPT on that corpus and give its run as --frozen, or give hub:NAME or minilm")
+    own_words = tokenizer is None or isinstance(tokenizer, WordTokenizer)
+    corpus = load_corpus(flags.corpus, flags.length, tokenizer=None if own_words else tokenizer, pack=flags.pack,
+                         vocabulary=flags.vocabulary, documents=flags.documents)
+    if tokenizer and tokenizer.card() != corpus.tokenizer.card():
+        raise UserError(f"the frozen model {flags.frozen} and the corpus {flags.corpus} have different words: "
+                        "train a GPT on this corpus and give its run as --frozen")
+    return corpus
+
+
+def make_model(flags: TrainGPT | TrainLDLM, corpus: Corpus, frozen: FrozenEncoder | None) -> LanguageModel:
+    """The untrained model, its weights drawn from the seed; frozen states get their scale from training rows."""
+    torch.manual_seed(flags.train.seed)
+    heads, width = flags.model.heads, flags.model.width
+    if heads < 1 or width < 1 or width % (2 * heads):
+        raise UserError(f"a width of {width} cannot be cut into {heads} heads of even size: change --model.width")
+    sizes = replace(flags.model, vocabulary=corpus.tokenizer.size, length=flags.length)
+    if frozen is None:
+        return GPT(sizes)
+    frozen.calibrate(tensor(corpus.train[:CALIBRATED]))
+    return LDLM(replace(sizes, frozen=flags.frozen, hidden=frozen.width), frozen)
+
+
+def watch(corpus: Corpus, quiet: bool):
+    """The evaluation of a run: figures of unseen and of written texts, and one text to read."""
+    def evaluate(model: LanguageModel, step: int) -> dict:
+        rows, rng = corpus.valid[:WATCHED], torch.Generator(model.device).manual_seed(0)
+        if isinstance(model, GPT):
+            figures = cross_entropy(model, rows)
+            figures["score"] = figures["nats_per_token"]
+        else:
+            figures = reconstruction(model, rows)
+        texts = [corpus.tokenizer.decode(row) for row in model.generate(WRITTEN, rng=rng).tokens.tolist()]
+        if corpus.name.partition(":")[0] == "tales":
+            figures |= {k: v for k, v in validity(texts).items() if not k.startswith("error_")}
+        if not quiet:
+            tqdm.write(f"step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()) + f"\n    {texts[0]}")
+        return {**figures, "text": texts[0]}
+
+    return evaluate
+
+
+def train(kind: str, flags: TrainGPT | TrainLDLM, command: str, ranks: Ranks) -> None:
+    """Train to the end, from the last checkpoint in the run's folder if there is one."""
+    frozen, tokenizer = load_frozen(flags.frozen, flags.model.layer) if kind == "ldlm" else (None, None)
+    corpus = read_corpus(flags, tokenizer)
+    model = make_model(flags, corpus, frozen)
+    source = CorpusConfig(flags.corpus, flags.vocabulary, flags.pack, flags.documents)
+    card = {"kind": kind, "command": command,
+            "config": {"model": config_card(model.config), "train": config_card(flags.train), "corpus": asdict(source)},
+            "corpus": corpus.card, "tokenizer": corpus.tokenizer.card(), **provenance(ranks.device)}
+    if frozen:
+        card["frozen"] = {"name": flags.frozen, "fingerprint": frozen.fingerprint()}
+    trainer = Trainer(model, corpus.train, flags.train, Path(flags.out), card, ranks)
+    said = tqdm.write if ranks.rank == 0 else lambda text: None
+    if trainer.resume():
+        said(f"resumed {flags.out} at step {trainer.step} of {flags.train.steps}")
+    trainer.fit(watch(corpus, flags.quiet), flags.quiet or ranks.rank > 0)
+    said(f"trained {flags.out} to step {trainer.step}: write with `minildm sample {flags.out}`")
+
+
+def main(argv: list[str]) -> None:
+    """Parse the flags and train, alone or in a group."""
+    kind, flags = parse(argv)
+    try:
+        train(kind, flags, shlex.join(["minildm", "train", *argv]), join())
+    finally:
+        leave()

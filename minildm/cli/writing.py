@@ -1,0 +1,74 @@
+"""What `sample`, `evaluate` and `demo` share: a loaded model as a function that writes, and text shaded by confidence."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..models.base import BOS, EOS, Generation
+from ..models.gpt import GPT
+from ..text.tokenizers import SPECIALS, Tokenizer
+from ..training.zoo import Loaded
+
+SURE, UNSURE, LOST = "", "\x1b[38;5;172m", "\x1b[38;5;160m"  # the terminal's own color, orange, red
+END = "\x1b[0m"
+
+
+def device() -> torch.device:
+    """The device that models write on."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
+    """Let `put` write a file beside its place, then rename it."""
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        put(beside)
+        beside.replace(path)
+    except OSError as fault:
+        beside.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({fault.strerror}): choose another place") from None
+
+
+def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = None, length: int | None = None,
+           temperature: float = 1.0, prompt: str | None = None, record: bool = False):
+    """A loaded model as a function (count, rng) -> `Generation`; refuses what its kind cannot do."""
+    model = loaded.model.to(device())
+    if temperature < 0:
+        raise UserError(f"a temperature of {temperature} has no meaning: give 0 or more")
+    if isinstance(model, GPT):
+        if steps is not None or solver is not None:
+            raise UserError("a GPT calls its network once a token: leave out --steps and --solver")
+        ids = [BOS, *loaded.tokenizer.encode(prompt or "")]
+        beginning = torch.tensor([ids], device=model.device)
+        return lambda count, rng: model.generate(count, rng=rng, length=length, prompt=beginning, temperature=temperature)
+    if prompt is not None:
+        raise UserError("an LDLM writes whole texts and takes no prompt: leave out --prompt or name a GPT")
+    steps, solver = 32 if steps is None else steps, solver or "ancestral"
+    return lambda count, rng: model.generate(count, rng=rng, steps=steps, solver=solver, length=length,
+                                             temperature=temperature, record=record)
+
+
+@torch.no_grad()
+def confidence(loaded: Loaded, written: Generation) -> Tensor:
+    """The model's probability of each token (batch, length): p(w_i | w_<i) of a GPT, the decoder's own otherwise."""
+    if isinstance(loaded.model, GPT):
+        nats = loaded.model.token_nats(written.tokens)
+        return torch.cat((torch.ones_like(nats[:, :1]), (-nats).exp()), dim=1).cpu()
+    return written.trajectory.confidence[-1].cpu()
+
+
+def shaded(tokenizer: Tokenizer, row: list[int], sure: list[float]) -> str:
+    """A text for a terminal: words the model was sure of in plain color, others orange below 0.9 and red below 0.5."""
+    text = tokenizer.decode(row)
+    end = row.index(EOS) if EOS in row else len(row)
+    kept = [(i, c) for i, c in zip(row[:end], sure) if i >= len(SPECIALS)]
+    pieces = [tokenizer.piece(i) for i, _ in kept]
+    joiner = next((j for j in (" ", "") if j.join(pieces) == text), None)
+    if joiner is None:  # this tokenizer's pieces do not simply add up to its text
+        return text
+    colors = [SURE if c >= 0.9 else UNSURE if c >= 0.5 else LOST for _, c in kept]
+    return joiner.join(f"{color}{piece}{END}" if color else piece for color, piece in zip(colors, pieces))
