@@ -3,6 +3,7 @@
 import io
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -15,14 +16,18 @@ def panels(columns: int, rows: int = 1, height: float = 2.6) -> tuple[Figure, li
     return figure, list(axes.flat)
 
 
-def picture(figure: Figure, kind: str = "PNG", dpi: int = 140, colors: int = 128) -> bytes:
-    """A figure as an image file with a small palette, closed afterwards; `kind` is "PNG" or "WEBP"."""
+def pack(pixels, colors: int = 64) -> bytes:
+    """Pixels (height, width, 4) as a small WebP file."""
+    packed = io.BytesIO()
+    image = Image.fromarray(np.asarray(pixels)[..., :3]).quantize(colors, dither=Image.Dither.NONE)
+    image.convert("RGB").save(packed, "WEBP", lossless=True, quality=50, method=2)
+    return packed.getvalue()
+
+
+def picture(figure: Figure, dpi: int = 140, colors: int = 128) -> bytes:
+    """A figure as a PNG file with a small palette, closed afterwards."""
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     plt.close(figure)
-    image = Image.open(drawn).convert("RGB").quantize(colors, dither=Image.Dither.NONE)
-    if kind == "WEBP":
-        image.convert("RGB").save(packed, "WEBP", lossless=True, quality=100, method=4)
-    else:
-        image.save(packed, "PNG", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
     return packed.getvalue()
