@@ -113,8 +113,8 @@ def test_compiled_and_plain_training_agree(kind, tmp_path):
     """In a child, since the compiler cannot trace the shape checks of tests."""
     command = [sys.executable, tiny.__file__, "compiled", kind, str(tmp_path / "compiled")]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, check=True)
-    tiny.make_trainer(kind, tmp_path / "plain", steps=2).fit(quiet=True)
-    ours, theirs = (load_file(tmp_path / name / "step_0000002" / "model.safetensors") for name in ("compiled", "plain"))
+    tiny.make_trainer(kind, tmp_path / "plain", steps=3).fit(quiet=True)
+    ours, theirs = (load_file(tmp_path / name / "step_0000003" / "model.safetensors") for name in ("compiled", "plain"))
     assert ours.keys() == theirs.keys() and all(torch.allclose(ours[k], theirs[k], atol=1e-6) for k in ours)
 
 

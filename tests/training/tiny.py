@@ -98,9 +98,9 @@ def dies_saving(kind: str, run: Path) -> None:
 
 
 def compiled(kind: str, run: Path) -> None:
-    """Two steps traced by the compiler's front; its back would need a C++ toolchain."""
+    """Three steps traced by the compiler's front; its back would need a C++ toolchain."""
     torch.compile = partial(torch.compile, backend="eager")
-    make_trainer(kind, run, steps=2, compile=True).fit(quiet=True)
+    make_trainer(kind, run, steps=3, compile=True).fit(quiet=True)
 
 
 def together(run: Path) -> None:
