@@ -158,7 +158,7 @@ def open_world(choose: Choose, lexicon: Lexicon, events: int) -> tuple[list[Char
     for _ in range(size):
         name = choose("name", [n for n in lexicon.name if n not in {c.name for c in world}])
         world.append(Character(name, choose("species", lexicon.species), choose("trait", lexicon.trait), place))
-    who = [f"{c.name} the {c.trait} {c.species}" for c in world]
+    who = [f"{c.trait} {c.name} the {c.species}" for c in world]
     return world, {"place": place, "cast": " , ".join(who[:-1]) + " and " + who[-1]}
 
 

@@ -51,7 +51,7 @@ def patterns(lexicon: Lexicon) -> list[tuple[str, str, list[tuple[str, frozenset
     rows = []
     for key, templates in TEMPLATES.items():
         for template, size in itertools.product(templates, lexicon.cast if key == "opening" else [0]):
-            who = [f"{{name{i}}} the {{trait{i}}} {{species{i}}}" for i in range(size)]
+            who = [f"{{trait{i}}} {{name{i}}} the {{species{i}}}" for i in range(size)]
             row = []
             for token in template.replace("{cast}", " , ".join(who[:-1]) + " and " + "".join(who[-1:])).split():
                 slot = token.strip("{}")

@@ -36,7 +36,7 @@ def test_planted_errors_are_found_first_with_kind_and_position(kind):
 
 
 def test_the_first_error_is_in_reading_order():
-    text = ("once at the barn there lived ada the shy fox and ben the bold owl . ada the owl found a red hat . "
+    text = ("once at the barn there lived shy ada the fox and bold ben the owl . ada the owl found a red hat . "
             "ben lost the red hat . in the end ben was at the mill .")
     report = parse(text)
     assert [(e.position, e.kind) for e in report.errors] == [(18, "species"), (24, "holder"), (37, "ending")]
@@ -44,7 +44,7 @@ def test_the_first_error_is_in_reading_order():
 
 
 def test_one_mistake_is_reported_once():
-    text = ("once at the barn there lived ada the shy fox and ben the bold owl . ada became sad . "
+    text = ("once at the barn there lived shy ada the fox and bold ben the owl . ada became sad . "
             'ada said " i feel happy " . ada said " i feel sad " . in the end ada was sad .')
     assert [(e.position, e.kind) for e in parse(text).errors] == [(25, "mood")]
 
