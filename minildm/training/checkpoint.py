@@ -45,15 +45,15 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
                         "delete its folder and use an earlier checkpoint") from error
 
 
-def read_card(folder: Path) -> dict:
+def read_card(folder: Path, name: str = "card.json") -> dict:
     """Read the card of a checkpoint folder."""
     try:
-        return json.loads((Path(folder) / "card.json").read_text())
+        return json.loads((Path(folder) / name).read_text())
     except FileNotFoundError as error:
-        raise UserError(f"{folder} is not a checkpoint: it has no card.json") from error
+        raise UserError(f"{folder} is not a checkpoint: it has no {name}") from error
     except ValueError as error:
-        raise UserError(f"{folder}/card.json is damaged ({error}): "
-                        "delete the folder and use an earlier checkpoint") from error
+        raise UserError(f"{folder}/{name} is damaged ({error}): "
+                        "delete its folder and use an earlier checkpoint") from error
 
 
 def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:

@@ -32,12 +32,12 @@ class Loaded:
     missing: str | None = None
 
 
-def names(zoo: Path = ZOO) -> list[str]:
+def names() -> list[str]:
     """Models of the zoo that have both a card and weights.
 
-    Args: `zoo`, its folder. Returns sorted names. Derived in chapter 00. Source: ours.
+    Returns sorted names. Derived in chapter 00. Source: ours.
     """
-    return sorted(p.stem for p in zoo.glob("*.json") if p.with_suffix(".safetensors").exists())
+    return sorted(p.stem for p in ZOO.glob("*.json") if p.with_suffix(".safetensors").exists())
 
 
 def chosen(run: Path) -> Path:
@@ -49,14 +49,14 @@ def chosen(run: Path) -> Path:
     return run / best if best else folders[-1]
 
 
-def open_files(name: str, zoo: Path) -> tuple[dict, Path, str]:
+def open_files(name: str) -> tuple[dict, Path, str]:
     """Card, path of the weights, and a name for sentences, of what the user called a model."""
     known = name.removeprefix("zoo:")
-    if known in names(zoo):
-        return checkpoint.read_card(zoo, f"{known}.json"), zoo / f"{known}.safetensors", f"zoo:{known}"
+    if known in names():
+        return checkpoint.read_card(ZOO, f"{known}.json"), ZOO / f"{known}.safetensors", f"zoo:{known}"
     folder = Path(name)
     if name.startswith("zoo:") or not folder.is_dir():
-        raise UserError(f"no model {name!r}: the zoo has {', '.join(names(zoo)) or 'none yet'}; or name the folder of a run")
+        raise UserError(f"no model {name!r}: the zoo has {', '.join(names()) or 'none yet'}; or name the folder of a run")
     folder = folder if (folder / "card.json").exists() else chosen(folder)
     return checkpoint.read_card(folder), folder / "average.safetensors", str(folder)
 
@@ -68,16 +68,16 @@ def build(kind: str, sizes: dict) -> LanguageModel:
     return LDLM(LDLMConfig(**{**sizes, "recipe": Recipe(**sizes["recipe"])}))
 
 
-def load(name: str | Path, frozen: bool = True, zoo: Path = ZOO) -> Loaded:
+def load(name: str | Path, frozen: bool = True) -> Loaded:
     """Load a model of the zoo, a run, or a checkpoint, ready for use: averaged weights, evaluation mode, float32.
 
     Args: `name` in the zoo, or the folder of a run or of a checkpoint; `frozen`: also load an LDLM's frozen encoder,
-    which reading texts needs and writing does not; `zoo`, its folder.
+    which reading texts needs and writing does not.
     Returns a `Loaded`, whose `missing` is a sentence when the frozen encoder cannot be had.
     Raises UserError on an unknown name, damaged files, weights that do not fit the card, and a changed frozen encoder.
     Derived in chapter 00. Source: ours.
     """
-    card, path, source = open_files(str(name), zoo)
+    card, path, source = open_files(str(name))
     try:
         tokenizer, sizes = load_tokenizer(card["tokenizer"]), card["config"]["model"]
         model = build(card["kind"], sizes)
@@ -89,14 +89,14 @@ def load(name: str | Path, frozen: bool = True, zoo: Path = ZOO) -> Loaded:
     tensors = checkpoint.read_tensors(path)
     scale = {k: tensors.pop(f"frozen.{k}", None) for k in ("mean", "std")}
     checkpoint.fit(model, tensors, source)
-    missing = attach(model, card, scale, source, zoo) if frozen and card["kind"] == "ldlm" else None
+    missing = attach(model, card, scale, source) if frozen and card["kind"] == "ldlm" else None
     return Loaded(model.eval(), tokenizer, card, missing)
 
 
-def attach(model: LDLM, card: dict, scale: dict[str, Tensor | None], source: str, zoo: Path) -> str | None:
+def attach(model: LDLM, card: dict, scale: dict[str, Tensor | None], source: str) -> str | None:
     """Give an LDLM the frozen encoder it was trained on, or return the sentence that says why it cannot be had."""
     try:
-        encoder = load_frozen(model.config.frozen, model.config.layer, zoo)[0]
+        encoder = load_frozen(model.config.frozen, model.config.layer)[0]
     except UserError as fault:
         return str(fault)
     if encoder.fingerprint() != card["frozen"]["fingerprint"]:
@@ -109,11 +109,11 @@ def attach(model: LDLM, card: dict, scale: dict[str, Tensor | None], source: str
     return None
 
 
-def load_frozen(name: str, layer: int, zoo: Path = ZOO) -> tuple[FrozenEncoder, Tokenizer]:
+def load_frozen(name: str, layer: int) -> tuple[FrozenEncoder, Tokenizer]:
     """A frozen encoder, not calibrated yet, and the tokenizer whose ids it reads.
 
     Args: `name`: zoo:NAME or the folder of a run, each a GPT, hub:NAME, hub:PATH or minilm; `layer`, in [embedding,
-    block 1, ..., block L]; `zoo`, its folder. Returns (`FrozenEncoder`, `Tokenizer`).
+    block 1, ..., block L]. Returns (`FrozenEncoder`, `Tokenizer`).
     Raises UserError when it cannot be had, is no GPT, or has no such layer. Derived in chapter 12. Source: LDLM [OD].
     """
     if name == "minilm":
@@ -121,7 +121,7 @@ def load_frozen(name: str, layer: int, zoo: Path = ZOO) -> tuple[FrozenEncoder, 
     if name.startswith("hub:"):
         found = name.removeprefix("hub:")
         return frozen_transformer(found, layer), PretrainedTokenizer(tokenizer_file(found))
-    loaded = load(name, zoo=zoo)
+    loaded = load(name)
     if not isinstance(loaded.model, GPT):
         raise UserError(f"{name} is no GPT, so it has no states to reshape: name a GPT for --frozen")
     return frozen_gpt(loaded.model, layer, name), loaded.tokenizer
@@ -144,10 +144,10 @@ def minutes(run: Path) -> float:
     return tokens * sum(1 / line["tokens_per_s"] for line in lines) / len(lines) / 60
 
 
-def publish(run: Path, name: str, scores: dict | None = None, zoo: Path = ZOO) -> Path:
+def publish(run: Path, name: str, scores: dict | None = None) -> Path:
     """Put the averaged weights of a run into the zoo, with its card.
 
-    Args: `run`, the folder of a finished run; `name` in the zoo; `scores`, measured, for the card; `zoo`, its folder.
+    Args: `run`, the folder of a finished run; `name` in the zoo; `scores`, measured, for the card.
     Returns the path of the card. Raises UserError when the run cannot be loaded, is too large, or the disk refuses.
     Derived in chapter 16. Source: ours.
     """
@@ -157,16 +157,16 @@ def publish(run: Path, name: str, scores: dict | None = None, zoo: Path = ZOO) -
     card = {k: v for k, v in checkpoint.read_card(folder).items() if k not in ("best", "best_score")}
     card |= {"name": name, "steps": card.pop("step"), "seed": card["config"]["train"]["seed"],
              "minutes": round(minutes(run), 1), "scores": scores or {}}
-    beside = zoo / f"{name}.tmp"
+    beside = ZOO / f"{name}.tmp"
     try:
-        zoo.mkdir(exist_ok=True)
+        ZOO.mkdir(exist_ok=True)
         save_file(checkpoint.read_tensors(folder / "average.safetensors"), beside)
         if beside.stat().st_size > LARGEST:
             beside.unlink()
             raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 1e6:.0f} MB")
-        os.replace(beside, zoo / f"{name}.safetensors")
+        os.replace(beside, ZOO / f"{name}.safetensors")
         beside.write_text(json.dumps(card, indent=1) + "\n")
-        os.replace(beside, zoo / f"{name}.json")
+        os.replace(beside, ZOO / f"{name}.json")
     except OSError as fault:
-        raise UserError(f"the zoo {zoo} cannot be written ({fault.strerror}): free some space, then publish again") from None
-    return zoo / f"{name}.json"
+        raise UserError(f"the zoo {ZOO} cannot be written ({fault.strerror}): free some space, then publish again") from None
+    return ZOO / f"{name}.json"
