@@ -21,7 +21,7 @@ class ClosedLoop:
     def clean(self, z: Tensor, t: Tensor) -> Tensor:
         self.condition = self.predict(z, t.expand(z.shape[0]), self.condition)
         self.calls += 1
-        self.seen.setdefault(float(t), self.condition)
+        self.seen[float(t)] = self.condition
         return self.condition
 
     def __call__(self, z: Tensor, t: Tensor) -> Tensor:

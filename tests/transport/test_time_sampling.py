@@ -1,0 +1,154 @@
+"""Adaptive time: the law it learns makes the loss affine in the warped time."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minildm.transport.time_sampling import AdaptiveTime, isotonic_decreasing
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def falls_early(t):
+    return 1 / (1 + torch.exp(20 * (t - 0.25))) + 0.1
+
+
+def falls_late(t):
+    return 2.0 - t**4
+
+
+def train(sampler: AdaptiveTime, curve, steps: int, seed: int = 0, start: int = 0, noise: float = 0.05) -> None:
+    """Steps of 64 texts whose loss is the curve at their time, with noise."""
+    random = rng(seed)
+    for step in range(start, start + steps):
+        t = sampler.draw(64, random)
+        sampler.observe(t, curve(t) + noise * torch.randn(64, generator=random))
+        sampler.update(step)
+
+
+def straightness(sampler: AdaptiveTime, curve) -> float:
+    """R^2 of the best line through the loss against the warped time."""
+    v = np.linspace(0, 1, 501)
+    loss = curve(sampler.warp(torch.from_numpy(v)).double()).numpy()
+    line = np.polyval(np.polyfit(v, loss, 1), v)
+    return 1 - ((loss - line) ** 2).sum() / ((loss - loss.mean()) ** 2).sum()
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(0.1, 3)), min_size=1, max_size=12))
+def test_isotonic_fit_satisfies_the_conditions_of_optimality(pairs):
+    """Monotone; the residuals' weighted sums from the left never fall below zero, and are zero where the fit steps."""
+    y, weight = np.array(pairs).T
+    x = isotonic_decreasing(y, weight)
+    assert x.shape == y.shape and (np.diff(x) <= 1e-12).all()
+    sums = np.cumsum(weight * (y - x))
+    assert abs(sums[-1]) < 1e-9 and (sums <= 1e-9).all()
+    assert np.allclose(sums[:-1][np.diff(x) < -1e-12], 0, atol=1e-9)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=4), st.integers(0, 1000))
+def test_isotonic_fit_beats_every_monotone_sequence_on_a_grid(y, seed):
+    y, weight = np.array(y, dtype=float), np.random.default_rng(seed).uniform(0.5, 2, len(y))
+    best = (weight * (isotonic_decreasing(y, weight) - y) ** 2).sum()
+    levels = np.meshgrid(*[np.linspace(0, 3, 13)] * len(y))
+    tries = np.stack([level.ravel() for level in levels], axis=1)
+    tries = tries[(np.diff(tries, axis=1) <= 0).all(axis=1)]
+    assert best <= (weight * (tries - y) ** 2).sum(axis=1).min() + 1e-9
+
+
+def test_isotonic_fit_keeps_what_is_monotone_and_pools_what_rises():
+    ones = np.ones(4)
+    assert isotonic_decreasing(np.array([4.0, 3, 3, 1]), ones).tolist() == [4, 3, 3, 1]
+    assert isotonic_decreasing(np.array([1.0, 2, 3, 4]), ones).tolist() == [2.5] * 4
+    assert isotonic_decreasing(np.array([1.0, 4.0]), np.array([3.0, 1.0])).tolist() == [1.75, 1.75]
+
+
+def test_time_starts_uniform():
+    v = torch.linspace(0, 1, 101)
+    assert torch.allclose(AdaptiveTime().warp(v), v, atol=1e-6)
+
+
+@pytest.mark.parametrize("curve", [falls_early, falls_late])
+def test_loss_against_warped_time_becomes_affine(curve):
+    sampler = AdaptiveTime(floor=0.01)
+    before = straightness(sampler, curve)
+    train(sampler, curve, 1500)
+    assert before < 0.9 and straightness(sampler, curve) >= 0.99
+
+
+def test_it_recovers_when_the_loss_changes():
+    sampler = AdaptiveTime(floor=0.1)
+    train(sampler, falls_early, 1000)
+    assert straightness(sampler, falls_late) < 0.9
+    train(sampler, falls_late, 3000, seed=1, start=1000)
+    twin = AdaptiveTime(floor=0.1)
+    train(twin, falls_late, 3000, seed=2)
+    assert straightness(sampler, falls_late) == pytest.approx(straightness(twin, falls_late), abs=0.02)
+
+
+def test_averages_are_bias_corrected():
+    """A constant loss is read as that constant after a single step, in each bin that was seen."""
+    sampler = AdaptiveTime(bins=4)
+    sampler.observe(torch.tensor([0.1, 0.1, 0.9]), torch.tensor([2.0, 4.0, 5.0]))
+    sampler.update(0)
+    assert sampler.curve().tolist() == pytest.approx([3.0, 0, 0, 5.0])
+    assert sampler.weight.tolist() == pytest.approx([0.01, 0, 0, 0.01])
+    sampler.observe(torch.tensor([0.1, 1.0]), torch.tensor([6.0, 5.0]))
+    sampler.update(1)
+    assert sampler.curve()[0].item() == pytest.approx((0.99 * 0.01 * 3 + 0.01 * 6) / (0.99 * 0.01 + 0.01))
+    assert sampler.curve()[3].item() == pytest.approx(5.0) and sampler.new_count.sum() == 0
+
+
+def test_the_law_waits_for_every_bin_and_for_its_turn():
+    sampler = AdaptiveTime(bins=2, refresh=3)
+    uniform = sampler.cdf.clone()
+    for step in range(3):
+        sampler.observe(torch.tensor([0.1]), torch.tensor([1.0]))
+        sampler.update(step)
+    assert torch.equal(sampler.cdf, uniform)
+    for step in range(3, 6):
+        assert torch.equal(sampler.cdf, uniform)
+        sampler.observe(torch.tensor([0.9]), torch.tensor([0.5]))
+        sampler.update(step)
+    assert torch.allclose(sampler.cdf, torch.tensor([0, 0.5, 1]).double())  # one fall, shared by two neighbors
+
+
+def test_draws_are_one_in_each_share_of_the_law():
+    sampler = AdaptiveTime()
+    train(sampler, falls_early, 500)
+    t = sampler.draw(64, rng(5)).double()
+    i = (t * 50).long().clamp(0, 49)
+    v = sampler.cdf[i] + (t * 50 - i) * (sampler.cdf[i + 1] - sampler.cdf[i])
+    assert ((v * 64 - torch.arange(64)) > -1e-4).all() and ((v * 64 - torch.arange(64)) < 1 + 1e-4).all()
+
+
+def test_warp_inverts_the_distribution_function():
+    sampler = AdaptiveTime()
+    train(sampler, falls_early, 500)
+    edges = torch.linspace(0, 1, 51)
+    assert torch.allclose(sampler.warp(sampler.cdf), edges, atol=1e-6)
+    middle = (sampler.cdf[1:] + sampler.cdf[:-1]) / 2
+    assert torch.allclose(sampler.warp(middle), (edges[1:] + edges[:-1]) / 2, atol=1e-6)
+    ends = sampler.warp(torch.tensor([0.0, 1.0]))
+    assert ends.tolist() == [0, 1]
+    assert (sampler.warp(torch.linspace(0, 1, 1001)).diff() > 0).all()
+
+
+@pytest.mark.parametrize("floor", [0.01, 0.1, 0.5])
+def test_no_time_is_rarer_than_the_floor(floor):
+    sampler = AdaptiveTime(floor=floor)
+    train(sampler, falls_early, 300)
+    share = sampler.cdf.diff()
+    assert share.min() >= floor / 50 - 1e-12
+    assert share[12] > 3 * share[40]  # where the loss falls, at a quarter, against where it is flat
+    assert sampler.cdf[0] == 0 and sampler.cdf[-1] == 1
+
+
+def test_a_loss_that_never_falls_leaves_time_uniform():
+    sampler = AdaptiveTime(bins=5, refresh=50)
+    train(sampler, lambda t: t, 100, noise=0.0)
+    assert torch.allclose(sampler.cdf, torch.linspace(0, 1, 6).double())
