@@ -1,0 +1,57 @@
+"""A small LDLM on the states of a small GPT, far enough from its start that every gradient flows."""
+
+import torch
+
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.ldlm import LDLM, LDLMConfig
+from minildm.models.recipe import Recipe
+from minildm.nets.frozen import FrozenEncoder
+
+VOCABULARY, LENGTH = 20, 8
+PARTS = ("encoder", "decoder", "token_decoder", "denoiser")
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def texts(batch: int = 6) -> torch.Tensor:
+    """Rows <bos> words <eos> <pad>..., from 1 word to as many as fit."""
+    tokens = torch.randint(4, VOCABULARY, (batch, LENGTH), generator=rng())
+    tokens[:, 0] = 1
+    for i, row in enumerate(tokens):
+        end = 2 + i % (LENGTH - 2)
+        row[end], row[end + 1 :] = 2, 0
+    return tokens
+
+
+def frozen_gpt() -> FrozenEncoder:
+    torch.manual_seed(1)
+    gpt = GPT(GPTConfig(VOCABULARY, LENGTH, width=16, heads=2, layers=2))
+    frozen = FrozenEncoder(gpt, lambda network, tokens: network.states(tokens, -2), 16)
+    frozen.calibrate(texts())
+    return frozen
+
+
+def ldlm(recipe: Recipe = Recipe(), compression: int = 1) -> LDLM:
+    frozen = frozen_gpt()
+    torch.manual_seed(0)
+    model = LDLM(LDLMConfig(VOCABULARY, LENGTH, hidden=16, latent=4, width=16, heads=2, encoder_layers=1,
+                            decoder_layers=1, token_layers=1, denoiser_layers=2, compression=compression,
+                            recipe=recipe), frozen)
+    with torch.no_grad():
+        for p in model.denoiser.parameters():
+            p += 0.05 * torch.randn(p.shape, generator=rng(p.numel()))
+    return model
+
+
+def gradients(model: LDLM, term: str, step: int = 0) -> dict[str, list[torch.Tensor]]:
+    """Gradient of one term of the losses, a list for each part, zero where none flows."""
+    model.zero_grad()
+    model.losses(texts(), step=step, rng=rng()).terms[term].backward()
+    return {part: [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in getattr(model, part).parameters()]
+            for part in PARTS}
+
+
+def feels(grads: list[torch.Tensor]) -> bool:
+    return any((g != 0).any() for g in grads)

@@ -1,0 +1,150 @@
+"""GPT: causal, cached as uncached, blind to padding, and drawing from the law that `nucleus` names."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minildm.errors import UserError
+from minildm.models.base import BOS, EOS, PAD
+from minildm.models.gpt import GPT, GPTConfig, nucleus
+
+CONFIG = GPTConfig(vocabulary=20, length=12, width=16, heads=2, layers=3)
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def model(seed: int = 0, sharp: float = 20.0) -> GPT:
+    """A GPT with larger weights than at the start of training, so that its opinions differ."""
+    torch.manual_seed(seed)
+    gpt = GPT(CONFIG).eval()
+    with torch.no_grad():
+        gpt.embedding.weight *= sharp
+    return gpt
+
+
+def words(batch: int = 4, n: int = 12, seed: int = 0):
+    return torch.randint(4, 20, (batch, n), generator=rng(seed))
+
+
+@torch.no_grad()
+def test_no_position_sees_the_future():
+    gpt, tokens = model(), words()
+    logits = gpt.logits(tokens)
+    for i in range(1, 12):
+        changed = torch.cat((tokens[:, :i], words(4, 12 - i, seed=i)), dim=1)
+        assert torch.allclose(gpt.logits(changed)[:, :i], logits[:, :i], atol=1e-4)
+        assert not torch.allclose(gpt.logits(changed)[:, i], logits[:, i], atol=1e-2) or changed[0, i] == tokens[0, i]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prompt", [None, torch.tensor([[BOS, 5, 9, 7]])])
+def test_cached_generation_equals_the_most_probable_words_computed_anew(prompt):
+    gpt = model()
+    start = prompt if prompt is not None else torch.tensor([[BOS]])
+    tokens = start.expand(2, -1)
+    while tokens.shape[1] < 12:
+        tokens = torch.cat((tokens, gpt.logits(tokens)[:, -1:].argmax(-1)), dim=1)
+    written = gpt.generate(2, rng=rng(), temperature=0.0, prompt=prompt).tokens
+    ends = (tokens == EOS).long().cumsum(1) - (tokens == EOS).long()
+    assert torch.equal(written, tokens.masked_fill(ends > 0, PAD))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 1000), st.floats(0.2, 3), st.floats(0.05, 1))
+def test_nucleus_is_the_smallest_set_of_words_with_the_mass_asked_for(seed, temperature, top_p):
+    logits = torch.randn(3, 9, generator=rng(seed))
+    full = (logits.double() / temperature).softmax(-1)
+    for p, row in zip(nucleus(logits, temperature, top_p), full):
+        kept = p > 0
+        assert p.dtype == torch.float64 and p.sum().item() == pytest.approx(1)
+        assert row[kept].sum() >= top_p - 1e-9
+        assert row[kept].sum() - row[kept].min() < top_p + 1e-9
+        assert row[kept].min() >= row[~kept].max() if (~kept).any() else True
+        assert torch.allclose(p[kept], row[kept] / row[kept].sum())
+
+
+def test_nucleus_at_its_ends():
+    logits = torch.tensor([[1.0, 3.0, 2.0]])
+    assert nucleus(logits, 0.0, 0.5).tolist() == [[0, 1, 0]]
+    assert nucleus(logits, 1.0, 1e-9).tolist() == [[0, 1, 0]]
+    assert torch.allclose(nucleus(logits, 1.0, 1.0), logits.double().softmax(-1))
+
+
+def test_words_are_drawn_with_their_probabilities():
+    gpt, count = model(sharp=5.0), 4000
+    law = nucleus(gpt.logits(torch.tensor([[BOS]]))[:, -1].detach(), 0.7, 0.9)[0]
+    drawn = gpt.generate(count, rng=rng(), length=2, temperature=0.7, top_p=0.9).tokens[:, 1]
+    share = torch.bincount(drawn, minlength=20) / count
+    assert ((share - law).abs() <= 5 * (law * (1 - law) / count).sqrt()).all()
+
+
+def test_padding_does_not_count():
+    gpt = model()
+    tokens = words(2, 8)
+    padded = F.pad(tokens, (0, 4), value=PAD)
+    losses = [gpt.losses(x, step=0, rng=rng()).total for x in (tokens, padded)]
+    assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
+    nats = gpt.token_nats(padded)
+    assert nats.shape == (2, 11) and (nats[:, 7:] == 0).all()
+    assert nats.sum().item() / 14 == pytest.approx(losses[0].item(), rel=1e-5)
+
+
+def test_loss_by_its_formula():
+    gpt, tokens = model(), words(1, 5)
+    probabilities = gpt.logits(tokens)[0].detach().double().softmax(-1)
+    expected = -sum(math.log(probabilities[i, tokens[0, i + 1]]) for i in range(4)) / 4
+    assert gpt.losses(tokens, step=0, rng=rng()).total.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_untrained_model_knows_nothing():
+    torch.manual_seed(0)
+    loss = GPT(CONFIG).losses(words(), step=0, rng=rng()).total.item()
+    assert loss == pytest.approx(math.log(20), abs=0.1)
+
+
+def test_only_padding_follows_the_end():
+    written = model(sharp=5.0).generate(200, rng=rng(), length=12).tokens
+    ended = (written == EOS).any(1)
+    assert ended.any() and (written[:, 0] == BOS).all()
+    after = (written == EOS).long().cumsum(1) - (written == EOS).long() > 0
+    assert (written[after] == PAD).all()
+
+
+def test_the_same_rng_writes_the_same_text():
+    gpt = model(sharp=5.0)
+    first, second, other = (gpt.generate(8, rng=rng(seed)).tokens for seed in (3, 3, 4))
+    assert torch.equal(first, second) and not torch.equal(first, other)
+
+
+def test_states_are_counted_as_in_a_list():
+    gpt, tokens = model(), words()
+    assert torch.equal(gpt.states(tokens, 0), gpt.embedding(tokens))
+    assert torch.equal(gpt.states(tokens), gpt.states(tokens, 1))  # third from last of [embedding, 1, 2, 3]
+    last = gpt.stack.norm(gpt.states(tokens, -1)) @ gpt.embedding.weight.T
+    assert torch.allclose(last, gpt.logits(tokens), atol=1e-5)
+
+
+def test_a_recorded_path_ends_in_the_text():
+    gpt = model()
+    with_record, without = (gpt.generate(3, rng=rng(), record=flag) for flag in (True, False))
+    path = with_record.trajectory
+    assert torch.equal(with_record.tokens, without.tokens) and without.trajectory is None
+    steps = with_record.calls
+    assert path.tokens.shape == path.confidence.shape == (steps, 3, 12) and path.states.shape == (steps, 3, 12, 16)
+    assert torch.equal(path.tokens[-1], with_record.tokens) and path.times[-1] == 1
+    assert (path.confidence > 0).all() and (path.confidence <= 1).all()
+
+
+def test_requests_that_cannot_be_fulfilled():
+    for request, sentence in (
+        (dict(count=0), "cannot write 0 texts"), (dict(count=1, length=1), "leaves no room for words"),
+        (dict(count=1, length=3, prompt=torch.tensor([[1, 4, 5]])), "prompt has 3 tokens but the text only 3"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            model().generate(**request, rng=rng())
