@@ -2,7 +2,8 @@
 
 It runs each notebook from clean in laptop mode, puts the outputs in place with normalized metadata, and writes the
 figures that a chapter showed to figures/. `--figures` only writes the figures that the notebooks already hold.
-`--export NN` and `--import FILE.py` turn a notebook into a percent script and back, for editing.
+`--export FOLDER` and `--import FILE.py` turn notebooks into percent scripts and back, for editing; `--site FOLDER` into
+pages whose frames move without a kernel.
 """
 
 import argparse
@@ -149,6 +150,16 @@ def figures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
     return found
 
 
+def site(path: Path, folder: Path) -> None:
+    """Write a notebook as a page that needs neither a kernel nor a network, with the script that moves its frames."""
+    from nbconvert import HTMLExporter
+
+    script = "page.js"
+    exporter = HTMLExporter(widget_renderer_url=script, require_js_url="", mathjax_url="", embed_images=True)
+    write(folder / f"{path.stem}.html", exporter.from_notebook_node(read(path))[0])
+    write(folder / script, (Path(__file__).parent / "viz" / script).read_bytes())
+
+
 def chapters(numbers: list[str]) -> list[Path]:
     """Chapters by number, all without numbers, each followed by its solutions."""
     known = {path.name[:2]: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
@@ -167,6 +178,7 @@ def main() -> None:
     parser.add_argument("--import", dest="script", type=Path, metavar="FILE.py", help="make a notebook from a percent "
                         "script NN_title.py; one in a folder `solutions` becomes the solutions")
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the chapters' percent scripts to a folder")
+    parser.add_argument("--site", type=Path, metavar="FOLDER", help="write the chapters' pages to a folder")
     arguments = parser.parse_args()
     if arguments.script:
         home = NOTEBOOKS / "solutions" if arguments.script.resolve().parent.name == "solutions" else NOTEBOOKS
@@ -175,6 +187,9 @@ def main() -> None:
     for path in chapters(arguments.numbers):
         if arguments.export:
             write(arguments.export / path.relative_to(NOTEBOOKS).with_suffix(".py"), to_script(read(path)))
+            continue
+        if arguments.site:
+            site(path, arguments.site / path.parent.relative_to(NOTEBOOKS))
             continue
         if not arguments.figures:
             print(f"running {path.relative_to(ROOT)}", flush=True)

@@ -3,8 +3,16 @@
 import functools
 import math
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
+
+
+class Must(NamedTuple):
+    """An expectation that many answers meet: what it is in words, and whether an answer meets it."""
+
+    what: str
+    met: Callable[[object], bool]
 
 
 def exercise(number: str, hint: str):
@@ -37,6 +45,8 @@ def exercise(number: str, hint: str):
 
 def same(got, expected, tolerance: float = 1e-9) -> bool:
     """Equal, up to rounding where there are floats; tensors must also agree in shape."""
+    if isinstance(expected, Must):
+        return expected.met(got)
     if isinstance(expected, torch.Tensor):
         return (isinstance(got, torch.Tensor) and got.shape == expected.shape
                 and torch.allclose(got.double(), expected.double(), rtol=tolerance, atol=tolerance, equal_nan=True))
@@ -52,6 +62,8 @@ def same(got, expected, tolerance: float = 1e-9) -> bool:
 
 def brief(value) -> str:
     """A value in one line that a reader can take in."""
+    if isinstance(value, Must):
+        return value.what
     if isinstance(value, torch.Tensor):
         numbers = ", ".join(f"{x:.6g}" for x in value.flatten()[:6].tolist())
         return f"shape {tuple(value.shape)}: {numbers}{', ...' if value.numel() > 6 else ''}"

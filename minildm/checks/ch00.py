@@ -1,0 +1,62 @@
+"""Checks of chapter 00: counting nats, pooling perplexity, coefficients of a schedule, planting an error."""
+
+import random
+
+import torch
+
+from ..text import tales
+from ..text.tales_parser import parse
+from .verdict import Must, exercise
+
+
+@exercise("00.1", hint="each decision has probability 1/n, probabilities multiply, and logarithms add up")
+def check_1():
+    """Tales told at random: the counts of their decisions, and their exact log-probability."""
+    for seed in range(20):
+        counts: list[int] = []
+
+        def choose(_, options, counts=counts, rng=random.Random(seed)):
+            counts.append(len(options))
+            return options[rng.randrange(len(options))]
+
+        tales.narrate(choose, 1 + seed % 5)
+        yield (counts,), tales.sample(random.Random(seed), 1 + seed % 5).log_prob
+
+
+@exercise("00.2", hint="divide the sum of nats by the sum of lengths, and only then take the exponential")
+def check_2():
+    """Texts that are all as surprising as a choice among `options` equally likely words; then of two kinds."""
+    rng = torch.Generator().manual_seed(2)
+    for options in range(2, 12):
+        lengths = torch.randint(1, 60, (options,), generator=rng).double()
+        yield (lengths * torch.tensor(float(options), dtype=torch.float64).log(), lengths), float(options)
+    two, eight = torch.tensor([2.0, 8.0], dtype=torch.float64).log()
+    lengths = torch.tensor([10.0, 30.0], dtype=torch.float64)
+    yield (torch.stack([10 * two, 30 * eight]), lengths), float(2 ** 0.25 * 8 ** 0.75)
+
+
+@exercise("00.3", hint="a^2 / b^2 = exp(lambda) and a^2 + b^2 = 1 give a^2 as a logistic function of lambda")
+def check_3():
+    """Angles of the unit circle give both sides: a = sin, b = cos, lambda = 2 log tan; then the two far ends."""
+    rng = torch.Generator().manual_seed(3)
+    for shape in ((1,), (7,), (2, 3), (4, 1, 5), (50,)):
+        angle = 0.02 + 1.53 * torch.rand(shape, generator=rng, dtype=torch.float64)
+        yield (2 * torch.tan(angle).log(),), (torch.sin(angle), torch.cos(angle))
+    ends = torch.tensor([-800.0, 800.0], dtype=torch.float64)
+    yield (ends,), (torch.tensor([0.0, 1.0], dtype=torch.float64), torch.tensor([1.0, 0.0], dtype=torch.float64))
+
+
+@exercise("00.4", hint="the end of a tale names a place, a mood, a thing or a color: which word would make it untrue?")
+def check_4():
+    """Tales of every split and length; what comes back must be one word away, grammatical and not consistent."""
+    for seed in range(20):
+        text = tales.split("test", 1, events=2 + seed % 4, seed=seed)[0]
+
+        def planted(got, text=text):
+            if not isinstance(got, str) or len(got.split()) != len(text.split()):
+                return False
+            changed = sum(x != y for x, y in zip(got.split(), text.split()))
+            report = parse(got)
+            return changed == 1 and report.grammatical and not report.consistent
+
+        yield (text,), Must("this tale with one word replaced, grammatical but not consistent", planted)

@@ -1,0 +1,115 @@
+"""The book's own tools: opening a chapter, scripts and notebooks, normalized outputs, and verdicts."""
+
+import base64
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+import torch
+
+import minildm
+from minildm import UserError, book
+from minildm.checks import ch00
+from minildm.checks.verdict import Must, brief, exercise, same
+
+SCRIPT = '''# %% [markdown]
+r"""
+# 99 · Title
+
+"quoted" and $\\alpha$
+"""
+
+# %%
+x = 1
+
+# %% tags=["nbval-check-output"]
+print(x)
+'''
+
+
+def test_chapter_reads_the_mode(monkeypatch, capsys):
+    monkeypatch.setenv("MINILDM_MODE", "fast")
+    opened = minildm.chapter(7)
+    assert opened.sizes.steps < minildm.chapters.MODES["laptop"].steps
+    assert opened.rng.initial_seed() == 7 and capsys.readouterr().out.count("\n") == 1
+    monkeypatch.setenv("MINILDM_MODE", "huge")
+    with pytest.raises(UserError, match="fast, laptop, full"):
+        minildm.chapter(7)
+
+
+def test_figure_is_shown_with_its_description_and_its_name(monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(minildm.chapters, "display", lambda data, metadata, raw: shown.append((data, metadata)))
+    figure, axes = plt.subplots()
+    axes.plot([1, 2])
+    minildm.chapter(3).figure(figure, "line", "A line that rises from one to two.")
+    (data, metadata), = shown
+    assert metadata["image/png"]["alt"] == "A line that rises from one to two." == data["text/plain"]
+    output = nbformat.v4.new_output("display_data", data, metadata=metadata)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
+    assert book.figures(notebook) == {"03_line": base64.b64decode(data["image/png"])}
+
+
+def test_script_and_notebook_are_the_same():
+    notebook = book.from_script(SCRIPT)
+    nbformat.validate(notebook)
+    assert [cell.cell_type for cell in notebook.cells] == ["markdown", "code", "code"]
+    assert notebook.cells[0].source == '# 99 · Title\n\n"quoted" and $\\alpha$'
+    assert notebook.cells[2].metadata["tags"] == ["nbval-check-output"]
+    assert book.to_script(notebook) == SCRIPT
+
+
+@pytest.mark.parametrize("text", ["x = 1\n", "# %% [raw]\nx\n"])
+def test_a_bad_script_is_refused(text):
+    with pytest.raises(UserError, match="cell"):
+        book.from_script(text)
+
+
+def test_random_names_of_widgets_are_numbered():
+    first, second = "0" * 31 + "f", "a" * 32
+    assert book.rename_widgets(f'"{second}" "{first}" "{second}"') == f'"{0:032x}" "{1:032x}" "{0:032x}"'
+
+
+def test_faults_are_found():
+    cell = nbformat.v4.new_code_cell("x", execution_count=2)
+    cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="careful")]
+    assert book.faults(nbformat.v4.new_notebook(cells=[cell])) == ["careful", "the execution counts are not 1..n"]
+
+
+def test_unknown_chapter_is_refused():
+    with pytest.raises(UserError, match="no chapter 98"):
+        book.chapters(["98"])
+
+
+def test_verdict_shows_the_first_failing_input(capsys):
+    @exercise("99.1", hint="square it")
+    def check():
+        yield from (((float(x),), float(x * x)) for x in range(4))
+
+    check(lambda x: x)
+    said = capsys.readouterr().out
+    assert "99.1: not yet" in said and "input    2\n" in said and "expected 4\n" in said and "square it" in said
+    check(lambda x: 1 / 0)
+    assert "ZeroDivisionError" in capsys.readouterr().out
+    check(lambda x: x**2)
+    assert capsys.readouterr().out == "exercise 99.1: passed on 4 inputs.\n"
+
+
+def test_same_compares_values_and_shapes():
+    one = torch.ones(2, dtype=torch.float64)
+    assert same(one, one) and same((1, one), (1, one)) and same(2.0, 2.0) and same("a", Must("is a", "a".__eq__))
+    assert not same(one[:1], one) and not same(None, 1.0) and not same(1, True) and not same(one + 1e-6, one)
+    assert brief(torch.arange(8.0)) == "shape (8,): 0, 1, 2, 3, 4, 5, ..."
+
+
+@pytest.mark.parametrize(("check", "wrong"), [
+    (ch00.check_1, lambda counts: -float(sum(counts))),
+    (ch00.check_2, lambda nats, lengths: float((nats / lengths).exp().mean())),
+    (ch00.check_3, lambda x: (torch.exp(x / 2) / torch.sqrt(1 + torch.exp(x)), 1 / torch.sqrt(1 + torch.exp(x)))),
+    (ch00.check_4, lambda text: text),
+    (ch00.check_4, lambda text: text.replace(".", "fox", 1)),
+])
+def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
+    check(wrong)
+    said = capsys.readouterr().out
+    assert "not yet" in said and "hint" in said

@@ -1,0 +1,121 @@
+"""Journeys through chapter 00: in JupyterLab with a kernel, and on a page without one."""
+
+import re
+
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CHAPTER = "00_how_to_use_this_book"
+LONG = 240_000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def chapter(browser, lab):
+    """Chapter 00 in JupyterLab, all of its cells run."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{lab}/lab/tree/notebooks/{CHAPTER}.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LONG)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    live(page).locator(".tale").wait_for(timeout=LONG)
+    yield page
+    page.close()
+
+
+def live(page):
+    """The box of the live explorer: the only one with a solver."""
+    return page.locator(".widget-vbox", has=page.locator(".widget-dropdown")).last
+
+
+def scene(box) -> tuple[str, str]:
+    """What the explorer shows: its words with marks, and its drawing."""
+    return box.locator(".tale").inner_html(), box.locator("svg").first.inner_html()
+
+
+def settled(page, box, before):
+    """The scene, once it differs from `before`."""
+    for _ in range(200):
+        page.wait_for_timeout(100)
+        if scene(box) != before:
+            return scene(box)
+    raise AssertionError("the scene did not change")
+
+
+def slider(box, name):
+    return box.locator(".widget-hslider", has_text=re.compile(f"^{name}")).locator(".noUi-handle")
+
+
+def test_time_moves_words_and_picture(chapter):
+    box = live(chapter)
+    before = scene(box)
+    slider(box, "time").focus()
+    for _ in range(4):
+        chapter.keyboard.press("ArrowRight")
+    words, drawing = settled(chapter, box, before)
+    assert words != before[0] and drawing != before[1]
+    assert box.get_by_text("t = 0.000").count() == 0
+
+
+def test_text_seed_solver_and_steps_change_the_scene(chapter):
+    box = live(chapter)
+    slider(box, "text").focus()
+    before = scene(box)
+    chapter.keyboard.press("ArrowRight")
+    before = settled(chapter, box, before)
+    box.locator("input[type=number]").first.fill("7")
+    box.locator("input[type=number]").first.press("Enter")
+    before = settled(chapter, box, before)
+    box.locator("select").first.select_option("ddim")
+    before = settled(chapter, box, before)
+    slider(box, "steps").focus()
+    chapter.keyboard.press("ArrowRight")
+    settled(chapter, box, before)
+
+
+def test_play_runs_through_time(chapter):
+    box = live(chapter)
+    slider(box, "time").focus()
+    chapter.keyboard.press("Home")
+    chapter.wait_for_timeout(500)
+    before = scene(box)
+    box.locator(".widget-play button").first.click()
+    after = settled(chapter, box, before)
+    settled(chapter, box, after)
+
+
+def test_frames_move_in_the_front_end(chapter):
+    box = chapter.locator(".widget-vbox", has=chapter.locator(".widget-stack")).first
+    shown = box.locator(".scene:visible")
+    before = shown.inner_html()
+    slider(box, "time").focus()
+    chapter.keyboard.press("ArrowRight")
+    chapter.wait_for_timeout(1000)
+    assert shown.count() == 1 and shown.inner_html() != before
+
+
+def test_screenshot_is_kept(chapter, tmp_path_factory):
+    live(chapter).scroll_into_view_if_needed()
+    kept = tmp_path_factory.getbasetemp() / "explorer_in_lab.png"
+    chapter.screenshot(path=kept)
+    assert kept.stat().st_size > 20_000
+
+
+def test_page_without_a_kernel(page, served):
+    foreign = []
+    page.on("request", lambda request: request.url.startswith(("http", "ws")) and not request.url.startswith(served)
+            and foreign.append(request.url))
+    page.goto(f"{served}/{CHAPTER}.html")
+    shown = page.locator(".scene:visible")
+    shown.first.wait_for(timeout=LONG)
+    before = shown.first.inner_html()
+    time, text = page.get_by_label("time").first, page.get_by_label("text").first
+    time.press("ArrowRight")
+    moved = shown.first.inner_html()
+    text.press("ArrowRight")
+    other = shown.first.inner_html()
+    assert len({before, moved, other}) == 3
+    page.get_by_role("button", name="play").first.click()
+    page.wait_for_timeout(1500)
+    assert shown.first.inner_html() != other
+    assert not foreign
