@@ -85,13 +85,13 @@ class Average:
             mean.lerp_(value, 1 - decay) if value.is_floating_point() else mean.copy_(value)
 
 
-def refuse_nan(losses: Losses, tokens: torch.Tensor, step: int, run: Path) -> None:
-    """Stop at a loss that is not finite, naming the term and saving the batch."""
-    for name, value in losses.terms.items():
+def refuse_nan(numbers: dict[str, torch.Tensor], tokens: torch.Tensor, step: int, run: Path) -> None:
+    """Stop at a number that is not finite, naming it and saving the batch."""
+    for name, value in numbers.items():
         if not torch.isfinite(value):
             path = run / "bad_batch.safetensors"
             save_file({"tokens": tokens.cpu()}, path)
-            raise UserError(f"the loss term {name} is {value.item()} at step {step}: the batch is in {path}; "
+            raise UserError(f"the {name} is {value.item()} at step {step}: the batch is in {path}; "
                             "lower --train.lr or train again with another --train.seed")
 
 
@@ -146,15 +146,17 @@ class Trainer:
         rate = learning_rate(self.step, c)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        parts = self.batches.at(self.step).chunk(ranks.world * c.accumulate)
+        batch = self.batches.at(self.step)
+        parts = batch.chunk(ranks.world * c.accumulate)
         for i in range(c.accumulate):
             part = i * ranks.world + ranks.rank
             tokens = parts[part].to(ranks.device, non_blocking=True)
             with torch.autocast(ranks.device.type, dtype=torch.bfloat16, enabled=c.bf16):
                 losses = forward(tokens, step=self.step, rng=noise(c.seed, self.step, part, ranks.device))
-            refuse_nan(losses, tokens, self.step, self.run)
+            refuse_nan({f"loss term {k}": v for k, v in losses.terms.items()}, batch, self.step, self.run)
             (losses.total / c.accumulate).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
+        refuse_nan({"norm of the gradient": norm}, batch, self.step, self.run)  # before it reaches the weights
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.model.after_step(self.step)

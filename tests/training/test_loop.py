@@ -119,21 +119,30 @@ def test_compiled_and_plain_training_agree(kind, tmp_path):
 
 
 class Spoiled(GPT):
-    """A GPT with a second term that is not finite from step 2 on."""
+    """A GPT with a second term that is not finite from step 2 on, or whose gradient is not."""
+
+    factor = torch.nan
 
     def losses(self, tokens, *, step, rng) -> Losses:
         terms = super().losses(tokens, step=step, rng=rng).terms
-        return Losses({**terms, "spoiled": terms["cross_entropy"] * (torch.nan if step >= 2 else 1.0)})
+        extra = (terms["cross_entropy"] * 0).sqrt() if self.factor == 0 else terms["cross_entropy"] * self.factor
+        return Losses({**terms, "spoiled": extra} if step >= 2 else terms)
 
 
-def test_a_loss_that_is_not_finite_names_term_and_step_and_saves_the_batch(tmp_path):
-    config = TrainConfig(steps=5, batch=4, save_every=1)
-    trainer = Trainer(Spoiled(GPTConfig(tiny.VOCABULARY, tiny.LENGTH, 16, 2, 1)), tiny.rows(), config, tmp_path,
-                      {"config": {}})
-    with pytest.raises(UserError, match=r"term spoiled is nan at step 2: the batch is in .*bad_batch\.safetensors"):
+@pytest.mark.parametrize("factor, sentence", [
+    (torch.nan, "the loss term spoiled is nan"), (torch.inf, "the loss term spoiled is inf"),
+    (0, "the norm of the gradient is nan"),
+])
+def test_what_is_not_finite_is_named_before_it_reaches_the_weights(factor, sentence, tmp_path):
+    config = TrainConfig(steps=5, batch=4, accumulate=2, save_every=1)
+    model = Spoiled(GPTConfig(tiny.VOCABULARY, tiny.LENGTH, 16, 2, 1))
+    model.factor = factor
+    trainer = Trainer(model, tiny.rows(), config, tmp_path, {"config": {}})
+    with pytest.raises(UserError, match=rf"{sentence} at step 2: the batch is in .*bad_batch\.safetensors"):
         trainer.fit(quiet=True)
     assert torch.equal(load_file(tmp_path / "bad_batch.safetensors")["tokens"], trainer.batches.at(2))
     assert [p.name for p in steps_saved(tmp_path)] == ["step_0000001", "step_0000002"]
+    assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
 def test_evaluation_sees_the_averaged_weights_and_leaves_no_trace(tmp_path):
