@@ -43,16 +43,21 @@ def evaluate(flags: EvaluateFlags) -> dict:
     loaded = load(flags.model)
     write = writer(loaded, steps=flags.steps, solver=flags.solver, length=flags.length, temperature=flags.temperature)
     config, tokenizer = loaded.card["config"], loaded.tokenizer
+    if "corpus" not in config:
+        raise UserError(f"the card of {flags.model} names no corpus to measure it on: train it with `minildm train`")
     source = config["corpus"]
     corpus = load_corpus(source["name"], config["model"]["length"], pack=source["pack"], documents=source["documents"],
                          tokenizer=None if isinstance(tokenizer, WordTokenizer) else tokenizer)
+    if loaded.card["corpus"]["sha256"] != corpus.card["sha256"]:
+        raise UserError(f"the corpus {source['name']} has changed since {flags.model} was trained on it: train it again")
     tales = source["name"].partition(":")[0] == "tales"
     origin = {"model": flags.model, "kind": loaded.card["kind"], "corpus": source["name"], "dtype": "float32",
-              "scorer": "exact law of Tales" if tales else "none", "temperature": flags.temperature,
-              "steps": flags.steps, "solver": flags.solver, "training_rows_searched": min(READ, len(corpus.train)),
+              "scorer": "exact law of Tales" if tales else "none", "steps": flags.steps, "solver": flags.solver,
+              "temperature": flags.temperature, "training_rows_searched": min(READ, len(corpus.train)),
               **provenance(device())}
-    card = scorecard(write, tokenizer, tales=tales, training=training_grams(corpus.train[:READ], COPIES, tokenizer.size),
-                     count=flags.count, seeds=flags.seeds, device=device(), origin=origin)
+    training = training_grams(corpus.train[:READ], COPIES, tokenizer.size)
+    card = scorecard(write, tokenizer, tales=tales, training=training, count=flags.count, seeds=flags.seeds,
+                     device=device(), origin=origin)
     card["held_out"] = held_out(loaded.model, tokenizer, source["name"], corpus.valid[:HELD_OUT])
     card["missing"] = loaded.missing
     return card

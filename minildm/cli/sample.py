@@ -16,7 +16,7 @@ from .writing import confidence, device, shaded, write_atomically, writer
 
 @dataclass(frozen=True)
 class SampleFlags:
-    """Write texts with a trained model. In a terminal, words it was less sure of are orange and red."""
+    """Write texts with a trained model. In a terminal, words it was less sure of are paler."""
 
     model: tyro.conf.Positional[str]  # a model of the zoo, or the folder of a run or a checkpoint
     count: int = 4  # texts

@@ -12,7 +12,7 @@ from ..models.gpt import GPT
 from ..text.tokenizers import SPECIALS, Tokenizer
 from ..training.zoo import Loaded
 
-SURE, UNSURE, LOST = "", "\x1b[38;5;172m", "\x1b[38;5;160m"  # the terminal's own color, orange, red
+SURE, UNSURE, LOST = "", "\x1b[38;5;109m", "\x1b[38;5;245m"  # the terminal's own color, pale blue, gray
 END = "\x1b[0m"
 
 
@@ -62,7 +62,7 @@ def confidence(loaded: Loaded, written: Generation) -> Tensor:
 
 
 def shaded(tokenizer: Tokenizer, row: list[int], sure: list[float]) -> str:
-    """A text for a terminal: words the model was sure of in plain color, others orange below 0.9 and red below 0.5."""
+    """A text for a terminal: words the model was less sure of are paler, below 0.9 and below 0.5."""
     text = tokenizer.decode(row)
     end = row.index(EOS) if EOS in row else len(row)
     kept = [(i, c) for i, c in zip(row[:end], sure) if i >= len(SPECIALS)]

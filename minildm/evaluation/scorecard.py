@@ -36,7 +36,8 @@ def validity(texts: list[str]) -> dict[str, float]:
     reports = [parse(text) for text in texts]
     kinds = Counter(kind for report in reports for kind in {e.kind for e in report.errors})
     good = [text for text, report in zip(texts, reports) if report.consistent]
-    scores = {"grammatical": fmean(r.grammatical for r in reports), "consistent": len(good) / len(texts),
+    scores = {"grammatical": fmean(r.grammatical and text != "" for r, text in zip(reports, texts)),
+              "consistent": len(good) / len(texts),
               **{f"error_{kind}": kinds[kind] / len(texts) for kind in ERROR_KINDS}}
     if good:
         scores["law_nats_per_token"] = -sum(map(log_prob, good)) / sum(len(text.split()) for text in good)
@@ -66,7 +67,7 @@ def latency(write: Write, device: torch.device, repeats: int = 3) -> float:
 
 
 def measure(write: Write, tokenizer: Tokenizer, tales: bool, training: np.ndarray | None, count: int, seed: int,
-            device: torch.device) -> dict[str, float]:
+            device: torch.device) -> dict[str, float | int]:
     """One row of a scorecard: `count` texts of one seed, written in parts of at most PART."""
     rng = torch.Generator(device).manual_seed(seed)
     parts = [write(min(PART, count - i), rng) for i in range(0, count, PART)]
@@ -90,10 +91,9 @@ def scorecard(write: Write, tokenizer: Tokenizer, *, tales: bool, training: np.n
     """
     began = time.perf_counter()
     alone = latency(write, device)
-    rows = [{**(origin or {}), **measure(write, tokenizer, tales, training, count, seed, device), "latency_s": alone}
-            for seed in range(seeds)]
+    rows = [measure(write, tokenizer, tales, training, count, seed, device) | {"latency_s": alone} for seed in range(seeds)]
     names = [k for k, v in rows[0].items() if isinstance(v, float) and all(k in row for row in rows)]
-    return {"rows": rows, "mean": {k: fmean(row[k] for row in rows) for k in names},
+    return {"rows": [{**(origin or {}), **row} for row in rows], "mean": {k: fmean(row[k] for row in rows) for k in names},
             "spread": {k: stdev([row[k] for row in rows]) if seeds > 1 else 0.0 for k in names},
             "seconds": time.perf_counter() - began}
 

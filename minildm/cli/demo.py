@@ -1,0 +1,142 @@
+"""`minildm demo`: tales by every shipped model, a table of how good and how fast they are, and a figure."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ..dynamics.records import Trajectory
+from ..errors import UserError
+from ..evaluation.scorecard import latency, validity
+from ..models.base import Generation
+from ..text.tokenizers import SPECIALS, Tokenizer, body
+from ..training.zoo import load, names
+from ..viz import style
+from ..viz.figures import picture
+from .writing import confidence, device, shaded, write_atomically, writer
+
+HEADINGS = ("model", "grammatical", "consistent", "calls", "latency of one", "tokens/s")
+FRAMES = 7  # times of the figure
+LINE = 96  # characters of a line in the figure
+
+
+@dataclass(frozen=True)
+class DemoFlags:
+    """Write tales with every model of the zoo, print them shaded by confidence with a table, and draw a figure."""
+
+    count: int = 64  # tales a model
+    show: int = 2  # of them printed
+    seed: int = 0  # of all randomness
+    figure: Path = Path("figures/demo.png")  # where the figure goes
+
+
+@dataclass
+class Shown:
+    """One model's part of the demo."""
+
+    name: str
+    tokenizer: Tokenizer
+    written: Generation
+    sure: Float[Tensor, "batch length"]
+    cells: tuple[str, ...]
+
+
+def perform(name: str, flags: DemoFlags) -> Shown:
+    """Let one model write, and judge what it wrote."""
+    loaded = load(name, frozen=False)
+    write = writer(loaded, record=True)
+    write(1, torch.Generator(device()).manual_seed(0))  # the first call is slower than all others
+    written = write(flags.count, torch.Generator(device()).manual_seed(flags.seed))
+    rows = written.tokens.tolist()
+    scores = validity([loaded.tokenizer.decode(row) for row in rows])
+    speed = sum(len(body(row)) for row in rows) / written.seconds
+    alone = latency(writer(loaded), device())
+    cells = (name, f"{scores['grammatical']:.0%}", f"{scores['consistent']:.0%}", str(written.calls),
+             f"{1000 * alone:.0f} ms", f"{speed:.0f}")
+    return Shown(name, loaded.tokenizer, written, confidence(loaded, written), cells)
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Rows of cells in aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+                     for row in rows)
+
+
+def draw_text(ax: Axes, y: float, tokenizer: Tokenizer, row: Int[Tensor, " length"], sure: Float[Tensor, " length"]) -> float:
+    """Words of one moment from height y downwards, each the bluer the surer the model; returns the next height."""
+    x = 0
+    for i, c in zip(row.tolist(), sure.tolist()):
+        if i < len(SPECIALS):
+            continue
+        word = tokenizer.piece(i)
+        if x + len(word) > LINE:
+            x, y = 0, y - 1
+        ax.text(x, y, word, color=style.TIME(c), family="DejaVu Sans Mono", fontsize=9, va="top")
+        x += len(word) + 1
+    return y - 1.5
+
+
+def moments(path: Trajectory) -> list[int]:
+    """Indices of the times that the figure shows: evenly spread, start and end among them."""
+    spread = torch.linspace(0, len(path.times) - 1, min(FRAMES, len(path.times)))
+    return sorted({round(i) for i in spread.tolist()})
+
+
+def draw(parts: list[Shown]) -> Figure:
+    """One tale on its way from noise to text, above the table of all models."""
+    style.use()
+    figure = Figure(figsize=(8.4, 6.2))
+    ax = figure.add_subplot()
+    ax.set_axis_off()
+    ax.set_xlim(-9, LINE)
+    recorded = [part for part in parts if part.written.trajectory is not None]
+    y = 0.0
+    for part in recorded or parts:
+        path = part.written.trajectory
+        title = f"{part.name}: one tale on its way from noise (t = 0) to text (t = 1)" if path else f"{part.name}: one tale"
+        ax.text(-9, y, title, fontsize=10, weight="bold", color=style.INK, va="top")
+        ax.text(-9, y - 1.3, "color: probability of the word read off, from 0 (gray) to 1 (blue)", fontsize=8,
+                color=style.NOISE, va="top")
+        y -= 3.2
+        if path is None:
+            y = draw_text(ax, y, part.tokenizer, part.written.tokens[0], part.sure[0])
+            continue
+        for k in moments(path):
+            ax.text(-9, y, f"t = {float(path.times[k]):.2f}", fontsize=8, color=style.NOISE, va="top")
+            y = draw_text(ax, y, part.tokenizer, path.tokens[k, 0], path.confidence[k, 0])
+    places = [-9, 30, 46, 58, 78, LINE]
+    for row in [HEADINGS] + [part.cells for part in parts]:
+        y -= 1.4
+        heading = row is HEADINGS
+        for x, cell in zip(places, row):
+            ax.text(x, y, cell, fontsize=8, weight="bold" if heading else "normal", color=style.INK, va="top",
+                    ha="left" if x < 0 else "right")
+    ax.set_ylim(y - 1.2, 0.5)
+    figure.set_size_inches(8.4, 0.2 * (1.7 - y))
+    return figure
+
+
+def main(argv: list[str]) -> None:
+    """Load, write, print, draw."""
+    flags = tyro.cli(DemoFlags, args=argv, prog="minildm demo")
+    if flags.count < 1:
+        raise UserError(f"cannot write {flags.count} tales: ask for at least 1")
+    if not names():
+        raise UserError("the zoo is empty: reinstall, or train a model with `minildm train gpt --preset gpt-tales`")
+    parts = []
+    for name in names():
+        part = perform(name, flags)
+        print(f"\n{name}")
+        for row, sure in list(zip(part.written.tokens.tolist(), part.sure.tolist()))[: flags.show]:
+            print("  " + (shaded(part.tokenizer, row, sure) if sys.stdout.isatty() else part.tokenizer.decode(row)))
+        parts.append(part)
+    print(f"\n{table([HEADINGS] + [part.cells for part in parts])}\n")
+    write_atomically(flags.figure, lambda beside: beside.write_bytes(picture(draw(parts))))
+    print(f"figure: {flags.figure}")

@@ -1,0 +1,64 @@
+"""Tiny models trained through the command line once, and a check of how a user's mistake ends."""
+
+import pytest
+
+from minildm.cli import main
+from minildm.training import zoo
+
+TINY = ["--train.batch", "4", "--train.no-bf16", "--train.log-every", "1", "--model.width", "16", "--documents", "60",
+        "--quiet"]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder for all runs, with a cache and a zoo of its own."""
+    place = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINILDM_CACHE", str(place / "cache"))
+        patch.setattr(zoo, "ZOO", place / "zoo")
+        yield place
+
+
+@pytest.fixture(scope="session")
+def gpt_run(folder):
+    main(["train", "gpt", *TINY, "--train.steps", "6", "--train.save-every", "3", "--out", f"{folder}/gpt"])
+    return folder / "gpt"
+
+
+@pytest.fixture(scope="session")
+def ldlm_run(folder, gpt_run):
+    main(["train", "ldlm", *TINY, "--train.steps", "4", "--model.denoiser-layers", "1", "--frozen", str(gpt_run),
+          "--out", f"{folder}/ldlm"])
+    return folder / "ldlm"
+
+
+@pytest.fixture(scope="session")
+def stocked_zoo(gpt_run, ldlm_run):
+    zoo.publish(gpt_run, "gpt-tiny")
+    zoo.publish(ldlm_run, "ldlm-tiny")
+    return zoo.ZOO
+
+
+@pytest.fixture
+def refused(capsys, folder):
+    """Run a command that must end with exit code 2 and one sentence; returns the sentence."""
+    def run(*argv: str) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(argv))
+        said = capsys.readouterr().err
+        assert ended.value.code == 2 and "Traceback" not in said
+        return said
+
+    return run
+
+
+@pytest.fixture
+def sentence(refused):
+    """Like `refused`, for mistakes that end in exactly one line."""
+    def run(*argv: str) -> str:
+        said = refused(*argv)
+        assert said.startswith("minildm: ") and said.count("\n") == 1
+        return said
+
+    return run

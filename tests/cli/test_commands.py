@@ -1,0 +1,112 @@
+"""`minildm sample`, `evaluate`, `demo`, `doctor` and their help."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from minildm.cli import COMMANDS, main
+from minildm.cli.writing import shaded
+from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
+from minildm.training.zoo import load
+
+
+@pytest.mark.parametrize("argv", [["--help"], [], ["train", "--help"], ["train", "gpt", "--help"], ["train", "ldlm", "--help"],
+                                  *([name, "--help"] for name in COMMANDS if name != "train")])
+def test_help_is_readable(argv, capsys):
+    try:
+        main(argv)
+    except SystemExit as ended:
+        assert ended.code in (0, None)
+    said = capsys.readouterr().out
+    assert said.startswith("usage: minildm") and max(map(len, said.splitlines())) <= 120
+    if argv[:2] == ["train", "ldlm"]:
+        assert "--model.recipe.decoder-noise FLOAT" in said and "std of the noise on the decoder's input" in said
+        assert "--model.vocabulary" not in said
+
+
+def test_sample_is_a_function_of_the_seed(gpt_run, ldlm_run, capsys):
+    for run, flags in ((gpt_run, ["--prompt", "long ago"]), (ldlm_run, ["--steps", "3", "--solver", "ddim"])):
+        texts = []
+        for seed in "001":
+            main(["sample", str(run), "--count", "2", "--length", "12", "--seed", seed, *flags])
+            texts.append(capsys.readouterr().out)
+        assert texts[0] == texts[1] and "\x1b" not in texts[0]
+        if run == gpt_run:
+            assert texts[1] != texts[2] and all(text.startswith("long ago") for text in texts[0].split("\n\n"))
+
+
+def test_sample_records_the_path(ldlm_run, tmp_path):
+    record = tmp_path / "made" / "path.safetensors"
+    main(["sample", str(ldlm_run), "--count", "2", "--steps", "3", "--record", str(record)])
+    path = load_file(record)
+    assert path["times"].shape == (4,) and path["tokens"].shape == (4, 2, 64) == path["confidence"].shape
+    assert path["states"].shape == path["clean"].shape
+
+
+def test_shading():
+    tokenizer = WordTokenizer(["a", "fox", "ran"])
+    assert shaded(tokenizer, [1, 4, 5, 6, 2, 0], [1, 0.95, 0.7, 0.1, 1, 1]) == (
+        "a \x1b[38;5;109mfox\x1b[0m \x1b[38;5;245mran\x1b[0m")
+    pairs = BytePairTokenizer.train(["a fox ran"], 262)
+    row = pairs.encode("a fox")
+    assert shaded(pairs, row, [0.99] * len(row)) == "a fox"
+
+
+def test_evaluate_a_gpt_on_tales(gpt_run, capsys, tmp_path):
+    main(["evaluate", str(gpt_run), "--count", "6", "--seeds", "2", "--length", "20", "--out", str(tmp_path / "card.json")])
+    said, card = capsys.readouterr().out, json.loads((tmp_path / "card.json").read_text())
+    assert said.startswith("| model | grammatical | consistent |")
+    assert [row["seed"] for row in card["rows"]] == [0, 1]
+    for row in card["rows"]:
+        assert {"scorer", "dtype", "seed", "versions", "commit"} <= row.keys() and row["scorer"] == "exact law of Tales"
+    assert card["held_out"]["excess"] > 0 and card["mean"]["calls"] <= 19
+    mean = sum(row["unigram_entropy"] for row in card["rows"]) / 2
+    assert card["mean"]["unigram_entropy"] == pytest.approx(mean)
+
+
+def test_evaluate_an_ldlm_and_publish_it(ldlm_run, folder, capsys):
+    main(["evaluate", str(ldlm_run), "--count", "4", "--seeds", "1", "--steps", "2", "--publish", "ldlm-scored"])
+    assert "held out: token_accuracy" in capsys.readouterr().out
+    card = load("ldlm-scored", frozen=False).card
+    assert card["scores"]["mean"]["calls"] == 2 and card["steps"] == 4 and card["seed"] == 0 and card["minutes"] >= 0
+
+
+def test_demo_shows_every_model_and_draws(stocked_zoo, tmp_path, capsys):
+    main(["demo", "--count", "3", "--show", "1", "--figure", str(tmp_path / "figures" / "demo.png")])
+    said = capsys.readouterr().out
+    assert "gpt-tiny" in said and "ldlm-tiny" in said and "grammatical" in said and "\x1b" not in said
+    assert (tmp_path / "figures" / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_doctor_says_ok_or_the_mend(stocked_zoo, capsys):
+    main(["doctor"])
+    said = capsys.readouterr().out
+    assert f"torch                  {torch.__version__}" in said and "training step          loss" in said
+    assert "OK    zoo:gpt-tiny" in said
+    weights = stocked_zoo / "gpt-tiny.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:100])
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    weights.write_bytes(whole)
+    assert ended.value.code == 1 and "MEND  zoo:gpt-tiny" in capsys.readouterr().out
+
+
+def test_doctor_names_what_is_missing(monkeypatch):
+    from minildm.cli import doctor
+
+    monkeypatch.setattr(doctor, "NEEDED", ("torch", "no-such-thing"))
+    lines = list(doctor.packages())
+    assert ("MEND", "no-such-thing", "missing: pip install no-such-thing") in lines
+
+
+def test_doctor_knows_every_dependency():
+    import tomllib
+    from pathlib import Path
+
+    from minildm.cli.doctor import NEEDED
+
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert {line.split(">=")[0] for line in project["dependencies"]} == set(NEEDED)

@@ -1,0 +1,134 @@
+"""Every mistake on the command line ends with exit code 2 and a sentence that says what to do; nothing is left behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import TINY
+
+
+@pytest.mark.parametrize("argv, said", [
+    (["fly"], "no command 'fly': choose one of demo, train, sample, evaluate, doctor"),
+    (["train"], "say what to train: minildm train gpt|ldlm"),
+    (["train", "rnn"], "say what to train"),
+    (["train", "gpt", "--preset", "gpt-novels"], "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-nano"),
+    (["train", "gpt", "--preset", "ldlm-nano"], "no preset 'ldlm-nano' of a gpt"),
+    (["train", "gpt", "--size", "giant"], "no size 'giant': choose one of nano, micro, small, base"),
+    (["train", "gpt", "--size", "nano", "--preset", "gpt-nano"], "give one of them"),
+    (["train", "gpt", "--corpus", "novels"], "no corpus 'novels'"),
+    (["train", "gpt", "--corpus", "tales:zero"], "has no number of events"),
+    (["train", "gpt", "--length", "2"], "a row of 2 tokens holds no text"),
+    (["train", "gpt", "--documents", "0"], "0 documents"),
+    (["train", "gpt", "--model.width", "18", "--documents", "9"], "a width of 18 cannot be cut into 2 heads of even size"),
+    (["train", "ldlm", "--frozen", "zoo:gpt-novels"], "no model 'zoo:gpt-novels'"),
+    (["train", "ldlm", "--frozen", "runs/none"], "no model 'runs/none'"),
+    (["sample", "gpt-novels"], "no model 'gpt-novels': the zoo has"),
+])
+def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said in sentence(*argv)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("argv, said", [
+    (["train", "gpt", "--wings", "2"], "Unrecognized options: --wings"),
+    (["train", "gpt", "--train.steps", "0"], "--steps must be at least 1, not 0"),
+    (["train", "gpt", "--train.steps", "-5"], "--steps must be at least 1, not -5"),
+    (["train", "gpt", "--train.steps", "many"], "many"),
+    (["sample"], "Required options"),
+    (["sample", "x", "--solver", "rk9"], "rk9"),
+    (["evaluate", "x", "--wings", "2"], "--wings"),
+    (["doctor", "--wings"], "--wings"),
+])
+def test_flags_that_do_not_parse(argv, said, refused):
+    assert said in refused(*argv)
+
+
+@pytest.mark.parametrize("content, said", [
+    (b"", "is empty: give one with text in it"),
+    (b"caf\xe9\n\nmore", "is not UTF-8 (byte 3): convert it to UTF-8"),
+    (b"one\n\n" + b"far too many words here " * 9 + b"\n\ntwo", "raise --length to at least"),
+])
+def test_bad_corpus_files(content, said, sentence, tmp_path):
+    (tmp_path / "text.txt").write_bytes(content)
+    flags = ["--corpus", f"file:{tmp_path}/text.txt", "--length", "32", "--out", f"{tmp_path}/run"]
+    assert said in sentence("train", "gpt", *flags)
+    assert "cannot be read (No such file or directory)" in sentence("train", "gpt", "--corpus", f"file:{tmp_path}/none")
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_rows_than_a_batch(sentence, tmp_path):
+    flags = [*TINY, "--train.batch", "64", "--documents", "9", "--out", f"{tmp_path}/run"]
+    assert "the corpus has 9 rows, fewer than a batch of 64" in sentence("train", "gpt", *flags)
+
+
+def test_requests_that_no_model_can_fulfil(gpt_run, ldlm_run, sentence):
+    gpt, ldlm = str(gpt_run), str(ldlm_run)
+    prompt = "once at the castle there lived"
+    assert "the prompt has 7 tokens but the text only 5" in sentence("sample", gpt, "--prompt", prompt, "--length", "5")
+    assert "the word 'dragon' is not in the vocabulary" in sentence("sample", gpt, "--prompt", "a dragon")
+    assert "cannot write 0 texts" in sentence("sample", gpt, "--count", "0")
+    assert "cannot sample in 0 steps" in sentence("sample", ldlm, "--steps", "0")
+    assert "cannot sample in -3 steps" in sentence("sample", ldlm, "--steps", "-3")
+    assert "leave out --steps and --solver" in sentence("sample", gpt, "--steps", "8")
+    assert "takes no prompt" in sentence("sample", ldlm, "--prompt", prompt)
+    assert "a temperature of -1.0 has no meaning" in sentence("sample", gpt, "--temperature", "-1")
+    assert "give at least 1 of each" in sentence("evaluate", gpt, "--seeds", "0")
+    assert "is no GPT" in sentence("train", "ldlm", *TINY, "--frozen", ldlm)
+
+
+@pytest.fixture
+def copy(gpt_run, tmp_path):
+    """A checkpoint that may be damaged."""
+    return shutil.copytree(gpt_run / "step_0000006", tmp_path / "copy")
+
+
+def test_truncated_and_corrupted_weights(copy, sentence):
+    weights = copy / "average.safetensors"
+    whole = weights.read_bytes()
+    for content in (whole[: len(whole) // 2], b"\xff" * 64 + whole[64:], b""):
+        weights.write_bytes(content)
+        assert "average.safetensors is truncated or damaged" in sentence("sample", str(copy))
+    weights.unlink()
+    assert "there is no file" in sentence("sample", str(copy))
+
+
+def edit(copy, change) -> None:
+    card = json.loads((copy / "card.json").read_text())
+    change(card)
+    (copy / "card.json").write_text(json.dumps(card))
+
+
+def test_cards_that_do_not_fit(copy, sentence):
+    edit(copy, lambda card: card["config"]["model"].update(width=32))
+    assert "does not fit the configuration" in sentence("sample", str(copy))
+    edit(copy, lambda card: card["config"]["model"].update(width=16, vocabulary=99))
+    assert "has a vocabulary of 99 but its tokenizer one of" in sentence("sample", str(copy))
+    edit(copy, lambda card: card["tokenizer"]["words"].append("dragon"))
+    assert "has a vocabulary of 99" in sentence("sample", str(copy))
+    edit(copy, lambda card: card.pop("tokenizer"))
+    assert "is not one of this version ('tokenizer')" in sentence("sample", str(copy))
+    (copy / "card.json").write_text("{")
+    assert "card.json is damaged" in sentence("sample", str(copy))
+
+
+def test_a_checkpoint_of_another_model(copy, ldlm_run, sentence):
+    shutil.copy(next(ldlm_run.glob("step_*")) / "average.safetensors", copy)
+    assert "is a checkpoint of another model" in sentence("sample", str(copy))
+
+
+def test_a_folder_without_a_checkpoint(tmp_path, sentence):
+    assert "holds no checkpoint: name the folder of a run" in sentence("sample", str(tmp_path))
+
+
+def test_no_network_for_the_hub(tmp_path):
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty"), "MINILDM_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "minildm", "train", "ldlm", "--frozen", "hub:gpt2", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "minildm: the model gpt2 cannot be fetched" in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr.strip().endswith("connect to the network or name a folder") and not (tmp_path / "run").exists()

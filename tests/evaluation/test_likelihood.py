@@ -1,0 +1,84 @@
+"""Likelihoods and reconstructions against what can be known without a trained model."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from minildm.errors import UserError
+from minildm.evaluation.likelihood import cross_entropy, excess, held_out, reconstruction
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.ldlm import LDLM, LDLMConfig
+from minildm.text import tales
+from minildm.text.tales_parser import log_prob
+from minildm.text.tokenizers import WordTokenizer
+
+ROWS = np.array([[1, 5, 6, 2, 0, 0], [1, 7, 8, 9, 10, 2], [1, 4, 2, 0, 0, 0]], dtype=np.uint16)
+
+
+@pytest.fixture
+def gpt():
+    torch.manual_seed(0)
+    return GPT(GPTConfig(vocabulary=12, length=6, width=16, heads=2, layers=1)).eval()
+
+
+def test_a_uniform_model_has_the_log_of_its_vocabulary(gpt):
+    torch.nn.init.zeros_(gpt.embedding.weight)
+    scores = cross_entropy(gpt, ROWS)
+    assert scores["nats_per_token"] == pytest.approx(math.log(12)) and scores["perplexity"] == pytest.approx(12)
+
+
+def test_nats_are_pooled_over_tokens_not_batches(gpt):
+    pooled = cross_entropy(gpt, ROWS)["nats_per_token"]
+    assert cross_entropy(gpt, ROWS, batch=1)["nats_per_token"] == pytest.approx(pooled, rel=1e-6)
+    nats = gpt.token_nats(torch.from_numpy(ROWS.astype(np.int64))).sum().item()
+    assert pooled == pytest.approx(nats / 10, rel=1e-6)  # 3 + 5 + 2 tokens after <bos>
+
+
+def test_excess_is_relative_to_the_exact_law():
+    words = WordTokenizer(tales.vocabulary())
+    model = GPT(GPTConfig(vocabulary=words.size, length=64, width=16, heads=2, layers=1)).eval()
+    torch.nn.init.zeros_(model.embedding.weight)
+    scores = excess(model, words, events=3, count=20)
+    texts = tales.split("test", 20, 3)
+    exact = -sum(map(log_prob, texts)) / 20
+    uniform = math.log(words.size) * sum(len(text.split()) + 1 for text in texts) / 20
+    assert scores["exact_nats_per_tale"] == pytest.approx(exact)
+    assert scores["nats_per_tale"] == pytest.approx(uniform, rel=1e-5)
+    assert scores["excess"] == pytest.approx(uniform / exact - 1, rel=1e-5)
+    assert held_out(model, words, "tales:3", ROWS).keys() == cross_entropy(model, ROWS).keys() | scores.keys()
+    assert held_out(model, words, "kjv", ROWS).keys() == {"nats_per_token", "perplexity"}
+
+
+class Echo(LDLM):
+    """An LDLM whose states are its tokens and whose decoder errs at chosen places."""
+
+    wrong: tuple[tuple[int, int], ...] = ()
+
+    def hidden(self, tokens):
+        return tokens[..., None].float()
+
+    def encode(self, h):
+        return h
+
+    def read_off(self, z1, length):
+        tokens = z1[..., 0].long()
+        for place in self.wrong:
+            tokens[place] += 1
+        return tokens, torch.ones_like(z1[..., 0])
+
+
+def test_reconstruction_counts_words_and_padding_apart():
+    model = Echo(LDLMConfig(vocabulary=12, length=6, hidden=16, latent=4, width=16, heads=2, denoiser_layers=1))
+    assert reconstruction(model, ROWS) == {"token_accuracy": 1.0, "row_accuracy": 1.0, "whole_texts": 1.0}
+    model.wrong = ((0, 4), (1, 2))  # a padding of the first row, a word of the second
+    assert reconstruction(model, ROWS) == pytest.approx(
+        {"token_accuracy": 9 / 10, "row_accuracy": 16 / 18, "whole_texts": 2 / 3})
+
+
+def test_reconstruction_needs_the_frozen_encoder():
+    model = LDLM(LDLMConfig(vocabulary=12, length=6, hidden=16, latent=4, width=16, heads=2, denoiser_layers=1))
+    with pytest.raises(UserError, match="without its frozen encoder"):
+        reconstruction(model, ROWS)
+    assert held_out(model, WordTokenizer(["w"]), "tales", ROWS) == {}

@@ -1,0 +1,117 @@
+"""The zoo: what is published is what loads, runs load alike, and whatever does not fit is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from minildm.errors import UserError
+from minildm.models.frozen_models import frozen_gpt
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.ldlm import LDLM, LDLMConfig
+from minildm.text.tokenizers import WordTokenizer
+from minildm.training import zoo
+from minildm.training.checkpoint import config_card, read_tensors
+from minildm.training.loop import TrainConfig, Trainer
+
+WORDS = WordTokenizer([f"w{i}" for i in range(16)])
+ROWS = np.random.default_rng(0).integers(4, 20, (32, 8)).astype(np.uint16)
+TOKENS = torch.from_numpy(ROWS[:4].astype(np.int64))
+
+
+def train(model, run, kind, **card):
+    config = TrainConfig(steps=4, batch=8, warmup=2, log_every=2, eval_every=2, save_every=2)
+    card = {"kind": kind, "tokenizer": WORDS.card(), **card,
+            "config": {"model": config_card(model.config), "train": config_card(config)}}
+    Trainer(model, ROWS, config, run, card).fit(quiet=True)
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Runs of a GPT, published as gpt-tiny, and of an LDLM on its states; a zoo of their own."""
+    monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
+    torch.manual_seed(0)
+    train(GPT(GPTConfig(vocabulary=20, length=8, width=16, heads=2, layers=2)), tmp_path / "gpt", "gpt")
+    zoo.publish(tmp_path / "gpt", "gpt-tiny")
+    frozen = zoo.load_frozen("zoo:gpt-tiny", -2)[0]
+    frozen.calibrate(TOKENS)
+    config = LDLMConfig(vocabulary=20, length=8, frozen="zoo:gpt-tiny", layer=-2, hidden=16, latent=4, width=16, heads=2,
+                        encoder_layers=1, decoder_layers=1, denoiser_layers=1)
+    train(LDLM(config, frozen), tmp_path / "ldlm", "ldlm", frozen={"fingerprint": frozen.fingerprint()})
+    return tmp_path
+
+
+def refused(make) -> str:
+    with pytest.raises(UserError) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_published_is_the_average_of_the_run(runs):
+    card = json.loads(zoo.publish(runs / "gpt", "gpt-again", {"excess": 0.5}).read_text())
+    assert zoo.names() == ["gpt-again", "gpt-tiny"] and not list(zoo.ZOO.glob("*.tmp"))
+    assert card["steps"] == 4 and card["seed"] == 0 and card["scores"] == {"excess": 0.5} and card["minutes"] >= 0
+    average = read_tensors(runs / "gpt" / "step_0000004" / "average.safetensors")
+    for name in ("gpt-again", "zoo:gpt-again", runs / "gpt", runs / "gpt" / "step_0000004"):
+        loaded = zoo.load(name)
+        own = loaded.model.state_dict()
+        assert all(torch.equal(own[k], v) for k, v in average.items()) and not loaded.model.training
+        assert loaded.tokenizer.card() == WORDS.card()
+
+
+def test_the_best_checkpoint_stands_for_a_run(runs):
+    card = runs / "gpt" / "step_0000004" / "card.json"
+    card.write_text(json.dumps(json.loads(card.read_text()) | {"best": "step_0000002"}))
+    assert zoo.chosen(runs / "gpt").name == "step_0000002"
+
+
+def test_an_ldlm_finds_its_frozen_encoder_and_scale_again(runs):
+    zoo.publish(runs / "ldlm", "ldlm-tiny")
+    for name in ("ldlm-tiny", runs / "ldlm"):
+        loaded = zoo.load(name)
+        assert loaded.missing is None
+        wanted = frozen_gpt(zoo.load("gpt-tiny").model, -2)
+        wanted.calibrate(TOKENS)
+        assert torch.allclose(loaded.model.hidden(TOKENS), wanted(TOKENS), atol=1e-6)
+
+
+def test_an_ldlm_writes_without_its_frozen_encoder(runs):
+    (zoo.ZOO / "gpt-tiny.json").unlink()
+    loaded = zoo.load(runs / "ldlm")
+    assert loaded.missing.startswith("no model 'zoo:gpt-tiny'")
+    written = loaded.model.generate(2, steps=2, rng=torch.Generator().manual_seed(0))
+    assert written.tokens.shape == (2, 8)
+    assert "without its frozen encoder zoo:gpt-tiny" in refused(lambda: loaded.model.hidden(TOKENS))
+    assert zoo.load(runs / "ldlm", frozen=False).missing is None
+
+
+def test_a_changed_frozen_encoder_is_refused(runs):
+    torch.manual_seed(1)
+    train(GPT(GPTConfig(vocabulary=20, length=8, width=16, heads=2, layers=2)), runs / "other", "gpt")
+    zoo.publish(runs / "other", "gpt-tiny")
+    assert "was trained on another zoo:gpt-tiny than the one found" in refused(lambda: zoo.load(runs / "ldlm"))
+
+
+def test_mistakes(runs, monkeypatch):
+    assert "the zoo has gpt-tiny; or name the folder of a run" in refused(lambda: zoo.load("gpt-huge"))
+    assert "is no GPT" in refused(lambda: zoo.load_frozen(str(runs / "ldlm"), -2))
+    assert "has no layer -9" in refused(lambda: zoo.load_frozen("zoo:gpt-tiny", -9))
+    monkeypatch.setattr(zoo, "LARGEST", 100)
+    assert "too large for the zoo" in refused(lambda: zoo.publish(runs / "gpt", "gpt-big"))
+    assert zoo.names() == ["gpt-tiny"] and not list(zoo.ZOO.glob("*.tmp"))
+
+
+def test_hub_models_bring_their_tokenizer(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="needs the extra `hub`")
+    from minildm.text.tokenizers import BytePairTokenizer
+
+    pairs = BytePairTokenizer.train(["a fox ran home"], 270)
+    pairs.model.save(str(tmp_path / "tokenizer.json"))
+    config = transformers.GPT2Config(vocab_size=266, n_positions=16, n_embd=8, n_layer=3, n_head=2, bos_token_id=0,
+                                     eos_token_id=0)
+    transformers.GPT2Model(config).save_pretrained(tmp_path)
+    encoder, tokenizer = zoo.load_frozen(f"hub:{tmp_path}", -3)
+    row = [1, *tokenizer.encode("a fox ran"), 2]
+    assert tokenizer.decode(row) == "a fox ran" and encoder(torch.tensor([row])).shape == (1, len(row), 8)
