@@ -42,11 +42,18 @@ class Batches:
 
 
 def tensor(rows: np.ndarray) -> LongTensor:
-    """Rows as int64, which is what embeddings take."""
+    """Rows as int64, which is what embeddings take.
+
+    Args: `rows` (rows, length) integers. Returns them as a tensor. Derived in chapter 00. Source: ours.
+    """
     return torch.from_numpy(rows.astype(np.int64))
 
 
 def valid_batches(rows: np.ndarray, batch: int) -> Iterator[LongTensor]:
-    """All rows in order, `batch` at a time; the last batch may be smaller."""
+    """All rows in order, `batch` at a time; the last batch may be smaller.
+
+    Args: `rows` (rows, length) integers; `batch`. Returns an iterator of (batch, length) int64.
+    Derived in chapter 00. Source: ours.
+    """
     for start in range(0, len(rows), batch):
         yield tensor(rows[start:start + batch])

@@ -25,7 +25,12 @@ class Corpus:
 
 
 def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> np.ndarray:
-    """One row a document, <bos> w_1 .. w_n <eos> <pad> .., int64 (rows, length)."""
+    """One row a document, <bos> w_1 .. w_n <eos> <pad> ...
+
+    Args: `documents`, ids without specials; `length` of a row in tokens; `tokenizer`, which spells a document that is
+    too long. Returns int64 (rows, length). Raises UserError on a document that is too long.
+    Derived in chapter 00. Source: ours.
+    """
     rows = np.full((len(documents), length), PAD)
     longest = max(map(len, documents)) + 2
     for row, ids in zip(rows, documents):

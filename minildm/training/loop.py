@@ -58,7 +58,10 @@ def learning_rate(step: int, c: TrainConfig) -> float:
 
 
 def make_optimizer(model: torch.nn.Module, c: TrainConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices and leaves gains, biases and queries alone."""
+    """AdamW that decays matrices and leaves gains, biases and queries alone.
+
+    Args: `model`; `c`. Returns the optimizer of its trained weights. Derived in chapter 16. Source: nanoGPT's habit.
+    """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [{"params": [p for p in trained if p.dim() >= 2], "weight_decay": c.weight_decay},
               {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0}]
