@@ -1,4 +1,4 @@
-"""Two processes train the same model as one process that takes the same batch in two parts."""
+"""Two processes, of two parts each, train the same model as one process that takes the same batch in four parts."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def two(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["gpt", *tiny.RECIPES])
 def test_two_processes_equal_one_after_fifty_steps(kind, two, tmp_path):
-    tiny.make_trainer(kind, tmp_path, accumulate=2, steps=50, save_every=50).fit(quiet=True)
+    tiny.make_trainer(kind, tmp_path, accumulate=4, steps=50, save_every=50).fit(quiet=True)
     for name in ("model", "average"):
         ours, theirs = (load_file(run / "step_0000050" / f"{name}.safetensors") for run in (tmp_path, two / kind))
         assert ours.keys() == theirs.keys()
