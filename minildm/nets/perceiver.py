@@ -1,4 +1,4 @@
-"""Perceiver: a fixed query, repeated at as many positions as wanted, reads a stream of another length."""
+"""Perceiver: queries at as many positions as wanted read a stream of another length."""
 
 import torch
 import torch.nn as nn
@@ -22,10 +22,10 @@ class PerceiverBlock(nn.Module):
 
 
 class Perceiver(nn.Module):
-    """Map (batch, n, source) to (batch, m, target): one learned query at m positions reads n input positions.
+    """Map (batch, n, source) to (batch, m, target): queries at m positions read n input positions.
 
-    Both sets of positions are rotary and lie on the axis of tokens (`spacing_in`, `spacing_out` tokens apart),
-    so that one network serves any length.
+    Both sets of positions are rotary and lie on the axis of tokens (`spacing_in`, `spacing_out` tokens apart), and a
+    query starts as a learned vector plus the input at its own place, so that one network serves any length.
     """
 
     def __init__(self, source: int, target: int, width: int, heads: int, layers: int,
@@ -41,7 +41,9 @@ class Perceiver(nn.Module):
         def angles(n, spacing):
             return rotary_angles(spacing * torch.arange(n, device=x.device), self.head)
 
-        context, y = self.enter(x), self.query.expand(x.shape[0], count, -1)
+        context = self.enter(x)
+        place = torch.arange(count, device=x.device) * self.spacing_out / self.spacing_in
+        y = self.query + context[:, place.long().clamp(max=x.shape[1] - 1)]
         for block in self.blocks:
             y = block(y, angles(count, self.spacing_out), context, angles(x.shape[1], self.spacing_in))
         return self.leave(self.norm(y))

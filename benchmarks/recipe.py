@@ -1,0 +1,106 @@
+"""The recipe of LDLM at nano size: the full recipe, each ingredient removed, naive joint training; 3 seeds each.
+
+    python benchmarks/recipe.py --out benchmarks/results/recipe_nano.json
+
+A finished run is kept in the file, so the command may be stopped and repeated. Chapter 12 reads the file.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from minildm.evaluation.diversity import unigram_entropy
+from minildm.evaluation.likelihood import reconstruction
+from minildm.evaluation.provenance import provenance
+from minildm.models.ldlm import LDLM, LDLMConfig
+from minildm.models.recipe import Recipe
+from minildm.text.batches import tensor
+from minildm.text.corpora import load_corpus
+from minildm.text.tales_parser import parse, sentences
+from minildm.training.loop import TrainConfig, Trainer
+from minildm.training.zoo import load_frozen
+
+FULL = Recipe(warmup=200, decoder_noise=0.5)
+VARIANTS = {
+    "full": FULL,
+    "no MSE loss": replace(FULL, decoder_loss="cross_entropy"),
+    "no warm-up": replace(FULL, warmup=0),
+    "no adaptive time": replace(FULL, adaptive_time=False),
+    "no decoder noise": replace(FULL, decoder_noise=0.0),
+    "naive joint": Recipe(decoder_loss="cross_entropy", warmup=0, adaptive_time=False, decoder_noise=0.0),
+    "full, pull 0.1": replace(FULL, encoder_pull=0.1),
+    "full, no norm": replace(FULL, latent_norm="none"),
+    "no norm, no noise": replace(FULL, latent_norm="none", decoder_noise=0.0),
+}
+SIZES = LDLMConfig(latent=16, width=64, heads=2, encoder_layers=1, decoder_layers=1, denoiser_layers=3)
+TRAIN = TrainConfig(steps=500, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True, log_every=25, save_every=500)
+WRITTEN = 256  # texts judged a run
+
+
+@torch.no_grad()
+def measure(model: LDLM, corpus, seed: int) -> dict[str, float]:
+    """Validity, diversity and latent statistics of a trained model."""
+    model.eval()
+    rows = corpus.valid[:256]
+    z = model.encode(model.hidden(tensor(rows))).flatten(0, 1)
+    power = torch.linalg.svdvals(z - z.mean(0)) ** 2
+    share = power / power.sum()
+    tokens = model.generate(WRITTEN, rng=torch.Generator().manual_seed(seed)).tokens
+    texts = [corpus.tokenizer.decode(row) for row in tokens.tolist()]
+    reports = [parse(text) for text in texts]
+    said = sum(len(sentences(text.split())) for text in texts)
+    wrong = sum(error.kind == "grammar" for report in reports for error in report.errors)
+    return {
+        "reconstruction": reconstruction(model, rows)["token_accuracy"],
+        "good_sentences": 1 - wrong / max(said, 1),
+        "grammatical": sum(r.grammatical for r in reports) / WRITTEN,
+        "entropy": unigram_entropy(tokens.numpy()),
+        "different_words": len(set(" ".join(texts).split())),
+        "latent_std": z.std().item(),
+        "latent_rank": torch.exp(-(share * share.clamp(min=1e-12).log()).sum()).item(),
+    }
+
+
+def one_run(name: str, seed: int, corpus, frozen, out: Path) -> dict:
+    """Train one variant with one seed and measure it."""
+    torch.manual_seed(seed)
+    model = LDLM(replace(SIZES, vocabulary=corpus.tokenizer.size, recipe=VARIANTS[name]), frozen)
+    train = replace(TRAIN, seed=seed)
+    run = out.parent / "runs" / f"{name.replace(' ', '_').replace(',', '')}_{seed}"
+    trainer = Trainer(model, corpus.train, train, run, {"config": {"model": asdict(model.config), "train": asdict(train)}})
+    trainer.resume()
+    trainer.fit(quiet=True)
+    model.load_state_dict(trainer.average.weights, strict=False)
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    curve = {k: [line[k] for line in lines] for k in ("step", "words", "diffusion", "gamma")}
+    return {"variant": name, "seed": seed, **measure(model, corpus, seed), "curve": curve}
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--out", type=Path, default=Path("runs/recipe_nano.json"))
+    flags.add_argument("--seeds", type=int, default=3)
+    flags = flags.parse_args()
+    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    frozen, tokenizer = load_frozen("zoo:gpt-tales", SIZES.layer)
+    corpus = load_corpus("tales", SIZES.length, documents=200_000)
+    frozen.calibrate(tensor(corpus.train[:1024]))
+    done = json.loads(flags.out.read_text())["runs"] if flags.out.exists() else []
+    for seed in range(flags.seeds):
+        for name in VARIANTS:
+            if any((r["variant"], r["seed"]) == (name, seed) for r in done):
+                continue
+            done.append(one_run(name, seed, corpus, frozen, flags.out))
+            print({k: v for k, v in done[-1].items() if k != "curve"}, flush=True)
+            card = {"model": asdict(SIZES), "train": asdict(TRAIN), "recipes": {k: asdict(v) for k, v in VARIANTS.items()},
+                    "written": WRITTEN, **provenance(torch.device("cpu"))}
+            beside = flags.out.with_suffix(".tmp")
+            beside.write_text(json.dumps({**card, "runs": done}) + "\n")
+            beside.replace(flags.out)
+
+
+if __name__ == "__main__":
+    main()
