@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import UserError
@@ -28,9 +29,9 @@ def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         put(beside)
         beside.replace(path)
-    except OSError as fault:
+    except (OSError, SafetensorError) as fault:
         beside.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written ({fault.strerror}): choose another place") from None
+        raise UserError(f"{path} cannot be written ({fault}): choose another place") from None
 
 
 def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = None, length: int | None = None,

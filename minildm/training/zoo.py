@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from . import checkpoint
 from .journal import read_journal
 
 ZOO = Path(__file__).parent.parent / "zoo"
-LARGEST = 12_000_000  # bytes of a model of the zoo
+LARGEST = 12 * 2**20  # bytes of a model of the zoo
 
 
 @dataclass
@@ -95,6 +96,8 @@ def load(name: str | Path, frozen: bool = True) -> Loaded:
 
 def attach(model: LDLM, card: dict, scale: dict[str, Tensor | None], source: str) -> str | None:
     """Give an LDLM the frozen encoder it was trained on, or return the sentence that says why it cannot be had."""
+    if "frozen" not in card:
+        return f"the card of {source} does not say on which frozen encoder it was trained"
     try:
         encoder = load_frozen(model.config.frozen, model.config.layer)[0]
     except UserError as fault:
@@ -163,10 +166,11 @@ def publish(run: Path, name: str, scores: dict | None = None) -> Path:
         save_file(checkpoint.read_tensors(folder / "average.safetensors"), beside)
         if beside.stat().st_size > LARGEST:
             beside.unlink()
-            raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 1e6:.0f} MB")
+            raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 2**20:.0f} MB")
         os.replace(beside, ZOO / f"{name}.safetensors")
         beside.write_text(json.dumps(card, indent=1) + "\n")
         os.replace(beside, ZOO / f"{name}.json")
-    except OSError as fault:
-        raise UserError(f"the zoo {ZOO} cannot be written ({fault.strerror}): free some space, then publish again") from None
+    except (OSError, SafetensorError) as fault:
+        beside.unlink(missing_ok=True)
+        raise UserError(f"the zoo {ZOO} cannot be written ({fault}): free some space, then publish again") from None
     return ZOO / f"{name}.json"

@@ -103,6 +103,23 @@ def test_mistakes(runs, monkeypatch):
     assert zoo.names() == ["gpt-tiny"] and not list(zoo.ZOO.glob("*.tmp"))
 
 
+def test_a_full_disk_leaves_nothing_half_written(runs, monkeypatch):
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    before = {p.name: p.read_bytes() for p in zoo.ZOO.iterdir()}
+    monkeypatch.setattr(zoo, "save_file", full)
+    assert "No space left on device" in refused(lambda: zoo.publish(runs / "gpt", "gpt-tiny"))
+    assert {p.name: p.read_bytes() for p in zoo.ZOO.iterdir()} == before
+
+
+def test_a_card_without_a_frozen_encoder(runs):
+    card = runs / "ldlm" / "step_0000004" / "card.json"
+    card.write_text(json.dumps({k: v for k, v in json.loads(card.read_text()).items() if k != "frozen"}))
+    assert "does not say on which frozen encoder" in zoo.load(runs / "ldlm").missing
+
+
 def test_hub_models_bring_their_tokenizer(tmp_path):
     transformers = pytest.importorskip("transformers", reason="needs the extra `hub`")
     from minildm.text.tokenizers import BytePairTokenizer
