@@ -170,7 +170,11 @@ def close_world(choose: Choose, world: list[Character]) -> tuple[str, dict[str, 
 
 
 def narrate(choose: Choose, events: int, lexicon: Lexicon = LEXICON) -> list[str]:
-    """Tell a tale of `events` events sentence by sentence; `choose(what, options)` takes every decision."""
+    """Tell a tale of `events` events sentence by sentence; `choose(what, options)` takes every decision.
+
+    Args: `choose`, which returns one of `options`; `events` >= 1; `lexicon`. Returns the sentences.
+    Raises ValueError when `events` < 1. Derived in chapter 00. Source: ours.
+    """
     if events < 1:
         raise ValueError(f"a tale needs at least 1 event, not {events}")
     world, words = open_world(choose, lexicon, events)
