@@ -92,6 +92,8 @@ def to_script(notebook: nbformat.NotebookNode) -> str:
 def normalize(notebook: nbformat.NotebookNode) -> None:
     """Take out what differs between two equal runs: metadata, widget names, descriptions of objects."""
     state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state")
+    for model in (state or {}).values():  # what is None is a default
+        model["state"] = {key: value for key, value in model["state"].items() if value is not None}
     notebook.metadata = dict(METADATA) | ({"widgets": notebook.metadata["widgets"]} if state else {})
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")

@@ -26,7 +26,7 @@ class TrajectoryExplorer:
     """
 
     def __init__(self, resample: Resample, cloud: Tensor, log_snr: Callable[[Tensor], Tensor], pieces: Pieces,
-                 solvers: tuple[str, ...] = ("ancestral", "ddim", "euler", "heun"), steps: int = 32, seed: int = 0):
+                 solvers: tuple[str, ...] = ("ddim", "ancestral", "euler", "heun"), steps: int = 32, seed: int = 0):
         self.resample, self.cloud, self.log_snr, self.pieces = resample, cloud, log_snr, pieces
         self.solvers, self.steps, self.seed = solvers, steps, seed
         self.directions, self.scenes = plane_of(cloud), {}
@@ -43,11 +43,11 @@ class TrajectoryExplorer:
         """The scene that an explorer opens with."""
         return self.scene(self.seed, self.solvers[0], self.steps)
 
-    def figure(self, text: int = 0, moments: int = 4) -> Figure:
+    def figure(self, text: int = 0, moments: int = 4, height: float = 5.4) -> Figure:
         """The same picture in print: all paths, and one text at a few times."""
         scene = self.start()
         last = len(scene.times) - 1
-        figure = plt.figure(figsize=(style.WIDTH, 5.4))
+        figure = plt.figure(figsize=(style.WIDTH, height))
         grid = figure.add_gridspec(2, 1, height_ratios=(3, 1))
         top = grid[0].subgridspec(moments, 2, width_ratios=(1, 1.25))
         plane = figure.add_subplot(top[:, 0])

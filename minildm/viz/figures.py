@@ -16,18 +16,22 @@ def panels(columns: int, rows: int = 1, height: float = 2.6) -> tuple[Figure, li
     return figure, list(axes.flat)
 
 
+def few_colors(image: Image.Image, colors: int) -> Image.Image:
+    """An image with a palette that keeps small areas of a strong color."""
+    return image.convert("RGB").quantize(colors, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+
+
 def pack(pixels, colors: int = 64) -> bytes:
     """Pixels (height, width, 4) as a small WebP file."""
     packed = io.BytesIO()
-    image = Image.fromarray(np.asarray(pixels)[..., :3]).quantize(colors, dither=Image.Dither.NONE)
-    image.convert("RGB").save(packed, "WEBP", lossless=True, quality=50, method=2)
+    few_colors(Image.fromarray(np.asarray(pixels)), colors).convert("RGB").save(packed, "WEBP", lossless=True, quality=50, method=2)
     return packed.getvalue()
 
 
-def picture(figure: Figure, dpi: int = 140, colors: int = 128) -> bytes:
+def picture(figure: Figure, dpi: int = 120, colors: int = 96) -> bytes:
     """A figure as a PNG file with a small palette, closed afterwards."""
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
     plt.close(figure)
-    Image.open(drawn).convert("RGB").quantize(colors, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    few_colors(Image.open(drawn), colors).save(packed, "PNG", optimize=True)
     return packed.getvalue()

@@ -18,7 +18,9 @@ class FrameStack:
         if columns > MOST_FRAMES or len(frames) > MOST_ROWS:
             raise UserError(f"a stack of {len(frames)} x {columns} frames makes a page heavy: "
                             f"use at most {MOST_ROWS} x {MOST_FRAMES}")
-        rows = [widgets.Stack([widgets.HTML(frame) for frame in row], selected_index=0) for row in frames]
+        first = widgets.HTML(frames[0][0])
+        shared = {"layout": first.layout, "style": first.style}  # a stack of one look is a smaller page
+        rows = [widgets.Stack([widgets.HTML(frame, **shared) for frame in row], selected_index=0) for row in frames]
         self.stack = widgets.Stack(rows, selected_index=0)
         self.row = widgets.IntSlider(0, 0, len(frames) - 1, description=names[0])
         self.column = widgets.IntSlider(0, 0, columns - 1, description=names[1])

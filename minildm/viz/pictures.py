@@ -15,7 +15,7 @@ from .scenes import Scene, flow_of, moment_of
 from .style import CONTROL, DATA, ERROR, INK, NOISE, TIME, VALUE
 
 UNITS = 4  # of an SVG's coordinates, in one pixel of the page: enough for smooth lines in whole numbers
-COLUMNS, ROWS = 13, 9  # arrows of the flow
+COLUMNS, ROWS = 11, 7  # arrows of the flow
 
 
 # --- drawn with matplotlib ---------------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class Plane(Backdrop):
 
     def __init__(self, scene: Scene, name: str):
         self.scene = scene
-        figure = Figure(figsize=(4.6, 3.6), dpi=144, layout="none")
+        figure = Figure(figsize=(4.6, 3.6), dpi=120, layout="none")
         draw_plane(figure.add_axes((0.115, 0.125, 0.875, 0.855)), scene)
         super().__init__(figure, name)
 
@@ -132,7 +132,7 @@ class Strip(Backdrop):
 
     def __init__(self, scene: Scene, name: str):
         self.scene = scene
-        figure = Figure(figsize=(9.2, 1.5), dpi=144, layout="none")
+        figure = Figure(figsize=(9.2, 1.5), dpi=120, layout="none")
         draw_strip([figure.add_axes((0.035 + 0.335 * i, 0.27, 0.285, 0.56)) for i in range(3)], scene)
         super().__init__(figure, name)
 

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import os
 import shutil
 import socket
@@ -50,11 +51,15 @@ def lab(tmp_path_factory):
     """The address of a JupyterLab in fast mode over a copy of the notebooks."""
     home, port = tmp_path_factory.mktemp("lab"), free_port()
     shutil.copytree(ROOT / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    overrides = home / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True)
+    overrides.write_text(json.dumps({
+        "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # draw all cells
+        "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}))
     settings = {"MINILDM_MODE": "fast", "PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(home / "config"),
                 "JUPYTER_DATA_DIR": str(home / "data"), "IPYTHONDIR": str(home / "ipython")}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
                f"--ServerApp.root_dir={home}", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
-               "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
                "--ServerApp.log_level=ERROR"]
     with open(home / "log", "w") as log:
         server = subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log)
@@ -68,7 +73,7 @@ def lab(tmp_path_factory):
             time.sleep(0.5)
     yield address
     server.terminate()
-    server.wait(20)
+    server.wait(120)
 
 
 @pytest.fixture(scope="session")

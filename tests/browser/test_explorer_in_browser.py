@@ -16,6 +16,11 @@ def chapter(browser, lab):
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.goto(f"{lab}/lab/tree/notebooks/{CHAPTER}.ipynb?reset")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LONG)
+    choose = page.locator(".jp-Dialog .jp-mod-accept")  # JupyterLab asks for a kernel when it starts slowly
+    page.wait_for_timeout(5000)
+    if choose.count():
+        choose.first.click()
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(timeout=LONG)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     live(page).locator(".tale").wait_for(timeout=LONG)
