@@ -67,15 +67,20 @@ class GPT(LanguageModel):
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         self.stack = Stack(config.width, config.heads, config.layers)
         init_weights(self, config.layers)
+        nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+
+    def embed(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n width"]:
+        """Embeddings scaled to unit variance, x = sqrt(width) E[w], so that states keep which word they stand for."""
+        return self.embedding(tokens) * self.config.width**0.5
 
     def logits(self, tokens: Int[Tensor, "batch n"], caches=None, start: int = 0) -> Float[Tensor, "batch n vocabulary"]:
         """Logits of the next token after each position, W norm(x_i)."""
-        x = self.stack(self.embedding(tokens), causal=True, caches=caches, start=start)
+        x = self.stack(self.embed(tokens), causal=True, caches=caches, start=start)
         return x @ self.embedding.weight.T
 
     def states(self, tokens: Int[Tensor, "batch n"], layer: int = -3) -> Float[Tensor, "batch n width"]:
         """Hidden states h after a block; layer counts as in a list [embedding, block 1, ..., block L]."""
-        return self.stack(self.embedding(tokens), causal=True, remember=True)[layer]
+        return self.stack(self.embed(tokens), causal=True, remember=True)[layer]
 
     def token_nats(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n-1"]:
         """-log p(w_i | w_<i) of each token after the first, in nats; 0 at padding."""
@@ -120,5 +125,5 @@ class GPT(LanguageModel):
         if record:
             words, sure = (torch.stack(x) for x in zip(*path))
             times = torch.linspace(0, 1, len(path) + 1)[1:]
-            trajectory = Trajectory(times, self.embedding(words), tokens=words, confidence=sure)
+            trajectory = Trajectory(times, self.embed(words), tokens=words, confidence=sure)
         return Generation(tokens, calls, time.perf_counter() - began, trajectory)

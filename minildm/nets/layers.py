@@ -56,12 +56,12 @@ def attend(q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h m d"], v: Float[Te
            causal: bool = False) -> Float[Tensor, "b h n d"]:
     """Softmax attention, y_i = sum_j softmax_j(q_i . k_j / sqrt d) v_j.
 
-    PyTorch's fused kernel, except for training on a CPU, where its backward pass is several times slower than
-    the formula written out (`benchmarks/attention.py`).
+    PyTorch's fused kernel, except for training in bfloat16 on a CPU, where its backward pass is several times slower
+    than the formula written out (`benchmarks/attention.py`).
     Args: `q` (b, h, n, d); `k`, `v` (b, h, m, d); `causal`, j <= i only. Returns (b, h, n, d).
     Derived in chapter 11. Source: textbook.
     """
-    if q.device.type != "cpu" or not torch.is_grad_enabled():
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or not torch.is_grad_enabled():
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     if causal:
