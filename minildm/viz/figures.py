@@ -28,7 +28,7 @@ def pack(pixels, colors: int = 64) -> bytes:
     return packed.getvalue()
 
 
-def picture(figure: Figure, dpi: int = 120, colors: int = 96) -> bytes:
+def picture(figure: Figure, dpi: int = 120, colors: int = 64) -> bytes:
     """A figure as a PNG file with a small palette, closed afterwards."""
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
