@@ -24,7 +24,8 @@ def few_colors(image: Image.Image, colors: int) -> Image.Image:
 def pack(pixels, colors: int = 64) -> bytes:
     """Pixels (height, width, 4) as a small WebP file."""
     packed = io.BytesIO()
-    few_colors(Image.fromarray(np.asarray(pixels)), colors).convert("RGB").save(packed, "WEBP", lossless=True, quality=50, method=2)
+    image = few_colors(Image.fromarray(np.asarray(pixels)), colors).convert("RGB")
+    image.save(packed, "WEBP", lossless=True, quality=50, method=2)
     return packed.getvalue()
 
 

@@ -90,7 +90,7 @@ def test_play_runs_through_time(chapter):
 
 
 def test_frames_move_in_the_front_end(chapter):
-    box = chapter.locator(".widget-vbox", has=chapter.locator(".widget-stack")).first
+    box = chapter.locator(".widget-vbox", has=chapter.locator(".widget-play")).first
     shown = box.locator(".scene:visible")
     before = shown.inner_html()
     slider(box, "time").focus()
