@@ -23,7 +23,7 @@ from minildm.text.tales_parser import parse, sentences
 from minildm.training.loop import TrainConfig, Trainer
 from minildm.training.zoo import load_frozen
 
-FULL = Recipe(warmup=200, decoder_noise=0.5)
+FULL = Recipe(warmup=150, decoder_noise=0.5)
 VARIANTS = {
     "full": FULL,
     "no MSE loss": replace(FULL, decoder_loss="cross_entropy"),
@@ -31,12 +31,12 @@ VARIANTS = {
     "no adaptive time": replace(FULL, adaptive_time=False),
     "no decoder noise": replace(FULL, decoder_noise=0.0),
     "naive joint": Recipe(decoder_loss="cross_entropy", warmup=0, adaptive_time=False, decoder_noise=0.0),
-    "full, pull 0.1": replace(FULL, encoder_pull=0.1),
+    "full, pull 0.05": replace(FULL, encoder_pull=0.05),
     "full, no norm": replace(FULL, latent_norm="none"),
     "no norm, no noise": replace(FULL, latent_norm="none", decoder_noise=0.0),
 }
 SIZES = LDLMConfig(latent=16, width=64, heads=2, encoder_layers=1, decoder_layers=1, denoiser_layers=3)
-TRAIN = TrainConfig(steps=500, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True, log_every=25, save_every=500)
+TRAIN = TrainConfig(steps=400, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True, log_every=25, save_every=400)
 WRITTEN = 256  # texts judged a run
 
 

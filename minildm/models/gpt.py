@@ -69,7 +69,7 @@ class GPT(LanguageModel):
         init_weights(self, config.layers)
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
 
-    def embed(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n width"]:
+    def embed(self, tokens: Int[Tensor, "..."]) -> Float[Tensor, "... width"]:
         """Embeddings scaled to unit variance, x = sqrt(width) E[w], so that states keep which word they stand for."""
         return self.embedding(tokens) * self.config.width**0.5
 
