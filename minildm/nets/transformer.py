@@ -46,7 +46,7 @@ class Stack(nn.Module):
 
     def __init__(self, width: int, heads: int, layers: int):
         super().__init__()
-        self.head = width // heads
+        self.head, self.checkpointing = width // heads, False
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = RMSNorm(width)
 
@@ -54,7 +54,10 @@ class Stack(nn.Module):
         angles = rotary_angles(torch.arange(start, start + x.shape[1], device=x.device), self.head)
         states = [x]
         for i, block in enumerate(self.blocks):
-            x = block(x, angles, causal=causal, cache=caches and caches[i])
+            if self.checkpointing and self.training:
+                x = checkpoint(block, x, angles, causal, use_reentrant=False)
+            else:
+                x = block(x, angles, causal=causal, cache=caches and caches[i])
             states.append(x)
         return states if remember else self.norm(x)
 

@@ -34,6 +34,7 @@ class TrainConfig:
     ema: float = 0.999  # decay of the averaged weights
     bf16: bool = False  # autocast to bfloat16
     compile: bool = False  # torch.compile
+    checkpointing: bool = False  # recompute Transformer blocks in the backward pass, to save memory
     seed: int = 0  # of weights, order and noise
     log_every: int = 20  # steps between lines of the journal
     eval_every: int = 500  # steps between evaluations
@@ -107,6 +108,9 @@ class Trainer:
             raise UserError(f"a batch of {config.batch} texts cannot be cut evenly for {ranks.world} processes x "
                             f"{config.accumulate} parts: choose a multiple of {ranks.world * config.accumulate}")
         self.model = model.to(ranks.device)
+        for part in model.modules():
+            if hasattr(part, "checkpointing"):
+                part.checkpointing = config.checkpointing
         self.batches = Batches(rows, config.batch, config.seed)
         self.optimizer = make_optimizer(model, config)
         self.average = Average(model, config.ema)

@@ -46,7 +46,7 @@ SIZES = {
                      TrainConfig(steps=20_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True), STORIES),
         "base": Run("gpt", GPTConfig(length=1024, width=768, heads=12, layers=12),
                     TrainConfig(steps=600_000, batch=480, accumulate=5, lr=6e-4, warmup=2000, weight_decay=0.1, bf16=True,
-                                compile=True, ema=0.9999, eval_every=2000, save_every=2000), OPEN_TEXT),
+                                compile=True, checkpointing=True, ema=0.9999, eval_every=2000, save_every=2000), OPEN_TEXT),
     },
     "ldlm": {
         "nano": Run("ldlm", LDLMConfig(width=64, latent=16, heads=2, encoder_layers=1, decoder_layers=1, denoiser_layers=3,
@@ -61,8 +61,8 @@ SIZES = {
                      TrainConfig(steps=50_000, batch=128, lr=5e-4, warmup=1000, bf16=True, compile=True), STORIES),
         "base": Run("ldlm", LDLMConfig(length=128, frozen="hub:gpt2", latent=768, width=768, heads=12, encoder_layers=6,
                                        decoder_layers=6, token_layers=3, denoiser_layers=12, recipe=Recipe(warmup=50_000)),
-                    TrainConfig(steps=1_000_000, batch=512, lr=2e-4, warmup=1000, bf16=True, compile=True, ema=0.9999,
-                                eval_every=5000, save_every=5000), OPEN_TEXT),
+                    TrainConfig(steps=1_000_000, batch=512, lr=2e-4, warmup=1000, bf16=True, compile=True, checkpointing=True,
+                                ema=0.9999, eval_every=5000, save_every=5000), OPEN_TEXT),
     },
 }
 

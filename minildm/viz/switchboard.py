@@ -121,7 +121,9 @@ class LiveSwitchboard:
 
     def switched(self, change=None) -> None:
         """Offer the recipes with the ingredients that are on."""
-        self.variant.options = self.board.matching({name: button.value for name, button in self.switches.items()})
+        found = self.board.matching({name: button.value for name, button in self.switches.items()})
+        self.variant.options = found
+        self.variant.value = found[0] if found else None
         self.redraw()
 
     def redraw(self, change=None) -> None:

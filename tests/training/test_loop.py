@@ -170,3 +170,14 @@ def test_journal_is_cut_back_to_the_step_it_resumes_from(tmp_path):
     assert [line["step"] for line in read_journal(path)] == [1, 2, 3, 4, 5]
     Journal(path, 3).write(step=4, loss=0.25)
     assert [(line["step"], line["loss"]) for line in read_journal(path)] == [(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.25)]
+
+
+@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
+def test_checkpointing_trades_memory_for_time_only(kind, tmp_path):
+    plain, sparing = (tiny.make_trainer(kind, tmp_path / str(flag), checkpointing=flag) for flag in (False, True))
+    for trainer in (plain, sparing):
+        trainer.fit(quiet=True)
+    marked = [part.checkpointing for part in sparing.model.modules() if hasattr(part, "checkpointing")]
+    assert marked and all(marked)
+    for name, weight in plain.average.weights.items():
+        assert torch.allclose(weight, sparing.average.weights[name], atol=1e-6), name

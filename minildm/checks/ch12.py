@@ -1,0 +1,90 @@
+"""Checks of chapter 12: warm-up, noisy decoder, straight-through target, adaptive law, scale of a latent."""
+
+import math
+
+import torch
+
+from ..models.recipe import gamma
+from ..transport.schedules import Tangent
+from ..transport.time_sampling import AdaptiveTime
+from .verdict import Must, exercise
+
+
+@exercise("12.1", hint="shift the sigmoid so that it is 0 at s = 0, divide so that it is 1 at s = W, then leave room for g")
+def check_1():
+    """The published table, the two ends, and any step of any warm-up."""
+    rng = torch.Generator().manual_seed(1)
+    for warmup in (1, 10, 200, 50_000):
+        yield (0, warmup), 0.001
+        yield (warmup, warmup), 1.0
+        yield (3 * warmup + 1, warmup), 1.0
+        for _ in range(5):
+            step = int(torch.randint(warmup + 1, (), generator=rng))
+            yield (step, warmup), gamma(step, warmup)
+
+
+@exercise("12.2", hint="the weights are a softmax over the texts of -|y - z_i|^2 / (2 sigma^2); they sum to one")
+def check_2():
+    """Two points have a tanh as posterior mean; far from all noise the nearest text wins; any shapes otherwise."""
+    rng = torch.Generator().manual_seed(2)
+    for sigma in (0.3, 1.0, 3.0):
+        z = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+        y = torch.randn(7, 1, generator=rng, dtype=torch.float64)
+        yield (y, z, 5 * z, sigma), 5 * torch.tanh(y / sigma**2)
+    for texts, channels, hidden in ((3, 2, 4), (10, 5, 1), (1, 3, 3)):
+        z = 10 * torch.randn(texts, channels, generator=rng, dtype=torch.float64)
+        h = torch.randn(texts, hidden, generator=rng, dtype=torch.float64)
+        yield (z + 1e-4, z, h, 0.01), h
+        y = torch.randn(4, channels, generator=rng, dtype=torch.float64)
+        mass = torch.stack([torch.exp(-((y - point) ** 2).sum(-1) / 800) for point in z], dim=1)
+        yield (y, z, h, 20.0), (mass @ h) / mass.sum(1, keepdim=True)
+
+
+@exercise("12.3", hint="a value without a gradient is z.detach(); add gamma times something that is zero but has a gradient")
+def check_3():
+    """The value is z_1 itself, and its derivative with respect to z_1 is gamma."""
+    rng = torch.Generator().manual_seed(3)
+    for shape, share in (((3,), 0.0), ((2, 4), 0.1), ((5, 1, 2), 0.5), ((4, 3), 1.0)):
+        z1 = torch.randn(shape, generator=rng, dtype=torch.float64).requires_grad_()
+
+        def routed(got, z1=z1, share=share):
+            if not isinstance(got, torch.Tensor) or got.shape != z1.shape or not torch.allclose(got, z1):
+                return False
+            if not got.requires_grad:
+                return share == 0.0
+            (felt,) = torch.autograd.grad(got.sum(), z1, retain_graph=True, allow_unused=True)
+            felt = torch.zeros_like(z1) if felt is None else felt
+            return torch.allclose(felt, torch.full_like(z1, share))
+
+        yield (z1, share), Must(f"a tensor equal to z_1 whose gradient with respect to z_1 is {share}", routed)
+
+
+@exercise("12.4", hint="each bin gets the fall to its left and to its right, half of each; normalize, mix in the floor, sum up")
+def check_4():
+    """A line needs no warp; a curve of the linear-Gaussian model is warped like the package does it."""
+    bins = 20
+    yield (torch.linspace(1, 0, bins, dtype=torch.float64), 0.0), torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    for d in (1.0, 3.0, 9.0):
+        for floor in (0.0, 0.1, 0.5):
+            sampler = AdaptiveTime(bins, floor=floor)
+            t = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
+            sampler.loss, sampler.weight = Tangent(d).b(t) ** 2, torch.ones(bins, dtype=torch.float64)
+            yield (sampler.loss.clone(), floor), sampler.law()
+
+
+@exercise("12.5", hint="set the derivative in q to zero and take the square root of both sides before solving")
+def check_5():
+    """The minimum of sigma^2 / (q + sigma^2) + gamma q / (1 + rho q), found by halving on the sign of its derivative."""
+    rng = torch.Generator().manual_seed(5)
+    cases = [(0.5, 4.0, 1.0), (1.0, 2.25, 1.0)]  # the noise kills the channel
+    while len(cases) < 14:
+        sigma, pull, rho = torch.rand(3, generator=rng, dtype=torch.float64).tolist()
+        if math.sqrt(pull) > 1.2 * rho * sigma:
+            cases.append((sigma, pull, rho))
+    for sigma, pull, rho in cases:
+        low, high = 0.0, 1e9
+        for _ in range(200):
+            q = (low + high) / 2
+            rises = pull / (1 + rho * q) ** 2 > sigma**2 / (q + sigma**2) ** 2
+            low, high = (low, q) if rises else (q, high)
+        yield (sigma, pull, rho), (low + high) / 2
