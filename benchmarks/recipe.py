@@ -23,7 +23,7 @@ from minildm.text.tales_parser import parse, sentences
 from minildm.training.loop import TrainConfig, Trainer
 from minildm.training.zoo import load_frozen
 
-FULL = Recipe(warmup=150, decoder_noise=0.5)
+FULL = Recipe(warmup=100, decoder_noise=0.5)
 VARIANTS = {
     "full": FULL,
     "no MSE loss": replace(FULL, decoder_loss="cross_entropy"),
@@ -36,7 +36,7 @@ VARIANTS = {
     "no norm, no noise": replace(FULL, latent_norm="none", decoder_noise=0.0),
 }
 SIZES = LDLMConfig(latent=16, width=64, heads=2, encoder_layers=1, decoder_layers=1, denoiser_layers=3)
-TRAIN = TrainConfig(steps=400, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True, log_every=25, save_every=400)
+TRAIN = TrainConfig(steps=300, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True, log_every=25, save_every=300)
 WRITTEN = 256  # texts judged a run
 
 
@@ -87,7 +87,7 @@ def main() -> None:
     flags.out.parent.mkdir(parents=True, exist_ok=True)
     frozen, tokenizer = load_frozen("zoo:gpt-tales", SIZES.layer)
     corpus = load_corpus("tales", SIZES.length, documents=200_000)
-    frozen.calibrate(tensor(corpus.train[:1024]))
+    frozen.calibrate(tensor(corpus.train[:2048]))
     done = json.loads(flags.out.read_text())["runs"] if flags.out.exists() else []
     for seed in range(flags.seeds):
         for name in VARIANTS:

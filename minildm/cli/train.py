@@ -27,7 +27,7 @@ from .flags import TrainGPT, TrainLDLM, parse
 
 WATCHED = 256  # validation rows looked at during training
 WRITTEN = 32  # texts written during training
-CALIBRATED = 1024  # training rows that set the scale of frozen states
+CALIBRATED = 2048  # training rows that set the scale of frozen states
 
 
 def read_corpus(flags: TrainGPT | TrainLDLM, tokenizer: Tokenizer | None) -> Corpus:

@@ -80,7 +80,7 @@ class GPT(LanguageModel):
 
     def states(self, tokens: Int[Tensor, "batch n"], layer: int = -3) -> Float[Tensor, "batch n width"]:
         """Hidden states h after a block; layer counts as in a list [embedding, block 1, ..., block L]."""
-        return self.stack(self.embed(tokens), causal=True, remember=True)[layer]
+        return self.stack(self.embed(tokens), causal=True, depth=layer % (self.config.layers + 1))
 
     def token_nats(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n-1"]:
         """-log p(w_i | w_<i) of each token after the first, in nats; 0 at padding."""

@@ -85,7 +85,7 @@ class LDLM(LanguageModel):
         self.register_buffer("new_std", torch.zeros(2), persistent=False)  # this step's sum and count
 
     def hidden(self, tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n hidden"]:
-        """Standardized states h of the frozen model."""
+        """Whitened states h of the frozen model."""
         if self.frozen is None:
             raise UserError(f"this LDLM was loaded without its frozen encoder {self.config.frozen}: load it to read texts")
         return self.frozen(tokens)

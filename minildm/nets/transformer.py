@@ -42,7 +42,7 @@ class ModulatedBlock(nn.Module):
 
 
 class Stack(nn.Module):
-    """Blocks in a row with a final norm; with `remember`, also every state in between."""
+    """Blocks in a row with a final norm, or only the first `depth` of them without it."""
 
     def __init__(self, width: int, heads: int, layers: int):
         super().__init__()
@@ -50,16 +50,14 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = RMSNorm(width)
 
-    def forward(self, x: Tensor, causal: bool = False, caches=None, start: int = 0, remember: bool = False):
+    def forward(self, x: Tensor, causal: bool = False, caches=None, start: int = 0, depth: int | None = None):
         angles = rotary_angles(torch.arange(start, start + x.shape[1], device=x.device), self.head)
-        states = [x]
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self.blocks[:depth]):
             if self.checkpointing and self.training:
                 x = checkpoint(block, x, angles, causal, use_reentrant=False)
             else:
                 x = block(x, angles, causal=causal, cache=caches and caches[i])
-            states.append(x)
-        return states if remember else self.norm(x)
+        return self.norm(x) if depth is None else x
 
 
 class DiffusionTransformer(nn.Module):

@@ -88,7 +88,7 @@ def load(name: str | Path, frozen: bool = True) -> Loaded:
         raise UserError(f"{source} has a vocabulary of {sizes['vocabulary']} but its tokenizer one of {tokenizer.size}: "
                         "restore its own tokenizer")
     tensors = checkpoint.read_tensors(path)
-    scale = {k: tensors.pop(f"frozen.{k}", None) for k in ("mean", "std")}
+    scale = {k: tensors.pop(f"frozen.{k}", None) for k in ("mean", "whiten")}
     checkpoint.fit(model, tensors, source)
     missing = attach(model, card, scale, source) if frozen and card["kind"] == "ldlm" else None
     return Loaded(model.eval(), tokenizer, card, missing)
@@ -104,10 +104,10 @@ def attach(model: LDLM, card: dict, scale: dict[str, Tensor | None], source: str
         return str(fault)
     if encoder.fingerprint() != card["frozen"]["fingerprint"]:
         raise UserError(f"{source} was trained on another {model.config.frozen} than the one found: restore that one")
-    if scale["mean"] is None or scale["std"] is None:
-        raise UserError(f"{source} lacks frozen.mean or frozen.std, the scale of its frozen states: train it again")
+    if scale["mean"] is None or scale["whiten"] is None:
+        raise UserError(f"{source} lacks frozen.mean or frozen.whiten, the scale of its frozen states: train it again")
     encoder.mean.copy_(scale["mean"])
-    encoder.std.copy_(scale["std"])
+    encoder.whiten.copy_(scale["whiten"])
     model.frozen = encoder
     return None
 

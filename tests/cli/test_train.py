@@ -32,7 +32,7 @@ def test_an_ldlm_run_names_its_frozen_model_and_keeps_its_scale(ldlm_run, gpt_ru
     assert card["frozen"] == {"name": str(gpt_run), "fingerprint": load(ldlm_run).model.frozen.fingerprint()}
     assert card["config"]["model"]["hidden"] == 16
     tensors = read_tensors(steps_saved(ldlm_run)[-1] / "average.safetensors")
-    assert tensors["frozen.std"].shape == (16,) and not any(name.startswith("frozen.network") for name in tensors)
+    assert tensors["frozen.whiten"].shape == (16, 16) and not any(name.startswith("frozen.network") for name in tensors)
 
 
 def test_it_resumes_and_ends_with_the_same_weights(gpt_run, folder, capsys):

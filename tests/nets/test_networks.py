@@ -35,15 +35,15 @@ def test_outputs_of_a_perceiver_differ_by_position_alone():
 
 
 @torch.no_grad()
-def test_a_stack_is_causal_when_asked_and_remembers_each_state():
+def test_a_stack_is_causal_when_asked_and_stops_at_a_depth():
     torch.manual_seed(0)
     stack, x = Stack(16, 2, 3), randn(1, 6, 16)
     changed = torch.cat((x[:, :4], randn(1, 2, 16, seed=1)), dim=1)
     assert torch.allclose(stack(x, causal=True)[:, :4], stack(changed, causal=True)[:, :4], atol=1e-6)
     assert not torch.allclose(stack(x)[:, :4], stack(changed)[:, :4], atol=1e-4)
-    states = stack(x, remember=True)
-    assert len(states) == 4 and torch.equal(states[0], x)
-    assert torch.equal(stack.norm(states[-1]), stack(x))
+    assert torch.equal(stack(x, depth=0), x)
+    assert torch.equal(stack.norm(stack(x, depth=3)), stack(x))
+    assert not torch.allclose(stack(x, depth=2), stack(x, depth=3), atol=1e-4)
 
 
 def denoiser(spacing: float = 1.0) -> DiffusionTransformer:
