@@ -55,7 +55,7 @@ def measure(model: LDLM, corpus, seed: int) -> dict[str, float]:
     wrong = sum(error.kind == "grammar" for report in reports for error in report.errors)
     return {
         "reconstruction": reconstruction(model, rows)["token_accuracy"],
-        "good_sentences": 1 - wrong / max(said, 1),
+        "good_sentences": (said - wrong) / said if said else 0.0,
         "grammatical": sum(r.grammatical for r in reports) / WRITTEN,
         "entropy": unigram_entropy(tokens.numpy()),
         "different_words": len(set(" ".join(texts).split())),

@@ -187,7 +187,9 @@ def read(text: str, lexicon: Lexicon = LEXICON) -> tuple[Report, list[Sentence]]
         if last and not ends:
             reader.note(start, "ending", "the tale has no end")
     events = len(parts) - 2
-    if events < 1:
+    if not parts:
+        reader.note(0, "grammar", "there is no sentence")
+    elif events < 1:
         reader.note(max(len(tokens) - 1, 0), "ending", "a tale needs an opening, an event and an end")
     elif len(reader.world) > max(cast_sizes(lexicon, events)):
         reader.note(parts[-1][0], "ending", f"{events} events are too few for {len(reader.world)} characters")

@@ -86,3 +86,7 @@ def test_consistent_if_and_only_if_the_law_gives_mass():
         assert report.consistent == math.isfinite(log_prob(text)), text
         consistent += report.consistent
     assert 0 < consistent < 4000  # a change of a trait, for one, makes another valid tale
+
+
+def test_an_empty_text_is_not_grammatical():
+    assert [(e.position, e.kind) for e in parse("").errors] == [(0, "grammar")]
