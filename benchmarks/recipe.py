@@ -85,7 +85,7 @@ def main() -> None:
     flags.add_argument("--seeds", type=int, default=3)
     flags = flags.parse_args()
     flags.out.parent.mkdir(parents=True, exist_ok=True)
-    frozen, tokenizer = load_frozen("zoo:gpt-tales", SIZES.layer)
+    frozen, _ = load_frozen("zoo:gpt-tales", SIZES.layer)
     corpus = load_corpus("tales", SIZES.length, documents=200_000)
     frozen.calibrate(tensor(corpus.train[:2048]))
     done = json.loads(flags.out.read_text())["runs"] if flags.out.exists() else []

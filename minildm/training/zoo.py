@@ -20,7 +20,7 @@ from . import checkpoint
 from .journal import read_journal
 
 ZOO = Path(__file__).parent.parent / "zoo"
-LARGEST = 12 * 2**20  # bytes of a model of the zoo
+LARGEST = 12_000_000  # bytes of a model of the zoo
 
 
 @dataclass
