@@ -75,7 +75,8 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = torch.Generator().manual_seed(0)
     ours, plain = GPT(GPTConfig(SYMBOLS, CONTEXT + 1, WIDTH, HEADS, LAYERS)), Plain(CONTEXT)
-    rows = {"parameters": {name: sum(p.numel() for p in model.parameters()) for name, model in (("ours", ours), ("peer", plain))}}
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (ours, plain)]
+    rows = {"parameters": {"ours": sizes[0], "peer": sizes[1]}}
     rows["training step"] = versus(
         training_step(ours, lambda t: ours(t, step=0, rng=rng).total),
         training_step(plain, lambda t: F.cross_entropy(plain(t[:, :-1]).flatten(0, 1), t[:, 1:].flatten())), rounds=40)

@@ -166,7 +166,7 @@ def publish(run: Path, name: str, scores: dict | None = None) -> Path:
         save_file(checkpoint.read_tensors(folder / "average.safetensors"), beside)
         if beside.stat().st_size > LARGEST:
             beside.unlink()
-            raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 2**20:.0f} MB")
+            raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 1e6:.0f} MB")
         os.replace(beside, ZOO / f"{name}.safetensors")
         beside.write_text(json.dumps(card, indent=1) + "\n")
         os.replace(beside, ZOO / f"{name}.json")
