@@ -162,7 +162,11 @@ class Reader:
 
 
 def sentences(tokens: list[str]) -> list[tuple[int, list[str]]]:
-    """Cut a text after each full stop: (position of the first token, tokens)."""
+    """Cut a text after each full stop.
+
+    Args: `tokens` of the text. Returns a list of (position of the first token, tokens), one for each sentence.
+    Derived in chapter 00. Source: ours.
+    """
     cuts = [0] + [i + 1 for i, t in enumerate(tokens) if t == "."]
     if cuts[-1] != len(tokens):
         cuts.append(len(tokens))

@@ -85,7 +85,10 @@ def from_diffusion_time(s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 
 
 def expand(t: Float[Tensor, " batch"], x: Float[Tensor, "batch ..."]) -> Tensor:
-    """Times shaped (batch, 1, ..., 1), to go with states."""
+    """Times in the shape (batch, 1, ..., 1), to go with states.
+
+    Args: `t` (batch,); `x` (batch, ...), the states. Returns t (batch, 1, ..., 1). Derived in chapter 06. Source: ours.
+    """
     return t.reshape(-1, *([1] * (x.dim() - 1)))
 
 
