@@ -211,3 +211,11 @@ def test_import_is_light():
     heavy = ("matplotlib", "transformers", "datasets", "IPython", "ipywidgets", "tyro", "tokenizers")
     code = f"import sys, minildm; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_the_readme_shows_the_scores_of_the_cards():
+    text = (ROOT / "README.md").read_text()
+    for card in sorted((ROOT / "minildm" / "zoo").glob("*.json")):
+        scores = json.loads(card.read_text())["scores"]
+        for name in ("grammatical", "consistent"):
+            assert f"{100 * scores['mean'][name]:.1f}% ± {100 * scores['spread'][name]:.1f}" in text, (card.name, name)
