@@ -1,4 +1,4 @@
-"""Journeys through chapter 00: in JupyterLab with a kernel, and on a page without one."""
+"""Journeys: chapter 00 in JupyterLab with a kernel; the frames of chapters 00 and 12 on pages without one."""
 
 import re
 
@@ -106,18 +106,20 @@ def test_screenshot_is_kept(chapter, tmp_path_factory):
     assert kept.stat().st_size > 20_000
 
 
-def test_page_without_a_kernel(page, served):
+@pytest.mark.parametrize(("chapter", "frame", "knobs"), [(CHAPTER, ".scene", ("time", "text")),
+                                                         ("12_ldlm", ".recipe", ("recipe", "seed"))])
+def test_page_without_a_kernel(page, served, chapter, frame, knobs):
     foreign = []
     page.on("request", lambda request: request.url.startswith(("http", "ws")) and not request.url.startswith(served)
             and foreign.append(request.url))
-    page.goto(f"{served}/{CHAPTER}.html")
-    shown = page.locator(".scene:visible")
+    page.goto(f"{served}/{chapter}.html")
+    shown = page.locator(f"{frame}:visible")
     shown.first.wait_for(timeout=LONG)
     before = shown.first.inner_html()
-    time, text = (page.locator("label", has_text=name).locator("input").first for name in ("time", "text"))
-    time.press("ArrowRight")
+    column, row = (page.locator("label", has_text=name).locator("input").first for name in knobs)
+    column.press("ArrowRight")
     moved = shown.first.inner_html()
-    text.press("ArrowRight")
+    row.press("ArrowRight")
     other = shown.first.inner_html()
     assert len({before, moved, other}) == 3
     page.get_by_role("button", name="play").first.click()
