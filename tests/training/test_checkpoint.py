@@ -125,4 +125,4 @@ def test_weights_of_another_model(tmp_path):
 
 def test_a_config_becomes_json():
     card = checkpoint.config_card(tiny.make_model("ldlm").config)
-    assert json.loads(json.dumps(card)) == card and card["recipe"]["warmup"] == 10
+    assert json.loads(json.dumps(card)) == card and card["recipe"]["warmup"] == tiny.RECIPES["ldlm"].warmup

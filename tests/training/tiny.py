@@ -22,7 +22,7 @@ from minildm.transport.time_sampling import AdaptiveTime
 
 VOCABULARY, LENGTH = 20, 12
 SIZES = dict(width=16, heads=2)
-RECIPES = {"ldlm": Recipe(warmup=10), "running": Recipe(warmup=10, latent_norm="running"), "naive": NAIVE}
+RECIPES = {"ldlm": Recipe(warmup=500), "running": Recipe(warmup=10, latent_norm="running"), "naive": NAIVE}
 
 
 def rows(count: int = 40) -> np.ndarray:
