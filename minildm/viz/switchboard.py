@@ -57,7 +57,7 @@ class RecipeSwitchboard:
         run = self.runs.get((variant, seed))
         if run is None:
             return f"<p>{variant}, seed {seed}: not run</p>"
-        chips = "".join(f'<b style="background:{style.VALUE if on else "#aaa"}">{"" if on else "no "}{name}</b>'
+        chips = " ".join(f'<b style="background:{style.VALUE if on else "#aaa"}">{"" if on else "no "}{name}</b>'
                         for name, on in switches(self.recipes[variant]).items())
         mean = {name: fmean(other[name] for other in self.of(variant)) for name in FIGURES}
         rows = "".join(f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(run[name])}</td>"
