@@ -15,7 +15,8 @@ from torch import nn
 
 import minildm.models.gpt
 from minildm.models.gpt import GPT, GPTConfig
-from minildm.training.loop import TrainConfig, make_optimizer
+from minildm.training.loop import TrainConfig
+from minildm.training.optimizers import make_optimizer
 
 SYMBOLS, WIDTH, HEADS, LAYERS, CONTEXT, BATCH = 65, 128, 4, 4, 64, 12
 

@@ -11,7 +11,8 @@ import tyro
 
 from ..errors import UserError
 from ..models.gpt import GPT, GPTConfig
-from ..training.loop import TrainConfig, make_optimizer
+from ..training.loop import TrainConfig
+from ..training.optimizers import make_optimizer
 from ..training.zoo import load, names
 from .writing import device
 

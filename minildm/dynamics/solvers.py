@@ -23,13 +23,12 @@ def euler(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
 
 
 def heun(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
-    """One step of order 2, z + (s - t) (u(z, t) + u(z', s)) / 2 with z' from Euler; Euler where the field ends at s = 1.
+    """One step of order 2, z + (s - t) (u(z, t) + u(z', s)) / 2 with z' from Euler.
 
     Args: `field`; `z` (batch, ...); `t`, `s` scalars. Returns the state at s. Derived in chapter 08. Source: textbook.
     """
     u = field(z, t)
-    ahead = z + (s - t) * u
-    return ahead if s >= 1 else z + (s - t) * (u + field(ahead, s)) / 2
+    return z + (s - t) * (u + field(z + (s - t) * u, s)) / 2
 
 
 def midpoint(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
@@ -41,7 +40,32 @@ def midpoint(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
     return z + (s - t) * field(z + (middle - t) * field(z, t), middle)
 
 
-STEPS: dict[str, Step] = {"euler": euler, "heun": heun, "midpoint": midpoint}
+def rk4(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
+    """One step of order 4, z + (s - t) (k1 + 2 k2 + 2 k3 + k4) / 6, the classical method of Runge and Kutta.
+
+    Args: `field`; `z` (batch, ...); `t`, `s` scalars. Returns the state at s. Derived in chapter 08. Source: textbook.
+    """
+    h, middle = s - t, (t + s) / 2
+    k1 = field(z, t)
+    k2 = field(z + h / 2 * k1, middle)
+    k3 = field(z + h / 2 * k2, middle)
+    k4 = field(z + h * k3, s)
+    return z + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+def euler_maruyama(g: float) -> Step:
+    """The step of dz = u(z, t) dt + g dW: z + (s - t) u(z, t) + g sqrt(s - t) xi, xi ~ N(0, I).
+
+    Args: `g` >= 0, the noise in units of z over the square root of time. Returns a step for `integrate`, which needs `rng`.
+    Derived in chapter 04. Source: textbook.
+    """
+    def step(field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
+        xi = torch.randn(z.shape, generator=rng, device=z.device, dtype=z.dtype)
+        return z + (s - t) * field(z, t) + g * (s - t).sqrt() * xi
+    return step
+
+
+STEPS: dict[str, Step] = {"euler": euler, "heun": heun, "midpoint": midpoint, "rk4": rk4}
 
 
 def integrate(field: Field, start: Float[Tensor, "batch ..."], times: Float[Tensor, " time"],
@@ -49,7 +73,7 @@ def integrate(field: Field, start: Float[Tensor, "batch ..."], times: Float[Tens
     """Solve dz/dt = u(z, t) over the given times.
 
     z_{k+1} = step(u, z_k, t_k, t_{k+1})
-    Args: `field`, (z, t) -> u; `start` (batch, ...), the state at times[0]; `times` (time,), increasing; `method`, a name of
+    Args: `field`, (z, t) -> u; `start` (batch, ...), the state at times[0]; `times` (time,), in either direction; `method`, a name of
     STEPS or a step function, which may use `rng`; `record`, else only start and end are kept.
     Returns a `Trajectory`. Raises UserError on an unknown method. Derived in chapter 08. Source: ours.
     """

@@ -74,20 +74,6 @@ def trained_state(model: torch.nn.Module) -> dict[str, Tensor]:
     return {k: v for k, v in model.state_dict().items() if not k.startswith("frozen.network.")}
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer as named tensors."""
-    return {f"{i}.{k}": v for i, state in optimizer.state_dict()["state"].items() for k, v in state.items()}
-
-
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put named tensors back into an optimizer."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        i, key = name.split(".")
-        state.setdefault(int(i), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
 def steps_saved(run: Path) -> list[Path]:
     """Checkpoint folders of a run, oldest first."""
     return sorted(p for p in Path(run).glob("step_*") if p.is_dir() and not p.name.endswith(".tmp"))

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors.torch import save_file
@@ -16,6 +17,7 @@ from ..text.batches import Batches
 from . import checkpoint
 from .distributed import Ranks
 from .journal import Journal
+from .optimizers import make_optimizer
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class TrainConfig:
     steps: int = 1000  # optimizer steps
     batch: int = 64  # texts a step, over all processes
     accumulate: int = 1  # parts a process cuts its share of the batch into
+    optimizer: Literal["muon", "adamw"] = "muon"  # of the matrices inside blocks; the rest is AdamW's
     lr: float = 1e-3  # peak learning rate
     final_lr: float = 0.1  # learning rate at the end, as a share of the peak
     warmup: int = 100  # steps of linear warm-up
@@ -56,17 +59,6 @@ def learning_rate(step: int, c: TrainConfig) -> float:
         return c.lr * (step + 1) / c.warmup
     x = (step - c.warmup) / max(c.steps - c.warmup, 1)
     return c.lr * (c.final_lr + (1 - c.final_lr) * 0.5 * (1 + math.cos(math.pi * min(x, 1.0))))
-
-
-def make_optimizer(model: torch.nn.Module, c: TrainConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices and leaves gains, biases and queries alone.
-
-    Args: `model`; `c`. Returns the optimizer of its trained weights. Derived in chapter 16. Source: nanoGPT's habit.
-    """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [{"params": [p for p in trained if p.dim() >= 2], "weight_decay": c.weight_decay},
-              {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=c.lr, betas=(0.9, c.beta2), fused=True)
 
 
 def noise(seed: int, step: int, part: int, device) -> torch.Generator:
@@ -130,7 +122,7 @@ class Trainer:
                             "repeat its flags or choose another --out")
         checkpoint.fit(self.model, checkpoint.read_tensors(folder / "model.safetensors", device), str(folder))
         self.average.weights = checkpoint.read_tensors(folder / "average.safetensors", device)
-        checkpoint.load_optimizer(self.optimizer, checkpoint.read_tensors(folder / "optimizer.safetensors", device))
+        self.optimizer.load(checkpoint.read_tensors(folder / "optimizer.safetensors", device))
         self.step, self.best = card["step"], card["best"]
         self.best_score = math.inf if self.best is None else card["best_score"]
         return True
@@ -143,7 +135,7 @@ class Trainer:
             card = {**self.card, "step": self.step, "best": self.best, "best_score": score}
             checkpoint.write_folder(folder, {
                 "model": checkpoint.trained_state(self.model), "average": self.average.weights,
-                "optimizer": checkpoint.optimizer_tensors(self.optimizer)}, card)
+                "optimizer": self.optimizer.tensors()}, card)
             checkpoint.prune(self.run, self.best)
         self.ranks.barrier()
 

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..dynamics.solvers import euler, heun
 from ..errors import UserError
 from .schedules import Schedule, noise_from_clean, velocity_from_clean
 
@@ -55,13 +56,22 @@ def ancestral(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Te
     return mean + b_s * v.sqrt() / b * xi
 
 
-SAMPLERS = {"ddim": ddim, "ancestral": ancestral, "euler": "euler", "heun": "heun"}
+def heun_to_data(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None) -> Tensor:
+    """Heun's step, and Euler's for the last one: at t = 1 the velocity of a clean prediction is 0/0.
+
+    Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars. Returns the state at s.
+    Derived in chapter 08. Source: EDM.
+    """
+    return (euler if s >= 1 else heun)(field, z, t, s)
+
+
+SAMPLERS = {"ddim": ddim, "ancestral": ancestral, "euler": euler, "heun": heun_to_data}
 
 
 def sampler(name: str):
     """The method of `integrate` that a name stands for.
 
-    Args: `name`, one of SAMPLERS. Returns a step function or a solver's name. Raises UserError on another name.
+    Args: `name`, one of SAMPLERS. Returns a step function. Raises UserError on another name.
     Derived in chapter 08. Source: ours.
     """
     if name not in SAMPLERS:

@@ -16,7 +16,8 @@ from minildm.models.base import Losses
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.training.checkpoint import steps_saved
 from minildm.training.journal import Journal, read_journal
-from minildm.training.loop import Average, TrainConfig, Trainer, learning_rate, make_optimizer, noise
+from minildm.training.loop import Average, TrainConfig, Trainer, learning_rate, noise
+from minildm.training.optimizers import make_optimizer
 
 from . import tiny
 
@@ -42,13 +43,37 @@ def test_zero_or_negative_counts_are_refused(name):
             TrainConfig(**{name: value})
 
 
-def test_only_matrices_decay():
+def weights(optimizer) -> list[set[int]]:
+    return [{id(p) for p in group["params"]} for group in optimizer.param_groups]
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_every_trained_weight_has_one_optimizer_and_only_matrices_decay(kind):
     model = tiny.tiny_ldlm(tiny.RECIPES["ldlm"])
-    decayed, plain = make_optimizer(model, TrainConfig(weight_decay=0.3)).param_groups
-    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.3, 0.0)
-    assert all(p.dim() >= 2 for p in decayed["params"]) and all(p.dim() < 2 for p in plain["params"])
-    together = {id(p) for p in decayed["params"] + plain["params"]}
-    assert together == {id(p) for name, p in model.named_parameters() if not name.startswith("frozen.")}
+    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3, optimizer=kind))
+    trained = {id(p): (name, p) for name, p in model.named_parameters() if not name.startswith("frozen.")}
+    groups = weights(optimizer)
+    assert sum(map(len, groups)) == len(trained) and set().union(*groups) == set(trained)
+    for group, ids in zip(optimizer.param_groups, groups):
+        assert all((group["weight_decay"] > 0) == (trained[i][1].dim() >= 2) for i in ids)
+    orthogonal = groups[2:]
+    assert len(orthogonal) == (kind == "muon")
+    for i in set().union(*orthogonal):
+        assert trained[i][1].dim() == 2 and ".blocks." in trained[i][0]
+
+
+def test_a_step_of_muon_turns_all_directions_alike():
+    """The update of a matrix has singular values near 0.2 lr sqrt(width), whatever those of the gradient."""
+    model = tiny.tiny_gpt()
+    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.0, lr=1.0))
+    matrix = optimizer.parts[1].param_groups[0]["params"][0]
+    before = matrix.detach().clone()
+    scales = torch.logspace(0, -2, min(matrix.shape))
+    matrix.grad = torch.diag(scales).new_zeros(matrix.shape)
+    matrix.grad[range(len(scales)), range(len(scales))] = scales
+    optimizer.parts[1].step()
+    moved = torch.linalg.svdvals(matrix - before) / (0.2 * max(matrix.shape) ** 0.5)
+    assert 0.5 < moved.min() and moved.max() < 1.3  # the iteration is tuned for speed, not for ones
 
 
 def test_noise_is_a_function_of_seed_step_and_part():

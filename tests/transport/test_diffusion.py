@@ -148,7 +148,7 @@ def test_what_is_kept_is_the_prediction_at_the_recorded_state():
     z0 = noise(4, 1)
     predict = best(SCHEDULE)
     loop = ClosedLoop(predict, SCHEDULE, z0)
-    path = integrate(loop, z0, grid(5), "heun")
+    path = integrate(loop, z0, grid(5), sampler("heun"))
     for t, z in zip(path.times[:-1], path.states):
         assert torch.equal(loop.seen[float(t)], predict(z, t.expand(4), None))
 

@@ -1,0 +1,101 @@
+"""Closing the loop, and leaving it open: one rollout, one replay and one kick for a pendulum and for a sentence."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..dynamics.records import Trajectory
+from ..dynamics.solvers import STEPS, Step, integrate
+from .systems import System
+
+Law = Callable[[Tensor, Tensor], Tensor]  # (state (batch, ...), time scalar) -> control (batch, ...)
+Plant = Callable[[Tensor, Tensor, Tensor], Tensor]  # (state, control, time) -> velocity of the state
+
+
+@dataclass
+class Rollout:
+    """A steered path, and the control held from each time to the next: (time - 1, batch, ...)."""
+
+    path: Trajectory
+    controls: Float[Tensor, "interval batch ..."]
+
+
+def transport(z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    """The plant of a transport, where the control is the velocity: f(z, u, t) = u.
+
+    Args: `z`, `u` (batch, ...); `t` scalar. Returns `u`. Derived in chapter 06. Source: textbook.
+    """
+    return u
+
+
+def rollout(plant: Plant, law: Law, start: Float[Tensor, "batch ..."], times: Float[Tensor, " time"],
+            method: str | Step = "rk4", rng: torch.Generator | None = None) -> Rollout:
+    """Steer: look at the state at each time, choose a control, hold it until the next time.
+
+    u_k = law(z_k, t_k),  z_{k+1} = step(z -> f(z, u_k, t), z_k, t_k, t_{k+1})
+    Args: `plant` f; `law`; `start` (batch, ...); `times` (time,), increasing; `method` of `integrate` between two looks; `rng`
+    for a method that draws. Returns a `Rollout`. Raises UserError on an unknown method. Derived in chapter 01. Source: ours.
+    """
+    controls, step = [], STEPS.get(method, method) if isinstance(method, str) else method
+
+    def hold(field, z, t, s, rng):
+        u = law(z, t)
+        controls.append(u)
+        return step(lambda z, t: plant(z, u, t), z, t, s, rng)
+
+    path = integrate(None, start, times, hold, rng)
+    return Rollout(path, torch.stack(controls))
+
+
+def replay(controls: Sequence[Tensor] | Tensor, times: Float[Tensor, " time"]) -> Law:
+    """The open-loop law that plays recorded controls back whatever the state is: u(z, t) = u_k for t_k <= t < t_{k+1}.
+
+    Args: `controls` (time - 1, batch, ...); `times` (time,). Returns a `Law`. Derived in chapter 03. Source: textbook.
+    """
+    def law(z: Tensor, t: Tensor) -> Tensor:
+        k = int(torch.searchsorted(times, t, right=True)) - 1
+        return controls[min(max(k, 0), len(controls) - 1)]
+    return law
+
+
+def cost(system: System, run: Rollout) -> Float[Tensor, " batch"]:
+    """What a rollout spent and where it ended: J = int l(z, u, t) dt + Phi(z_1), the integral by the trapezoidal rule.
+
+    Args: `system`; `run`. Returns J (batch,), differentiable in the controls. Derived in chapter 01. Source: textbook.
+    """
+    states, times = run.path.states, run.path.times
+    total = system.terminal(states[-1])
+    for k, (t, s) in enumerate(pairwise(times)):
+        u = run.controls[k]
+        total = total + (s - t) / 2 * (system.running(states[k], u, t) + system.running(states[k + 1], u, s))
+    return total
+
+
+@dataclass
+class Kick:
+    """Three paths from one start: undisturbed, and pushed once with the loop closed or with the recorded controls replayed."""
+
+    plan: Trajectory
+    closed: Trajectory
+    replayed: Trajectory
+
+
+def kick(plant: Plant, law: Law, start: Float[Tensor, "batch ..."], times: Float[Tensor, " time"], at: int,
+         push: Float[Tensor, "batch ..."], method: str | Step = "rk4") -> Kick:
+    """Push the state by `push` at times[at], then go on by feedback and, from the same pushed state, by the recorded plan.
+
+    Args: `plant`, `law`, `start`, `times`, `method` as for `rollout`; `at`, an index of `times`; `push` (batch, ...).
+    Returns a `Kick`; its three paths have all times. Derived in chapter 03. Source: ours.
+    """
+    plan = rollout(plant, law, start, times, method)
+    before, pushed = plan.path.states[:at], plan.path.states[at] + push
+
+    def after(law: Law) -> Trajectory:
+        rest = rollout(plant, law, pushed, times[at:], method).path
+        return Trajectory(times, torch.cat((before, rest.states)))
+
+    return Kick(plan.path, after(law), after(replay(plan.controls, times)))
