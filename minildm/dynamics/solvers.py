@@ -73,8 +73,8 @@ def integrate(field: Field, start: Float[Tensor, "batch ..."], times: Float[Tens
     """Solve dz/dt = u(z, t) over the given times.
 
     z_{k+1} = step(u, z_k, t_k, t_{k+1})
-    Args: `field`, (z, t) -> u; `start` (batch, ...), the state at times[0]; `times` (time,), in either direction; `method`, a name of
-    STEPS or a step function, which may use `rng`; `record`, else only start and end are kept.
+    Args: `field`, (z, t) -> u; `start` (batch, ...), the state at times[0]; `times` (time,), in either direction; `method`,
+    a name of STEPS or a step function, which may use `rng`; `record`, else only start and end are kept.
     Returns a `Trajectory`. Raises UserError on an unknown method. Derived in chapter 08. Source: ours.
     """
     if isinstance(method, str) and method not in STEPS:

@@ -1,0 +1,96 @@
+"""An explorer made of two functions: knobs -> arrays, which a test can call, and arrays -> figure."""
+
+import base64
+import io
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from .figures import pack
+from .frames import FrameStack
+
+LIVE_DPI, FRAME_DPI = 80, 72
+
+
+def pixels(figure: Figure, dpi: int) -> np.ndarray:
+    """A figure as an image (height, width, 4), closed afterwards."""
+    figure.set_dpi(dpi)
+    figure.canvas.draw()
+    image = np.array(figure.canvas.buffer_rgba())
+    plt.close(figure)
+    return image
+
+
+class Explorer:
+    """One picture with knobs: live with a kernel, over pre-rendered frames without one, and still in print.
+
+    Args: `state`, a pure function of the knobs by name -> anything; `draw`, what it returned -> a figure; `knobs`, name ->
+    the values it can take, in order, the first being where it starts; `alt`, what the picture shows, in words.
+    """
+
+    def __init__(self, state: Callable[..., Any], draw: Callable[[Any], Figure], knobs: dict[str, Sequence[Hashable]],
+                 alt: str):
+        self.state, self.draw, self.knobs, self.alt = state, draw, knobs, alt
+        self.start = {name: values[0] for name, values in knobs.items()}
+        self.seen = {}
+
+    def at(self, **values) -> Any:
+        """The state at these knobs, others where they start; computed once."""
+        key = tuple({**self.start, **values}.items())
+        if key not in self.seen:
+            self.seen[key] = self.state(**dict(key))
+        return self.seen[key]
+
+    def figure(self, **values) -> Figure:
+        """The still picture at these knobs, others where they start."""
+        return self.draw(self.at(**values))
+
+    def frames(self, column: str, row: str | None = None, columns: Sequence | None = None, rows: Sequence | None = None,
+               **fixed) -> FrameStack:
+        """Frames over one knob or two that move without a kernel; `columns` and `rows` are by default all their values."""
+        columns, rows = columns or self.knobs[column], rows or (self.knobs[row] if row else [None])
+
+        def page(a, b) -> str:
+            knobs = {**fixed, column: a, **({row: b} if row else {})}
+            data = base64.b64encode(pack(pixels(self.figure(**knobs), FRAME_DPI), 24)).decode()
+            return (f"<div>{', '.join(f'{name} = {value}' for name, value in knobs.items())}</div>"
+                    f'<img alt="{self.alt}" src="data:image/webp;base64,{data}">')
+
+        return FrameStack([[page(a, b) for a in columns] for b in rows], names=(row or "", column))
+
+    def live(self) -> "Live":
+        """The explorer with a kernel: any value of any knob."""
+        return Live(self)
+
+
+class Live:
+    """A slider for each knob of an `Explorer` and the picture they make; values change it with or without a browser."""
+
+    def __init__(self, explorer: Explorer):
+        self.explorer = explorer
+        self.knobs = {name: widgets.SelectionSlider(options=list(values), value=values[0], description=name)
+                      for name, values in explorer.knobs.items()}
+        self.view, self.places = widgets.HTML(), []
+        for knob in self.knobs.values():
+            knob.observe(self.redraw, "value")
+        self.box = widgets.VBox([widgets.HBox(list(self.knobs.values()), layout={"flex_flow": "row wrap"}), self.view])
+        self.redraw()
+
+    def redraw(self, change=None) -> None:
+        """Draw the picture that the knobs name."""
+        figure, png = self.explorer.figure(**{name: knob.value for name, knob in self.knobs.items()}), io.BytesIO()
+        if self.places:  # laying a figure out takes longer than drawing it, and is done once
+            figure.set_layout_engine("none")
+            for axes, place in zip(figure.axes, self.places):
+                axes.set_position(place)
+        else:
+            figure.draw_without_rendering()
+            self.places = [axes.get_position() for axes in figure.axes]
+        Image.fromarray(pixels(figure, LIVE_DPI)).save(png, "PNG", compress_level=1)
+        data = base64.b64encode(png.getvalue()).decode()
+        self.view.value = f'<img alt="{self.explorer.alt}" src="data:image/png;base64,{data}">'
