@@ -1,4 +1,6 @@
-"""The one command that makes the book: `python -m minildm.book [NN ...]` runs chapters and solutions in place.
+"""The one command that makes the book: `python -m minildm.book [NAME ...]` runs chapters and solutions in place.
+
+A chapter's name is its number, 07; an appendix's is appendix_a; without names, all are made.
 
 It runs each notebook from clean in laptop mode, puts the outputs in place with normalized metadata, and writes the
 figures that a chapter showed to figures/. `--figures` only writes the figures that the notebooks already hold.
@@ -25,6 +27,7 @@ METADATA = {
     "language_info": {"name": "python"},
 }
 WIDGET, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
+NAME = re.compile(r"\d\d|appendix_[a-z]")
 MARKER = re.compile(r"# %%(?P<text> \[markdown\])?(?: tags=(?P<tags>\[.*\]))?")
 
 
@@ -162,23 +165,25 @@ def site(path: Path, folder: Path) -> None:
     write(folder / script, (Path(__file__).parent / "viz" / script).read_bytes())
 
 
-def chapters(numbers: list[str]) -> list[Path]:
-    """Chapters by number, all without numbers, each followed by its solutions."""
-    known = {path.name[:2]: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))}
-    missing = [n for n in numbers if n not in known]
+def chapters(names: list[str]) -> list[Path]:
+    """Chapters and appendices by name, all without names, each followed by its solutions, if it has any."""
+    found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) + sorted(NOTEBOOKS.glob("appendix_[a-z]_*.ipynb"))
+    known = {NAME.match(path.name)[0]: path for path in found}
+    missing = [name for name in names if name not in known]
     if missing:
         raise UserError(f"no chapter {missing[0]}: choose among {', '.join(known) or 'none'}")
-    pairs = [(known[n], NOTEBOOKS / "solutions" / known[n].name) for n in numbers or known]
+    pairs = [(known[name], NOTEBOOKS / "solutions" / known[name].name) for name in names or known]
     return [path for pair in pairs for path in pair if path.exists()]
 
 
 def main() -> None:
     """Make the chapters named on the command line, or all."""
     parser = argparse.ArgumentParser(prog="python -m minildm.book", description=__doc__.partition("\n")[0])
-    parser.add_argument("numbers", nargs="*", metavar="NN", help="chapters, for example 00 12; all by default")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="chapters and appendices, for example 00 12 appendix_a; all by default")
     parser.add_argument("--figures", action="store_true", help="only write the figures that the notebooks hold")
     parser.add_argument("--import", dest="script", type=Path, metavar="FILE.py", help="make a notebook from a percent "
-                        "script NN_title.py; one in a folder `solutions` becomes the solutions")
+                        "script such as 07_title.py; one in a folder `solutions` becomes the solutions")
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the chapters' percent scripts to a folder")
     parser.add_argument("--site", type=Path, metavar="FOLDER", help="write the chapters' pages to a folder")
     arguments = parser.parse_args()
@@ -186,7 +191,7 @@ def main() -> None:
         home = NOTEBOOKS / "solutions" if arguments.script.resolve().parent.name == "solutions" else NOTEBOOKS
         save(from_script(arguments.script.read_text()), home / f"{arguments.script.stem}.ipynb")
         return
-    for path in chapters(arguments.numbers):
+    for path in chapters(arguments.names):
         if arguments.export:
             write(arguments.export / path.relative_to(NOTEBOOKS).with_suffix(".py"), to_script(read(path)))
             continue

@@ -34,19 +34,19 @@ MODES = {
 
 @dataclass(frozen=True)
 class Book:
-    """A chapter being read: its number, mode, sizes, device and random generator."""
+    """A chapter being read: its name, mode, sizes, device and random generator."""
 
-    number: int
+    name: str  # "07" or "appendix_a", with which its files begin
     mode: str
     sizes: Sizes
     device: torch.device
     rng: torch.Generator
 
     def figure(self, figure: Figure, name: str, alt: str) -> None:
-        """Show a figure, described by `alt`; the one command also writes it to figures/NN_name.png."""
+        """Show a figure, described by `alt`; the one command also writes it to figures/, under the chapter's name."""
         png = base64.b64encode(picture(figure)).decode()
         width = round(96 * figure.get_figwidth())
-        meta = {"alt": alt, "figure": f"{self.number:02d}_{name}", "width": width}
+        meta = {"alt": alt, "figure": f"{self.name}_{name}", "width": width}
         display({"image/png": png, "text/plain": alt}, metadata={"image/png": meta}, raw=True)
 
     def html(self, page: str, text: str) -> None:
@@ -54,16 +54,19 @@ class Book:
         display({"text/html": page, "text/plain": text}, raw=True)
 
 
-def chapter(number: int) -> Book:
+def chapter(number: int | str) -> Book:
     """Open a chapter: seed, read MINILDM_MODE, choose the CPU, set the plot style, and print one line.
 
-    Args: `number` of the chapter. Returns a `Book`. Raises UserError when MINILDM_MODE is not fast, laptop or full.
-    Derived in chapter 00. Source: ours.
+    Args: `number` of the chapter, or letter of the appendix. Returns a `Book`. Raises UserError when MINILDM_MODE is not
+    fast, laptop or full. Derived in chapter 00. Source: ours.
     """
     mode = os.environ.get("MINILDM_MODE", "laptop")
     if mode not in MODES:
         raise UserError(f"MINILDM_MODE is {mode!r}: set it to one of {', '.join(MODES)}")
-    torch.manual_seed(number)
+    title = f"appendix {number}" if isinstance(number, str) else f"chapter {number:02d}"
+    seed = ord(number) if isinstance(number, str) else number
+    torch.manual_seed(seed)
     style.use()
-    print(f"chapter {number:02d}, {mode} mode, seed {number}, on the CPU")
-    return Book(number, mode, MODES[mode], torch.device("cpu"), torch.Generator().manual_seed(number))
+    print(f"{title}, {mode} mode, seed {seed}, on the CPU")
+    name = title.removeprefix("chapter ").replace(" ", "_")
+    return Book(name, mode, MODES[mode], torch.device("cpu"), torch.Generator().manual_seed(seed))

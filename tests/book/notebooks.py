@@ -7,13 +7,19 @@ import nbformat
 
 ROOT = Path(__file__).parent.parent.parent
 CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+APPENDICES = sorted((ROOT / "notebooks").glob("appendix_[a-z]_*.ipynb"))
 SOLUTIONS = sorted((ROOT / "notebooks" / "solutions").glob("[0-9][0-9]_*.ipynb"))
 EQUATION = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
-TAG = re.compile(r"\\tag\{(\d\d\.\d+)\}")
+TAG = re.compile(r"\\tag\{((?:\d\d|[A-Z])\.\d+)\}")
 
 
 def load(path: Path) -> nbformat.NotebookNode:
     return nbformat.read(path, as_version=4)
+
+
+def number(path: Path) -> str:
+    """What the equations of a notebook begin with: "07", or "A" for an appendix."""
+    return path.stem.split("_")[1].upper() if path in APPENDICES else path.stem[:2]
 
 
 def prose(notebook: nbformat.NotebookNode) -> str:

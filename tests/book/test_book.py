@@ -50,6 +50,22 @@ def test_figure_is_shown_with_its_description_and_its_name(monkeypatch, capsys):
     assert book.figures(notebook) == {"03_line": base64.b64decode(data["image/png"])}
 
 
+def test_an_appendix_has_a_letter(capsys):
+    opened = minildm.chapter("a")
+    assert opened.name == "appendix_a" and "appendix a, " in capsys.readouterr().out
+
+
+def test_chapters_and_appendices_are_found_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "NOTEBOOKS", tmp_path)
+    names = ["00_start.ipynb", "12_end.ipynb", "appendix_a_notation.ipynb", "solutions/12_end.ipynb"]
+    (tmp_path / "solutions").mkdir()
+    for name in names:
+        (tmp_path / name).touch()
+    relative = [path.relative_to(tmp_path).as_posix() for path in book.chapters([])]
+    assert relative == [names[0], names[1], names[3], names[2]]
+    assert book.chapters(["appendix_a"]) == [tmp_path / names[2]]
+
+
 def test_script_and_notebook_are_the_same():
     notebook = book.from_script(SCRIPT)
     nbformat.validate(notebook)

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from minildm.book import faults, figures
+from minildm.book import NAME, faults, figures
 
-from .notebooks import CHAPTERS, EQUATION, ROOT, SOLUTIONS, TAG, code, load, outputs, printed, prose
+from .notebooks import APPENDICES, CHAPTERS, EQUATION, ROOT, SOLUTIONS, TAG, code, load, number, outputs, printed, prose
 
 CELLS, WORDS, LINES, EQUATIONS, FIGURES, KILOBYTES = (40, 80), (2500, 5500), 25, (8, 25), (4, 10), 400
 FEWER_EQUATIONS = {"00": 4, "16": 3, "17": 3}  # chapters that are not about derivations: least number of equations
@@ -25,8 +25,9 @@ FORBIDDEN = {
     "a warning": r"Warning:|Traceback \(most recent",
 }
 
-chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem[:2])
-notebook = pytest.mark.parametrize("path", CHAPTERS + SOLUTIONS, ids=lambda path: "/".join(path.parts[-2:]))
+chapter = pytest.mark.parametrize("path", CHAPTERS, ids=number)
+page = pytest.mark.parametrize("path", CHAPTERS + APPENDICES, ids=number)
+notebook = pytest.mark.parametrize("path", CHAPTERS + APPENDICES + SOLUTIONS, ids=lambda path: "/".join(path.parts[-2:]))
 
 
 def words(text: str) -> int:
@@ -42,12 +43,12 @@ def test_there_are_chapters():
 
 @chapter
 def test_budgets(path):
-    book, number = load(path), path.stem[:2]
+    book = load(path)
     equations = EQUATION.findall(prose(book))
     shown = [output for output in outputs(book) if "image/png" in output.get("data", {})]
     assert CELLS[0] <= len(book.cells) <= CELLS[1]
     assert WORDS[0] <= words(prose(book)) <= WORDS[1]
-    assert FEWER_EQUATIONS.get(number, EQUATIONS[0]) <= len(equations) <= EQUATIONS[1]
+    assert FEWER_EQUATIONS.get(number(path), EQUATIONS[0]) <= len(equations) <= EQUATIONS[1]
     assert FIGURES[0] <= len(shown) <= FIGURES[1]
 
 
@@ -63,7 +64,7 @@ def test_anatomy(path):
     book, at = load(path), -1
     starts = [(line, i) for i, cell in enumerate(book.cells) for line in cell.source.splitlines()]
     for block in ANATOMY:
-        block = block.format(path.stem[:2])
+        block = block.format(number(path))
         places = [i for line, i in starts if (block in line if "(" in block else line.startswith(block))]
         assert places, f"no block {block!r}"
         assert places[0] > at, f"{block!r} stands too early"
@@ -76,23 +77,30 @@ def test_anatomy(path):
     assert book.cells[2].cell_type == "code" and book.cells[2].source.splitlines()[-1].startswith("book = minildm.")
 
 
-@chapter
+@pytest.mark.parametrize("path", APPENDICES, ids=number)
+def test_anatomy_of_an_appendix(path):
+    book = load(path)
+    assert book.cells[0].source.startswith(f"# Appendix {number(path)} · ")
+    assert any(f'minildm.chapter("{number(path).lower()}")' in cell.source for cell in code(book))
+
+
+@page
 def test_equations_are_numbered_in_order(path):
     tags = [TAG.findall(equation) for equation in EQUATION.findall(prose(load(path)))]
-    assert tags == [[f"{path.stem[:2]}.{i}"] for i in range(1, len(tags) + 1)]
+    assert tags == [[f"{number(path)}.{i}"] for i in range(1, len(tags) + 1)]
 
 
 @chapter
 def test_exercises_have_a_hole_and_a_check(path):
-    book, number = load(path), path.stem[:2]
+    book, chapter = load(path), number(path)
     found = EXERCISE.findall(prose(book))
-    assert [name for name, _ in found] == [f"{number}.{i}" for i in range(1, len(found) + 1)]
-    assert (2 if number == "00" else 5) <= len(found) <= 8
+    assert [name for name, _ in found] == [f"{chapter}.{i}" for i in range(1, len(found) + 1)]
+    assert (2 if chapter == "00" else 5) <= len(found) <= 8
     sources = "\n".join(cell.source for cell in code(book))
     for name, kind in found:
         if kind == "code":
             assert f'raise NotImplementedError("exercise {name}")' in sources
-            assert re.search(rf"ch{number}\.check_{name[3:]}\(\w+\)", sources)
+            assert re.search(rf"ch{chapter}\.check_{name[3:]}\(\w+\)", sources)
 
 
 @notebook
@@ -126,17 +134,17 @@ def test_links_resolve(path):
             assert (path.parent / link.partition("#")[0]).exists(), link
 
 
-@chapter
+@page
 def test_figures_are_those_of_the_chapter(path):
     for name, png in figures(load(path)).items():
-        assert name.startswith(path.stem[:2] + "_") and (ROOT / "figures" / f"{name}.png").read_bytes() == png
+        assert name.startswith(f"{NAME.match(path.name)[0]}_") and (ROOT / "figures" / f"{name}.png").read_bytes() == png
 
 
-@chapter
+@page
 def test_citations_are_in_the_references(path):
     keys = set(re.findall(r"@\w+\{(\w+),", (ROOT / "notebooks" / "references.bib").read_text()))
     cited = set(re.findall(r"\[@(\w+)\]", prose(load(path))))
-    assert cited and cited <= keys
+    assert cited <= keys and (cited or path in APPENDICES)
 
 
 @notebook
