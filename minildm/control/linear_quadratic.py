@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import hessian, jacrev
 
-from ..dynamics.solvers import integrate
+from ..dynamics.solvers import cubic, integrate
 from ..errors import UserError
 from .systems import System, squares
 
@@ -151,13 +151,8 @@ class Riccati:
         k = int(torch.searchsorted(self.times, float(t)).clamp(1, len(self.times) - 1))
         h = self.times[k] - self.times[k - 1]
         x = (t - self.times[k - 1]) / h
-
-        def cubic(a: Tensor, b: Tensor, da: Tensor, db: Tensor) -> Tensor:
-            return (a * (1 + 2 * x) * (1 - x)**2 + b * x**2 * (3 - 2 * x)
-                    + h * x * (1 - x) * ((1 - x) * da - x * db))
-
         (P, Pk), (q, qk) = self.P[k - 1:k + 1], self.traces[k - 1:k + 1]
-        return cubic(P, Pk, self.system.slope(P), self.system.slope(Pk)), cubic(q, qk, -trace(P), -trace(Pk))
+        return (cubic(x, h, P, Pk, self.system.slope(P), self.system.slope(Pk)), cubic(x, h, q, qk, -trace(P), -trace(Pk)))
 
     def law(self, z: Float[Tensor, "batch state"], t: Tensor | float) -> Float[Tensor, "batch control"]:
         """The optimal feedback u = -R^-1 B'P(t) z."""

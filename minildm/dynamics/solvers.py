@@ -65,7 +65,27 @@ def euler_maruyama(g: float) -> Step:
     return step
 
 
+def cubic(x: Tensor | float, h: Tensor | float, a: Tensor, b: Tensor, da: Tensor, db: Tensor) -> Tensor:
+    """The path inside a step: the cubic with both its ends and both its slopes, of order 4.
+
+    a (1 + 2x) (1 - x)^2 + b x^2 (3 - 2x) + h x (1 - x) ((1 - x) a' - x b')
+    Args: `x` in [0, 1], the share of the step of length `h`; `a`, `b` the ends, `da`, `db` the rates of change there, of any
+    one shape. Returns the state at x. Derived in chapter 03. Source: textbook.
+    """
+    return a * (1 + 2 * x) * (1 - x)**2 + b * x**2 * (3 - 2 * x) + h * x * (1 - x) * ((1 - x) * da - x * db)
+
+
 STEPS: dict[str, Step] = {"euler": euler, "heun": heun, "midpoint": midpoint, "rk4": rk4}
+
+
+def step_of(method: str | Step) -> Step:
+    """The step function that a name of STEPS stands for; a step function stands for itself.
+
+    Args: `method`. Returns a step. Raises UserError on an unknown name. Derived in chapter 08. Source: ours.
+    """
+    if isinstance(method, str) and method not in STEPS:
+        raise UserError(f"no solver {method!r}: choose one of {', '.join(STEPS)}")
+    return STEPS[method] if isinstance(method, str) else method
 
 
 def integrate(field: Field, start: Float[Tensor, "batch ..."], times: Float[Tensor, " time"],
@@ -77,10 +97,7 @@ def integrate(field: Field, start: Float[Tensor, "batch ..."], times: Float[Tens
     a name of STEPS or a step function, which may use `rng`; `record`, else only start and end are kept.
     Returns a `Trajectory`. Raises UserError on an unknown method. Derived in chapter 08. Source: ours.
     """
-    if isinstance(method, str) and method not in STEPS:
-        raise UserError(f"no solver {method!r}: choose one of {', '.join(STEPS)}")
-    step = STEPS[method] if isinstance(method, str) else method
-    z, states = start, [start]
+    step, z, states = step_of(method), start, [start]
     for t, s in pairwise(times):
         z = step(field, z, t, s, rng)
         states.append(z) if record or len(states) == 1 else states.__setitem__(1, z)
