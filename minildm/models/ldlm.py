@@ -123,20 +123,21 @@ class LDLM(LanguageModel):
         recipe, h = self.config.recipe, self.hidden(tokens)
         z1 = self.encode(h)
 
-        def randn():
-            return torch.randn(z1.shape, generator=rng, device=z1.device)
+        def noise_like(z):
+            return torch.randn(z.shape, generator=rng, device=z.device)
 
-        h_hat = self.decode(z1 + recipe.decoder_noise * randn(), tokens.shape[1]).float()
+        h_hat = self.decode(z1 + recipe.decoder_noise * noise_like(z1), tokens.shape[1]).float()
         through = h_hat if recipe.decoder_loss == "cross_entropy" else h_hat.detach()
         terms = {"words": F.cross_entropy(self.token_decoder(through).float().flatten(0, 1), tokens.flatten())}
         if recipe.decoder_loss == "mse":
             terms["hidden"] = F.mse_loss(h_hat, h)
 
         pull = recipe.encoder_pull * gamma(step, recipe.warmup)
-        target = z1.detach() + pull * (z1 - z1.detach())
-        uniform = (torch.arange(len(z1), device=z1.device) + torch.rand(len(z1), generator=rng, device=z1.device)) / len(z1)
+        target = (z1.detach() + pull * (z1 - z1.detach())).repeat(recipe.draws, 1, 1)
+        count = len(target)
+        uniform = (torch.arange(count, device=z1.device) + torch.rand(count, generator=rng, device=z1.device)) / count
         t = self.time.warp(uniform) if recipe.adaptive_time else uniform
-        zt = interpolate(self.schedule, target, randn(), t)
+        zt = interpolate(self.schedule, target, noise_like(target), t)
         condition = torch.zeros_like(zt)
         with torch.no_grad():
             condition[::2] = self.clean(zt[::2], t[::2], condition[::2])

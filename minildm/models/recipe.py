@@ -17,6 +17,7 @@ class Recipe:
     decoder_noise: float = 1.0  # std of the noise on the decoder's input in training, sigma_dec
     latent_norm: Literal["rms", "running", "none"] = "rms"  # each latent to RMS 1, all by their running std, or not at all
     encoder_pull: float = 1.0  # gamma after the warm-up: share of the diffusion gradient that reaches the encoder
+    draws: int = 1  # times and noises at which each text is denoised in a step, while it is encoded and decoded once
 
 
 NAIVE = Recipe(decoder_loss="cross_entropy", warmup=0, adaptive_time=False, decoder_noise=0.0)

@@ -179,3 +179,21 @@ def test_losses_are_a_function_of_the_rng():
     model = ldlm(WARMUP)
     first, second, other = (model.losses(texts(), step=3, rng=rng(seed)).total.item() for seed in (1, 1, 2))
     assert first == second != other
+
+
+def test_each_text_is_denoised_at_times_from_every_stratum(monkeypatch):
+    """With 4 draws of 6 texts the denoiser sees 24 latents: the same 6 in each quarter of the (uniform) law of time."""
+    model, seen = ldlm(replace(WARMUP, draws=4)), []
+    clean, encode = model.clean, model.encode
+    monkeypatch.setattr(model, "clean", lambda zt, t, c: seen.append((zt, t)) or clean(zt, t, c))
+    codes = []
+    monkeypatch.setattr(model, "encode", lambda h: codes.append(encode(h)) or codes[-1])
+    model.losses(texts(), step=10, rng=rng())
+    (z1,), (zt, t) = codes, seen[-1]
+    assert z1.shape[0] == 6 and zt.shape[0] == t.shape[0] == 24
+    assert torch.equal((4 * t.sort().values).long(), torch.arange(4).repeat_interleave(6))
+    nearly_clean = (model.schedule.a(t) > 0.9).nonzero().flatten().tolist()
+    assert nearly_clean
+    for i in nearly_clean:
+        distance = (zt[i] / model.schedule.a(t[i]) - z1).square().mean((1, 2))
+        assert distance.argmin().item() == i % 6
