@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..dynamics.records import Trajectory
-from ..dynamics.solvers import STEPS, Step, integrate
+from ..dynamics.solvers import Step, integrate, step_of
 from .systems import System
 
 Law = Callable[[Tensor, Tensor], Tensor]  # (state (batch, ...), time scalar) -> control (batch, ...)
@@ -40,14 +40,14 @@ def rollout(plant: Plant, law: Law, start: Float[Tensor, "batch ..."], times: Fl
     Args: `plant` f; `law`; `start` (batch, ...); `times` (time,), increasing; `method` of `integrate` between two looks; `rng`
     for a method that draws. Returns a `Rollout`. Raises UserError on an unknown method. Derived in chapter 01. Source: ours.
     """
-    controls, step = [], STEPS.get(method, method) if isinstance(method, str) else method
+    controls, step = [], step_of(method)
 
-    def hold(field, z, t, s, rng):
+    def hold(law: Law, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None) -> Tensor:
         u = law(z, t)
         controls.append(u)
         return step(lambda z, t: plant(z, u, t), z, t, s, rng)
 
-    path = integrate(None, start, times, hold, rng)
+    path = integrate(law, start, times, hold, rng)
     return Rollout(path, torch.stack(controls))
 
 
