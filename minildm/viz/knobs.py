@@ -1,6 +1,7 @@
 """An explorer made of two functions: knobs -> arrays, which a test can call, and arrays -> figure."""
 
 import base64
+import html
 import io
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -11,10 +12,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ..errors import UserError
 from .figures import pack
 from .frames import FrameStack
 
 LIVE_DPI, FRAME_DPI = 80, 72
+
+
+def label(value: Hashable) -> str:
+    """A knob's value in a few letters: 0.30000000000000004 is 0.3."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def pixels(figure: Figure, dpi: int) -> np.ndarray:
@@ -39,9 +46,18 @@ class Explorer:
         self.start = {name: values[0] for name, values in knobs.items()}
         self.seen = {}
 
+    def listed(self, name: str, value: Hashable) -> Hashable:
+        """The value of a knob that reads like this one; raises UserError where there is none."""
+        if name not in self.knobs:
+            raise UserError(f"there is no knob {name!r}: choose among {', '.join(self.knobs)}")
+        values = {label(v): v for v in self.knobs[name]}
+        if label(value) not in values:
+            raise UserError(f"{name} cannot be {label(value)}: choose among {', '.join(values)}")
+        return values[label(value)]
+
     def at(self, **values) -> Any:
         """The state at these knobs, others where they start; computed once."""
-        key = tuple({**self.start, **values}.items())
+        key = tuple({**self.start, **{name: self.listed(name, value) for name, value in values.items()}}.items())
         if key not in self.seen:
             self.seen[key] = self.state(**dict(key))
         return self.seen[key]
@@ -58,8 +74,8 @@ class Explorer:
         def page(a, b) -> str:
             knobs = {**fixed, column: a, **({row: b} if row else {})}
             data = base64.b64encode(pack(pixels(self.figure(**knobs), FRAME_DPI), 24)).decode()
-            return (f"<div>{', '.join(f'{name} = {value}' for name, value in knobs.items())}</div>"
-                    f'<img alt="{self.alt}" src="data:image/webp;base64,{data}">')
+            return (f"<div>{', '.join(f'{name} = {label(value)}' for name, value in knobs.items())}</div>"
+                    f'<img alt="{html.escape(self.alt)}" src="data:image/webp;base64,{data}">')
 
         return FrameStack([[page(a, b) for a in columns] for b in rows], names=(row or "", column))
 
@@ -73,7 +89,7 @@ class Live:
 
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
-        self.knobs = {name: widgets.SelectionSlider(options=list(values), value=values[0], description=name)
+        self.knobs = {name: widgets.SelectionSlider(options=[(label(v), v) for v in values], description=name)
                       for name, values in explorer.knobs.items()}
         self.view, self.places = widgets.HTML(), []
         for knob in self.knobs.values():
@@ -91,6 +107,7 @@ class Live:
         else:
             figure.draw_without_rendering()
             self.places = [axes.get_position() for axes in figure.axes]
-        Image.fromarray(pixels(figure, LIVE_DPI)).save(png, "PNG", compress_level=1)
+        image = Image.fromarray(pixels(figure, LIVE_DPI)).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
+        image.save(png, "PNG", compress_level=1)
         data = base64.b64encode(png.getvalue()).decode()
-        self.view.value = f'<img alt="{self.explorer.alt}" src="data:image/png;base64,{data}">'
+        self.view.value = f'<img alt="{html.escape(self.explorer.alt)}" src="data:image/png;base64,{data}">'

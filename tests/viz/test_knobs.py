@@ -1,0 +1,131 @@
+"""Explorers of two functions: the state is computed once a key, and figure, frames and live show the same picture."""
+
+import base64
+import io
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from minildm import UserError
+from minildm.viz.frames import MOST_FRAMES
+from minildm.viz.knobs import FRAME_DPI, LIVE_DPI, Explorer, label, pixels
+
+ALT = 'A line of "slope" weight & height bias.'
+KNOBS = {"weight": [1.0, 2.0, 0.1 + 0.2], "bias": [0, 1], "side": ["left", "right"]}
+
+
+def draw(state):
+    """Two panels: a line, and a square in its height's color."""
+    weight, bias, side = state
+    figure, axes = plt.subplots(1, 2)
+    axes[0].plot([0, 1], [bias, bias + weight])
+    axes[0].set_ylim(-1, 4)
+    axes[1].imshow([[weight]], vmin=0, vmax=2, origin="lower" if side == "left" else "upper")
+    axes[1].set_title(side)
+    return figure
+
+
+def explorer(log=None):
+    def state(weight, bias, side):
+        if log is not None:
+            log.append((weight, bias, side))
+        return weight, bias, side
+
+    return Explorer(state, draw, KNOBS, ALT)
+
+
+def image(page: str) -> np.ndarray:
+    """The picture inside a piece of HTML."""
+    data = re.search(r'src="data:image/\w+;base64,([^"]+)"', page)[1]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(float)
+
+
+def test_a_state_is_computed_once():
+    log = []
+    shown = explorer(log)
+    shown.at()
+    shown.at(bias=0)
+    plt.close(shown.figure(weight=1.0))
+    live = shown.live()
+    live.knobs["weight"].value = 2.0
+    live.knobs["weight"].value = 1.0
+    shown.frames("weight", columns=[1.0, 2.0])
+    assert log == [(1.0, 0, "left"), (2.0, 0, "left")]
+
+
+def test_others_stand_where_they_start():
+    assert explorer().at(side="right") == (1.0, 0, "right")
+
+
+def test_a_value_is_known_by_how_it_reads():
+    assert explorer().at(weight=0.3) == explorer().at(weight=0.1 + 0.2) == (0.1 + 0.2, 0, "left")
+    assert label(0.1 + 0.2) == "0.3" and label(3) == "3" and label("left") == "left"
+
+
+@pytest.mark.parametrize(("values", "sentence"), [
+    ({"weight": 7.0}, "weight cannot be 7: choose among 1, 2, 0.3"),
+    ({"side": "up"}, "side cannot be up: choose among left, right"),
+    ({"speed": 1}, "there is no knob 'speed': choose among weight, bias, side"),
+])
+def test_what_a_knob_cannot_be_is_refused(values, sentence):
+    for use in (explorer().at, explorer().figure, lambda **fixed: explorer().frames("bias", **fixed)):
+        with pytest.raises(UserError) as refused:
+            use(**values)
+        assert str(refused.value) == sentence
+
+
+def test_every_knob_changes_the_picture():
+    live = explorer().live()
+    assert list(live.knobs) == list(KNOBS)
+    for name, knob in live.knobs.items():
+        for value in KNOBS[name][1:]:
+            before = live.view.value
+            knob.value = value
+            assert live.view.value != before, name
+
+
+def test_live_frames_and_figure_agree():
+    """The three ways to show a state differ by their sizes and palettes only."""
+    shown = explorer()
+    live = shown.live()
+    live.knobs["weight"].value, live.knobs["side"].value = 2.0, "right"
+    other, frame = (page.value for page in shown.frames("weight", "side").stack.children[1].children[:2])
+    for page, dpi in ((live.view.value, LIVE_DPI), (frame, FRAME_DPI)):
+        still = pixels(shown.figure(weight=2.0, side="right"), dpi)[..., :3].astype(float)
+        assert np.abs(image(page) - still).mean() < 2
+    assert np.abs(image(other) - still).mean() > 6
+
+
+def test_the_layout_stays_where_it_is():
+    """Axes do not jump when a knob moves."""
+    live = explorer().live()
+    places = live.places
+    live.knobs["side"].value = "right"
+    assert live.places is places and len(places) == 2
+
+
+def test_pictures_are_described():
+    live, stack = explorer().live(), explorer().frames("bias")
+    pages = [live.view.value] + [frame.value for frame in stack.stack.children[0].children]
+    assert all('alt="A line of &quot;slope&quot; weight &amp; height bias."' in page for page in pages)
+
+
+def test_frames_name_their_knobs_and_stay_within_limits():
+    stack = explorer().frames("weight", "side", columns=[2.0, 0.3], bias=1)
+    rows = stack.stack.children
+    assert [len(row.children) for row in rows] == [2, 2]
+    assert "bias = 1, weight = 0.3, side = right" in rows[1].children[1].value
+    assert (stack.column.description, stack.row.description) == ("weight", "side")
+    many = Explorer(lambda n: (n, 0, "left"), draw, {"n": range(MOST_FRAMES + 1)}, ALT)
+    with pytest.raises(UserError, match="at most"):
+        many.frames("n")
+
+
+def test_no_figure_stays_open():
+    shown = explorer()
+    shown.live().knobs["bias"].value = 1
+    shown.frames("bias")
+    assert not plt.get_fignums()
