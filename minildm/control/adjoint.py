@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import grad, vjp
 
 from ..dynamics.records import Trajectory
-from ..dynamics.solvers import STEPS, Field, Step, cubic, integrate, rk4
+from ..dynamics.solvers import Field, Step, cubic, integrate, rk4, step_of
 from .feedback import Rollout, replay
 from .systems import System
 
@@ -75,7 +75,7 @@ def adjoint_by_autograd(system: System, run: Rollout, method: str | Step = "rk4"
     Args: `system`; `run`; `method` that made it. Returns an `Adjoint`, the derivatives of J as it was computed.
     Derived in chapter 03. Source: ours.
     """
-    step = STEPS[method] if isinstance(method, str) else method
+    step = step_of(method)
     nudges = torch.zeros_like(run.path.states).requires_grad_()
     controls = run.controls.detach().clone().requires_grad_()
     z, spent = run.path.states[0].detach() + nudges[0], 0.0
@@ -95,7 +95,7 @@ def pull_back(field: Field, path: Trajectory, gradient: Float[Tensor, "batch ...
     Args: `field` and `method` that made `path`, as for `integrate`; `gradient` p_1 (batch, ...).
     Returns the costates (time, batch, ...). Derived in chapter 03. Source: textbook.
     """
-    step, times = STEPS[method] if isinstance(method, str) else method, path.times
+    step, times = step_of(method), path.times
     costates = [gradient]
     for k in reversed(range(len(times) - 1)):
         _, pull = vjp(lambda z, k=k: step(field, z, times[k], times[k + 1], None), path.states[k])
