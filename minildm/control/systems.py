@@ -1,13 +1,14 @@
 """Systems to steer: a plant dz/dt = f(z, u, t), a running cost l(z, u, t) and a terminal cost Phi(z)."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
+@runtime_checkable
 class System(Protocol):
     """What the functions of this room ask of a system; all methods work on batches."""
 
@@ -24,10 +25,10 @@ class System(Protocol):
         """Cost of the end Phi(z), (batch,)."""
 
 
-def squares(x: Float[Tensor, "batch n"]) -> Float[Tensor, " batch"]:
+def squares(x: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
     """Half the squared length of each vector, |x|^2 / 2.
 
-    Args: `x` (batch, n). Returns (batch,). Derived in chapter 01. Source: textbook.
+    Args: `x` (..., n). Returns (...,). Derived in chapter 01. Source: textbook.
     """
     return x.square().sum(-1) / 2
 
@@ -57,6 +58,20 @@ class PointMass:
 
     def terminal(self, z):
         return self.weight * squares(z - self.target)
+
+
+@dataclass(frozen=True)
+class TwoWells(PointMass):
+    """A point mass with two good ends, y and -y, in place of one.
+
+    Phi = c/2 min(|z - y|^2, |z + y|^2). Derived in chapter 02. Source: ours.
+    """
+
+    state: int = 1
+    target: float = 1.0  # every coordinate of y
+
+    def terminal(self, z):
+        return self.weight * torch.minimum(squares(z - self.target), squares(z + self.target))
 
 
 @dataclass(frozen=True)
