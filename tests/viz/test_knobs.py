@@ -125,6 +125,7 @@ def test_frames_name_their_knobs_and_stay_within_limits():
 
 
 def test_no_figure_stays_open():
+    plt.close("all")
     shown = explorer()
     shown.live().knobs["bias"].value = 1
     shown.frames("bias")
