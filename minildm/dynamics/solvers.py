@@ -88,7 +88,7 @@ def step_of(method: str | Step) -> Step:
     return STEPS[method] if isinstance(method, str) else method
 
 
-def integrate(field: Field, start: Float[Tensor, "batch ..."], times: Float[Tensor, " time"],
+def integrate(field: Field | None, start: Float[Tensor, "batch ..."], times: Float[Tensor, " time"],
               method: str | Step = "euler", rng: torch.Generator | None = None, record: bool = True) -> Trajectory:
     """Solve dz/dt = u(z, t) over the given times.
 
