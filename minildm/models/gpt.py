@@ -26,6 +26,9 @@ class GPTConfig:
     layers: int = 4  # blocks
 
 
+TAPS = 4  # words that an embedding is mixed from: its own and the three before
+
+
 class Cache:
     """Keys and values of the positions seen so far, for one layer."""
 
@@ -59,7 +62,11 @@ def nucleus(logits: Float[Tensor, "batch vocabulary"], temperature: float, top_p
 
 
 class GPT(LanguageModel):
-    """Pre-norm decoder with rotary positions and tied embeddings: p(w) = prod_i p(w_i | w_<i)."""
+    """Pre-norm decoder with rotary positions and tied embeddings: p(w) = prod_i p(w_i | w_<i).
+
+    A short convolution lets each position see the three words before it from the first block on. Without it the step
+    "who is the fox?", an attention over pairs of words, is not found in 5,000 steps of training on Tales; with it, in 1,000.
+    """
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -68,14 +75,23 @@ class GPT(LanguageModel):
         self.stack = Stack(config.width, config.heads, config.layers)
         init_weights(self, config.layers)
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
+        self.taps = nn.Parameter(torch.eye(TAPS, 1).repeat(1, config.width))
 
-    def embed(self, tokens: Int[Tensor, "..."]) -> Float[Tensor, "... width"]:
-        """Embeddings scaled to unit variance, x = sqrt(width) E[w], so that states keep which word they stand for."""
-        return self.embedding(tokens) * self.config.width**0.5
+    def embed(self, tokens: Int[Tensor, "... n"], start: int = 0) -> Float[Tensor, "... m width"]:
+        """What the blocks read from position `start` on: unit-variance embeddings under a short causal convolution.
 
-    def logits(self, tokens: Int[Tensor, "batch n"], caches=None, start: int = 0) -> Float[Tensor, "batch n vocabulary"]:
-        """Logits of the next token after each position, W norm(x_i)."""
-        x = self.stack(self.embed(tokens), causal=True, caches=caches, start=start)
+        x_i = sum_{k<4} m_k * e_{i-k},  e_i = sqrt(width) E[w_i], so that states keep which word they stand for; m_0 starts at
+        1, the others at 0.
+        """
+        first = max(start - TAPS + 1, 0)
+        n = tokens.shape[-1] - first
+        e = F.pad(self.embedding(tokens[..., first:]) * self.config.width**0.5, (0, 0, TAPS - 1, 0))
+        x = sum(tap * e.narrow(-2, TAPS - 1 - k, n) for k, tap in enumerate(self.taps))
+        return x[..., start - first :, :]
+
+    def logits(self, tokens: Int[Tensor, "batch n"], caches=None, start: int = 0) -> Float[Tensor, "batch m vocabulary"]:
+        """Logits of the next token after each position from `start` on, W norm(x_i); `caches` hold what came before."""
+        x = self.stack(self.embed(tokens, start), causal=True, caches=caches, start=start)
         return x @ self.embedding.weight.T
 
     def states(self, tokens: Int[Tensor, "batch n"], layer: int = -3) -> Float[Tensor, "batch n width"]:
@@ -111,7 +127,7 @@ class GPT(LanguageModel):
         confidence = torch.ones(count, length, device=self.device)
         path = []
         for i in range(prompt.shape[1], length):
-            probs = nucleus(self.logits(tokens[:, seen:i], caches, start=seen)[:, -1], temperature, top_p)
+            probs = nucleus(self.logits(tokens[:, :i], caches, start=seen)[:, -1], temperature, top_p)
             seen, calls = i, calls + 1
             choice = torch.multinomial(probs, 1, generator=rng).squeeze(1)
             tokens[:, i] = choice.masked_fill(done, PAD)

@@ -40,7 +40,7 @@ SIZES = {
         "nano": Run("gpt", GPTConfig(width=64, heads=2, layers=3),
                     TrainConfig(steps=600, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True)),
         "micro": Run("gpt", GPTConfig(),
-                     TrainConfig(steps=10_000, batch=32, lr=4e-3, warmup=200, bf16=True, final_lr=0.02,
+                     TrainConfig(steps=5000, batch=64, lr=4e-3, warmup=200, bf16=True, ema=0.998, final_lr=0.02,
                                  log_every=50), MANY_TALES),
         "small": Run("gpt", GPTConfig(length=256, width=384, heads=6, layers=6),
                      TrainConfig(steps=20_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True), STORIES),
