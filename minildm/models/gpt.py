@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..dynamics.records import Trajectory
-from ..nets.layers import init_weights
+from ..nets.layers import ShortConvolution, init_weights
 from ..nets.transformer import Stack
 from .base import BOS, EOS, PAD, Generation, LanguageModel, Losses, check_request
 
@@ -24,9 +24,6 @@ class GPTConfig:
     width: int = 128  # channels of a state
     heads: int = 4  # attention heads
     layers: int = 4  # blocks
-
-
-TAPS = 4  # words that an embedding is mixed from: its own and the three before
 
 
 class Cache:
@@ -72,22 +69,18 @@ class GPT(LanguageModel):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.width)
+        self.mix = ShortConvolution(config.width, before=3, after=0)
         self.stack = Stack(config.width, config.heads, config.layers)
         init_weights(self, config.layers)
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
-        self.taps = nn.Parameter(torch.eye(TAPS, 1).repeat(1, config.width))
 
     def embed(self, tokens: Int[Tensor, "... n"], start: int = 0) -> Float[Tensor, "... m width"]:
-        """What the blocks read from position `start` on: unit-variance embeddings under a short causal convolution.
+        """What the blocks read from position `start` on: a short causal convolution of unit-variance embeddings.
 
-        x_i = sum_{k<4} m_k * e_{i-k},  e_i = sqrt(width) E[w_i], so that states keep which word they stand for; m_0 starts at
-        1, the others at 0.
+        x = mix(e),  e_i = sqrt(width) E[w_i], so that states keep which word they stand for
         """
-        first = max(start - TAPS + 1, 0)
-        n = tokens.shape[-1] - first
-        e = F.pad(self.embedding(tokens[..., first:]) * self.config.width**0.5, (0, 0, TAPS - 1, 0))
-        x = sum(tap * e.narrow(-2, TAPS - 1 - k, n) for k, tap in enumerate(self.taps))
-        return x[..., start - first :, :]
+        first = max(start - self.mix.before, 0)
+        return self.mix(self.embedding(tokens[..., first:]) * self.config.width**0.5)[..., start - first :, :]
 
     def logits(self, tokens: Int[Tensor, "batch n"], caches=None, start: int = 0) -> Float[Tensor, "batch m vocabulary"]:
         """Logits of the next token after each position from `start` on, W norm(x_i); `caches` hold what came before."""

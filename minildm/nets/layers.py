@@ -109,12 +109,31 @@ class FeedForward(nn.Sequential):
                          nn.Linear(4 * width, width, bias=False))
 
 
+class ShortConvolution(nn.Module):
+    """Each channel of each position mixed with its neighbors, so that one attention can match pairs of words.
+
+    y_i = sum_k m_k * x_{i+k},  k = -before..after;  m_0 starts at 1, the others at 0; zeros beyond the ends
+    Args: `width`; `before`, `after`, how many neighbors on each side; none after makes it causal. Maps (batch, n, width) to
+    the same. Derived in chapter 11. Source: short convolutions of H3 and Mamba, Canon layers.
+    """
+
+    def __init__(self, width: int, before: int, after: int):
+        super().__init__()
+        self.before, self.after = before, after
+        self.taps = nn.Parameter(torch.zeros(before + 1 + after, width))
+        nn.init.ones_(self.taps[before])
+
+    def forward(self, x: Float[Tensor, "*batch n width"]) -> Float[Tensor, "*batch n width"]:
+        padded = F.pad(x, (0, 0, self.before, self.after))
+        return sum(tap * padded.narrow(-2, k, x.shape[-2]) for k, tap in enumerate(self.taps))
+
+
 def init_weights(module: nn.Module, layers: int) -> None:
-    """Draw matrices with std 0.02, and those that end a residual branch with 0.02 / sqrt(2 layers).
+    """Draw matrices with std 0.02, those that end a residual branch with 0.02 / sqrt(2 layers), and leave taps alone.
 
     Args: `module`; `layers` that its residual stream adds up. Returns nothing. Derived in chapter 16. Source: GPT-2.
     """
     for name, p in module.named_parameters():
-        if p.dim() == 2:
+        if p.dim() == 2 and not name.endswith("taps"):
             ends_branch = name.endswith(("out.weight", "feed_forward.2.weight"))
             nn.init.normal_(p, std=0.02 / math.sqrt(2 * layers) if ends_branch else 0.02)

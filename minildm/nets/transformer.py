@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .layers import Attention, FeedForward, RMSNorm, rotary_angles, time_features
+from .layers import Attention, FeedForward, RMSNorm, ShortConvolution, rotary_angles, time_features
 
 
 class Block(nn.Module):
@@ -63,13 +63,15 @@ class Stack(nn.Module):
 class DiffusionTransformer(nn.Module):
     """Denoiser f(z_t, t, c): predicts the clean latent z_1 from a point of the path, its time, and a self-condition c.
 
-    Positions are rotary and may be fractional, so that any number of latents can be asked for.
+    Positions are rotary and may be fractional, so that any number of latents can be asked for; a short convolution lets
+    each see three neighbors on either side from the first block on.
     """
 
     def __init__(self, latent: int, width: int, heads: int, layers: int, spacing: float = 1.0):
         super().__init__()
         self.head, self.spacing, self.checkpointing = width // heads, spacing, False
         self.enter = nn.Linear(2 * latent, width)
+        self.mix = ShortConvolution(width, before=3, after=3)
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         self.blocks = nn.ModuleList(ModulatedBlock(width, heads) for _ in range(layers))
         self.norm = RMSNorm(width)
@@ -84,7 +86,7 @@ class DiffusionTransformer(nn.Module):
     def forward(
         self, zt: Float[Tensor, "b m d"], t: Float[Tensor, " b"], c: Float[Tensor, "b m d"]
     ) -> Float[Tensor, "b m d"]:
-        x = self.enter(torch.cat((zt, c), dim=-1))
+        x = self.mix(self.enter(torch.cat((zt, c), dim=-1)))
         condition = self.time(time_features(t, x.shape[-1]))
         angles = rotary_angles(self.spacing * torch.arange(x.shape[1], device=x.device), self.head)
         for block in self.blocks:

@@ -20,11 +20,12 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def model(seed: int = 0, sharp: float = 2.0) -> GPT:
-    """A GPT with larger weights than at the start of training, so that its opinions differ."""
+    """A GPT with larger weights than at the start of training and all taps open, so that its opinions differ."""
     torch.manual_seed(seed)
     gpt = GPT(CONFIG).eval()
     with torch.no_grad():
         gpt.embedding.weight *= sharp
+        gpt.mix.taps += 0.5 * torch.randn(gpt.mix.taps.shape)
     return gpt
 
 
@@ -106,6 +107,17 @@ def test_embeddings_start_with_unit_variance():
     torch.manual_seed(0)
     gpt = GPT(GPTConfig(vocabulary=500, width=64))
     assert gpt.embed(torch.arange(500)).std().item() == pytest.approx(1, abs=0.02)
+
+
+def test_embeddings_are_mixed_from_four_words_by_their_formula():
+    gpt, tokens = model(), words(2, 9)
+    e = 4 * F.embedding(tokens, gpt.embedding.weight)
+    for start in (0, 2, 3, 8):
+        mixed = gpt.embed(tokens, start)
+        assert mixed.shape == (2, 9 - start, 16)
+        for i in range(start, 9):
+            expected = sum(gpt.mix.taps[3 - k] * e[:, i - k] for k in range(min(4, i + 1)))
+            assert torch.allclose(mixed[:, i - start], expected, atol=1e-6)
 
 
 def test_only_padding_follows_the_end():

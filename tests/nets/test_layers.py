@@ -12,6 +12,7 @@ from minildm.nets.layers import (
     Attention,
     FeedForward,
     RMSNorm,
+    ShortConvolution,
     attend,
     init_weights,
     rotary_angles,
@@ -132,3 +133,15 @@ def test_ends_of_branches_start_smaller():
     assert layer["feed_forward"][0].weight.std().item() == pytest.approx(0.02, rel=0.05)
     for end in (layer["feed_forward"][2], layer["attention"].out):
         assert end.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)
+
+
+@pytest.mark.parametrize("before, after", [(3, 0), (3, 3), (1, 2)])
+def test_a_short_convolution_mixes_neighbors_by_its_formula(before, after):
+    layer, x = ShortConvolution(5, before, after), torch.randn(2, 9, 5)
+    assert torch.equal(layer(x), x)
+    with torch.no_grad():
+        layer.taps.normal_()
+    y = layer(x)
+    for i in range(9):
+        near = [(k, i + k) for k in range(-before, after + 1) if 0 <= i + k < 9]
+        assert torch.allclose(y[:, i], sum(layer.taps[before + k] * x[:, j] for k, j in near), atol=1e-6)
