@@ -98,12 +98,15 @@ def bridges(noise: float, coupling: str, time: float, seed: int) -> Bridges:
 def draw(shown: Bridges) -> Figure:
     """Paths over time, the law at one time beside the target, and the coupling."""
     figure, (space, law, plan) = panels(3, height=2.4)
-    states = shown.path.states[:, :SHOWN, 0]
+    states, gap = shown.path.states[:, :SHOWN, 0].T, torch.full((SHOWN, 1), torch.nan)
+    lines = torch.cat((states, gap), dim=1)  # one line with gaps is drawn faster than many lines
     for up, color in ((False, style.NOISE), (True, style.DATA)):
-        space.plot(TIMES, states[:, (states[-1] > 0) == up], color=color, lw=0.6, alpha=0.8)
+        some = lines[(states[:, -1] > 0) == up]
+        space.plot(torch.cat((TIMES, gap[0])).repeat(len(some)), some.flatten(), color=color, lw=0.6, alpha=0.8)
     space.axvline(shown.moment, color=style.VALUE, lw=1)
     space.set(xlabel="time t", ylabel="state z", ylim=(-5, 5), title="bridges")
-    law.hist(shown.cloud, bins=60, range=(-5, 5), density=True, orientation="horizontal", color=style.GRID)
+    shares, edges = torch.histogram(shown.cloud, 60, range=(-5.0, 5.0), density=True)
+    law.stairs(shares, edges, orientation="horizontal", fill=True, color=style.GRID)
     law.plot(shown.density, LINE, color=style.VALUE, lw=1.4, label=f"law at t = {shown.moment:g}")
     if not shown.pinned:
         law.plot(TARGET.log_density(LINE[:, None]).exp(), LINE, color=style.DATA, lw=1, ls="--", label="target")
@@ -111,7 +114,7 @@ def draw(shown: Bridges) -> Figure:
     law.set(xlabel="density", ylim=(-5, 5), xlim=(0, max(0.6, min(top, 4.0))), title="where they are")
     law.legend(loc="upper right", handlelength=1.2)
     reach = float(PLACES[-1])
-    plan.imshow(shown.coupling.T.sqrt().numpy(), origin="lower", extent=(-reach, reach, -reach, reach), cmap="Blues", aspect="auto")
+    plan.imshow(shown.coupling.T.sqrt().numpy(), origin="lower", extent=(-reach, reach) * 2, cmap="Blues", aspect="auto")
     plan.set(xlabel="start $z_0$", ylabel="end $z_1$", title="who goes where")
     plan.grid(False)
     if shown.pinned:
