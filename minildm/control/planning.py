@@ -12,6 +12,7 @@ from ..dynamics.solvers import integrate, rk4
 from ..errors import UserError
 from .adjoint import final_costate, hamiltonian
 from .feedback import Rollout
+from .hjb import best_control
 from .systems import System
 
 
@@ -22,21 +23,6 @@ class Plan:
     run: Rollout
     costates: Float[Tensor, "time 1 state"]
     steps: int  # Newton steps that it took
-
-
-def best_control(system: System, z: Float[Tensor, "batch state"], p: Float[Tensor, "batch state"], t: Tensor
-                 ) -> Float[Tensor, "batch control"]:
-    """The control with the smallest Hamiltonian, for plants linear in u and costs quadratic in u: u = -H_uu^-1 H_u(0).
-
-    The derivative H_u is then affine in u: column j of H_uu is H_u(e_j) - H_u(0), with e_j a unit of one control.
-    Args: `system`; `z`, `p` (batch, state); `t` scalar. Returns u (batch, control). Derived in chapter 03. Source: textbook.
-    """
-    m = system.control
-    trials = torch.cat((z.new_zeros(1, m), torch.eye(m, dtype=z.dtype))).repeat_interleave(len(z), 0)
-    many = m + 1
-    slopes = grad(lambda u: hamiltonian(system, z.repeat(many, 1), u, p.repeat(many, 1), t).sum())(trials)
-    first, *others = slopes.view(many, len(z), m)
-    return -torch.linalg.solve(torch.stack(others, -1) - first[..., None], first)
 
 
 def extremal(system: System, start: Float[Tensor, "batch state"], costate: Float[Tensor, "batch state"],
