@@ -54,7 +54,7 @@ SIZES = {
                     TrainConfig(steps=400, batch=32, lr=2e-3, warmup=50, ema=0.99, bf16=True)),
         "micro": Run("ldlm", LDLMConfig(encoder_layers=1, recipe=Recipe(warmup=600, decoder_noise=0.5, encoder_pull=0.05,
                                                                           draws=4)),
-                     TrainConfig(steps=8000, batch=16, lr=3e-3, warmup=200, bf16=True, final_lr=0.02, log_every=50),
+                     TrainConfig(steps=7500, batch=16, lr=3e-3, warmup=200, bf16=True, final_lr=0.02, log_every=50),
                      MANY_TALES),
         "small": Run("ldlm", LDLMConfig(length=128, frozen="hub:gpt2", latent=128, width=384, heads=6, encoder_layers=3,
                                         decoder_layers=3, token_layers=2, denoiser_layers=8, recipe=Recipe(warmup=5000)),
