@@ -117,7 +117,7 @@ def steered(system: str, time: float, weight: float) -> Steered:
 
 def draw(shown: Steered) -> Figure:
     """The path in the space of states, the controls over time, and the trade of effort against the miss."""
-    figure, (space, over_time, trade) = panels(3, height=2.5)
+    figure, (space, over_time, trade) = panels(3, height=2.2)
     task, plans, k = shown.task, shown.plans, shown.chosen
     for i in range(len(WEIGHTS)):
         space.plot(*plans.states[:, i].T, color=style.GRID, lw=0.8)
@@ -129,12 +129,12 @@ def draw(shown: Steered) -> Figure:
         over_time.stairs(column, plans.times, color=style.CONTROL, lw=1.6, ls=look, baseline=None)
     reach = 1.1 * float(plans.controls.abs().max())
     over_time.set(xlabel="time t", ylabel="control u", title="control", ylim=(-reach, reach), xlim=(0, max(TIMES)))
-    trade.plot(plans.effort, plans.miss, ".-", color=style.VALUE, ms=4, lw=1.1)
+    trade.plot(plans.miss, plans.effort, ".-", color=style.VALUE, ms=4, lw=1.1)
     effort, miss = float(plans.effort[k]), float(plans.miss[k])
-    right, top = 1.1 * float(plans.effort.max()), 1.1 * float(plans.miss.max())
-    trade.axline((effort, miss), slope=-1 / shown.weight, color=style.NOISE, ls="--", lw=0.9)
-    trade.plot(effort, miss, "o", color=style.CONTROL)
-    trade.set(xlabel="effort", ylabel="miss", title=f"J = {effort + shown.weight * miss:.3g}",
+    right, top = 1.1 * float(plans.miss.max()), 1.1 * float(plans.effort.max())
+    trade.axline((miss, effort), slope=-shown.weight, color=style.NOISE, ls="--", lw=0.9)
+    trade.plot(miss, effort, "o", color=style.CONTROL)
+    trade.set(xlabel="miss", ylabel="effort", title=f"J = {effort + shown.weight * miss:.3g}",
               xlim=(-right / 20, right), ylim=(-top / 20, top))
     return figure
 

@@ -76,7 +76,7 @@ def test_energy_of_a_small_swing_is_multiplied_in_every_step(method, factor):
 
 
 def test_credit_carried_backwards_is_the_gradient():
-    """(01.12): for the pendulum under Euler, whose Jacobians we write by hand."""
+    """(01.13): for the pendulum under Euler, whose Jacobians we write by hand."""
     system, h, plan, states = Pendulum(effort=0.7, weight=3.0, damping=0.2), 0.1, draw(12, 4, 1), [draw(4, 2, seed=1)]
     for u in plan:
         states.append(states[-1] + h * system.plant(states[-1], u, torch.tensor(0.0)))

@@ -61,7 +61,7 @@ def test_a_state_names_its_choice_and_its_figure_has_three_panels():
     shown = steered("cart", 2.0, 10.0)
     assert shown.plans is best_plans("cart", 2.0) and WEIGHTS[shown.chosen] == 10.0
     figure = draw(shown)
-    assert len(figure.axes) == 3 and figure.axes[2].get_xlim()[1] > shown.plans.effort.max()
+    assert len(figure.axes) == 3 and figure.axes[2].get_ylim()[1] > shown.plans.effort.max()
     plt.close(figure)
 
 
