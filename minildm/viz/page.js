@@ -80,6 +80,8 @@
     target.on(other, (value) => source.set(key, value));
   }
   for (const place of document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')) {
-    place.replaceWith(draw(JSON.parse(place.textContent).model_id));
+    const node = draw(JSON.parse(place.textContent).model_id);
+    node.classList.add("widget");
+    place.replaceWith(node);
   }
 })();

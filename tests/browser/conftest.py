@@ -80,7 +80,7 @@ def lab(tmp_path_factory):
 def served(tmp_path_factory):
     """The address of the book's pages without a kernel, served from a folder."""
     folder = tmp_path_factory.mktemp("site")
-    make = [sys.executable, "-m", "minildm.book", "--site", str(folder), "00", "12"]
+    make = [sys.executable, "-m", "minildm.book", "--site", str(folder)]
     subprocess.run(make, cwd=ROOT, check=True)
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), handler)

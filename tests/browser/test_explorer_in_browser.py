@@ -1,28 +1,20 @@
-"""Journeys: chapter 00 in JupyterLab with a kernel; the frames of chapters 00 and 12 on pages without one."""
+"""A journey through chapter 00 in JupyterLab: the explorer of texts, each control, and what it changes."""
 
 import re
 
 import pytest
 
+from .journeys import LONG, run_all
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CHAPTER = "00_how_to_use_this_book"
-LONG = 240_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
 def chapter(browser, lab):
     """Chapter 00 in JupyterLab, all of its cells run."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.goto(f"{lab}/lab/tree/notebooks/{CHAPTER}.ipynb?reset")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LONG)
-    choose = page.locator(".jp-Dialog .jp-mod-accept")  # JupyterLab asks for a kernel when it starts slowly
-    page.wait_for_timeout(5000)
-    if choose.count():
-        choose.first.click()
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(timeout=LONG)
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    page = run_all(browser, lab, CHAPTER, [])
     live(page).locator(".tale").wait_for(timeout=LONG)
     yield page
     page.close()
@@ -104,25 +96,3 @@ def test_screenshot_is_kept(chapter, tmp_path_factory):
     kept = tmp_path_factory.getbasetemp() / "explorer_in_lab.png"
     chapter.screenshot(path=kept)
     assert kept.stat().st_size > 20_000
-
-
-@pytest.mark.parametrize(("chapter", "frame", "knobs"), [(CHAPTER, ".scene", ("time", "text")),
-                                                         ("12_ldlm", ".recipe", ("recipe", "seed"))])
-def test_page_without_a_kernel(page, served, chapter, frame, knobs):
-    foreign = []
-    page.on("request", lambda request: request.url.startswith(("http", "ws")) and not request.url.startswith(served)
-            and foreign.append(request.url))
-    page.goto(f"{served}/{chapter}.html")
-    shown = page.locator(f"{frame}:visible")
-    shown.first.wait_for(timeout=LONG)
-    before = shown.first.inner_html()
-    column, row = (page.locator("label", has_text=name).locator("input").first for name in knobs)
-    column.press("ArrowRight")
-    moved = shown.first.inner_html()
-    row.press("ArrowRight")
-    other = shown.first.inner_html()
-    assert len({before, moved, other}) == 3
-    page.get_by_role("button", name="play").first.click()
-    page.wait_for_timeout(1500)
-    assert shown.first.inner_html() != other
-    assert not foreign

@@ -1,0 +1,66 @@
+"""How long a knob takes to change the picture: each explorer of minildm/viz, live, on one thread; the bar is 150 ms.
+
+    OMP_NUM_THREADS=1 python benchmarks/redraw.py
+
+The clock counts the process's own time, which other work on the machine does not lengthen much. A redraw is `first` when its
+state must be computed, and `again` when it was seen before; knobs and values are drawn at random.
+"""
+
+import importlib
+import json
+import pkgutil
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import matplotlib
+import torch
+
+from minildm import viz
+from minildm.viz import style
+
+BAR, MOVES, OUT = 0.150, 40, Path(__file__).parent / "results" / "redraw.json"
+
+
+def explorers():
+    """Yields (name, explorer) of each module of viz that makes one."""
+    for module in pkgutil.iter_modules(viz.__path__):
+        make = getattr(importlib.import_module(f"minildm.viz.{module.name}"), "explorer", None)
+        if make:
+            yield module.name, make()
+
+
+def redraws(explorer, rng: random.Random) -> dict:
+    """Median seconds of a redraw by knob, of all that needed a new state, and of all that did not."""
+    live, seconds = explorer.live(), {"first": [], "again": [], **{name: [] for name in explorer.knobs}}
+    for _ in range(MOVES):
+        name = rng.choice(list(explorer.knobs))
+        value = rng.choice([value for value in explorer.knobs[name] if value != live.knobs[name].value])
+        known, began = len(explorer.seen), time.process_time()
+        live.knobs[name].value = value
+        spent = time.process_time() - began
+        seconds[name].append(spent)
+        seconds["first" if len(explorer.seen) > known else "again"].append(spent)
+    return {name: {"median": statistics.median(times), "max": max(times), "moves": len(times)}
+            for name, times in seconds.items() if times}
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    style.use()
+    rows = {}
+    for name, explorer in explorers():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        rows[name] = redraws(explorer, random.Random(0))
+        print(json.dumps({name: rows[name]}), flush=True)
+    found = {"bar": BAR, "moves": MOVES, "threads": 1, "clock": "process time", "torch": torch.__version__,
+             "matplotlib": matplotlib.__version__, "rows": rows}
+    if not sys.argv[1:]:
+        OUT.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""What journeys share: a chapter run in JupyterLab, the boxes of widgets in it, their controls and their picture."""
+
+import re
+
+LONG = 240_000  # milliseconds
+PICTURE = """box => [...box.querySelectorAll("img, svg, table, .tale")].filter(node => node.getClientRects().length)
+    .map(node => node.src || node.outerHTML).join()"""
+
+
+def run_all(browser, lab: str, chapter: str, faults: list[str]):
+    """A page with a chapter in JupyterLab, all of its cells run; what the console calls an error goes to `faults`."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.goto(f"{lab}/lab/tree/notebooks/{chapter}.ipynb?reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LONG)
+    choose = page.locator(".jp-Dialog .jp-mod-accept")  # JupyterLab asks for a kernel when it starts slowly
+    page.wait_for_timeout(5000)
+    if choose.count():
+        choose.first.click()
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(timeout=LONG)
+    page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.get_by_role("menuitem", name="Edit", exact=True).click()
+    page.get_by_text("Clear Outputs of All Cells", exact=True).click()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
+    for _ in range(LONG // 500):
+        if re.fullmatch(r"\[\d+\]:", last.inner_text().strip()):
+            return page
+        page.wait_for_timeout(500)
+    raise AssertionError(f"{chapter} did not run to its last cell")
+
+
+def boxes(page) -> list:
+    """The outermost boxes of widgets, in JupyterLab or on a page without a kernel."""
+    return page.locator(".jp-OutputArea-output > .widget-vbox, .jp-OutputArea-output .jupyter-widgets-view > .widget-vbox, "
+                        "div.widget").all()
+
+
+def picture(box) -> str:
+    """All that a box shows as images, drawings, tables and shaded text; not the values beside its controls."""
+    return box.evaluate(PICTURE)
+
+
+def changed(page, box, before: str) -> str:
+    """The picture, once it differs from `before`."""
+    for _ in range(300):
+        page.wait_for_timeout(100)
+        if (now := picture(box)) != before:
+            return now
+    raise AssertionError("the picture did not change")
+
+
+def press(page, handle) -> None:
+    """Move a slider by a step: up, or down from its upper end."""
+    handle.focus()
+    now, most = (handle.get_attribute(name) or handle.get_attribute(other)
+                 for name, other in (("aria-valuenow", "value"), ("aria-valuemax", "max")))
+    page.keyboard.press("ArrowRight" if float(now) < float(most) else "ArrowLeft")
