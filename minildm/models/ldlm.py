@@ -22,7 +22,8 @@ from ..nets.layers import init_weights
 from ..nets.perceiver import Perceiver
 from ..nets.transformer import DiffusionTransformer, Stack
 from ..transport.diffusion import ClosedLoop, sampler
-from ..transport.schedules import Tangent, interpolate
+from ..transport.paths import interpolate
+from ..transport.schedules import Tangent
 from ..transport.time_sampling import AdaptiveTime
 from .base import Generation, LanguageModel, Losses, check_request, mean_flat
 from .recipe import Recipe, gamma

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from ..dynamics.solvers import euler, heun
 from ..errors import UserError
-from .schedules import Schedule, noise_from_clean, velocity_from_clean
+from .heads import noise_from_clean, velocity_from_clean
+from .schedules import Schedule
 
 
 class ClosedLoop:

@@ -24,14 +24,26 @@ class Schedule:
     def db(self, t: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def velocity(self, z1: Tensor, z0: Tensor, t: Tensor) -> Tensor:
+        """Slope of the path, a'(t) z_1 + b'(t) z_0."""
+        return self.da(t) * z1 + self.db(t) * z0
+
     def log_snr(self, t: Tensor) -> Tensor:
-        """lambda(t) = 2 log(a/b)."""
+        """lambda(t) = 2 log(a/b), from minus infinity at t = 0 to infinity at t = 1."""
         return 2 * (self.a(t).log() - self.b(t).log())
+
+    def log_snr_slope(self, t: Tensor) -> Tensor:
+        """d lambda/dt = 2 (a'/a - b'/b), positive, and infinite at both ends."""
+        return 2 * (self.da(t) / self.a(t) - self.db(t) / self.b(t))
+
+    def from_log_snr(self, log_snr: Tensor) -> Tensor:
+        """The time at which lambda(t) is this."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Linear(Schedule):
-    """The straight path of flow matching: a = t, b = 1 - t."""
+    """The straight path of flow matching: a = t, b = 1 - t; lambda = 2 log(t/(1-t))."""
 
     def a(self, t):
         return t
@@ -45,12 +57,38 @@ class Linear(Schedule):
     def db(self, t):
         return -torch.ones_like(t)
 
+    def velocity(self, z1, z0, t):
+        return z1 - z0
+
+    def from_log_snr(self, log_snr):
+        return torch.sigmoid(log_snr / 2)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """The path along a quarter of a circle at an even speed: a = sin(pi t/2), b = cos(pi t/2), so a^2 + b^2 = 1."""
+
+    def a(self, t):
+        return torch.sin(math.pi / 2 * t)
+
+    def b(self, t):
+        return torch.cos(math.pi / 2 * t).clamp(min=0)
+
+    def da(self, t):
+        return math.pi / 2 * torch.cos(math.pi / 2 * t)
+
+    def db(self, t):
+        return -math.pi / 2 * torch.sin(math.pi / 2 * t)
+
+    def from_log_snr(self, log_snr):
+        return 2 / math.pi * torch.atan(torch.exp(log_snr / 2))
+
 
 @dataclass(frozen=True)
 class Tangent(Schedule):
     """The variance-preserving path tan-d: a = S / R, b = d C / R with S, C = sin, cos(pi t/2), R^2 = S^2 + d^2 C^2.
 
-    Then b/a = d tan(pi (1-t)/2), lambda = -2 log(d tan(pi (1-t)/2)); d = 1 is the cosine schedule, larger d is noisier.
+    Then b/a = d tan(pi (1-t)/2), lambda = -2 log(d tan(pi (1-t)/2)); d = 1 is `Cosine`, larger d is noisier.
     """
 
     d: float = 3.0  # noise to signal at t = 1/2
@@ -75,6 +113,9 @@ class Tangent(Schedule):
         s, _, r = self.parts(t)
         return -math.pi / 2 * self.d * s / r**3
 
+    def from_log_snr(self, log_snr):
+        return 2 / math.pi * torch.atan(self.d * torch.exp(log_snr / 2))
+
 
 def from_diffusion_time(s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Our time from a diffusion paper's, t = 1 - s.
@@ -90,31 +131,3 @@ def expand(t: Float[Tensor, " batch"], x: Float[Tensor, "batch ..."]) -> Tensor:
     Args: `t` (batch,); `x` (batch, ...), the states. Returns t (batch, 1, ..., 1). Derived in chapter 06. Source: ours.
     """
     return t.reshape(-1, *([1] * (x.dim() - 1)))
-
-
-def interpolate(schedule: Schedule, z1: Tensor, z0: Tensor, t: Tensor) -> Tensor:
-    """The point of the path, z_t = a(t) z_1 + b(t) z_0.
-
-    Args: `schedule`; `z1`, `z0` (batch, ...); `t` (batch,). Returns z_t (batch, ...).
-    Derived in chapter 06. Source: papers.md 2.5.
-    """
-    t = expand(t, z1)
-    return schedule.a(t) * z1 + schedule.b(t) * z0
-
-
-def noise_from_clean(schedule: Schedule, zt: Tensor, clean: Tensor, t: Tensor) -> Tensor:
-    """The noise that a clean prediction implies, z_0 = (z_t - a z_1) / b.
-
-    Args: `zt`, `clean` (batch, ...); `t` (batch,), below 1. Returns z_0 (batch, ...). Derived in chapter 07. Source: ours.
-    """
-    t = expand(t, zt)
-    return (zt - schedule.a(t) * clean) / schedule.b(t)
-
-
-def velocity_from_clean(schedule: Schedule, zt: Tensor, clean: Tensor, t: Tensor) -> Tensor:
-    """The velocity that a clean prediction implies, u = a' z_1 + b' z_0 with z_0 = (z_t - a z_1) / b.
-
-    Args: `zt`, `clean` (batch, ...); `t` (batch,), below 1. Returns u (batch, ...). Derived in chapter 07. Source: ours.
-    """
-    z0, t = noise_from_clean(schedule, zt, clean, t), expand(t, zt)
-    return schedule.da(t) * clean + schedule.db(t) * z0

@@ -7,7 +7,8 @@ import torch
 
 from minildm.text.tales import Lexicon, narrate
 from minildm.text.tales_entropy import entropy, outcomes
-from minildm.transport.schedules import Linear, Tangent, interpolate
+from minildm.transport.paths import interpolate
+from minildm.transport.schedules import Linear, Tangent
 
 SMALL = Lexicon(name=("ada", "ben"), species=("fox", "owl"), trait=("shy",), place=("barn", "lake"), color=("red", "blue"),
                 kind=("ball",), mood=("sad",), cast=(2,), hands=1)

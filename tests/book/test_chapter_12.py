@@ -8,7 +8,9 @@ from torch import Tensor
 
 from minildm.checks import ch12
 from minildm.models.recipe import gamma
-from minildm.transport.schedules import Linear, Tangent, expand, interpolate, noise_from_clean, velocity_from_clean
+from minildm.transport.heads import noise_from_clean, velocity_from_clean
+from minildm.transport.paths import interpolate
+from minildm.transport.schedules import Linear, Tangent, expand
 from minildm.transport.time_sampling import AdaptiveTime
 
 
