@@ -59,7 +59,7 @@ class Plain(nn.Module):
 
 
 def training_step(model, loss):
-    optimizer = make_optimizer(model, TrainConfig(lr=1e-3, weight_decay=0.1))
+    optimizer = make_optimizer(model, TrainConfig(optimizer="adamw", lr=1e-3, weight_decay=0.1))
 
     def step():
         tokens = torch.randint(4, SYMBOLS, (BATCH, CONTEXT + 1))
