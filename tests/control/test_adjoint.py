@@ -34,7 +34,7 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("system", [PENDULUM, CART, POINT], ids=lambda system: type(system).__name__)
 def test_adjoint_equation_equals_autograd(system):
-    """(03.7) and (03.8): costates and the gradient of J by both, relative difference at most 1e-5."""
+    """(03.9) and (03.10): costates and the gradient of J by both, relative difference at most 1e-5."""
     run = wandering(system, 100)
     by_equation, by_autograd = adjoint(system, run), adjoint_by_autograd(system, run)
     assert distance(by_equation.costates, by_autograd.costates) < 1e-5
@@ -100,7 +100,7 @@ def test_profiles_of_the_laws_of_the_book():
 
 
 def test_costates_are_the_slope_of_the_value_along_optimal_paths():
-    """(03.7): p = grad V = P z, where feedback is held over ever shorter intervals; the gradient of J vanishes with them."""
+    """(03.12): p = grad V = P z, where feedback is held over ever shorter intervals; the gradient of J vanishes with them."""
     system = linearize(CART, torch.zeros(2).double(), torch.zeros(1).double())
     start, faults = torch.tensor([[1.0, 0.5], [-0.3, 2.0]]).double(), []
     for steps in (50, 100, 200):

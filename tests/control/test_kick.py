@@ -12,7 +12,7 @@ def grid(steps: int, end: float = 1.0) -> torch.Tensor:
 
 
 def test_two_hundred_kicks_shrink_as_the_time_that_is_left():
-    """(03.12): |e(t)| / |e(s)| = (1 - t) / (1 - s) under the pinned law; the replayed plan keeps all of e(s)."""
+    """(03.18): |e(t)| / |e(s)| = (1 - t) / (1 - s) under the pinned law; the replayed plan keeps all of e(s)."""
     rng = torch.Generator().manual_seed(3)
     for _ in range(200):
         steps, at, d = (int(torch.randint(low, high, (), generator=rng)) for low, high in ((20, 40), (0, 19), (1, 6)))
@@ -30,7 +30,7 @@ def test_two_hundred_kicks_shrink_as_the_time_that_is_left():
 
 
 def test_kicks_under_the_soft_law_leave_a_rest_that_falls_with_its_weight():
-    """(03.12), soft: |e(t)| / |e(s)| = (1 + c (1 - t)) / (1 + c (1 - s)); exact on any grid, as best controls are constant."""
+    """(03.18), soft: |e(t)| / |e(s)| = (1 + c (1 - t)) / (1 + c (1 - s)); exact on any grid, as best controls are constant."""
     y, start, push = torch.zeros(1, 2).double(), torch.ones(1, 2).double(), torch.tensor([[0.3, -0.4]]).double()
     for c in (1.0, 10.0, 100.0):
         times, at = grid(20), 5

@@ -50,7 +50,7 @@ def scalar(c: float) -> LinearQuadratic:
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("seed", range(3))
 def test_pinned_and_soft_values_solve_the_hjb_equation(d, seed):
-    """(03.9) and (03.10): dV/dt - |grad V|^2 / 2 + g^2/2 Lap V = 0, by autograd."""
+    """(03.15) and (03.16): dV/dt - |grad V|^2 / 2 + g^2/2 Lap V = 0, by autograd."""
     y, z = randn(20, d, seed=seed), randn(20, d, seed=10 + seed)
     t = torch.rand(20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 0.9
     system = PointMass(state=d)
@@ -62,7 +62,7 @@ def test_pinned_and_soft_values_solve_the_hjb_equation(d, seed):
 
 @pytest.mark.parametrize("shape", [(5, 1), (5, 4, 3)])
 def test_laws_are_the_downhill_gradients_of_their_values(shape):
-    """(03.9) and (03.10): u = -grad V, for states of any shape and a time for each."""
+    """(03.15) and (03.16): u = -grad V, for states of any shape and a time for each."""
     y, z, t = randn(*shape, seed=1), randn(*shape, seed=2), grid(5)[:-1]
     for value, law in ((lambda z: pinned_value(y, z, t), pinned_law(y, z, t)),
                        (lambda z: soft_value(y, z, t, 7.0, 0.3), soft_law(y, z, t, 7.0))):
@@ -70,7 +70,7 @@ def test_laws_are_the_downhill_gradients_of_their_values(shape):
 
 
 def test_the_soft_law_ends_in_the_pinned_one():
-    """(03.11): c to infinity, at a rate of one over c."""
+    """(03.16): c to infinity, at a rate of one over c."""
     y, z, t = randn(6, 2, seed=1), randn(6, 2, seed=2), 0.4
     gaps = [(soft_law(y, z, t, c) - pinned_law(y, z, t)).abs().max().item() for c in (1e3, 1e4, 1e5)]
     assert all(9.8 < coarse / fine < 10.2 for coarse, fine in pairwise(gaps))
@@ -115,7 +115,7 @@ def by_scipy(system: LinearQuadratic) -> tuple[torch.Tensor, float]:
 
 @pytest.mark.parametrize("d", [2, 16, 64])
 def test_stochastic_value_by_riccati_by_scipy_and_by_simulation(d):
-    """(03.5) and the noise term: V(z, 0) against scipy to 1e-6 and against 1000 noisy rollouts under the feedback."""
+    """(03.4) and the noise term: V(z, 0) against scipy to 1e-6 and against 1000 noisy rollouts under the feedback."""
     system, g, many = random_system(d, max(1, d // 2)), 0.5, 1000
     times, start = grid(400), randn(1, d, seed=7) / math.sqrt(d)
     solution = riccati(system, times)
@@ -130,7 +130,7 @@ def test_stochastic_value_by_riccati_by_scipy_and_by_simulation(d):
 
 
 def test_a_long_horizon_reaches_the_algebraic_solution():
-    """(03.6): both sides, and scipy's solver, to 1e-6; a horizon is long beside the slowest motion that is left."""
+    """(03.5): both sides, and scipy's solver, to 1e-6; a horizon is long beside the slowest motion that is left."""
     for system in (random_system(3, 2), random_system(5, 1, seed=3),
                    linearize(DoubleIntegrator(running_weight=1.0), torch.zeros(2).double(), torch.zeros(1).double())):
         P = algebraic(system)

@@ -1,0 +1,135 @@
+"""The boxed equations of chapter 03, both sides evaluated; more on each stands in tests/control."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from minildm.checks import ch03
+from minildm.control.adjoint import adjoint, hamiltonian
+from minildm.control.feedback import cost, kick, replay, rollout, transport
+from minildm.control.hjb import best_control, residual
+from minildm.control.linear_quadratic import LinearQuadratic, algebraic, riccati, soft_law
+from minildm.control.planning import extremal, kkt
+from minildm.control.systems import Pendulum
+from minildm.viz.kicks import share_left
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def grid(steps: int, end: float = 1.0) -> Tensor:
+    return torch.linspace(0, end, steps + 1, dtype=torch.float64)
+
+
+def system(seed: int) -> LinearQuadratic:
+    A, B, q, end = (draw(*shape, seed=seed + i) for i, shape in enumerate(((3, 3), (3, 2), (3, 3), (3, 3))))
+    return LinearQuadratic(0.5 * A, B, q @ q.T, torch.eye(2).double(), end @ end.T)
+
+
+@pytest.mark.parametrize("seed", [0, 10])
+def test_a_quadratic_value_with_riccati_solves_the_hjb_equation(seed):
+    """(03.4): V = z'Pz / 2 with dP/dt from Riccati leaves no residual, and its best control is -Kz."""
+    plant, P0, z = system(seed), draw(3, 3, seed=seed + 5), draw(6, 3, seed=seed + 6)
+    P0 = P0 @ P0.T
+
+    def value(z: Tensor, t: Tensor) -> Tensor:  # first order around t = 0 is all that the equation asks for
+        P = P0 + t[:, None, None] * plant.slope(P0)
+        return torch.einsum("bi,bij,bj->b", z, P, z) / 2
+
+    assert residual(value, plant, z, torch.zeros(6).double()).abs().max() < 1e-10
+    u = best_control(plant, z, z @ P0, torch.zeros(()))
+    assert torch.allclose(u, -z @ plant.gain(P0).T)
+    A, B, Q, R = plant.A, plant.B, plant.Q, plant.R
+    assert torch.allclose(-plant.slope(P0), A.T @ P0 + P0 @ A - P0 @ B @ torch.linalg.inv(R) @ B.T @ P0 + Q)
+    assert torch.equal(riccati(plant, grid(5)).P[-1], plant.Q1)
+
+
+@pytest.mark.parametrize("seed", [0, 10])
+def test_algebraic_riccati_and_the_invariant_space(seed):
+    """(03.5), and (03.6): the big matrix maps (I; P) to (I; P)(A - BK), which is stable."""
+    plant = system(seed)
+    A, B, Q = plant.A, plant.B, plant.Q
+    P = algebraic(plant)
+    assert (A.T @ P + P @ A - P @ B @ B.T @ P + Q).abs().max() < 1e-9
+    big = torch.cat((torch.cat((A, -B @ B.T), 1), torch.cat((-Q, -A.T), 1)))
+    graph, closed = torch.cat((torch.eye(3).double(), P)), A - B @ plant.gain(P)
+    assert torch.allclose(big @ graph, graph @ closed, atol=1e-9)
+    assert torch.linalg.eigvals(closed).real.max() < 0
+
+
+def test_costate_and_slope_by_differences():
+    """(03.9) and (03.10): p is what a nudge of the start costs, dJ/du what a nudge of one held control costs."""
+    pendulum, times, tiny = Pendulum(), grid(60, 2.0), 1e-5
+    start, controls = draw(1, 2), torch.sin(2 * times[:-1])[:, None, None]
+
+    def J(start: Tensor, controls: Tensor) -> Tensor:
+        return cost(pendulum, rollout(pendulum.plant, replay(controls, times), start, times))
+
+    found = adjoint(pendulum, rollout(pendulum.plant, replay(controls, times), start, times))
+    for i in range(2):
+        nudge = tiny * torch.eye(2).double()[i]
+        rise = (J(start + nudge, controls) - J(start - nudge, controls)) / (2 * tiny)
+        assert rise.item() == pytest.approx(found.costates[0, 0, i].item(), rel=1e-5)
+    for k in (0, 30, 59):
+        nudge = torch.zeros_like(controls)
+        nudge[k] = tiny
+        rise = (J(start, controls + nudge) - J(start, controls - nudge)) / (2 * tiny)
+        assert rise.item() == pytest.approx(found.gradient[k, 0, 0].item(), rel=1e-5)
+
+
+def test_costates_are_slopes_of_the_value():
+    """(03.12): along (03.11) from p(0) = P(0) z, the costate stays P(t) z(t), and dH/du = 0."""
+    plant, z, times = system(3), draw(1, 3, seed=9), grid(200)
+    solution = riccati(plant, times)
+    path, p = extremal(plant, z, z @ solution.P[0], times).chunk(2, dim=-1)
+    assert torch.allclose(p, path @ solution.P, atol=1e-6)
+    u = best_control(plant, path[70], p[70], times[70])
+    slope = torch.func.grad(lambda u: hamiltonian(plant, path[70], u, p[70], times[70]).sum())(u)
+    assert slope.abs().max() < 1e-9
+
+
+def test_the_kkt_step_is_the_lowest_point_on_its_plane():
+    """(03.13): feasible, flat along the plane, and lower than other points of the plane."""
+    root, C, slope, defects = draw(7, 7), draw(3, 7, seed=1), draw(7, seed=2), draw(3, seed=3)
+    H = root @ root.T
+    move, p = kkt(H, C, slope, defects)
+    assert torch.allclose(C @ move, -defects) and torch.allclose(H @ move - C.T @ p, -slope)
+    along = torch.linalg.svd(C).Vh[3:]  # directions inside the plane
+    for other in move + draw(5, 4, seed=4) @ along:
+        assert slope @ other + other @ H @ other / 2 > slope @ move + move @ H @ move / 2
+
+
+def test_soft_and_pinned_laws_are_way_to_go_over_time_to_go():
+    """(03.15), both forms, and (03.16) as its limit; the values stand in tests/control/test_linear_quadratic.py."""
+    y, z = draw(2, 5, 3)
+    for t in (0.0, 0.4, 0.9):
+        for c in (0.5, 10.0):
+            assert torch.allclose(soft_law(y, z, t, c), (y - z) / (1 / c + 1 - t))
+        assert torch.allclose(soft_law(y, z, t, 1e12), (y - z) / (1 - t))
+
+
+@pytest.mark.parametrize("c", [0.7, 20.0])
+def test_share_of_a_kick_that_is_left(c):
+    """(03.18): feedback by the formula, a replayed plan all of it."""
+    y, start, push = draw(3, 4, 2)
+    times = grid(25)
+    paths = kick(transport, lambda z, t: soft_law(y, z, t, c), start, times, 10, push, "euler")
+    share = share_left(c, times[10:], times[10])[:, None, None]
+    assert torch.allclose((paths.closed.states - paths.plan.states)[10:], share * push)
+    assert torch.allclose((paths.replayed.states - paths.plan.states)[10:], push.expand(16, 4, 2))
+
+
+@pytest.mark.parametrize(("check", "wrong"), [
+    (ch03.check_1, lambda F, G, Q, R, P: (torch.linalg.solve(R + G.T @ P @ G, G.T @ P @ F), Q + F.T @ P @ F)),
+    (ch03.check_1, lambda F, G, Q, R, P: (torch.linalg.solve(R, G.T @ P @ F), P)),
+    (ch03.check_2, lambda y, z, t, c, tau: (y - z) / (1 / c + 1 - t)),
+    (ch03.check_2, lambda y, z, t, c, tau: (y - z) / (1 / c + 1 - t).view(-1, *[1] * (z.ndim - 1))),
+    (ch03.check_3, lambda steps, states, p: p.expand(len(states), *p.shape)),
+    (ch03.check_4, lambda: torch.tensor([[1.0, 0.0]])),
+    (ch03.check_4, lambda: torch.tensor([[-1.0, -1.7]])),
+])
+def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
+    check(wrong)
+    said = capsys.readouterr().out
+    assert "not yet" in said and "hint" in said
