@@ -127,8 +127,8 @@ def solve(system: System, grid: Grid, controls: Float[Tensor, "choice control"],
     """Bellman's principle backwards in time on a grid, the semi-Lagrangian scheme for the HJB equation.
 
     V(z, t) = min_u { h l(z, u, t) + E V(z + h f(z, u, t) + g sqrt(h) xi, t + h) },  V(z, 1) = Phi(z)
-    Its error is of order h + dx^2 / h + du^2: refine spacing and step together. A move that leaves the box is charged what
-    the nearest point of the box costs, so trust V only where good paths stay inside.
+    Its error is of order h + dx min(1, dx / h) + du^2: refine spacing and step together. A move that leaves the box is
+    charged what the nearest point of the box costs, so trust V only where good paths stay inside.
     Args: `system`; `grid`; `controls` (choice, control) to choose from, whose dtype is that of the solution; `times`
     (time,), increasing by equal steps h; `g` >= 0, noise; `steady`: neither f nor l depends on t, so moves are computed once.
     Returns a `CostToGo`. Raises UserError on unequal steps. Derived in chapter 02. Source: Falcone.

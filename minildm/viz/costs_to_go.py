@@ -79,7 +79,7 @@ def scene(system: str, time: float, g: float) -> Scene:
     t = time * ahead.times[-1]
     first, second = (torch.linspace(low, high, n, dtype=t.dtype) for low, high, n in zip(stage.low, stage.high, (61, 49)))
     value = ahead.value(torch.cartesian_prod(first, second), t).reshape(61, 49)
-    at = Grid(stage.low, stage.high, (15, 11)).points()
+    at = Grid(stage.low, stage.high, (11, 9)).points()
     u = steer(stage.system, ahead.costate)(at, t)
     flow = stage.system.plant(at, u, t)
     line = torch.stack((first, stage.tilt * first), 1)
@@ -90,13 +90,14 @@ def scene(system: str, time: float, g: float) -> Scene:
 def draw(scene: Scene) -> Figure:
     """Left, V in purple with the steered flow in orange; right, V along a line, and Phi for comparison."""
     stage = scene.stage
-    figure, (left, right) = panels(2, height=2.5)
+    figure, (left, right) = panels(2)
+    figure.set_size_inches(5.8, 2.0)  # frames of it are in the chapter's file
     top = float(scene.end.max()) * 1.2
-    levels = top * torch.linspace(0, 1, 11) ** 2
+    levels = top * torch.linspace(0, 1, 8) ** 2
     left.contourf(scene.first, scene.second, scene.value.T.clamp(0, top * 0.999), levels=levels, cmap="Purples")
     arrows = scene.flow / (scene.flow.norm(dim=1, keepdim=True) + 0.2 * scene.flow.norm(dim=1).max() + 1e-9)
-    left.quiver(*scene.at.T, *arrows.T, color=style.CONTROL, pivot="mid", scale=15, width=0.007, headwidth=3.2, headlength=3.5,
-                headaxislength=3.2)
+    left.quiver(*scene.at.T, *arrows.T, color=style.CONTROL, pivot="mid", scale=15, width=0.0065, headwidth=3.4, headlength=3.8,
+                headaxislength=3.4)
     left.set(xlabel=stage.names[0], ylabel=stage.names[1], title=f"V at t = {scene.time:.2f} of {stage.horizon:g}")
     left.grid(False)
     right.plot(scene.first, scene.end, color=style.DATA, lw=1.1, ls="--", label="Φ, the end")

@@ -63,7 +63,7 @@ def smooth_huber(g: float):
     (smooth_huber(0.5), PointMass(1), 0.5), (huber, PointMass(1), 0.0),
 ])
 def test_values_that_solve_the_equation_leave_nothing(value, system, g):
-    """(02.4), by autograd in float64, at random states; each state has its own time if the value can take that."""
+    """(02.5) and (02.8), by autograd in float64, at random states; each state has its own time if the value can take that."""
     z, t = draw(50, system.state), torch.tensor(0.4, dtype=torch.float64)
     assert residual(value, system, z, t, g).abs().max() < 1e-10
     if value not in (pinned, cart) and system.state == 3:
@@ -82,7 +82,7 @@ def test_a_wrong_value_is_told(value, g):
 
 @pytest.mark.parametrize("system", [PointMass(3, effort=2.0), DoubleIntegrator(effort=0.5), Pendulum(effort=3.0)])
 def test_best_control_is_a_minimum(system):
-    """(02.5): no other control costs less, for random costates."""
+    """(02.6): no other control costs less, for random costates."""
     z, p, t = draw(20, system.state), draw(20, system.state, seed=1), torch.tensor(0.3)
 
     def price(u: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def test_control_is_minus_the_slope():
 
 @pytest.mark.parametrize("t", [0.0, 0.5, 0.95])
 def test_hopf_lax_against_closed_forms(t):
-    """(02.9): a parabola, |z|, two wells; value to rounding (1e-9 where the best end is a kink), control to 1e-6."""
+    """(02.13): a parabola, |z|, two wells; value to rounding (1e-9 where the best end is a kink), control to 1e-6."""
     z, t = 6 * moments(60)[:, None] - 3, torch.tensor(t, dtype=torch.float64)
     for terminal, value, accuracy in (
             (PointMass(1, weight=3.0, target=0.5).terminal, soft(3.0, 0.5), 1e-13), (lambda z: z.abs().sum(-1), huber, 1e-9),
@@ -132,7 +132,7 @@ def test_hopf_lax_is_too_large_by_no_more_than_it_says():
 
 @pytest.mark.parametrize("g", [0.2, 0.5, 1.0])
 def test_hopf_cole_against_closed_forms(g):
-    """(02.12): a parabola to rounding; two wells and |z|, which have kinks, to the stated dx^2."""
+    """(02.17): a parabola to rounding; two wells and |z|, which have kinks, to the stated dx^2."""
     z, t = 1.5 * draw(60, 1), torch.tensor(0.3, dtype=torch.float64)
     wide = Grid((-9.0,), (9.0,), (1801,))
     found, control = hopf_cole(PointMass(1, weight=3.0, target=0.5).terminal, z, t, g, wide)
@@ -155,7 +155,7 @@ def test_control_of_hopf_cole_is_minus_its_slope():
 
 
 def test_noise_that_vanishes_leaves_hopf_lax():
-    """(02.12) tends to (02.9): with the order g^2 of Laplace's method, also for the control away from the kink."""
+    """(02.17) tends to (02.13): with the order g^2 of Laplace's method, also for the control away from the kink."""
     z, t = torch.tensor([[-1.4], [-0.5], [0.4], [1.1]], dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
     terminal, ends = TwoWells(weight=3.0).terminal, Grid((-3.0,), (3.0,), (12_001,))
     value, control = hopf_lax(terminal, z, t, ends)
