@@ -22,8 +22,8 @@ class FrameStack:
         shared = {"layout": first.layout, "style": first.style}  # a stack of one look is a smaller page
         rows = [widgets.Stack([widgets.HTML(frame, **shared) for frame in row], selected_index=0) for row in frames]
         self.stack = widgets.Stack(rows, selected_index=0)
-        self.row = widgets.IntSlider(0, 0, len(frames) - 1, description=names[0])
-        self.column = widgets.IntSlider(0, 0, columns - 1, description=names[1])
+        self.row = widgets.IntSlider(0, 0, len(frames) - 1, description=names[0], readout=False)
+        self.column = widgets.IntSlider(0, 0, columns - 1, description=names[1], readout=False)
         self.play = widgets.Play(value=0, min=0, max=columns - 1, interval=350)
         self.links = [widgets.jslink((self.column, "value"), (row, "selected_index")) for row in rows]
         self.links += [widgets.jslink((self.row, "value"), (self.stack, "selected_index")),

@@ -43,6 +43,7 @@
     },
     IntSliderModel(model) {
       const node = element("label", model.get("description") + " "), number = element("output");
+      number.hidden = model.get("readout") === false;
       const input = Object.assign(element("input"), { type: "range", min: model.get("min"), max: model.get("max") });
       input.addEventListener("input", () => model.set("value", Number(input.value)));
       model.on("value", (value) => { input.value = value; number.textContent = ` ${value}`; });

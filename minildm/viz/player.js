@@ -70,16 +70,24 @@
     if (playing) return stop();
     if (now === last) show(0);
     button.textContent = "⏸";
-    playing = setInterval(() => (now < last ? show(now + 1) : stop()), Math.max(40, MILLISECONDS / (last + 1)));
+    playing = setInterval(() => {
+      show(now + 1);
+      if (now === last) stop();
+    }, Math.max(40, MILLISECONDS / (last + 1)));
+  }
+
+  function distance(path, k, x, y) {  // from (x, y) to the part of a path between two times
+    const [fromX, fromY, toX, toY] = path.slice(2 * k, 2 * k + 4), dx = toX - fromX, dy = toY - fromY;
+    const share = Math.min(1, Math.max(0, ((x - fromX) * dx + (y - fromY) * dy) / (dx * dx + dy * dy || 1)));
+    return Math.hypot(fromX + share * dx - x, fromY + share * dy - y);
   }
 
   function nearest(x, y) {
     let best = NEAR, found = -1;
     data.points.forEach((path, i) => {
-      for (let k = 0; k <= now; k += 1) {
-        const away = Math.hypot(path[2 * k] - x, path[2 * k + 1] - y);
-        if (away < best) [best, found] = [away, i];
-      }
+      let away = Math.hypot(path[2 * now] - x, path[2 * now + 1] - y);
+      for (let k = 0; k < now; k += 1) away = Math.min(away, distance(path, k, x, y));
+      if (away < best) [best, found] = [away, i];
     });
     return found;
   }

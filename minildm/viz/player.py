@@ -80,7 +80,7 @@ class Player:
         return (f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Paths</title><style>{STYLE}</style>'
                 f'<canvas tabindex="0" role="img" aria-label="{html.escape(self.alt)}" width="{WIDE}" height="{HIGH}">'
                 f'</canvas><nav><button aria-label="play">▶</button><input type="range" aria-label="time" min="0" '
-                f'max="{len(self.times) - 1}" value="0"><output></output></nav><p role="status"></p>'
+                f'max="{len(self.times) - 1}" value="0"><output></output></nav><p aria-live="polite"></p>'
                 f'<script type="application/json">{data}</script><script>{SCRIPT.read_text()}</script></html>')
 
     def page(self) -> str:

@@ -1,12 +1,9 @@
 """Lifting a chapter's own functions out of its notebook, without running the chapter."""
 
 import ast
-import importlib
 from pathlib import Path
 
 from .notebooks import code, load
-
-CONSTANTS = ast.Constant | ast.UnaryOp | ast.Tuple | ast.List | ast.Dict
 
 
 def statements(path: Path) -> list[ast.stmt]:
@@ -17,6 +14,16 @@ def statements(path: Path) -> list[ast.stmt]:
 def is_hole(node: ast.stmt) -> bool:
     """Whether a function waits for the reader."""
     return "NotImplementedError('exercise" in ast.unparse(node)
+
+
+def is_literal(node: ast.stmt) -> bool:
+    """Whether a statement names a value that is written out, such as 0.5 or [1, 2]."""
+    try:
+        if isinstance(node, ast.Assign):
+            ast.literal_eval(node.value)
+        return isinstance(node, ast.Assign)
+    except ValueError:
+        return False
 
 
 def functions(path: Path) -> list[str]:
@@ -35,19 +42,9 @@ def lifted(path: Path) -> dict:
                 node.names = kept
                 exec(ast.unparse(node), space)
     for node in nodes:
-        literal = isinstance(node, ast.Assign) and isinstance(node.value, CONSTANTS)
-        if literal or isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and not is_hole(node)):
-            try:
-                exec(compile(ast.unparse(node), path.name, "exec"), space)
-            except NameError:  # a list of what the chapter computes
-                continue
+        if is_literal(node) or (isinstance(node, ast.FunctionDef) and not is_hole(node)):
+            exec(compile(ast.unparse(node), path.name, "exec"), space)
     return space
-
-
-def package(dotted: str):
-    """A function of the package: "control.systems.squares"."""
-    room, _, name = dotted.rpartition(".")
-    return getattr(importlib.import_module(f"minildm.{room}"), name)
 
 
 def public(rooms: tuple[str, ...], root: Path) -> dict[str, str]:
