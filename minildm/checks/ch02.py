@@ -9,6 +9,7 @@ from .verdict import exercise
 
 
 def draws(rng: torch.Generator, *shape: int) -> torch.Tensor:
+    """Standard normal numbers in float64."""
     return torch.randn(shape, generator=rng, dtype=torch.float64)
 
 
