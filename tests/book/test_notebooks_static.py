@@ -123,17 +123,6 @@ def test_every_image_has_a_description(path):
     assert not re.findall(r"!\[\s*\]\(", prose(book))
 
 
-@notebook
-def test_links_resolve(path):
-    text = prose(load(path))
-    anchors = {"#" + line.lstrip("# ").replace(" ", "-") for line in text.splitlines() if line.startswith("#")}
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
-        if link.startswith("#"):
-            assert link in anchors, link
-        elif "://" not in link:
-            assert (path.parent / link.partition("#")[0]).exists(), link
-
-
 @page
 def test_figures_are_those_of_the_chapter(path):
     for name, png in figures(load(path)).items():
