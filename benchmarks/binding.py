@@ -61,7 +61,8 @@ def main() -> None:
             trainer.fit(quiet=True)
             model.load_state_dict(trainer.average.weights, strict=False)
             rows.append({"optimizer": optimizer, "convolution": convolution, "lr": train.lr, **measure(model, corpus)})
-            out.write_text(json.dumps({"steps": STEPS, "batch": train.batch, **provenance(torch.device("cpu")), "runs": rows}, indent=1) + "\n")
+            card = {"steps": STEPS, "batch": train.batch, **provenance(torch.device("cpu")), "runs": rows}
+            out.write_text(json.dumps(card, indent=1) + "\n")
     print(out.read_text())
 
 
