@@ -24,6 +24,11 @@ def label(value: Hashable) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def in_order(values: Sequence[Hashable]) -> list[Hashable]:
+    """A knob's values as a slider shows them: numbers from small to large, others as they come."""
+    return sorted(values) if all(isinstance(value, float | int) for value in values) else list(values)
+
+
 def pixels(figure: Figure, dpi: int) -> np.ndarray:
     """A figure as an image (height, width, 4), closed afterwards."""
     figure.set_dpi(dpi)
@@ -37,7 +42,7 @@ class Explorer:
     """One picture with knobs: live with a kernel, over pre-rendered frames without one, and still in print.
 
     Args: `state`, a pure function of the knobs by name -> anything; `draw`, what it returned -> a figure; `knobs`, name ->
-    the values it can take, in order, the first being where it starts; `alt`, what the picture shows, in words.
+    the values it can take, the first being where it starts; `alt`, what the picture shows, in words.
     """
 
     def __init__(self, state: Callable[..., Any], draw: Callable[[Any], Figure], knobs: dict[str, Sequence[Hashable]],
@@ -89,8 +94,8 @@ class Live:
 
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
-        self.knobs = {name: widgets.SelectionSlider(options=[(label(v), v) for v in values], description=name)
-                      for name, values in explorer.knobs.items()}
+        self.knobs = {name: widgets.SelectionSlider(options=[(label(v), v) for v in in_order(values)], value=values[0],
+                                                    description=name) for name, values in explorer.knobs.items()}
         self.view, self.places = widgets.HTML(), []
         for knob in self.knobs.values():
             knob.observe(self.redraw, "value")

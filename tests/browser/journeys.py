@@ -51,9 +51,13 @@ def changed(page, box, before: str) -> str:
     raise AssertionError("the picture did not change")
 
 
-def press(page, handle) -> None:
-    """Move a slider by a step: up, or down from its upper end."""
-    handle.focus()
+def there_and_back(page, box, handle) -> None:
+    """Move a slider by a step, up or from its upper end down, see the picture change, and move it back."""
     now, most = (handle.get_attribute(name) or handle.get_attribute(other)
                  for name, other in (("aria-valuenow", "value"), ("aria-valuemax", "max")))
-    page.keyboard.press("ArrowRight" if float(now) < float(most) else "ArrowLeft")
+    way = ["ArrowRight", "ArrowLeft"] if float(now) < float(most) else ["ArrowLeft", "ArrowRight"]
+    for key in way:
+        before = picture(box)
+        handle.focus()
+        page.keyboard.press(key)
+        changed(page, box, before)

@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from .conftest import ROOT
-from .journeys import LONG, boxes, changed, picture, press, run_all
+from .conftest import ROOT, TOLD
+from .journeys import LONG, boxes, changed, picture, run_all, there_and_back
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -17,9 +17,9 @@ PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def is_live(path) -> bool:
-    """Whether a cell of a chapter shows a widget that needs a kernel."""
-    cells = json.loads(path.read_text())["cells"]
-    return any(".live()" in "".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    """Whether a chapter shows an explorer that needs a kernel, or tells its reader to."""
+    return TOLD in path.read_text() or any(".live()" in "".join(cell["source"]) for cell in
+                                           json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
 
 
 @pytest.mark.parametrize("chapter", [path.stem for path in PATHS[1:] if is_live(path)])
@@ -32,20 +32,12 @@ def test_every_control_changes_its_picture(browser, lab, chapter, tmp_path_facto
     assert found, "a chapter has a widget"
     for box in found:
         box.scroll_into_view_if_needed()
-        shown = picture(box)
         for handle in box.locator(".noUi-handle").all():
-            press(page, handle)
-            shown = changed(page, box, shown)
-        for choice in box.locator("select").all():
-            choice.select_option(index=1)
-            shown = changed(page, box, shown)
-        for switch in box.locator("button.widget-toggle-button").all():
-            switch.click()
-            shown = changed(page, box, shown)
+            there_and_back(page, box, handle)
         for play in box.locator(".widget-play").all():
+            before = picture(box)
             play.locator("button").first.click()
-            changed(page, box, shown)
-            play.locator("button").first.click()
+            changed(page, box, before)
     found[-1].scroll_into_view_if_needed()
     page.screenshot(path=tmp_path_factory.getbasetemp() / f"{chapter[:2]}_explorer_in_lab.png")
     page.close()
@@ -63,10 +55,9 @@ def test_frames_move_without_a_kernel(page, served, chapter):
     frames = [box for box in boxes(page) if box.locator("input[type=range]").count()]
     assert frames
     for box in frames:
-        shown = picture(box)
         for slider in box.locator("input[type=range]").all():
-            press(page, slider)
-            shown = changed(page, box, shown)
+            there_and_back(page, box, slider)
+        before = picture(box)
         box.get_by_role("button", name="play").click()
-        changed(page, box, shown)
+        changed(page, box, before)
     assert not foreign and not faults

@@ -87,6 +87,13 @@ def test_every_knob_changes_the_picture():
             assert live.view.value != before, name
 
 
+def test_a_slider_has_its_numbers_in_order_and_starts_at_the_first_listed():
+    live = explorer().live()
+    assert [name for name, _ in live.knobs["weight"].options] == ["0.3", "1", "2"]
+    assert [name for name, _ in live.knobs["side"].options] == ["left", "right"]
+    assert live.knobs["weight"].value == 1.0
+
+
 def test_live_frames_and_figure_agree():
     """The three ways to show a state differ by their sizes and palettes only."""
     shown = explorer()
