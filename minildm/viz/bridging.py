@@ -20,9 +20,9 @@ NOISES = (0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 5.0)  # g
 COUPLINGS = ("schroedinger", "independent", "pinned")
 MOMENTS = (1.0, 0.75, 0.5, 0.25, 0.0)  # t of the histogram
 SEEDS = (0, 1, 2, 3)
-DRAWS, SHOWN, PIN = 2000, 40, 2.0
+DRAWS, SHOWN, PIN = 2000, 24, 2.0
 SMEAR = 0.06  # standard deviation of an end about its place; it makes a smooth law of the places
-TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
+TIMES = torch.linspace(0, 1, 33, dtype=torch.float64)
 PLACES = torch.linspace(-4.5, 4.5, 91, dtype=torch.float64)[:, None]  # cells of both laws
 LINE = torch.linspace(-6, 6, 121, dtype=torch.float64)  # where densities are drawn
 
@@ -97,7 +97,7 @@ def bridges(noise: float, coupling: str, time: float, seed: int) -> Bridges:
 
 def draw(shown: Bridges) -> Figure:
     """Paths over time, the law at one time beside the target, and the coupling."""
-    figure, (space, law, plan) = panels(3, height=2.4)
+    figure, (space, law, plan) = panels(3, height=2.2)
     states, gap = shown.path.states[:, :SHOWN, 0].T, torch.full((SHOWN, 1), torch.nan)
     lines = torch.cat((states, gap), dim=1)  # one line with gaps is drawn faster than many lines
     for up, color in ((False, style.NOISE), (True, style.DATA)):
