@@ -12,6 +12,7 @@ from .verdict import Must, exercise
 
 
 def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
+    """Standard Gaussian numbers in double precision."""
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
