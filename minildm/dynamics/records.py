@@ -1,10 +1,12 @@
 """The record of a path through state space; one time axis, everything a widget needs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
+Field = Callable[[Tensor, Tensor], Tensor]  # (state (batch, ...), time scalar) -> velocity (batch, ...)
 
 @dataclass
 class Trajectory:

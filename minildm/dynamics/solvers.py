@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import UserError
-from .records import Trajectory
+from .adaptive import DormandPrince
+from .records import Field, Trajectory
 
-Field = Callable[[Tensor, Tensor], Tensor]  # (state (batch, ...), time scalar) -> velocity (batch, ...)
 Step = Callable[[Field, Tensor, Tensor, Tensor, torch.Generator | None], Tensor]
 
 
@@ -94,9 +94,13 @@ def integrate(field: Field | None, start: Float[Tensor, "batch ..."], times: Flo
 
     z_{k+1} = step(u, z_k, t_k, t_{k+1})
     Args: `field`, (z, t) -> u; `start` (batch, ...), the state at times[0]; `times` (time,), in either direction; `method`,
-    a name of STEPS or a step function, which may use `rng`; `record`, else only start and end are kept.
+    a name of STEPS, a step function, which may use `rng`, or a `DormandPrince`, which takes steps of its own between the
+    times and records them; `record`, else only start and end are kept.
     Returns a `Trajectory`. Raises UserError on an unknown method. Derived in chapter 08. Source: ours.
     """
+    if isinstance(method, DormandPrince) and record:
+        moments, states = zip((times[0], start), *method.walk(field, start, times))
+        return Trajectory(torch.stack(moments), torch.stack(states))
     step, z, states = step_of(method), start, [start]
     for t, s in pairwise(times):
         z = step(field, z, t, s, rng)

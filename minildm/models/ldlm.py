@@ -22,9 +22,10 @@ from ..nets.layers import init_weights
 from ..nets.perceiver import Perceiver
 from ..nets.transformer import DiffusionTransformer, Stack
 from ..transport.diffusion import ClosedLoop, sampler
+from ..transport.grids import warped_grid
 from ..transport.paths import interpolate
 from ..transport.schedules import Tangent
-from ..transport.time_sampling import AdaptiveTime
+from ..transport.time_sampling import AdaptiveTime, Uniform
 from .base import Generation, LanguageModel, Losses, check_request, mean_flat
 from .recipe import Recipe, gamma
 
@@ -135,9 +136,7 @@ class LDLM(LanguageModel):
 
         pull = recipe.encoder_pull * gamma(step, recipe.warmup)
         target = (z1.detach() + pull * (z1 - z1.detach())).repeat(recipe.draws, 1, 1)
-        count = len(target)
-        uniform = (torch.arange(count, device=z1.device) + torch.rand(count, generator=rng, device=z1.device)) / count
-        t = self.time.warp(uniform) if recipe.adaptive_time else uniform
+        t = (self.time if recipe.adaptive_time else Uniform()).draw(len(target), rng)
         zt = interpolate(self.schedule, target, noise_like(target), t)
         condition = torch.zeros_like(zt)
         with torch.no_grad():
@@ -169,8 +168,7 @@ class LDLM(LanguageModel):
         method, began = sampler(solver), time.perf_counter()
         m = -(-length // self.config.compression)
         z0 = temperature * torch.randn(count, m, self.config.latent, generator=rng, device=self.device)
-        grid = torch.linspace(0, 1, steps + 1, device=self.device)
-        times = self.time.warp(grid).clamp(0, 1) if warped else grid
+        times = warped_grid(self.time if warped else Uniform(), steps, self.device)
         loop = ClosedLoop(self.clean, self.schedule, z0)
         path = integrate(loop, z0, times, method, rng, record=record)
         tokens, _ = self.read_off(path.states[-1], length)

@@ -1,10 +1,12 @@
-"""Drawing training times so that the loss falls evenly: the adaptive sampler of LDLM, in the lineage of CDCD."""
+"""Laws of training time: uniform, logit-normal, and LDLM's, which makes the loss fall evenly, in the lineage of CDCD."""
+
+import math
 
 import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn as nn
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -23,7 +25,55 @@ def isotonic_decreasing(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.repeat([b[0] for b in blocks], [b[2] for b in blocks])
 
 
-class AdaptiveTime(nn.Module):
+def stratified(n: int, rng: torch.Generator) -> Float[Tensor, " n"]:
+    """Uniform numbers, one in each n-th of [0, 1], so that no batch misses a region: v_i = (i + xi_i) / n.
+
+    Args: `n`; `rng`. Returns v (n,), increasing, on the device of `rng`. Derived in chapter 07. Source: textbook.
+    """
+    return (torch.arange(n, device=rng.device) + torch.rand(n, generator=rng, device=rng.device)) / n
+
+
+class TimeLaw:
+    """A law of time on [0, 1], known by the inverse F^-1 of its distribution function and by its density F'."""
+
+    def warp(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Time t = F^-1(v); uniform v gives the training law, a uniform grid of v the sampling grid."""
+        raise NotImplementedError
+
+    def density(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """p(t) = F'(t), how often time t is drawn against the uniform law."""
+        raise NotImplementedError
+
+    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, " n"]:
+        """n times, stratified: one in each n-th of the law."""
+        return self.warp(stratified(n, rng))
+
+
+class Uniform(TimeLaw):
+    """Every time alike, p(t) = 1."""
+
+    def warp(self, v):
+        return v
+
+    def density(self, t):
+        return torch.ones_like(t)
+
+
+class LogitNormal(TimeLaw):
+    """Times around the middle, log(t/(1-t)) ~ N(mean, std^2): on the straight path, half the log-SNR is normal."""
+
+    def __init__(self, mean: float = 0.0, std: float = 1.0):
+        self.mean, self.std = mean, std
+
+    def warp(self, v):
+        return torch.sigmoid(self.mean + self.std * torch.special.ndtri(v))
+
+    def density(self, t):
+        x = (torch.logit(t) - self.mean) / self.std
+        return torch.exp(-x**2 / 2) / (math.sqrt(2 * math.pi) * self.std * t * (1 - t))
+
+
+class AdaptiveTime(TimeLaw, nn.Module):
     """Time sampler whose density is proportional to the fall of the loss, p(t) ~ -dL/dt, so L(F^-1(v)) is affine in v.
 
     A bin keeps a bias-corrected moving average of its loss; each `refresh` steps the averages are made monotone, and
@@ -38,19 +88,22 @@ class AdaptiveTime(nn.Module):
         self.register_buffer("cdf", torch.linspace(0, 1, bins + 1, dtype=torch.float64))
 
     def warp(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """Time t = F^-1(v), piecewise linear; uniform v gives the training law, a uniform grid of v the sampling grid."""
+        """Time t = F^-1(v), piecewise linear."""
         i = (torch.searchsorted(self.cdf, v.double(), right=True) - 1).clamp(0, self.bins - 1)
         left, right = self.cdf[i], self.cdf[i + 1]
         return ((i + (v - left) / (right - left)) / self.bins).float()
 
-    def draw(self, n: int, rng: torch.Generator) -> Float[Tensor, " n"]:
-        """n times, stratified: one in each n-th of the law."""
-        v = (torch.arange(n, device=rng.device) + torch.rand(n, generator=rng, device=rng.device)) / n
-        return self.warp(v)
+    def bin(self, t: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Which bin a time is in."""
+        return (t.double() * self.bins).long().clamp(0, self.bins - 1)
+
+    def density(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The share of each time's bin, over the width of a bin."""
+        return (self.cdf.diff() * self.bins)[self.bin(t)].float()
 
     def observe(self, t: Float[Tensor, " n"], loss: Float[Tensor, " n"]) -> None:
         """Add the losses (n,) seen at times (n,) to this step's sums."""
-        i = (t.double() * self.bins).long().clamp(0, self.bins - 1)
+        i = self.bin(t)
         self.new_loss.index_add_(0, i, loss.detach().double())
         self.new_count.index_add_(0, i, torch.ones_like(loss, dtype=torch.float64))
 

@@ -1,4 +1,4 @@
-"""Adaptive time: the law it learns makes the loss affine in the warped time."""
+"""Laws of time: densities and inverses; the law that adaptive time learns makes the loss affine in the warped time."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minildm.transport.time_sampling import AdaptiveTime, isotonic_decreasing
+from minildm.transport.grids import even_grid, log_snr_grid, warped_grid
+from minildm.transport.schedules import Cosine, Linear, Tangent
+from minildm.transport.time_sampling import AdaptiveTime, LogitNormal, Uniform, isotonic_decreasing, stratified
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -78,6 +80,14 @@ def test_loss_against_warped_time_becomes_affine(curve):
     before = straightness(sampler, curve)
     train(sampler, curve, 1500)
     assert before < 0.9 and straightness(sampler, curve) >= 0.99
+
+
+def test_it_is_affine_again_after_the_loss_has_changed():
+    sampler = AdaptiveTime(floor=0.01)
+    train(sampler, falls_early, 1000)
+    assert straightness(sampler, falls_early) >= 0.99 and straightness(sampler, falls_late) < 0.9
+    train(sampler, falls_late, 4000, seed=1, start=1000)
+    assert straightness(sampler, falls_late) >= 0.99
 
 
 def test_it_recovers_when_the_loss_changes():
@@ -152,3 +162,56 @@ def test_a_loss_that_never_falls_leaves_time_uniform():
     sampler = AdaptiveTime(bins=5, refresh=50)
     train(sampler, lambda t: t, 100, noise=0.0)
     assert torch.allclose(sampler.cdf, torch.linspace(0, 1, 6).double())
+
+
+def learned() -> AdaptiveTime:
+    sampler = AdaptiveTime()
+    train(sampler, falls_early, 500)
+    return sampler
+
+
+LAWS = {"uniform": Uniform, "logit-normal": LogitNormal, "shifted": lambda: LogitNormal(-0.8, 0.6), "adaptive": learned}
+every = pytest.mark.parametrize("law", LAWS)
+
+
+@every
+def test_the_density_is_the_slope_of_the_distribution_function(law):
+    """Along t = F^-1(v): the integral of the density over each tenth of v is a tenth."""
+    law = LAWS[law]()
+    t = law.warp(torch.linspace(0.001, 0.999, 20_001)).double()
+    middle = (t[1:] + t[:-1]) / 2
+    shares = (law.density(middle.float()).double() * t.diff()).reshape(10, -1).sum(1)
+    assert torch.allclose(shares, torch.full((10,), 0.0998).double(), atol=3e-4)
+
+
+@every
+def test_draws_follow_the_law_and_cover_it(law):
+    law = LAWS[law]()
+    t = law.draw(1000, rng(3))
+    assert ((t >= 0) & (t <= 1)).all() and (t.diff() >= 0).all()
+    v = torch.arange(1001) / 1000
+    edges = law.warp(v)
+    assert ((t >= edges[:-1] - 1e-6) & (t <= edges[1:] + 1e-6)).all()
+    assert torch.equal(t, law.warp(stratified(1000, rng(3))))
+
+
+def test_logit_normal_is_normal_in_half_the_log_snr():
+    half = Linear().log_snr(LogitNormal(0.5, 2.0).draw(100_000, rng()).double()) / 2
+    assert half.mean().item() == pytest.approx(0.5, abs=0.01) and half.std().item() == pytest.approx(2.0, abs=0.02)
+    assert LogitNormal().warp(torch.tensor([0.0, 0.5, 1.0])).tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize("schedule", [Linear(), Cosine(), Tangent(3.0)], ids=str)
+def test_grids_are_even_in_what_they_say(schedule):
+    assert torch.allclose(even_grid(8).diff(), torch.full((8,), 1 / 8))
+    times = log_snr_grid(schedule, 8, reach=6.0)
+    assert len(times) == 9 and times[0] == 0 and times[-1] == 1 and (times.diff() > 0).all()
+    assert torch.allclose(schedule.log_snr(times[1:-1].double()), torch.linspace(-6, 6, 7).double(), atol=1e-4)
+
+
+@every
+def test_a_warped_grid_has_equal_shares_of_the_law(law):
+    law = LAWS[law]()
+    times = warped_grid(law, 10)
+    assert len(times) == 11 and times[0] == 0 and times[-1] == 1 and (times.diff() > 0).all()
+    assert torch.allclose(times, law.warp(torch.arange(11) / 10), atol=1e-6)
