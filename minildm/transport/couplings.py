@@ -1,0 +1,82 @@
+"""Couplings: which noise goes with which data. Every one has the same two laws; they differ in how much paths cross."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..control.sinkhorn import draw_pairs, half_squares, sinkhorn
+from ..dynamics.solvers import Field, Step, integrate
+from .assignment import assign
+
+Coupling = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]  # (z_0, z_1, rng) -> pairs z_0, z_1
+Pairs = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]  # (count, rng) -> z_0, z_1, (count, ...) each
+State = Float[Tensor, "batch ..."]
+
+
+def independent(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """Noise and data as they come, p(z_0, z_1) = p(z_0) p(z_1).
+
+    Args: `z0`, `z1` (batch, ...). Returns them. Derived in chapter 06. Source: textbook.
+    """
+    return z0, z1
+
+
+def optimal(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """The pairing of a batch with the least effort, argmin over permutations s of sum_i |z_1i - z_0s(i)|^2 / 2.
+
+    Of a batch it is exact; of the two laws it is an estimate that gets better as the batch grows.
+    Args: `z0`, `z1` (batch, ...). Returns the noise in a new order, and the data as they were. Derived in chapter 06.
+    Source: OT-CFM.
+    """
+    cost = half_squares(z1.flatten(1), z0.flatten(1))
+    order = assign(cost.double().cpu().numpy())
+    return z0[torch.from_numpy(order).to(z0.device)], z1
+
+
+def entropic(epsilon: float) -> Coupling:
+    """Pairs drawn from the Schroedinger bridge of a batch, argmin of sum P C + epsilon KL(P | a b).
+
+    It is `optimal` for small epsilon and `independent` for large.
+    Args: `epsilon` > 0, in units of C = |z_1 - z_0|^2 / 2; g^2 for a bridge with noise g. Returns a coupling that draws as
+    many pairs as there are, some points twice; it raises UserError where `sinkhorn` does. Derived in chapter 06.
+    Source: OT-CFM.
+    """
+    def couple(z0: Tensor, z1: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        cost = half_squares(z0.flatten(1).double(), z1.flatten(1).double())
+        even = torch.full((len(z0),), 1 / len(z0), dtype=torch.float64, device=z0.device)
+        i, j = draw_pairs(sinkhorn(cost, even, even, epsilon).coupling, len(z0), rng)
+        return z0[i], z1[j]
+
+    return couple
+
+
+def coupled(data: Callable[[int, torch.Generator], Tensor], coupling: Coupling = independent) -> Pairs:
+    """Pairs for training: fresh noise and fresh data in every batch, coupled.
+
+    Args: `data`, (count, rng) -> (count, ...); `coupling`. Returns a function that draws `count` pairs.
+    Derived in chapter 06. Source: ours.
+    """
+    def draw(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        z1 = data(count, rng)
+        return coupling(torch.randn(z1.shape, generator=rng, dtype=z1.dtype, device=z1.device), z1, rng)
+
+    return draw
+
+
+@torch.no_grad()
+def reflow(field: Field, z0: State, times: Float[Tensor, " time"], method: str | Step = "rk4") -> Pairs:
+    """Pairs made by a trained field: each noise goes with the data that the flow carries it to, z_1 = z_0 + int u dt.
+
+    Flows do not cross, so the straight paths between these pairs cross less, and a field learned from them is straighter.
+    Args: `field`; `z0` (batch, ...), noise; `times` and `method` of `integrate`. Returns a function that draws `count` of these
+    pairs, with replacement. Derived in chapter 06. Source: Rectified Flow.
+    """
+    z1 = integrate(field, z0, times, method, record=False).states[-1]
+
+    def draw(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        i = torch.randint(len(z0), (count,), generator=rng, device=z0.device)
+        return z0[i], z1[i]
+
+    return draw

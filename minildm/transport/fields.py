@@ -1,0 +1,46 @@
+"""A small network that learns a field on the line or in the plane, and the few lines that train it."""
+
+import torch
+import torch.nn as nn
+from jaxtyping import Float
+from torch import Tensor
+
+from .couplings import Pairs
+from .paths import flow_matching_loss, sample_path
+from .schedules import Linear, Schedule
+from .time_sampling import TimeLaw, Uniform
+
+
+class SmallField(nn.Module):
+    """A velocity u(z, t) by a perceptron of three hidden layers, for states of few numbers."""
+
+    def __init__(self, state: int = 2, width: int = 128):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(state + 1, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(),
+                                    nn.Linear(width, width), nn.SiLU(), nn.Linear(width, state))
+
+    def forward(self, z: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, "batch state"]:
+        """u(z, t) for t scalar or (batch,)."""
+        return self.layers(torch.cat((z, t.expand(len(z))[:, None]), dim=1))
+
+
+def train_field(field: nn.Module, pairs: Pairs, rng: torch.Generator, steps: int = 1000, batch: int = 256, rate: float = 2e-3,
+                schedule: Schedule = Linear(), law: TimeLaw = Uniform()) -> list[float]:
+    """Flow matching: draw pairs and times, and regress the field on the velocities of their paths.
+
+    min over u of E |u(z_t, t) - (a' z_1 + b' z_0)|^2, by Adam with a rate that falls to zero along a cosine
+    Args: `field`, (z, t) -> u; `pairs`, (count, rng) -> z_0, z_1; `rng`; `steps`; `batch`; `rate`; `schedule`; `law` of time.
+    Returns the loss of each step. Derived in chapter 06. Source: textbook.
+    """
+    optimizer = torch.optim.Adam(field.parameters(), rate)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    losses = []
+    for _ in range(steps):
+        z0, z1 = pairs(batch, rng)
+        loss = flow_matching_loss(field, sample_path(schedule, z1, z0, law.draw(batch, rng)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        falling.step()
+        losses.append(loss.item())
+    return losses

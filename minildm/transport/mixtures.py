@@ -1,0 +1,67 @@
+"""Gaussian mixtures on a path, in closed form: the law at each time, and the posterior means that networks learn."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..control.bridges import Mixture
+from ..dynamics.solvers import Field
+from .schedules import Schedule
+
+
+def marginal(schedule: Schedule, law: Mixture, t: Float[Tensor, ""]) -> Mixture:
+    """The law of z_t when z_1 is a mixture: again one, sum_k w_k N(a m_k, (a^2 v_k + b^2) I).
+
+    Args: `schedule`; `law` of z_1; `t` scalar. Returns a `Mixture`. Derived in chapter 05. Source: textbook.
+    """
+    a, b = schedule.a(t), schedule.b(t)
+    return Mixture(law.log_weights, a * law.means, a**2 * law.variances + b**2)
+
+
+def explain(schedule: Schedule, law: Mixture, z: Float[Tensor, "batch d"],
+            t: Float[Tensor, ""] | Float[Tensor, " batch"]) -> tuple[Tensor, Tensor, Tensor]:
+    """How likely each Gaussian made z_t, and what z_t is beyond its mean: r_k ~ w_k N(z; a m_k, q_k I), q_k = a^2 v_k + b^2.
+
+    Args: `schedule`; `law`; `z` (batch, d); `t` scalar or (batch,). Returns r (batch, k), the gaps z - a m_k (batch, k, d) and
+    q (k,) or (batch, k). Derived in chapter 06. Source: textbook.
+    """
+    a, b = schedule.a(t)[..., None], schedule.b(t)[..., None]
+    q, gap = a**2 * law.variances + b**2, z[:, None] - a[..., None] * law.means
+    return (law.log_weights - gap.square().sum(-1) / (2 * q) - z.shape[-1] / 2 * q.log()).softmax(-1), gap, q
+
+
+def posterior(schedule: Schedule, law: Mixture, z: Float[Tensor, "batch d"],
+              t: Float[Tensor, ""] | Float[Tensor, " batch"]) -> tuple[Tensor, Tensor]:
+    """The best predictions of data and noise from z_t, when they were drawn independently.
+
+    E[z_1 | z_t] = sum_k r_k (m_k + a v_k / q_k (z - a m_k)),  E[z_0 | z_t] = sum_k r_k b / q_k (z - a m_k)
+    Args: `schedule`; `law` of z_1; `z` (batch, d); `t` scalar or (batch,), below 1 if a variance is zero.
+    Returns z_1 and z_0 (batch, d). Derived in chapter 06. Source: textbook.
+    """
+    r, gap, q = explain(schedule, law, z, t)
+    a, b = schedule.a(t)[..., None], schedule.b(t)[..., None]
+    clean = r[..., None] * (law.means + (a * law.variances / q)[..., None] * gap)
+    noise = (r * b / q)[..., None] * gap
+    return clean.sum(1), noise.sum(1)
+
+
+def mixture_velocity(schedule: Schedule, law: Mixture) -> Field:
+    """The field that flow matching learns for a mixture, the mean of the velocities of all paths through z at time t.
+
+    u(z, t) = E[a' z_1 + b' z_0 | z_t = z]; on the straight path (E[z_1 | z] - z)/(1 - t), the mean of pinned controls
+    Args: `schedule`; `law` of z_1. Returns a field of z (batch, d) and t, scalar or (batch,). Derived in chapter 06.
+    Source: textbook.
+    """
+    return lambda z, t: schedule.velocity(*posterior(schedule, law, z, t), t[..., None])
+
+
+def mixture_score(schedule: Schedule, law: Mixture) -> Field:
+    """The score of the law of z_t, grad log p_t(z) = -sum_k r_k (z - a m_k) / q_k = -E[z_0 | z_t = z] / b.
+
+    Args: `schedule`; `law` of z_1. Returns a field of z (batch, d) and t, scalar or (batch,). Derived in chapter 07.
+    Source: textbook.
+    """
+    def score(z: Tensor, t: Tensor) -> Tensor:
+        r, gap, q = explain(schedule, law, z, t)
+        return -((r / q)[..., None] * gap).sum(1)
+
+    return score

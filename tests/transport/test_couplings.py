@@ -1,0 +1,114 @@
+"""Couplings: the assignment against another solver and its proof, laws that stay, costs that fall, flows that get straight."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minildm.dynamics.solvers import integrate
+from minildm.transport.assignment import assign
+from minildm.transport.couplings import coupled, entropic, independent, optimal, reflow
+from minildm.transport.energies import energy, flow_energy, straightness
+from minildm.transport.fields import SmallField, train_field
+from minildm.transport.mixtures import mixture_velocity
+from minildm.transport.planar import two_modes, two_moons
+from minildm.transport.schedules import Linear
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def clouds(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    random = rng(seed)
+    return torch.randn(count, 2, generator=random), two_moons(count, random)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 6), st.integers(0, 1000), st.booleans())
+def test_no_permutation_is_cheaper(n, seed, ties):
+    random = np.random.default_rng(seed)
+    cost = random.integers(0, 4, (n, n)).astype(float) if ties else random.normal(size=(n, n))
+    found = assign(cost)
+    assert sorted(found) == list(range(n))
+    best = min(sum(cost[i, j] for i, j in enumerate(columns)) for columns in permutations(range(n)))
+    assert cost[np.arange(n), found].sum() == pytest.approx(best, abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [20, 100, 256])
+@pytest.mark.parametrize("kind", ["plane", "random", "ties"])
+def test_assignment_equals_scipys(n, kind):
+    scipy = pytest.importorskip("scipy.optimize", reason="compares with scipy: pip install scipy")
+    random = np.random.default_rng(n)
+    x, y = random.normal(size=(2, n, 2))
+    cost = {"plane": ((x[:, None] - y) ** 2).sum(-1), "random": random.normal(size=(n, n)),
+            "ties": random.integers(0, 5, (n, n)).astype(float)}[kind]
+    rows, columns = scipy.linear_sum_assignment(cost)
+    found = assign(cost)
+    assert sorted(found) == list(range(n))
+    assert cost[np.arange(n), found].sum() == pytest.approx(cost[rows, columns].sum(), abs=1e-9)
+    if kind != "ties":
+        assert (found == columns).all()
+
+
+def test_on_the_line_the_best_pairing_keeps_the_order():
+    z0, z1 = torch.randn(2, 50, 1, generator=rng())
+    z0, z1 = optimal(z0, z1)
+    assert (z0[z1[:, 0].argsort()].diff(dim=0) >= 0).all()
+
+
+def test_the_best_pairing_moves_noise_only_and_costs_least():
+    z0, z1 = clouds(256)
+    paired, same = optimal(z0, z1)
+    assert same is z1 and torch.equal(paired.sort(dim=0).values, z0.sort(dim=0).values)
+    assert energy(z1 - paired) < energy(z1 - independent(z0, z1)[0])
+
+
+def test_the_entropic_coupling_goes_from_the_best_to_the_independent():
+    z0, z1 = clouds(128)
+    best = energy(z1 - optimal(z0, z1)[0])
+    costs = []
+    for epsilon in (0.02, 0.3, 3.0, 100.0):
+        pairs = [entropic(epsilon)(z0, z1, rng(seed)) for seed in range(20)]
+        costs.append(energy(torch.cat([y - x for x, y in pairs])).item())
+    every = (z1[:, None] - z0).square().sum(-1).mean().item()
+    assert costs == sorted(costs)
+    assert costs[0] == pytest.approx(best.item(), rel=0.1) and costs[-1] == pytest.approx(every, rel=0.05)
+
+
+def test_pairs_of_one_rng_are_the_same():
+    draw = coupled(two_moons, optimal)
+    for a, b in zip(draw(32, rng(1)), draw(32, rng(1))):
+        assert torch.equal(a, b) and a.shape == (32, 2)
+
+
+def test_reflow_pairs_are_the_ends_of_the_flow():
+    """On the line, flows keep the order, so reflow already gives the best pairing, at the cost W_2^2."""
+    field, times = mixture_velocity(Linear(), two_modes(0.5)), torch.linspace(0, 1, 41, dtype=torch.float64)
+    z0 = torch.randn(4000, 1, generator=rng(), dtype=torch.float64)
+    x, y = reflow(field, z0, times)(500, rng(1))
+    assert torch.allclose(integrate(field, x, times, "rk4").states[-1], y)
+    assert (x[y[:, 0].argsort()].diff(dim=0) >= 0).all()
+    path = integrate(field, z0, times, "rk4")
+    assert energy(path.states[-1] - z0) < flow_energy(path) < energy(two_modes(0.5).sample(4000, rng(2)) - z0)
+
+
+@pytest.mark.slow
+def test_coupling_and_reflow_straighten_learned_flows():
+    """Flows of two moons: independent pairs bend most; minibatch transport and one reflow bend them far less."""
+    times, z0 = torch.linspace(0, 1, 21), torch.randn(1000, 2, generator=rng(9))
+
+    def learn(pairs):
+        torch.manual_seed(0)
+        field = SmallField(width=64)
+        train_field(field, pairs, rng(), steps=400, batch=128)
+        with torch.no_grad():
+            return field, straightness(integrate(field, z0, times, "rk4")).item()
+
+    field, plain = learn(coupled(two_moons))
+    _, paired = learn(coupled(two_moons, optimal))
+    _, again = learn(reflow(field, torch.randn(4000, 2, generator=rng(5)), times))
+    assert paired < plain / 3 and again < plain / 3

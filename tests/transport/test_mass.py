@@ -1,0 +1,107 @@
+"""Mass in motion: divergences, the continuity and Fokker-Planck equations of mixtures, and one law moved by two motions."""
+
+import pytest
+import torch
+
+from minildm.control.bridges import Mixture
+from minildm.dynamics.solvers import euler_maruyama, integrate
+from minildm.transport.distances import kolmogorov_smirnov
+from minildm.transport.mass import (
+    exact_divergence,
+    fokker_planck_residual,
+    hutchinson,
+    noisy_drift,
+    random_signs,
+    score_of_flow,
+)
+from minildm.transport.mixtures import marginal, mixture_score, mixture_velocity
+from minildm.transport.planar import two_modes
+from minildm.transport.schedules import Cosine, Linear, Tangent
+
+SCHEDULES = [Linear(), Cosine(), Tangent(3.0)]
+every = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+LAW = Mixture(torch.tensor([0.2, 0.5, 0.3]).double().log(), torch.tensor([[1.0, 2.0], [-1.5, 0.5], [0.0, -2.0]]).double(),
+              torch.tensor([0.1, 0.3, 0.05]).double())
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def states(count: int = 50) -> torch.Tensor:
+    return torch.randn(count, 2, generator=rng(), dtype=torch.float64)
+
+
+def swirl(z, t):
+    return torch.stack((z[:, 0] ** 2 + t * z[:, 1], torch.sin(z[:, 0]) * z[:, 1]), dim=1)
+
+
+def test_divergences_by_hand_and_by_probes():
+    """div = 2x + sin x; the probes (1, 1) and (1, -1) together make the estimate exact in the plane."""
+    z, t = states(), torch.tensor(0.3).double()
+    u, exact = exact_divergence(swirl, z, t)
+    assert torch.equal(u, swirl(z, t)) and torch.allclose(exact, 2 * z[:, 0] + torch.sin(z[:, 0]))
+    probes = torch.tensor([[1.0, 1.0], [1.0, -1.0]]).double()[:, None].expand(2, 50, 2)
+    assert torch.allclose(hutchinson(probes)(swirl, z, t)[1], exact)
+
+
+def test_random_probes_are_unbiased():
+    z, t = states(5), torch.tensor(0.3).double()
+    estimates = torch.stack([hutchinson(random_signs(1, z, rng(seed)))(swirl, z, t)[1] for seed in range(2000)])
+    error = estimates.mean(0) - exact_divergence(swirl, z, t)[1]
+    assert (error.abs() <= 4 * estimates.std(0) / 2000**0.5 + 1e-12).all()
+
+
+def test_the_divergence_of_states_of_any_shape():
+    z = torch.randn(4, 3, 2, generator=rng(), dtype=torch.float64)
+    _, spread = exact_divergence(lambda z, t: z**2 / 2, z, torch.tensor(0.0))
+    assert torch.allclose(spread, z.sum((1, 2)))
+
+
+@every
+@pytest.mark.parametrize("g", [0.0, 0.5, 2.0])
+def test_the_law_solves_the_fokker_planck_equation_for_every_noise(schedule, g):
+    """dz = (u + g^2/2 score) dt + g dW has the law of the path for each g; without the correction it has not."""
+    u, score = mixture_velocity(schedule, LAW), mixture_score(schedule, LAW)
+
+    def log_density(z, t):
+        return marginal(schedule, LAW, t).log_density(z)
+
+    for t in torch.tensor([0.05, 0.4, 0.9]).double():
+        residual = fokker_planck_residual(log_density, noisy_drift(u, score, g), states(), t, g)
+        assert residual.abs().max() <= 1e-8
+        if g > 0:
+            assert fokker_planck_residual(log_density, u, states(), t, g).abs().max() > 0.01
+
+
+@every
+def test_the_score_that_a_flow_knows(schedule):
+    """Against the closed form, and the closed form against the gradient of the log-density."""
+    u, score = mixture_velocity(schedule, LAW), mixture_score(schedule, LAW)
+    for t in torch.tensor([0.0, 0.3, 0.8]).double():
+        z = states().requires_grad_()
+        (slope,) = torch.autograd.grad(marginal(schedule, LAW, t).log_density(z).sum(), z)
+        assert torch.allclose(score(z, t), slope, atol=1e-10)
+        assert torch.allclose(score_of_flow(schedule, u)(z, t), slope, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("g", [0.5, 1.0])
+def test_flow_and_noisy_motion_are_not_told_apart(seed, g):
+    """Two-sample tests of 2000 paths of each, on the way and at the end, do not reject at 1%."""
+    law, times = two_modes(0.5), torch.linspace(0, 1, 301, dtype=torch.float64)
+    u = mixture_velocity(Linear(), law)
+    start, other = torch.randn(2, 2000, 1, generator=rng(seed), dtype=torch.float64)
+    flow = integrate(u, start, times[::10], "rk4").states
+    noisy = integrate(noisy_drift(u, score_of_flow(Linear(), u), g), other, times, euler_maruyama(g), rng(100 + seed)).states
+    for k in (10, 20, 30):
+        assert kolmogorov_smirnov(flow[k, :, 0], noisy[10 * k, :, 0])[1] >= 0.01
+
+
+def test_noise_without_its_correction_is_told_apart():
+    law, times = two_modes(0.5), torch.linspace(0, 1, 301, dtype=torch.float64)
+    u = mixture_velocity(Linear(), law)
+    start, other = torch.randn(2, 2000, 1, generator=rng(), dtype=torch.float64)
+    flow = integrate(u, start, times[::10], "rk4", record=False).states[-1]
+    noisy = integrate(u, other, times, euler_maruyama(1.0), rng(1), record=False).states[-1]
+    assert kolmogorov_smirnov(flow[:, 0], noisy[:, 0])[1] < 1e-4
