@@ -24,9 +24,11 @@ def label(value: Hashable) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def in_order(values: Sequence[Hashable]) -> list[Hashable]:
-    """A knob's values as a slider shows them: numbers from small to large, others as they come."""
-    return sorted(values) if all(isinstance(value, float | int) for value in values) else list(values)
+def control(name: str, values: Sequence[Hashable]) -> widgets.Widget:
+    """A slider over numbers, from small to large, or a menu of words; it starts at the first value."""
+    numbers = all(isinstance(value, float | int) for value in values)
+    kind, shown = (widgets.SelectionSlider, sorted(values)) if numbers else (widgets.Dropdown, values)
+    return kind(options=[(label(value), value) for value in shown], value=values[0], description=name)
 
 
 def pixels(figure: Figure, dpi: int) -> np.ndarray:
@@ -90,12 +92,11 @@ class Explorer:
 
 
 class Live:
-    """A slider for each knob of an `Explorer` and the picture they make; values change it with or without a browser."""
+    """A control for each knob of an `Explorer` and the picture they make; values change it with or without a browser."""
 
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
-        self.knobs = {name: widgets.SelectionSlider(options=[(label(v), v) for v in in_order(values)], value=values[0],
-                                                    description=name) for name, values in explorer.knobs.items()}
+        self.knobs = {name: control(name, values) for name, values in explorer.knobs.items()}
         self.view, self.places = widgets.HTML(), []
         for knob in self.knobs.values():
             knob.observe(self.redraw, "value")

@@ -51,13 +51,17 @@ def changed(page, box, before: str) -> str:
     raise AssertionError("the picture did not change")
 
 
-def there_and_back(page, box, handle) -> None:
-    """Move a slider by a step, up or from its upper end down, see the picture change, and move it back."""
-    now, most = (handle.get_attribute(name) or handle.get_attribute(other)
-                 for name, other in (("aria-valuenow", "value"), ("aria-valuemax", "max")))
-    way = ["ArrowRight", "ArrowLeft"] if float(now) < float(most) else ["ArrowLeft", "ArrowRight"]
-    for key in way:
-        before = picture(box)
-        handle.focus()
-        page.keyboard.press(key)
-        changed(page, box, before)
+def move(page, box, handle) -> None:
+    """Move a slider by a step, up or from its upper end down, and see the picture change."""
+    now, most = handle.evaluate("node => [node.value ?? node.ariaValueNow, node.max ?? node.ariaValueMax].map(Number)")
+    before = picture(box)
+    handle.focus()
+    page.keyboard.press("ArrowRight" if now < most else "ArrowLeft")
+    changed(page, box, before)
+
+
+def choose(page, box, menu) -> None:
+    """Choose the second entry of a menu, and see the picture change."""
+    before = picture(box)
+    menu.select_option(index=1)
+    changed(page, box, before)

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from .conftest import ROOT, TOLD
-from .journeys import LONG, boxes, changed, picture, run_all, there_and_back
+from .journeys import LONG, boxes, changed, choose, move, picture, run_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -33,7 +33,9 @@ def test_every_control_changes_its_picture(browser, lab, chapter, tmp_path_facto
     for box in found:
         box.scroll_into_view_if_needed()
         for handle in box.locator(".noUi-handle").all():
-            there_and_back(page, box, handle)
+            move(page, box, handle)
+        for menu in box.locator("select").all():
+            choose(page, box, menu)
         for play in box.locator(".widget-play").all():
             before = picture(box)
             play.locator("button").first.click()
@@ -52,11 +54,11 @@ def test_frames_move_without_a_kernel(page, served, chapter):
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(f"{served}/{chapter}.html")
     page.locator("div.widget").first.wait_for(timeout=LONG)
-    frames = [box for box in boxes(page) if box.locator("input[type=range]").count()]
+    frames = [box for box in boxes(page) if not box.get_by_text("needs a kernel").count()]
     assert frames
     for box in frames:
         for slider in box.locator("input[type=range]").all():
-            there_and_back(page, box, slider)
+            move(page, box, slider)
         before = picture(box)
         box.get_by_role("button", name="play").click()
         changed(page, box, before)
