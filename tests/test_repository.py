@@ -17,7 +17,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-EVERYTHING = PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["hub"] + EXTRAS["real"]
+EVERYTHING = PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["hub"] + EXTRAS["real"] + EXTRAS["peers"]
 CONDA_NAMES = {"pytorch": "torch"}
 
 GROUND = {"errors", "UserError", "__version__"}  # what every file may import
