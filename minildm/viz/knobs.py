@@ -106,13 +106,13 @@ class Live:
     def redraw(self, change=None) -> None:
         """Draw the picture that the knobs name."""
         figure, png = self.explorer.figure(**{name: knob.value for name, knob in self.knobs.items()}), io.BytesIO()
-        if self.places:  # laying a figure out takes longer than drawing it, and is done once
-            figure.set_layout_engine("none")
-            for axes, place in zip(figure.axes, self.places):
-                axes.set_position(place)
-        else:
+        if not self.places:  # laying a figure out takes longer than drawing it, and is done once
+            figure.set_dpi(LIVE_DPI)
             figure.draw_without_rendering()
             self.places = [axes.get_position() for axes in figure.axes]
+        figure.set_layout_engine("none")
+        for axes, place in zip(figure.axes, self.places):
+            axes.set_position(place)
         image = Image.fromarray(pixels(figure, LIVE_DPI)).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
         image.save(png, "PNG", compress_level=1)
         data = base64.b64encode(png.getvalue()).decode()
