@@ -71,8 +71,8 @@ def test_the_entropic_coupling_goes_from_the_best_to_the_independent():
     z0, z1 = clouds(128)
     best = energy(z1 - optimal(z0, z1)[0])
     costs = []
-    for epsilon in (0.02, 0.3, 3.0, 100.0):
-        pairs = [entropic(epsilon)(z0, z1, rng(seed)) for seed in range(20)]
+    for epsilon in (0.02, 0.5, 5.0, 100.0):
+        pairs = [entropic(epsilon)(z0, z1, rng(seed)) for seed in range(4)]
         costs.append(energy(torch.cat([y - x for x, y in pairs])).item())
     every = (z1[:, None] - z0).square().sum(-1).mean().item()
     assert costs == sorted(costs)
@@ -104,7 +104,7 @@ def test_coupling_and_reflow_straighten_learned_flows():
     def learn(pairs):
         torch.manual_seed(0)
         field = SmallField(width=64)
-        train_field(field, pairs, rng(), steps=400, batch=128)
+        train_field(field, pairs, rng(), steps=300, batch=64)
         with torch.no_grad():
             return field, straightness(integrate(field, z0, times, "rk4")).item()
 
