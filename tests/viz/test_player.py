@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from minildm import UserError
+from minildm.viz import style
 from minildm.viz.player import HIGH, MARGIN, MOST_POINTS, WIDE, Player, layout
 
 TIMES = torch.linspace(0, 1, 5)
@@ -71,8 +72,9 @@ def test_the_page_is_self_contained_and_holds_its_data():
 
 
 def test_figure_has_a_panel_for_each_moment():
+    style.use()
     figure = Player(TIMES, PATHS, NAMES, ALT).figure(moments=3)
-    assert [axes.get_title() for axes in figure.axes] == ["t = 0.00", "t = 0.50", "t = 1.00"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["t = 0.00", "t = 0.50", "t = 1.00"]
     dots = torch.from_numpy(figure.axes[1].collections[-1].get_offsets().data)
     assert torch.allclose(dots.float(), PATHS[2])
     plt.close(figure)
