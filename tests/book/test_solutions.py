@@ -2,11 +2,22 @@
 
 import re
 
+import matplotlib
 import pytest
+import torch
 
 from .notebooks import CHAPTERS, SOLUTIONS, code, load
 
 CALL = re.compile(r"^ch\d\d\.check_(\d+)\((\w+)\)", re.MULTILINE)
+
+
+@pytest.fixture(autouse=True)
+def as_before():
+    """A notebook may compute in float64 and sets the style of its figures; the next test starts without both."""
+    dtype = torch.get_default_dtype()
+    with matplotlib.rc_context():
+        yield
+    torch.set_default_dtype(dtype)
 
 
 def verdicts(path, needed, capsys) -> list[str]:
