@@ -28,8 +28,9 @@ class EvaluateFlags:
     model: tyro.conf.Positional[str]  # a model of the zoo, or the folder of a run or a checkpoint
     count: int = 512  # texts a seed
     seeds: int = 3  # how many seeds, from 0
-    steps: int | None = None  # solver steps of an LDLM, by default 32
-    solver: Literal["ancestral", "ddim", "euler", "heun"] | None = None  # of an LDLM, by default ancestral
+    steps: int | None = None  # solver steps, by default 32; not for a GPT
+    solver: Literal["ancestral", "ddim", "euler", "heun", "confidence", "margin"] | None = None  # by default ancestral;
+    # ddim, euler and heun are an LDLM's, confidence and margin a masked model's
     length: int | None = None  # longest text in tokens, by default that of training
     temperature: float = 1.0  # of words for a GPT, of the initial noise for an LDLM
     out: Path | None = None  # the JSON file, by default scorecard.json in the run's folder or runs/MODEL.json

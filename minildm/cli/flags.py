@@ -9,6 +9,7 @@ import tyro
 from ..errors import UserError
 from ..models.gpt import GPTConfig
 from ..models.ldlm import LDLMConfig
+from ..models.masked import MaskedConfig
 from ..training.loop import TrainConfig
 from ..training.presets import KINDS, Run, find_run
 
@@ -16,6 +17,14 @@ from ..training.presets import KINDS, Run, find_run
 @dataclass(frozen=True)
 class GPTFlags(GPTConfig):
     """Sizes of the GPT; its vocabulary and length are those of the corpus."""
+
+    vocabulary: tyro.conf.Suppress[int] = 0
+    length: tyro.conf.Suppress[int] = 0
+
+
+@dataclass(frozen=True)
+class MaskedFlags(MaskedConfig):
+    """Sizes of the masked diffusion model; its vocabulary and length are those of the corpus."""
 
     vocabulary: tyro.conf.Suppress[int] = 0
     length: tyro.conf.Suppress[int] = 0
@@ -55,6 +64,13 @@ class TrainGPT(TrainFlags):
 
 
 @dataclass(frozen=True)
+class TrainMasked(TrainFlags):
+    """Train a masked diffusion model on a corpus. A run stopped at any moment goes on from its last checkpoint."""
+
+    model: MaskedFlags = field(default_factory=MaskedFlags)
+
+
+@dataclass(frozen=True)
 class TrainLDLM(TrainFlags):
     """Train an LDLM on a corpus, on the states of a frozen language model that reads the same tokens.
 
@@ -65,20 +81,24 @@ class TrainLDLM(TrainFlags):
     model: LDLMFlags = field(default_factory=LDLMFlags)
 
 
-def defaults(run: Run, name: str) -> TrainGPT | TrainLDLM:
+FLAGS = {"gpt": (TrainGPT, GPTFlags), "masked": (TrainMasked, MaskedFlags), "ldlm": (TrainLDLM, LDLMFlags)}
+
+
+def defaults(run: Run, name: str) -> TrainFlags:
     """The flags that stand for a run of the presets."""
     common = dict(corpus=run.corpus.name, length=run.model.length, vocabulary=run.corpus.vocabulary,
                   documents=run.corpus.documents, pack=run.corpus.pack, out=f"runs/{name}", train=run.train)
-    if run.kind == "gpt":
-        return TrainGPT(**common, model=GPTFlags(**vars(run.model)))
-    return TrainLDLM(**common, frozen=run.model.frozen, model=LDLMFlags(**vars(run.model)))
+    if run.kind == "ldlm":
+        common["frozen"] = run.model.frozen
+    flags, sizes = FLAGS[run.kind]
+    return flags(**common, model=sizes(**vars(run.model)))
 
 
-def parse(argv: list[str]) -> tuple[str, TrainGPT | TrainLDLM]:
+def parse(argv: list[str]) -> tuple[str, TrainFlags]:
     """The kind of model and the flags that a command line asks for."""
     if not argv or argv[0] not in KINDS:
         if argv and argv[0] in ("-h", "--help"):
-            print("usage: minildm train gpt|ldlm [--help] ...")
+            print(f"usage: minildm train {'|'.join(KINDS)} [--help] ...")
             raise SystemExit(0)
         raise UserError(f"say what to train: minildm train {'|'.join(KINDS)}")
     kind, *rest = argv
@@ -88,5 +108,5 @@ def parse(argv: list[str]) -> tuple[str, TrainGPT | TrainLDLM]:
     chosen = first.parse_known_args(rest)[0]
     run = find_run(kind, chosen.preset, chosen.size)
     name = chosen.preset or f"{kind}-{chosen.size or 'nano'}"
-    return kind, tyro.cli(TrainGPT if kind == "gpt" else TrainLDLM, args=rest, default=defaults(run, name),
+    return kind, tyro.cli(FLAGS[kind][0], args=rest, default=defaults(run, name),
                           prog=f"minildm train {kind}", config=(tyro.conf.FlagCreatePairsOff,))

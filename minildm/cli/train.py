@@ -8,12 +8,13 @@ import torch
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..evaluation.likelihood import cross_entropy, reconstruction
+from ..evaluation.likelihood import nats, reconstruction
 from ..evaluation.provenance import provenance
 from ..evaluation.scorecard import validity
 from ..models.base import LanguageModel
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
+from ..models.masked import Masked
 from ..nets.frozen import FrozenEncoder
 from ..text.batches import tensor
 from ..text.corpora import Corpus, load_corpus
@@ -23,14 +24,14 @@ from ..training.distributed import Ranks, join, leave
 from ..training.loop import Trainer
 from ..training.presets import CorpusConfig
 from ..training.zoo import load_frozen
-from .flags import TrainGPT, TrainLDLM, parse
+from .flags import TrainFlags, parse
 
 WATCHED = 256  # validation rows looked at during training
 WRITTEN = 32  # texts written during training
 CALIBRATED = 2048  # training rows that set the scale of frozen states
 
 
-def read_corpus(flags: TrainGPT | TrainLDLM, tokenizer: Tokenizer | None) -> Corpus:
+def read_corpus(flags: TrainFlags, tokenizer: Tokenizer | None) -> Corpus:
     """The corpus that the flags name, in the tokens of the frozen model if there is one."""
     tales = flags.corpus.partition(":")[0] == "tales"
     if isinstance(tokenizer, WordTokenizer) and not tales:
@@ -45,7 +46,7 @@ def read_corpus(flags: TrainGPT | TrainLDLM, tokenizer: Tokenizer | None) -> Cor
     return corpus
 
 
-def make_model(flags: TrainGPT | TrainLDLM, corpus: Corpus, frozen: FrozenEncoder | None) -> LanguageModel:
+def make_model(kind: str, flags: TrainFlags, corpus: Corpus, frozen: FrozenEncoder | None) -> LanguageModel:
     """The untrained model, its weights drawn from the seed; frozen states get their scale from training rows."""
     torch.manual_seed(flags.train.seed)
     heads, width = flags.model.heads, flags.model.width
@@ -53,7 +54,7 @@ def make_model(flags: TrainGPT | TrainLDLM, corpus: Corpus, frozen: FrozenEncode
         raise UserError(f"a width of {width} cannot be cut into {heads} heads of even size: change --model.width")
     sizes = replace(flags.model, vocabulary=corpus.tokenizer.size, length=flags.length)
     if frozen is None:
-        return GPT(sizes)
+        return GPT(sizes) if kind == "gpt" else Masked(sizes)
     frozen.calibrate(tensor(corpus.train[:CALIBRATED]))
     return LDLM(replace(sizes, frozen=flags.frozen, hidden=frozen.width), frozen)
 
@@ -62,11 +63,11 @@ def watch(corpus: Corpus, quiet: bool):
     """The evaluation of a run: figures of unseen and of written texts, and one text to read."""
     def evaluate(model: LanguageModel, step: int) -> dict:
         rows, rng = corpus.valid[:WATCHED], torch.Generator(model.device).manual_seed(0)
-        if isinstance(model, GPT):
-            figures = cross_entropy(model, rows)
-            figures["score"] = figures["nats_per_token"]
-        else:
+        if isinstance(model, LDLM):
             figures = reconstruction(model, rows)
+        else:
+            figures = nats(model, rows)
+            figures["score"] = figures["nats_per_token"]
         texts = [corpus.tokenizer.decode(row) for row in model.generate(WRITTEN, rng=rng).tokens.tolist()]
         if corpus.name.partition(":")[0] == "tales":
             figures |= {k: v for k, v in validity(texts).items() if not k.startswith("error_")}
@@ -77,11 +78,11 @@ def watch(corpus: Corpus, quiet: bool):
     return evaluate
 
 
-def train(kind: str, flags: TrainGPT | TrainLDLM, command: str, ranks: Ranks) -> None:
+def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
     """Train to the end, from the last checkpoint in the run's folder if there is one."""
     frozen, tokenizer = load_frozen(flags.frozen, flags.model.layer) if kind == "ldlm" else (None, None)
     corpus = read_corpus(flags, tokenizer)
-    model = make_model(flags, corpus, frozen)
+    model = make_model(kind, flags, corpus, frozen)
     source = CorpusConfig(flags.corpus, flags.vocabulary, flags.pack, flags.documents)
     card = {"kind": kind, "command": command,
             "config": {"model": config_card(model.config), "train": config_card(flags.train), "corpus": asdict(source)},

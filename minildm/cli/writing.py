@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..models.base import BOS, EOS, Generation
 from ..models.gpt import GPT
+from ..models.masked import Masked
 from ..text.tokenizers import SPECIALS, Tokenizer
 from ..training.zoo import Loaded
 
@@ -46,9 +47,13 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
         ids = [BOS, *loaded.tokenizer.encode(prompt or "")]
         beginning = torch.tensor([ids], device=model.device)
         return lambda count, rng: model.generate(count, rng=rng, length=length, prompt=beginning, temperature=temperature)
-    if prompt is not None:
-        raise UserError("an LDLM writes whole texts and takes no prompt: leave out --prompt or name a GPT")
     steps, solver = 32 if steps is None else steps, solver or "ancestral"
+    if isinstance(model, Masked):
+        beginning = prompt and torch.tensor([[BOS, *loaded.tokenizer.encode(prompt)]], device=model.device)
+        return lambda count, rng: model.generate(count, rng=rng, steps=steps, solver=solver, length=length, prompt=beginning,
+                                                 temperature=temperature, record=record)
+    if prompt is not None:
+        raise UserError("an LDLM writes whole texts and takes no prompt: leave out --prompt, or name a GPT or a masked model")
     return lambda count, rng: model.generate(count, rng=rng, steps=steps, solver=solver, length=length,
                                              temperature=temperature, record=record)
 

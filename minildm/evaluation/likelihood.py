@@ -1,4 +1,4 @@
-"""How well a model knows texts it did not write: cross-entropy of a GPT, reconstruction by an LDLM."""
+"""How well a model knows texts it did not write: nats of a GPT or a masked model, reconstruction by an LDLM."""
 
 import math
 
@@ -8,11 +8,14 @@ import torch
 from ..models.base import BOS, PAD, LanguageModel
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
+from ..models.masked import Masked
 from ..text.batches import valid_batches
 from ..text.corpora import pad_rows
 from ..text.tales import split
 from ..text.tales_parser import log_prob
 from ..text.tokenizers import Tokenizer
+
+DRAWS = 16  # times at which the bound of a masked model looks at each text
 
 
 @torch.no_grad()
@@ -30,10 +33,39 @@ def cross_entropy(model: GPT, rows: np.ndarray, batch: int = 64) -> dict[str, fl
     return {"nats_per_token": nats / count, "perplexity": math.exp(nats / count)}
 
 
-def excess(model: GPT, tokenizer: Tokenizer, events: int, count: int = 2000) -> dict[str, float]:
-    """Cross-entropy of test tales above their exact entropy, as a share of it.
+@torch.no_grad()
+def bound(model: Masked, rows: np.ndarray, batch: int = 64, draws: int = DRAWS) -> dict[str, float]:
+    """Mean of a masked model's bound on the nats a token, with the standard error of its draws.
 
-    sum (log p(tale) - log q(tale)) / sum (-log p(tale)), with p the exact law and q the model
+    -log p(w) <= E over t and masks of sum_{i masked} -log p_i(w_i | w_t) / (1 - t)
+    Args: `model`; `rows` (rows, length), ids; `batch`, rows at a time; `draws` of time and masks for each row.
+    Returns "nats_per_token", over all tokens but the first and padding, which is what a GPT is charged for,
+    "nats_standard_error", and "perplexity". Derived in chapter 09. Source: MDLM 2406.07524.
+    """
+    rng, parts, count = torch.Generator(model.device).manual_seed(0), [], 0
+    for tokens in valid_batches(rows, batch):
+        tokens = tokens.to(model.device)
+        count += int((tokens[:, 1:] != PAD).sum())
+        parts += [torch.stack([model.bound(tokens, rng).double() for _ in range(draws)])]
+    nats = torch.cat(parts, dim=1)
+    mean = nats.mean(0).sum().item() / count
+    error = (nats.var(0) / draws).sum().sqrt().item() / count
+    return {"nats_per_token": mean, "nats_standard_error": error, "perplexity": math.exp(mean)}
+
+
+def nats(model: GPT | Masked, rows: np.ndarray) -> dict[str, float]:
+    """Nats a token of a model that has a likelihood, or a bound on it.
+
+    Args: `model`; `rows` (rows, length), ids. Returns figures of `cross_entropy` for a GPT, of `bound` for a masked model.
+    Derived in chapter 15. Source: ours.
+    """
+    return cross_entropy(model, rows) if isinstance(model, GPT) else bound(model, rows)
+
+
+def excess(model: GPT | Masked, tokenizer: Tokenizer, events: int, count: int = 2000) -> dict[str, float]:
+    """Nats of test tales above their exact entropy, as a share of it.
+
+    sum (log p(tale) - log q(tale)) / sum (-log p(tale)), with p the exact law and q the model, or its bound
     Args: `model` q; `tokenizer`; `events` a tale; `count` of test tales.
     Returns "nats_per_tale" of the model, "exact_nats_per_tale", and "excess". Derived in chapter 15. Source: ours.
     """
@@ -41,7 +73,7 @@ def excess(model: GPT, tokenizer: Tokenizer, events: int, count: int = 2000) -> 
     documents = [tokenizer.encode(text) for text in texts]
     rows = pad_rows(documents, max(map(len, documents)) + 2, tokenizer)
     tokens = int((rows[:, 1:] != PAD).sum())
-    own = cross_entropy(model, rows)["nats_per_token"] * tokens / count
+    own = nats(model, rows)["nats_per_token"] * tokens / count
     exact = -sum(map(log_prob, texts)) / count
     return {"nats_per_tale": own, "exact_nats_per_tale": exact, "excess": own / exact - 1}
 
@@ -68,11 +100,11 @@ def held_out(model: LanguageModel, tokenizer: Tokenizer, corpus: str, valid: np.
     """What a model's kind allows to measure on texts it has not seen.
 
     Args: `model`; `tokenizer`; `corpus`, its name; `valid` (rows, length), ids.
-    Returns figures of `cross_entropy` and, on Tales, of `excess` for a GPT; of `reconstruction` for an LDLM with its
-    frozen encoder; none for another. Derived in chapter 15. Source: ours.
+    Returns figures of `nats` and, on Tales, of `excess` for a GPT and a masked model; of `reconstruction` for an LDLM with
+    its frozen encoder; none for another. Derived in chapter 15. Source: ours.
     """
-    if isinstance(model, GPT):
+    if isinstance(model, GPT | Masked):
         tales = corpus.partition(":")[0] == "tales"
         exact = excess(model, tokenizer, int(corpus.partition(":")[2] or 3)) if tales else {}
-        return cross_entropy(model, valid) | exact
+        return nats(model, valid) | exact
     return reconstruction(model, valid) if isinstance(model, LDLM) and model.frozen else {}

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from ..errors import UserError
 from ..models.gpt import GPTConfig
 from ..models.ldlm import LDLMConfig
+from ..models.masked import MaskedConfig
 from ..models.recipe import Recipe
 from .loop import TrainConfig
 
-KINDS = ("gpt", "ldlm")
+KINDS = ("gpt", "masked", "ldlm")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Run:
     """Everything that a training run is made from."""
 
     kind: str  # one of KINDS
-    model: GPTConfig | LDLMConfig
+    model: GPTConfig | MaskedConfig | LDLMConfig
     train: TrainConfig
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
 
@@ -48,6 +49,18 @@ SIZES = {
                     TrainConfig(steps=600_000, batch=480, accumulate=5, lr=6e-4, warmup=2000, weight_decay=0.1, bf16=True,
                                 compile=True, checkpointing=True, ema=0.9999, eval_every=2000, save_every=2000), OPEN_TEXT),
     },
+    "masked": {
+        "nano": Run("masked", MaskedConfig(width=64, heads=2, layers=3),
+                    TrainConfig(steps=600, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True)),
+        "micro": Run("masked", MaskedConfig(),
+                     TrainConfig(steps=7500, batch=64, lr=4e-3, warmup=200, bf16=True, ema=0.998, final_lr=0.02,
+                                 log_every=50), MANY_TALES),
+        "small": Run("masked", MaskedConfig(length=128, width=384, heads=6, layers=8),
+                     TrainConfig(steps=50_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True), STORIES),
+        "base": Run("masked", MaskedConfig(length=128, width=768, heads=12, layers=12),
+                    TrainConfig(steps=1_000_000, batch=512, lr=3e-4, warmup=2500, bf16=True, compile=True,
+                                checkpointing=True, ema=0.9999, eval_every=5000, save_every=5000), OPEN_TEXT),
+    },
     "ldlm": {
         "nano": Run("ldlm", LDLMConfig(width=64, latent=16, heads=2, encoder_layers=1, decoder_layers=1, denoiser_layers=3,
                                        recipe=Recipe(warmup=200)),
@@ -68,8 +81,10 @@ SIZES = {
 
 PRESETS = {
     "gpt-tales": SIZES["gpt"]["micro"],
+    "masked-tales": SIZES["masked"]["micro"],
     "ldlm-tales": SIZES["ldlm"]["micro"],
     "gpt-nano": SIZES["gpt"]["nano"],
+    "masked-nano": SIZES["masked"]["nano"],
     "ldlm-nano": SIZES["ldlm"]["nano"],
 }
 

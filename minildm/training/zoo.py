@@ -14,6 +14,7 @@ from ..models.base import LanguageModel
 from ..models.frozen_models import FrozenEncoder, frozen_gpt, frozen_minilm, frozen_transformer, minilm_folder
 from ..models.gpt import GPT, GPTConfig
 from ..models.ldlm import LDLM, LDLMConfig
+from ..models.masked import Masked, MaskedConfig
 from ..models.recipe import Recipe
 from ..text.tokenizers import PretrainedTokenizer, Tokenizer, load_tokenizer
 from . import checkpoint
@@ -64,9 +65,9 @@ def open_files(name: str) -> tuple[dict, Path, str]:
 
 def build(kind: str, sizes: dict) -> LanguageModel:
     """An untrained model from the fields of its configuration."""
-    if kind == "gpt":
-        return GPT(GPTConfig(**sizes))
-    return LDLM(LDLMConfig(**{**sizes, "recipe": Recipe(**sizes["recipe"])}))
+    if kind == "ldlm":
+        return LDLM(LDLMConfig(**{**sizes, "recipe": Recipe(**sizes["recipe"])}))
+    return GPT(GPTConfig(**sizes)) if kind == "gpt" else Masked(MaskedConfig(**sizes))
 
 
 def load(name: str | Path, frozen: bool = True) -> Loaded:
