@@ -10,6 +10,7 @@ t = 1 (a = 1, b = 0): z_t is the data, wherever it came from. Noise, velocity an
 the clean head z_0 is 0/0, so the last step of a sampler asks it for no velocity there. A score cannot be had: -z_0 / 0.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -117,3 +118,16 @@ def convert(schedule: Schedule, zt: State, value: State, t: Times, source: str, 
     clean, noise = pair(schedule, zt, value, t, source)
     return {"clean": clean, "noise": noise, "velocity": schedule.velocity(clean, noise, expand(t, zt)),
             "score": score_from_noise(schedule, zt, noise, t)}[target]
+
+
+def loss_weight(schedule: Schedule, t: Times, head: str) -> Times:
+    """How many times the squared error of a clean prediction that of another head is, at one z_t.
+
+    clean 1,  noise (a/b)^2 = e^lambda,  velocity ((a' b - a b')/b)^2 = (a lambda'/2)^2,  score (a/b^2)^2
+    Args: `schedule`; `t` (batch,), below 1; `head`, one of HEADS. Returns the weight (batch,). Raises UserError on another
+    name. Derived in chapter 07. Source: VDM.
+    """
+    if head not in HEADS:
+        raise UserError(f"no head {head!r}: choose one of {', '.join(HEADS)}")
+    a, b = schedule.a(t), schedule.b(t)
+    return {"clean": torch.ones_like(t), "noise": a / b, "velocity": turning(schedule, t) / b, "score": a / b**2}[head] ** 2

@@ -1,5 +1,6 @@
 """Gaussian mixtures on a path, in closed form: the law at each time, and the posterior means that networks learn."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -65,3 +66,22 @@ def mixture_score(schedule: Schedule, law: Mixture) -> Field:
         return -((r / q)[..., None] * gap).sum(1)
 
     return score
+
+
+def denoising_error(schedule: Schedule, law: Mixture, t: Float[Tensor, " n"], points: int = 301) -> Float[Tensor, " n"]:
+    """The least loss of a clean head on the line, E (z_1 - E[z_1 | z_t])^2: what z_t leaves open, by quadrature.
+
+    Var(z_1 | z) = sum_k r_k (v_k b^2 / q_k + (c_k - sum_j r_j c_j)^2),  c_k = m_k + a v_k / q_k (z - a m_k)
+    Args: `schedule`; `law` of z_1, in one dimension; `t` (n,), below 1 if a variance is zero; `points` of the quadrature for
+    each Gaussian. Returns the error (n,), in units of z_1 squared. Derived in chapter 07. Source: textbook.
+    """
+    x = torch.linspace(-8, 8, points, dtype=law.means.dtype)
+    a, b = schedule.a(t)[:, None], schedule.b(t)[:, None]
+    z = (a * law.means[:, 0])[..., None] + (a**2 * law.variances + b**2).sqrt()[..., None] * x  # (n, k, points)
+    each = t.repeat_interleave(z[0].numel())
+    r, gap, q = explain(schedule, law, z.reshape(-1, 1), each)
+    a, b = schedule.a(each)[:, None], schedule.b(each)[:, None]
+    centers = law.means[:, 0] + a * law.variances / q * gap[..., 0]
+    middle = (r * centers).sum(1, keepdim=True)
+    unknown = (r * (law.variances * b**2 / q + (centers - middle) ** 2)).sum(1).reshape(z.shape)
+    return (law.log_weights.softmax(0)[:, None] * (-(x**2) / 2).softmax(0) * unknown).sum((1, 2))

@@ -41,6 +41,19 @@ def sample_path(schedule: Schedule, z1: Float[Tensor, "batch ..."], z0: Float[Te
     return PathSample(interpolate(schedule, z1, z0, t), schedule.velocity(z1, z0, expand(t, z1)), t, z0, z1)
 
 
+def change_schedule(z: Float[Tensor, "batch ..."], t: Float[Tensor, " batch"], source: Schedule,
+                    target: Schedule) -> tuple[Tensor, Tensor]:
+    """The same point on the path that another schedule makes of the same pair: equal log-SNR, another scale.
+
+    lambda_target(t') = lambda_source(t),  z' = z sqrt((a'^2 + b'^2) / (a^2 + b^2)) = a' z_1 + b' z_0
+    Args: `z` (batch, ...), the point at time `t` (batch,) of `source`; `target`. Returns z' (batch, ...) and t' (batch,).
+    Derived in chapter 07. Source: EDM.
+    """
+    other = target.from_log_snr(source.log_snr(t))
+    scale = ((target.a(other) ** 2 + target.b(other) ** 2) / (source.a(t) ** 2 + source.b(t) ** 2)).sqrt()
+    return expand(scale, z) * z, other
+
+
 def flow_matching_loss(field: Field, sample: PathSample) -> Float[Tensor, ""]:
     """Regress a field on the velocities of paths, mean |u(z_t, t) - (a' z_1 + b' z_0)|^2; the best is E[u | z_t].
 

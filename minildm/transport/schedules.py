@@ -40,6 +40,11 @@ class Schedule:
         """The time at which lambda(t) is this."""
         raise NotImplementedError
 
+    def noise_rate(self, t: Tensor) -> Tensor:
+        """g^2 = b^2 lambda'(t) = 2 b (a' b - a b')/a, the noise of the SDE whose ends are data and noise; infinite at t = 0."""
+        a, b = self.a(t), self.b(t)
+        return 2 * b * (self.da(t) * b - a * self.db(t)) / a
+
 
 @dataclass(frozen=True)
 class Linear(Schedule):

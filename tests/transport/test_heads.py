@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minildm.errors import UserError
-from minildm.transport.heads import HEADS, convert, noise_from_clean, pair, turning, velocity_from_clean
+from minildm.transport.heads import HEADS, convert, loss_weight, noise_from_clean, pair, turning, velocity_from_clean
 from minildm.transport.paths import sample_path
 from minildm.transport.schedules import Cosine, Linear, Tangent, expand
 
@@ -103,3 +103,17 @@ def test_unknown_heads_are_refused():
     for names in (("drift", "clean"), ("clean", "drift")):
         with pytest.raises(UserError, match="no head 'drift': choose one of clean, noise, velocity, score"):
             convert(Linear(), zt, zt, t, *names)
+
+
+@every
+def test_the_errors_of_all_heads_are_one_error_with_weights(schedule):
+    """A wrong clean prediction, converted: the squared error of the other head over that of the clean one is the weight."""
+    t = torch.linspace(0.01, 0.99, 20, dtype=torch.float64)
+    zt, heads = truth(schedule, 5, t)
+    wrong = heads["clean"] + torch.randn(zt.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    base = (wrong - heads["clean"]).square().sum((1, 2))
+    for head in HEADS:
+        error = (convert(schedule, zt, wrong, t, "clean", head) - heads[head]).square().sum((1, 2))
+        assert torch.allclose(error / base, loss_weight(schedule, t, head), rtol=1e-8)
+    with pytest.raises(UserError, match="no head 'drift'"):
+        loss_weight(schedule, t, "drift")

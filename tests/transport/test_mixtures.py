@@ -6,8 +6,8 @@ import torch
 from minildm.control.linear_quadratic import pinned_law
 from minildm.dynamics.solvers import integrate
 from minildm.transport.heads import convert
-from minildm.transport.mixtures import marginal, mixture_score, mixture_velocity, posterior
-from minildm.transport.paths import sample_path
+from minildm.transport.mixtures import denoising_error, marginal, mixture_score, mixture_velocity, posterior
+from minildm.transport.paths import interpolate, sample_path
 from minildm.transport.planar import eight_gaussians, two_modes
 from minildm.transport.schedules import Cosine, Linear, Tangent
 
@@ -79,3 +79,18 @@ def test_the_flow_carries_noise_to_the_mixture(schedule):
     z1 = integrate(mixture_velocity(schedule, LAW), z0, torch.linspace(0, 1, 201).double(), "rk4", record=False).states[-1]
     below = torch.special.ndtr((z1 - LAW.means[:, 0]) / 0.5).mean(1, keepdim=True)
     assert torch.allclose(below, torch.special.ndtr(z0), atol=1e-5)
+
+
+@every
+@pytest.mark.parametrize("std", [0.0, 0.1, 1.0])
+def test_the_least_error_of_a_clean_head(schedule, std):
+    """E (z_1 - E[z_1 | z_t])^2: against draws; all of the variance at t = 0; that of the Gaussian alone close to the data."""
+    law, times, count = two_modes(std), torch.tensor([0.0, 0.3, 0.6, 0.95]).double(), 100_000
+    found = denoising_error(schedule, law, times)
+    assert found[0].item() == pytest.approx(4 + std**2, rel=1e-6)
+    b2, a2 = schedule.b(times[-1]) ** 2, schedule.a(times[-1]) ** 2
+    assert found[-1].item() == pytest.approx(float(std**2 * b2 / (a2 * std**2 + b2)), rel=0.02, abs=1e-4)
+    z1, z0 = law.sample(count, rng()), torch.randn(count, 1, generator=rng(1), dtype=torch.float64)
+    for t, error in zip(times, found):
+        squares = (z1 - posterior(schedule, law, interpolate(schedule, z1, z0, t.expand(count)), t)[0]).square()
+        assert abs(squares.mean() - error) <= 4.5 * squares.std() / count**0.5 + 1e-6

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minildm.control.linear_quadratic import pinned_law
-from minildm.transport.paths import flow_matching_loss, interpolate, sample_path
+from minildm.transport.paths import change_schedule, flow_matching_loss, interpolate, sample_path
 from minildm.transport.schedules import Cosine, Linear, Tangent
 
 every = pytest.mark.parametrize("schedule", [Linear(), Cosine(), Tangent(3.0)], ids=str)
@@ -70,3 +70,16 @@ def test_the_posterior_mean_has_the_least_loss(schedule):
         assert more.item() == pytest.approx(shift**2, abs=0.03)
         tilted = flow_matching_loss(lambda z, t, shift=shift: best(z, t) * (1 + shift), sample)
         assert tilted > least
+
+
+@every
+@pytest.mark.parametrize("target", [Linear(), Cosine(), Tangent(9.0)], ids=str)
+def test_a_path_on_another_schedule_is_the_same_path(schedule, target):
+    """A point of one path, rescaled, is the point of the other path of the same pair at the time of equal log-SNR."""
+    z1, z0, t = draw(3, 40, 2)
+    t[:2] = torch.tensor([0.0, 1.0])
+    z, other = change_schedule(interpolate(schedule, z1, z0, t), t, schedule, target)
+    assert torch.allclose(z, interpolate(target, z1, z0, other), atol=1e-9)
+    assert other[0] == 0 and other[1].item() == pytest.approx(1, abs=1e-12)
+    back, again = change_schedule(z, other, target, schedule)
+    assert torch.allclose(back, interpolate(schedule, z1, z0, t), atol=1e-9) and torch.allclose(again, t, atol=1e-9)

@@ -84,3 +84,15 @@ def test_the_velocity_of_a_pair_is_the_slope_of_its_path(schedule):
     z1, z0 = torch.randn(2, 101, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = schedule.da(GRID) * z1 + schedule.db(GRID) * z0
     assert torch.allclose(schedule.velocity(z1, z0, GRID), expected, atol=1e-14)
+
+
+@inside
+def test_the_noise_rate_is_that_of_the_forward_equation(schedule):
+    """g^2 = b^2 lambda'; for tan-d the published beta(s) = pi d^2 tan (1 + tan^2)/(1 + d^2 tan^2); none is left at t = 1."""
+    t = GRID[1:-1]
+    assert torch.allclose(schedule.noise_rate(t), schedule.b(t) ** 2 * schedule.log_snr_slope(t), rtol=1e-9)
+    assert schedule.noise_rate(torch.ones(())).abs() < 1e-6 and schedule.noise_rate(torch.zeros(())).isinf()
+    if isinstance(schedule, Tangent):
+        d2, tangent = schedule.d**2, torch.tan(math.pi / 2 * from_diffusion_time(t))
+        beta = math.pi * d2 * tangent * (1 + tangent**2) / (1 + d2 * tangent**2)
+        assert torch.allclose(schedule.noise_rate(t), beta, rtol=1e-9)
