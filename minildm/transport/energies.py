@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..control.bridges import Mixture
-from ..dynamics.records import Trajectory
+from ..dynamics.records import Field, Trajectory
 from .mixtures import marginal, mixture_velocity
 from .schedules import Linear
 
@@ -39,6 +39,16 @@ def straightness(path: Trajectory) -> Float[Tensor, ""]:
     Source: Rectified Flow.
     """
     return flow_energy(path) - energy(path.states[-1] - path.states[0])
+
+
+def acceleration(field: Field, z: Float[Tensor, "batch ..."], t: Float[Tensor, ""]) -> Float[Tensor, "batch ..."]:
+    """How the velocity of a particle of the flow changes, du/dt + (u . grad) u: the gradient of the HJB residual, negated.
+
+    Zero everywhere where paths are straight at an even speed. For a field E[u* | z_t] it is -div(p_t Cov(u* | z_t)) / p_t.
+    Args: `field`, differentiable, whose rows do not look at each other; `z` (batch, ...); `t` scalar. Returns (batch, ...).
+    Derived in chapter 06. Source: textbook.
+    """
+    return torch.func.jvp(field, (z, t), (field(z, t), torch.ones_like(t)))[1]
 
 
 @dataclass(frozen=True)
