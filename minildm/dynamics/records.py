@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 Field = Callable[[Tensor, Tensor], Tensor]  # (state (batch, ...), time scalar) -> velocity (batch, ...)
@@ -16,7 +16,7 @@ class Trajectory:
     """
 
     times: Float[Tensor, " time"]
-    states: Float[Tensor, "time batch ..."]
+    states: Shaped[Tensor, "time batch ..."]
     clean: Float[Tensor, "time batch ..."] | None = None
     tokens: Int[Tensor, "time batch length"] | None = None
     confidence: Float[Tensor, "time batch length"] | None = None

@@ -93,7 +93,9 @@ class Masked(LanguageModel):
         if prompt is not None:
             start[:, : prompt.shape[1]] = prompt if mask is None else prompt.masked_fill(mask, MASK)
         predict = Predictor(self, temperature, top_k, record)
-        step = ancestral if solver == "ancestral" else reveal_best(margin if solver == "margin" else top_probability)
+        step = ancestral
+        if solver != "ancestral":
+            step = reveal_best(margin if solver == "margin" else top_probability, (start == MASK).sum(1, keepdim=True))
         path = integrate(predict, start, torch.linspace(0, 1, steps + 1), step, rng, record=record)
         trajectory = None
         if record:
@@ -158,21 +160,20 @@ def ancestral(predict, tokens: Int[Tensor, "batch n"], t: Tensor, s: Tensor, rng
 
 
 def top_probability(law: Float[Tensor, "masked vocabulary"], words: Int[Tensor, " masked"]) -> Float[Tensor, " masked"]:
-    """How sure a position is: the probability of the word that was drawn."""
+    """How sure a position is: the probability of the word that was drawn, which favors probable words over the law."""
     return law.gather(1, words[:, None]).squeeze(1)
 
 
 def margin(law: Float[Tensor, "masked vocabulary"], words: Int[Tensor, " masked"]) -> Float[Tensor, " masked"]:
-    """How sure a position is: by how much its most probable word leads."""
+    """How sure a position is: by how much its most probable word leads, whatever was drawn."""
     first, second = law.topk(2, dim=1).values.T
     return first - second
 
 
-def reveal_best(score):
-    """The step that reveals the surest positions, as many as bring the share of masks from 1 - t to 1 - s.
+def reveal_best(score, masks: Int[Tensor, "batch 1"]):
+    """The step that reveals the surest positions, until of m masks at the start round(m (1 - s)) are left at time s.
 
-    Of m masks, round(m (1 - s) / (1 - t)) stay, those of lowest `score`.
-    Args: `score`, (law, drawn words) -> how sure each position is. Returns a step for `integrate`.
+    Args: `score`, (law, drawn words) -> how sure each position is; `masks` m of each text. Returns a step for `integrate`.
     Derived in chapter 09. Source: MaskGIT 2202.04200; margins 2502.06768.
     """
     def step(predict, tokens, t, s, rng):
@@ -180,7 +181,6 @@ def reveal_best(score):
         words = torch.multinomial(law, 1, generator=rng).squeeze(1)
         sure = law.new_full(tokens.shape, -torch.inf).masked_scatter(hidden, score(law, words))
         rank = sure.argsort(dim=1, descending=True).argsort(dim=1)
-        masks = hidden.sum(1, keepdim=True)
-        shown = rank < masks - (masks * (1 - s) / (1 - t)).round()
+        shown = rank < hidden.sum(1, keepdim=True) - (masks * (1 - s)).round()
         return torch.where(hidden & shown, tokens.masked_scatter(hidden, words), tokens)
     return step

@@ -26,6 +26,12 @@ def gpt_run(folder):
 
 
 @pytest.fixture(scope="session")
+def masked_run(folder):
+    main(["train", "masked", *TINY, "--train.steps", "6", "--train.save-every", "3", "--out", f"{folder}/masked"])
+    return folder / "masked"
+
+
+@pytest.fixture(scope="session")
 def ldlm_run(folder, gpt_run):
     main(["train", "ldlm", *TINY, "--train.steps", "4", "--model.denoiser-layers", "1", "--frozen", str(gpt_run),
           "--out", f"{folder}/ldlm"])
@@ -33,8 +39,9 @@ def ldlm_run(folder, gpt_run):
 
 
 @pytest.fixture(scope="session")
-def stocked_zoo(gpt_run, ldlm_run):
+def stocked_zoo(gpt_run, masked_run, ldlm_run):
     zoo.publish(gpt_run, "gpt-tiny")
+    zoo.publish(masked_run, "masked-tiny")
     zoo.publish(ldlm_run, "ldlm-tiny")
     return zoo.ZOO
 

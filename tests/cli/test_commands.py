@@ -12,7 +12,8 @@ from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
 from minildm.training.zoo import load
 
 
-@pytest.mark.parametrize("argv", [["--help"], [], ["train", "--help"], ["train", "gpt", "--help"], ["train", "ldlm", "--help"],
+@pytest.mark.parametrize("argv", [["--help"], [], ["train", "--help"], ["train", "gpt", "--help"],
+                                  ["train", "masked", "--help"], ["train", "ldlm", "--help"],
                                   *([name, "--help"] for name in COMMANDS if name != "train")])
 def test_help_is_readable(argv, capsys):
     try:
@@ -26,14 +27,15 @@ def test_help_is_readable(argv, capsys):
         assert "--model.vocabulary" not in said
 
 
-def test_sample_is_a_function_of_the_seed(gpt_run, ldlm_run, capsys):
-    for run, flags in ((gpt_run, ["--prompt", "long ago"]), (ldlm_run, ["--steps", "3", "--solver", "ddim"])):
+def test_sample_is_a_function_of_the_seed(gpt_run, masked_run, ldlm_run, capsys):
+    for run, flags in ((gpt_run, ["--prompt", "long ago"]), (ldlm_run, ["--steps", "3", "--solver", "ddim"]),
+                       (masked_run, ["--steps", "3", "--solver", "margin", "--prompt", "long ago"])):
         texts = []
         for seed in "001":
             main(["sample", str(run), "--count", "2", "--length", "12", "--seed", seed, *flags])
             texts.append(capsys.readouterr().out)
         assert texts[0] == texts[1] and "\x1b" not in texts[0]
-        if run == gpt_run:
+        if run != ldlm_run:
             assert texts[1] != texts[2] and all(text.startswith("long ago") for text in texts[0].split("\n\n"))
 
 
@@ -66,6 +68,13 @@ def test_evaluate_a_gpt_on_tales(gpt_run, capsys, tmp_path):
     assert card["mean"]["unigram_entropy"] == pytest.approx(mean)
 
 
+def test_evaluate_a_masked_model_on_tales(masked_run, capsys, tmp_path):
+    main(["evaluate", str(masked_run), "--count", "4", "--seeds", "1", "--steps", "5", "--out", str(tmp_path / "card.json")])
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["held_out"]["excess"] > 0 and card["held_out"]["nats_standard_error"] > 0 and card["mean"]["calls"] == 5
+    assert "held out: nats_per_token" in capsys.readouterr().out
+
+
 def test_evaluate_an_ldlm_and_publish_it(ldlm_run, folder, capsys):
     main(["evaluate", str(ldlm_run), "--count", "4", "--seeds", "1", "--steps", "2", "--publish", "ldlm-scored"])
     assert "held out: token_accuracy" in capsys.readouterr().out
@@ -76,7 +85,7 @@ def test_evaluate_an_ldlm_and_publish_it(ldlm_run, folder, capsys):
 def test_demo_shows_every_model_and_draws(stocked_zoo, tmp_path, capsys):
     main(["demo", "--count", "3", "--show", "1", "--figure", str(tmp_path / "figures" / "demo.png")])
     said = capsys.readouterr().out
-    assert "gpt-tiny" in said and "ldlm-tiny" in said and "grammatical" in said and "\x1b" not in said
+    assert "gpt-tiny" in said and "masked-tiny" in said and "ldlm-tiny" in said and "grammatical" in said and "\x1b" not in said
     assert (tmp_path / "figures" / "demo.png").read_bytes().startswith(b"\x89PNG")
 
 

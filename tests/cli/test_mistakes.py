@@ -13,7 +13,7 @@ from .conftest import TINY
 
 @pytest.mark.parametrize("argv, said", [
     (["fly"], "no command 'fly': choose one of demo, train, sample, evaluate, doctor"),
-    (["train"], "say what to train: minildm train gpt|ldlm"),
+    (["train"], "say what to train: minildm train gpt|masked|ldlm"),
     (["train", "rnn"], "say what to train"),
     (["train", "gpt", "--preset", "gpt-novels"], "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-nano"),
     (["train", "gpt", "--preset", "ldlm-nano"], "no preset 'ldlm-nano' of a gpt"),
@@ -66,8 +66,8 @@ def test_fewer_rows_than_a_batch(sentence, tmp_path):
     assert "the corpus has 9 rows, fewer than a batch of 64" in sentence("train", "gpt", *flags)
 
 
-def test_requests_that_no_model_can_fulfil(gpt_run, ldlm_run, sentence):
-    gpt, ldlm = str(gpt_run), str(ldlm_run)
+def test_requests_that_no_model_can_fulfil(gpt_run, masked_run, ldlm_run, sentence):
+    gpt, masked, ldlm = str(gpt_run), str(masked_run), str(ldlm_run)
     prompt = "once at the castle there lived"
     assert "the prompt has 7 tokens but the text only 5" in sentence("sample", gpt, "--prompt", prompt, "--length", "5")
     assert "the word 'dragon' is not in the vocabulary" in sentence("sample", gpt, "--prompt", "a dragon")
@@ -75,6 +75,9 @@ def test_requests_that_no_model_can_fulfil(gpt_run, ldlm_run, sentence):
     assert "cannot sample in 0 steps" in sentence("sample", ldlm, "--steps", "0")
     assert "cannot sample in -3 steps" in sentence("sample", ldlm, "--steps", "-3")
     assert "leave out --steps and --solver" in sentence("sample", gpt, "--steps", "8")
+    assert "no sampler 'heun' of a masked model" in sentence("sample", masked, "--solver", "heun")
+    assert "no sampler 'margin'" in sentence("sample", ldlm, "--solver", "margin")
+    assert "the prompt has 7 tokens but the text only 5" in sentence("sample", masked, "--prompt", prompt, "--length", "5")
     assert "takes no prompt" in sentence("sample", ldlm, "--prompt", prompt)
     assert "a temperature of -1.0 has no meaning" in sentence("sample", gpt, "--temperature", "-1")
     assert "give at least 1 of each" in sentence("evaluate", gpt, "--seeds", "0")

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from minildm.errors import UserError
-from minildm.evaluation.likelihood import cross_entropy, excess, held_out, reconstruction
+from minildm.evaluation.likelihood import bound, cross_entropy, excess, held_out, reconstruction
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.ldlm import LDLM, LDLMConfig
+from minildm.models.masked import Masked, MaskedConfig
 from minildm.text import tales
 from minildm.text.tales_parser import log_prob
 from minildm.text.tokenizers import WordTokenizer
@@ -34,6 +35,21 @@ def test_nats_are_pooled_over_tokens_not_batches(gpt):
     assert cross_entropy(gpt, ROWS, batch=1)["nats_per_token"] == pytest.approx(pooled, rel=1e-6)
     nats = gpt.token_nats(torch.from_numpy(ROWS.astype(np.int64))).sum().item()
     assert pooled == pytest.approx(nats / 10, rel=1e-6)  # 3 + 5 + 2 tokens after <bos>
+
+
+def test_the_bound_of_a_uniform_masked_model_counts_masks():
+    """Each draw is log V times the masks over their expected share: log V a position in the mean, charged to 10 tokens."""
+    model = Masked(MaskedConfig(vocabulary=12, length=6, width=16, heads=2, layers=1)).eval()
+    torch.nn.init.zeros_(model.embedding.weight)
+    scores = bound(model, ROWS, batch=2, draws=4000)
+    mean = math.log(11) * 18 / 10  # 18 positions; <mask> itself is never predicted
+    assert scores["nats_per_token"] == pytest.approx(mean, abs=4 * scores["nats_standard_error"])
+    assert scores["nats_standard_error"] < 0.05 * mean
+    assert scores["perplexity"] == pytest.approx(math.exp(scores["nats_per_token"]))
+    words = WordTokenizer(tales.vocabulary())
+    model = Masked(MaskedConfig(vocabulary=words.size, length=64, width=16, heads=2, layers=1)).eval()
+    kept = held_out(model, words, "tales:3", ROWS)
+    assert {"excess", "nats_standard_error"} <= kept.keys() and kept["excess"] > 0
 
 
 def test_excess_is_relative_to_the_exact_law():

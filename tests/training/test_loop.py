@@ -113,7 +113,7 @@ def test_parts_add_up_to_the_whole_batch(tmp_path):
     assert all(torch.allclose(trained[0][k], trained[1][k], atol=1e-9) for k in trained[0])
 
 
-@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
+@pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm"])
 def test_training_lowers_the_loss(kind, tmp_path):
     trainer = tiny.make_trainer(kind, tmp_path, steps=60, batch=16, lr=5e-3)
     before = tiny.score(trainer.model, 0)["score"]
@@ -121,7 +121,7 @@ def test_training_lowers_the_loss(kind, tmp_path):
     assert tiny.score(trainer.model, 0)["score"] < 0.8 * before
 
 
-@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
+@pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm"])
 def test_bf16_autocast_trains_float32_weights(kind, tmp_path):
     trainer = tiny.make_trainer(kind, tmp_path, steps=2, bf16=True)
     before = {k: v.clone() for k, v in trainer.model.named_parameters()}
@@ -133,7 +133,7 @@ def test_bf16_autocast_trains_float32_weights(kind, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
+@pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm"])
 def test_compiled_and_plain_training_agree(kind, tmp_path):
     """In a child, since the compiler cannot trace the shape checks of tests."""
     command = [sys.executable, tiny.__file__, "compiled", kind, str(tmp_path / "compiled")]
@@ -197,7 +197,7 @@ def test_journal_is_cut_back_to_the_step_it_resumes_from(tmp_path):
     assert [(line["step"], line["loss"]) for line in read_journal(path)] == [(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.25)]
 
 
-@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
+@pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm"])
 def test_checkpointing_trades_memory_for_time_only(kind, tmp_path):
     plain, sparing = (tiny.make_trainer(kind, tmp_path / str(flag), checkpointing=flag) for flag in (False, True))
     for trainer in (plain, sparing):

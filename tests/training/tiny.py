@@ -13,6 +13,7 @@ import torch
 from minildm.errors import UserError
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.ldlm import LDLM, LDLMConfig
+from minildm.models.masked import Masked, MaskedConfig
 from minildm.models.recipe import NAIVE, Recipe
 from minildm.nets.frozen import FrozenEncoder
 from minildm.training import checkpoint
@@ -52,8 +53,15 @@ def tiny_ldlm(recipe: Recipe, **changes) -> LDLM:
     return model
 
 
+def tiny_masked() -> Masked:
+    torch.manual_seed(0)
+    return Masked(MaskedConfig(VOCABULARY, LENGTH, layers=2, **SIZES))
+
+
 def make_model(kind: str):
-    return tiny_gpt() if kind == "gpt" else tiny_ldlm(RECIPES[kind])
+    if kind in RECIPES:
+        return tiny_ldlm(RECIPES[kind])
+    return tiny_gpt() if kind == "gpt" else tiny_masked()
 
 
 def make_trainer(kind: str, run: Path, ranks: Ranks = Ranks(), **changes) -> Trainer:
@@ -106,7 +114,7 @@ def compiled(kind: str, run: Path) -> None:
 def together(run: Path) -> None:
     """Train each kind for 50 steps on as many processes as torchrun started; note how an uneven batch is refused."""
     ranks = join()
-    for kind in ("gpt", *RECIPES):
+    for kind in ("gpt", "masked", *RECIPES):
         make_trainer(kind, run / kind, ranks, steps=50, save_every=50, accumulate=2, optimizer="adamw").fit(quiet=True)
     try:
         make_trainer("gpt", run / "uneven", ranks, batch=7)
