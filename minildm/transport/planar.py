@@ -15,7 +15,7 @@ def two_modes(std: float, distance: float = 2.0) -> Mixture:
     Args: `std` s; `distance` m of a mode from zero. Returns a `Mixture` of float64. Derived in chapter 06. Source: ours.
     """
     means = torch.tensor([[-distance], [distance]], dtype=torch.float64)
-    return Mixture(torch.full((2,), 0.5).double().log(), means, torch.full((2,), std**2).double())
+    return Mixture(torch.full((2,), 0.5).double().log(), means, torch.full((2,), std**2, dtype=torch.float64))
 
 
 def eight_gaussians(radius: float = 2.0, std: float = 0.1) -> Mixture:
