@@ -78,4 +78,4 @@ def test_a_trained_flow_draws_the_moons():
     z0, data = torch.randn(4000, 2, generator=rng(1)), two_moons(4000, rng(2))
     with torch.no_grad():
         drawn = integrate(field, z0, torch.linspace(0, 1, 21), "rk4", record=False).states[-1]
-    assert sliced_wasserstein(drawn, data, rng(3)) < sliced_wasserstein(z0, data, rng(3)) / 3
+    assert sliced_wasserstein(drawn, data, rng(3)) < sliced_wasserstein(z0, data, rng(3)) / 5
