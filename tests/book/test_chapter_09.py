@@ -1,0 +1,198 @@
+"""The boxed equations of chapter 09, both sides evaluated."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from minildm.checks import ch09
+from minildm.dynamics.records import Trajectory
+from minildm.evaluation.adjoint_profiles import profile, wish
+from minildm.evaluation.chains import token_chain
+from minildm.evaluation.parallel_commits import Law, committed, staircase, total_correlation
+from minildm.evaluation.singularity import energy, jump_cost
+from minildm.models.base import BOS, MASK
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.masked import Masked, MaskedConfig
+
+SIZES = {"vocabulary": 9, "length": 7, "width": 16, "heads": 2, "layers": 1}
+
+
+def random_law(n: int, vocabulary: int = 3, seed: int = 0) -> Law:
+    """All texts of n words, with random probabilities."""
+    probs = np.random.default_rng(seed).dirichlet(np.full(vocabulary**n, 0.3))
+    return Law(np.array(list(itertools.product(range(vocabulary), repeat=n))), probs)
+
+
+def marginal(law: Law, w: np.ndarray, places) -> float:
+    """Probability of the words of w at some places."""
+    return float(law.probs[(law.rows[:, list(places)] == w[list(places)]).all(1)].sum())
+
+
+def subsets(places):
+    return itertools.chain.from_iterable(itertools.combinations(places, k) for k in range(len(places) + 1))
+
+
+def integral(n: int, nats) -> float:
+    """The right side of (09.8): the integral over t of t^|B| (1 - t)^(n - |B| - 1) is a beta function."""
+    return sum(math.gamma(len(B) + 1) * math.gamma(n - len(B)) / math.gamma(n + 1) * nats(i, B)
+               for B in subsets(range(n)) for i in range(n) if i not in B)
+
+
+def test_the_bound_of_masked_diffusion():
+    """(09.8): an equality for the conditionals of one law; for others above the law of (09.6), by enumeration."""
+    law = random_law(4)
+    blur = np.random.default_rng(1).uniform(0.2, 1, (4, 16))
+    for w in law.rows[::17]:
+        def true(i, B, w=w):
+            return -math.log(marginal(law, w, [*B, i]) / marginal(law, w, B))
+
+        assert integral(4, true) == pytest.approx(-math.log(marginal(law, w, range(4))), rel=1e-9)
+
+        def other(i, B, true=true):  # conditionals that belong to no joint law
+            return true(i, B) - math.log(blur[i, sum(2**j for j in B)])
+
+        orders = list(itertools.permutations(range(4)))
+        q = sum(math.exp(-sum(other(order[k], tuple(sorted(order[:k]))) for k in range(4))) for order in orders) / len(orders)
+        assert -math.log(q) < integral(4, other)
+
+
+def test_the_price_of_blocks():
+    """(09.11): divergence of the product of marginals, and the sum of total correlations."""
+    law = random_law(5)
+    for blocks in ([[0, 3], [1], [2, 4]], [[4, 2, 1, 0, 3]], [[1], [0], [4], [2], [3]]):
+        q = committed(law, blocks)
+        divergence = float((law.probs * np.log(law.probs / q)).sum())
+        before = [list(itertools.chain(*blocks[:k])) for k in range(len(blocks))]
+        prices = [total_correlation(law, block, given) for block, given in zip(blocks, before)]
+        assert divergence == pytest.approx(sum(prices), abs=1e-9)
+        assert divergence == pytest.approx(0, abs=1e-9) or len(blocks) < 5
+
+
+def hidden_entropy(law: Law, t: float) -> float:
+    """g(t), by enumeration of what is visible."""
+    n = law.rows.shape[1]
+
+    def entropy(i, B):
+        return total_correlation(law, [i, i], B)  # a word drawn twice: H(w_i | w_B)
+
+    return sum(t**len(B) * (1 - t)**(n - 1 - len(B)) * entropy(i, B)
+               for i in range(n) for B in subsets([j for j in range(n) if j != i])) / n
+
+
+def test_the_price_of_steps():
+    """(09.14): above the divergence of the mean over all blocks; I/S for two words; with the right slope in 1/S."""
+    for n in (2, 3):
+        law = random_law(n, seed=n)
+        information = sum(total_correlation(law, [i, i]) - total_correlation(law, [i, i], [j for j in range(n) if j != i])
+                          for i in range(n))
+        off = []
+        for S in (1, 2, 4, 64):
+            curve = [hidden_entropy(law, k / S) for k in range(S)]
+            price = staircase(curve, n, S) - law.entropy
+            off.append(S * price - information / 2)
+            if S**n <= 64:
+                mean = np.mean([committed(law, [[i for i in range(n) if steps[i] == k] for k in range(S)])
+                                for steps in itertools.product(range(S), repeat=n)], axis=0)
+                assert (law.probs * np.log(law.probs / mean)).sum() <= price + 1e-9
+        assert abs(off[-1]) < (1e-9 if n == 2 else 0.03 * information) and abs(off[-1]) <= abs(off[0]) + 1e-9
+
+
+def test_a_jump_costs_without_bound():
+    """(09.16): no path is cheaper than the straight one, which costs delta^2 / (2 tau)."""
+    rng = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, 5, 3, generator=rng, dtype=torch.float64)
+    for tau in (1.0, 0.1, 1e-3):
+        times = torch.linspace(0, tau, 21, dtype=torch.float64)
+        line = torch.stack([a + (b - a) * t / tau for t in times])
+        least = jump_cost((b - a).norm(dim=1), tau)
+        assert torch.allclose(energy(Trajectory(times, line)), least)
+        bent = line + torch.sin(math.pi * times / tau)[:, None, None] * torch.randn(5, 3, generator=rng, dtype=torch.float64)
+        assert (energy(Trajectory(times, bent)) > least).all()
+
+
+def small_models() -> list:
+    torch.manual_seed(0)
+    return [GPT(GPTConfig(**SIZES)), Masked(MaskedConfig(**SIZES))]
+
+
+def start_of(model) -> Tensor:
+    tokens = torch.full((3, 7), MASK)
+    if isinstance(model, GPT):
+        tokens[:, 0] = BOS
+    return tokens
+
+
+@pytest.mark.parametrize("model", small_models(), ids=("gpt", "masked"))
+def test_hard_choices_carry_no_adjoint(model):
+    """(09.20): costates by vector-Jacobian products, and the projection of the last one on words written before."""
+    chain = token_chain(model, start_of(model), 4, torch.Generator().manual_seed(1))
+    path = chain.run()
+    found = profile(chain, path, wish(torch.tensor([5, 6]), torch.tensor([2, 6])))
+    last = found.costates[-1]
+    assert (last != 0).any()
+    for k in range(len(path.times) - 1):
+        assert torch.equal(found.costates[k], (chain.arrival < path.times[k])[..., None] * last)
+    assert (found.costates[0] == 0).all() and (found.through[:-1] == 0).all()
+
+
+@pytest.mark.parametrize("c", [-3.0, 0.0, 2.5])
+def test_texts_do_not_decide_a_gradient(c):
+    """(09.23): values at the corners, and slopes along edges, for every c."""
+    V, corners = torch.randn(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64), torch.eye(5).double()
+
+    def extension(z):
+        return V @ z + c * (z * (1 - z)).sum()
+
+    assert torch.allclose(torch.stack([extension(e) for e in corners]), V)
+    for a, b in itertools.permutations(range(5), 2):
+        slope = (corners[a] - corners[b]) @ torch.func.grad(extension)(corners[b])
+        assert float(slope) == pytest.approx(float(V[a] - V[b] + 2 * c))
+
+
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_the_scatter_of_the_score_function(d):
+    """(09.25): both variances by Gaussian quadrature, exact for these polynomials."""
+    x, w = np.polynomial.hermite_e.hermegauss(8)
+    xi = np.array(list(itertools.product(x, repeat=d)))
+    weight = np.array([math.prod(p) for p in itertools.product(w / w.sum(), repeat=d)])
+    m, sigma = np.linspace(-0.4, 0.9, d), 0.6
+    cost = ((m + sigma * xi) ** 2).sum(1) / 2
+
+    def scatter(estimate):
+        mean = weight @ estimate
+        assert np.allclose(mean, m)
+        return weight @ ((estimate - mean) ** 2).sum(1)
+
+    ratio = scatter((cost - weight @ cost)[:, None] * xi / sigma) / scatter(m + sigma * xi)
+    assert ratio == pytest.approx((d + 4) / 2 + (d + 1) / d * (m @ m) / sigma**2)
+
+
+@pytest.mark.parametrize("model", small_models(), ids=("gpt", "masked"))
+def test_written_words_stay(model):
+    """(09.26): two runs with the same noise, one with a planted word; what differs among written words only grows."""
+    right = start_of(model)
+    right[:, :3] = torch.tensor([BOS, 5, 6])
+    wrong = right.clone()
+    wrong[:, 1] = 7
+    chains = [token_chain(model, tokens, 5, torch.Generator().manual_seed(2)) for tokens in (right, wrong)]
+    paths = [torch.stack([chain.words(z) for z in chain.run().states]) for chain in chains]
+    written = chains[0].arrival < chains[0].times[:, None, None]
+    D = ((paths[0] != paths[1]) & written).sum(-1)
+    assert (D.diff(dim=0) >= 0).all() and (D[-1] >= 1).all()
+    assert (paths[1][:, :, 1] == 7).all()
+
+
+@pytest.mark.parametrize(("check", "wrong"), [
+    (ch09.check_1, lambda tokens, words, chance, t, s: torch.where((tokens == MASK) & (chance < s), words, tokens)),
+    (ch09.check_2, lambda joint: -(joint * joint.clamp(min=1e-300).log()).sum()),
+    (ch09.check_3, lambda pair, steps: 0.0),
+    (ch09.check_4, lambda scores, tau, v: scores.softmax(-1) * v),
+    (ch09.check_5, lambda costs, scores: ((costs - costs.mean())[:, None] * scores).mean(0)),
+])
+def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
+    check(wrong)
+    assert "not yet" in capsys.readouterr().out
