@@ -1,4 +1,4 @@
-"""Checks of chapter 05: a Gaussian's flow, a step of boxes, a mixture's flow, more or less noise, the error of a probe."""
+"""Checks of chapter 05: a Gaussian's flow, boxes that look upwind, a mixture's flow, other noise, the error of a probe."""
 
 from itertools import product
 
@@ -26,28 +26,32 @@ def check_1():
     rng = torch.Generator().manual_seed(1)
     for batch, d in ((1, 1), (4, 2), (3, 7)):
         m, s = randn(rng, d), 0.2 + 2 * float(rand(rng))
-        law = Mixture(torch.zeros(1).double(), m[None], torch.full((1,), s**2).double())
+        law = Mixture(torch.zeros(1, dtype=torch.float64), m[None], torch.full((1,), s**2, dtype=torch.float64))
         z = randn(rng, batch, d)
         yield (z, 0.0, m, s), m - z
         for t in (0.1, 0.5, 0.9):
-            yield (z, t, m, s), mixture_velocity(Linear(), law)(z, torch.tensor(t).double())
+            yield (z, t, m, s), mixture_velocity(Linear(), law)(z, torch.tensor(t, dtype=torch.float64))
         yield (m[None] + s, 1.0, m, s), (m + s)[None]
 
 
-@exercise("05.2", hint="what leaves a box at its right edge enters its neighbor: j is an array of one number less than p")
+@exercise("05.2", hint="where v > 0 the edge takes the density of the box to its left, where v < 0 of the one to its right")
 def check_2():
-    """Boxes by a loop over edges; nothing moves without flux; all mass stays."""
+    """Boxes by a loop over edges; a single full box under a strong drift gives only what it has; nothing moves without flux."""
     rng = torch.Generator().manual_seed(2)
     for n, g in ((2, 0.0), (5, 1.0), (30, 0.4)):
         p, v, width, h = rand(rng, n), randn(rng, n - 1), 0.1 + float(rand(rng)), 0.01
-        after = p.clone()
-        for i in range(n - 1):
-            j = v[i] * (p[i] + p[i + 1]) / 2 - g**2 / 2 * (p[i + 1] - p[i]) / width
-            after[i] -= h / width * j
-            after[i + 1] += h / width * j
-        yield (p, v, g, width, h), after
+        full = torch.zeros(n, dtype=torch.float64)
+        full[n // 2] = 1.0
+        for before in (p, full):
+            after = before.clone()
+            for i in range(n - 1):
+                upwind = before[i] if v[i] > 0 else before[i + 1]
+                flux = v[i] * upwind - g**2 / 2 * (before[i + 1] - before[i]) / width
+                after[i] -= h / width * flux
+                after[i + 1] += h / width * flux
+            yield (before, v, g, width, h), after
         yield (p, 0 * v, 0.0, width, h), p
-        yield (torch.ones(n).double(), 0 * v, g, width, h), torch.ones(n).double()
+        yield (torch.ones(n, dtype=torch.float64), 0 * v, g, width, h), torch.ones(n, dtype=torch.float64)
 
 
 @exercise("05.3", hint="shares r_k are a softmax over modes of log w_k - (z - t m_k)^2/(2 q_k) - log(q_k)/2")
@@ -58,7 +62,7 @@ def check_3():
         weights, means, stds = randn(rng, modes).softmax(0), 2 * randn(rng, modes), 0.1 + rand(rng, modes)
         law = Mixture(weights.log(), means[:, None], stds**2)
         for t, z in ((0.0, randn(rng, 4)), (0.6, randn(rng, 6)), (0.95, 30 * randn(rng, 3)), (0.999, randn(rng, 2))):
-            now = torch.tensor(t).double()
+            now = torch.tensor(t, dtype=torch.float64)
             u, score = (make(Linear(), law)(z[:, None], now)[:, 0] for make in (mixture_velocity, mixture_score))
             yield (z, t, weights, means, stds), (u, score)
 
@@ -86,5 +90,5 @@ def check_5():
         signs = torch.tensor(list(product((-1.0, 1.0), repeat=d)), dtype=torch.float64)
         guesses = torch.einsum("ni,bij,nj->bn", signs, J, signs)
         yield (J,), guesses.var(1, correction=0)
-        yield (torch.diag_embed(randn(rng, batch, d)),), torch.zeros(batch).double()
-        yield (J - J.mT,), torch.zeros(batch).double()
+        yield (torch.diag_embed(randn(rng, batch, d)),), torch.zeros(batch, dtype=torch.float64)
+        yield (J - J.mT,), torch.zeros(batch, dtype=torch.float64)
