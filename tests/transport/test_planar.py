@@ -7,7 +7,11 @@ from minildm.dynamics.solvers import integrate
 from minildm.transport.couplings import coupled
 from minildm.transport.distances import kolmogorov_smirnov, sliced_wasserstein, wasserstein_1d
 from minildm.transport.fields import SmallField, train_field
+from minildm.transport.mixtures import mixture_velocity
+from minildm.transport.paths import flow_matching_loss, sample_path
 from minildm.transport.planar import PLANES, checkerboard, eight_gaussians, two_modes, two_moons
+from minildm.transport.schedules import Linear
+from minildm.transport.time_sampling import Uniform
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -59,23 +63,50 @@ def test_the_two_sample_test_rejects_one_law_as_rarely_as_it_says():
     assert 0.05 < sum(rejected) / 300 < 0.14
 
 
-def test_training_lowers_the_loss_and_is_repeatable():
+def test_training_is_repeatable_and_removes_most_of_the_excess_loss():
+    """The least loss is that of the exact field, 0.59 of that of no field: only what lies above it can be learned away."""
+    law, test = eight_gaussians(), rng(1)
+    pairs = coupled(law.sample)
+    z0, z1 = pairs(4000, test)
+    sample = sample_path(Linear(), z1, z0, Uniform().draw(4000, test))
+
     def run():
         torch.manual_seed(0)
         field = SmallField(width=32)
-        return train_field(field, coupled(two_moons), rng(), steps=60, batch=128)
+        return field, train_field(field, pairs, rng(), steps=200, batch=128)
 
-    losses = run()
-    assert losses == run() and sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    field, losses = run()
+    assert losses == run()[1] and sum(losses[-10:]) < 0.8 * sum(losses[:10])
+    least = flow_matching_loss(mixture_velocity(Linear(), law), sample)
+    assert flow_matching_loss(field, sample) - least < (sample.velocity.square().mean() - least) / 4
+
+
+@torch.no_grad()
+def drawn(field, count: int, seed: int):
+    noise = torch.randn(count, 2, generator=rng(seed))
+    return integrate(field, noise, torch.linspace(0, 1, 21), "rk4", record=False).states[-1]
 
 
 @pytest.mark.slow
 def test_a_trained_flow_draws_the_moons():
-    """Sliced Wasserstein distance to data, against the noise it began with; the full bar is for longer training."""
+    """Sliced Wasserstein distance to data after few steps, against that of the noise it began with."""
     torch.manual_seed(0)
-    field = SmallField(width=64)
-    train_field(field, coupled(two_moons), rng(), steps=600, batch=256)
-    z0, data = torch.randn(4000, 2, generator=rng(1)), two_moons(4000, rng(2))
-    with torch.no_grad():
-        drawn = integrate(field, z0, torch.linspace(0, 1, 21), "rk4", record=False).states[-1]
-    assert sliced_wasserstein(drawn, data, rng(3)) < sliced_wasserstein(z0, data, rng(3)) / 5
+    field = SmallField()
+    train_field(field, coupled(two_moons), rng(), steps=600)
+    data = two_moons(4000, rng(2))
+    noise = torch.randn(4000, 2, generator=rng(1))
+    assert sliced_wasserstein(drawn(field, 4000, 1), data, rng(3)) < sliced_wasserstein(noise, data, rng(3)) / 5
+
+
+@pytest.mark.slow
+def test_a_trained_flow_is_about_as_close_to_data_as_data_is():
+    """Median distances of 2,000 points, drawn to fresh and fresh to fresh; benchmarks/planar.py does it with 10,000 points.
+
+    One distance varies by a fifth, so that a median of 25 varies by 5%, and the bar of 1.2 is out of the reach of chance.
+    """
+    torch.manual_seed(0)
+    field, data, seeds = SmallField(), PLANES["eight gaussians"], rng(1)
+    train_field(field, coupled(data), rng(), steps=2000)
+    fresh = [sliced_wasserstein(data(2000, seeds), data(2000, seeds), seeds) for _ in range(75)]
+    flow = [sliced_wasserstein(drawn(field, 2000, seed), data(2000, seeds), seeds) for seed in range(25)]
+    assert torch.stack(flow).median() <= 1.2 * torch.stack(fresh).median()
