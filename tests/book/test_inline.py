@@ -13,6 +13,8 @@ from minildm.control import bridges, feedback, gradients, hjb, linear_quadratic,
 from minildm.control.grid import Grid, solve
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass, TwoWells
 from minildm.dynamics.solvers import euler_maruyama, integrate
+from minildm.transport import distances, likelihood, mass, mixtures
+from minildm.transport.schedules import Linear
 
 from .inline import functions, lifted, public
 from .notebooks import CHAPTERS, ROOT, number
@@ -35,6 +37,11 @@ def normal(rng: torch.Generator, *shape: int) -> Tensor:
 
 def uniform(rng: torch.Generator, low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand((), generator=rng))
+
+
+def some_mixture(rng: torch.Generator) -> bridges.Mixture:
+    """Three Gaussians in the plane."""
+    return bridges.Mixture(normal(rng, 3).log_softmax(0), normal(rng, 3, 2), 0.1 + normal(rng, 3) ** 2)
 
 
 def plan_of(rng):
@@ -167,6 +174,42 @@ def coupling_by_rounds(by_rounds, rng):
     x, y, g = normal(rng, 7, 1), normal(rng, 6, 1), uniform(rng, 0.8, 1.5)
     a, b, cost = normal(rng, 7).softmax(0), normal(rng, 6).softmax(0), sinkhorn.half_squares(x, y)
     return by_rounds(cost, a, b, g, 2000)[0], sinkhorn.sinkhorn(cost, a, b, g**2).coupling
+
+
+@inline("05", "flow_of_mixture")
+def flow_to_a_mixture(flow, rng):
+    law, z, t = some_mixture(rng), normal(rng, 6, 2), torch.tensor(uniform(rng, 0, 0.9)).double()
+    return flow(law, z, t), mixtures.mixture_velocity(Linear(), law)(z, t)
+
+
+@inline("05", "score_of_mixture")
+def score_of_a_mixture(score, rng):
+    law, z, t = some_mixture(rng), normal(rng, 6, 2), torch.tensor(uniform(rng, 0, 0.9)).double()
+    return score(law, z, t), mixtures.mixture_score(Linear(), law)(z, t)
+
+
+@inline("05", "left_over")
+def residual_of_a_law(left_over, rng):
+    z, t, g = normal(rng, 6), torch.tensor(uniform(rng, 0, 0.9)).double(), uniform(rng, 0, 2)
+    def log_p(z, t):
+        return -(z**2) * (1 + t) + torch.sin(z)
+    def drift(z, t):
+        return torch.cos(z) * t
+    residual = mass.fokker_planck_residual(lambda z, t: log_p(z[:, 0], t), drift, z[:, None], t, g)
+    return left_over(log_p, drift, z, t, g), residual
+
+
+@inline("05", "largest_gap", close=1e-4)  # in float32
+def two_samples(largest_gap, rng):
+    x, y = torch.randn(40, generator=rng), 1.3 * torch.randn(70, generator=rng)
+    return largest_gap(x, y), distances.kolmogorov_smirnov(x, y)
+
+
+@inline("05", "nats", close=1e-5)  # in float32
+def likelihood_of_a_flow(nats, rng):
+    law, times = some_mixture(rng), torch.linspace(0, 1, 21)
+    field, z1 = mixtures.mixture_velocity(Linear(), law), law.sample(5, rng).float()
+    return nats(field, z1, times), likelihood.log_likelihood(field, z1, times, "midpoint")
 
 
 @pytest.mark.parametrize(("chapter", "name"), PAIRS)
