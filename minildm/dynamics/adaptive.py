@@ -49,8 +49,9 @@ class DormandPrince:
     """A method of `integrate` that chooses its own steps between the given times: each must err by less than a tolerance.
 
     ratio = rms(error / (absolute + relative max(|z_t|, |z_s|))) <= 1 accepts; the next step is 0.9 ratio^(-1/5) times as
-    long, from a fifth to ten times. The batch is one system: its largest errors shorten the steps of all. The error is an
-    estimate, good for short steps: at tolerances of 1e-5 and more, a step may err a few times more than it says.
+    long, from a fifth to ten times. The batch is one system: its largest errors shorten the steps of all. The estimate is of
+    order 5 and the error of order 6, so that error/tolerance falls as tolerance^(1/5): at 1e-5 and more, a step may err a few
+    times more than it should.
     Derived in chapter 08. Source: Dormand and Prince.
     """
 

@@ -54,18 +54,20 @@ def test_the_coefficients_satisfy_the_conditions_of_order():
     assert sum(b * c**4 for b, c in zip(FOURTH, C)) != pytest.approx(1 / 5, abs=1e-6)
 
 
-@pytest.mark.parametrize("tolerance, times_over", [(1e-3, 5), (1e-5, 5), (1e-7, 1), (1e-9, 1), (1e-11, 1)])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-5, 1e-7, 1e-9, 1e-11])
 @pytest.mark.parametrize("times", [ENDS, ENDS.flip(0)], ids=["forward", "backward"])
-def test_every_step_keeps_the_tolerance(tolerance, times_over, times):
+def test_every_step_keeps_the_tolerance(tolerance, times):
     """Against the exact flow from where the step began, in the norm of the controller; at the end errors have added up.
 
-    The controller knows an estimate, which holds for short steps: at loose tolerances a step may err a few times more.
+    The controller holds an estimate of size h^5 at the tolerance, so h ~ tolerance^(1/5). A step errs by order h^6, so by
+    c tolerance^(1/5) times the tolerance: below it when that is small, and at loose ones a few times above. On this field
+    the worst step has c up to 20.
     """
     method = DormandPrince(tolerance, tolerance)
     path = integrate(field, exact(times[0]), times, method)
     for (t, s), (z, ahead) in zip(pairwise(path.times), pairwise(path.states)):
         flow = 1 / (1 / z + s - t + (torch.cos(3 * t) - torch.cos(3 * s)) / 3)
-        assert method.size(ahead - flow, z, ahead) <= times_over
+        assert method.size(ahead - flow, z, ahead) <= 20 * tolerance**0.2
     assert (path.states[-1] - exact(times[1])).abs().max() <= 20 * tolerance
 
 
@@ -84,15 +86,24 @@ def test_the_record_has_the_accepted_times_and_the_asked_ones():
     assert torch.equal(ends.times, asked[[0, -1]]) and (ends.states[-1] - path.states[-1]).abs().max() <= 2e-7
 
 
-def test_steps_are_short_where_the_field_is_steep():
-    """dz/dt = a peak at t = 1/2 with long tails: twice as many times near it as on an even grid, and the area is found."""
+@pytest.mark.parametrize("tolerance, allowed", [(1e-9, 0.03), (1e-12, 0.01)])
+def test_steps_are_short_where_the_field_is_steep(tolerance, allowed):
+    """The share of steps near a peak u = 1/(1 + x^2), x = (t - 1/2)/0.02, tends to a number, 0.61, and the area is found.
+
+    The companion of order 4 errs by h^5 times the fourth derivative of u, up to a constant: steps come with density
+    1/h ~ |24 (5 x^4 - 10 x^2 + 1)/(1 + x^2)^5|^(1/5). An even grid has 0.2 of its steps there.
+    """
+    x = torch.linspace(-25, 25, 100_001, dtype=torch.float64)
+    density = ((5 * x**4 - 10 * x**2 + 1).abs() / (1 + x**2) ** 5) ** 0.2
+    share = density[x.abs() < 5].sum() / density.sum()
+
     def peak(z, t):
         return (1 / (1 + ((t - 0.5) / 0.02) ** 2)).expand_as(z)
 
-    path = integrate(peak, torch.zeros(1, 1, dtype=torch.float64), ENDS, DormandPrince(1e-9, 1e-9))
-    near = (path.times - 0.5).abs() < 0.1
-    assert near.double().mean() > 2 * 0.2
-    assert path.states[-1].item() == pytest.approx(0.04 * math.atan(25), abs=1e-8)
+    path = integrate(peak, torch.zeros(1, 1, dtype=torch.float64), ENDS, DormandPrince(0.0, tolerance))
+    middles = (path.times[1:] + path.times[:-1]) / 2
+    assert ((middles - 0.5).abs() < 0.1).double().mean().item() == pytest.approx(share.item(), abs=allowed)
+    assert path.states[-1].item() == pytest.approx(0.04 * math.atan(25), abs=10 * tolerance)
 
 
 def test_it_serves_as_a_step_of_a_rollout():
