@@ -28,7 +28,7 @@ class EvaluateFlags:
     model: tyro.conf.Positional[str]  # a model of the zoo, or the folder of a run or a checkpoint
     count: int = 512  # texts a seed
     seeds: int = 3  # how many seeds, from 0
-    steps: int | None = None  # solver steps, by default 32; not for a GPT
+    steps: int | None = None  # solver steps, by default 32 of an LDLM and the length of a masked text
     solver: Literal["ancestral", "ddim", "euler", "heun", "confidence", "margin"] | None = None  # by default ancestral;
     # ddim, euler and heun are an LDLM's, confidence and margin a masked model's
     length: int | None = None  # longest text in tokens, by default that of training

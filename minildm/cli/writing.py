@@ -47,15 +47,14 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
         ids = [BOS, *loaded.tokenizer.encode(prompt or "")]
         beginning = torch.tensor([ids], device=model.device)
         return lambda count, rng: model.generate(count, rng=rng, length=length, prompt=beginning, temperature=temperature)
-    steps, solver = 32 if steps is None else steps, solver or "ancestral"
+    asked = {k: v for k, v in (("steps", steps), ("solver", solver)) if v is not None}
     if isinstance(model, Masked):
         beginning = prompt and torch.tensor([[BOS, *loaded.tokenizer.encode(prompt)]], device=model.device)
-        return lambda count, rng: model.generate(count, rng=rng, steps=steps, solver=solver, length=length, prompt=beginning,
-                                                 temperature=temperature, record=record)
+        return lambda count, rng: model.generate(count, rng=rng, length=length, prompt=beginning, temperature=temperature,
+                                                 record=record, **asked)
     if prompt is not None:
         raise UserError("an LDLM writes whole texts and takes no prompt: leave out --prompt, or name a GPT or a masked model")
-    return lambda count, rng: model.generate(count, rng=rng, steps=steps, solver=solver, length=length,
-                                             temperature=temperature, record=record)
+    return lambda count, rng: model.generate(count, rng=rng, length=length, temperature=temperature, record=record, **asked)
 
 
 @torch.no_grad()

@@ -76,15 +76,16 @@ class Masked(LanguageModel):
         return Losses({"bound": self.bound(tokens, rng).mean() / tokens.shape[1]})
 
     @torch.no_grad()
-    def generate(self, count: int, *, rng: torch.Generator, steps: int = 32, solver: str = "ancestral",
+    def generate(self, count: int, *, rng: torch.Generator, steps: int | None = None, solver: str = "ancestral",
                  length: int | None = None, prompt: Int[Tensor, "#batch p"] | None = None,
                  mask: Bool[Tensor, "#batch p"] | None = None, temperature: float = 1.0, top_k: int | None = None,
                  record: bool = False) -> Generation:
-        """Write texts by revealing masks in `steps` steps.
+        """Write texts by revealing masks in `steps` steps, by default as many as there are positions.
 
         `prompt` fixes the beginning, or, with `mask` true at the positions to be written, whatever is not in the mask.
         """
         length = length or self.config.length
+        steps = length if steps is None else steps
         check_request(count, length, None if mask is not None else prompt, steps)
         if solver not in SOLVERS:
             raise UserError(f"no sampler {solver!r} of a masked model: choose one of {', '.join(SOLVERS)}")
