@@ -15,7 +15,7 @@ KINDS = (Linear(), Cosine(), Tangent(3.0), Tangent(9.0))
 
 def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     """Standard Gaussian numbers in double precision."""
-    return torch.randn(*shape, generator=rng, dtype=torch.float64)
+    return torch.randn(shape, generator=rng, dtype=torch.float64)
 
 
 def times(rng: torch.Generator, count: int) -> torch.Tensor:
