@@ -13,8 +13,8 @@ from minildm.control import bridges, feedback, gradients, hjb, linear_quadratic,
 from minildm.control.grid import Grid, solve
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass, TwoWells
 from minildm.dynamics.solvers import euler_maruyama, integrate
-from minildm.transport import distances, likelihood, mass, mixtures
-from minildm.transport.schedules import Linear
+from minildm.transport import distances, heads, likelihood, mass, mixtures, paths, time_sampling
+from minildm.transport.schedules import Linear, Tangent
 
 from .inline import functions, lifted, public
 from .notebooks import CHAPTERS, ROOT, number
@@ -210,6 +210,33 @@ def likelihood_of_a_flow(nats, rng):
     law, times = some_mixture(rng), torch.linspace(0, 1, 21)
     field, z1 = mixtures.mixture_velocity(Linear(), law), law.sample(5, rng).float()
     return nats(field, z1, times), likelihood.log_likelihood(field, z1, times, "midpoint")
+
+
+@inline("07", "tan_d")
+def tangent_schedule(tan_d, rng):
+    t, kind = torch.rand(9, generator=rng, dtype=torch.float64), Tangent(uniform(rng, 0.5, 9))
+    return tan_d(t, kind.d), (kind.a(t), kind.b(t), kind.da(t), kind.db(t), kind.log_snr(t))
+
+
+@inline("07", "pair_of")
+def data_and_noise(pair_of, rng):
+    z, value, kind, t = *normal(rng, 2, 6, 2), Tangent(3.0), 0.1 + 0.8 * torch.rand(6, generator=rng, dtype=torch.float64)
+    head, s = heads.HEADS[int(uniform(rng, 0, 4))], t[:, None]
+    ours = pair_of(kind.a(s), kind.b(s), kind.da(s), kind.db(s), z, value, head)
+    return ours, heads.pair(kind, z, value, t, head)
+
+
+@inline("07", "carry_over")
+def another_schedule(carry_over, rng):
+    z, t = normal(rng, 6, 2), 0.1 + 0.8 * torch.rand(6, generator=rng, dtype=torch.float64)
+    return carry_over(z, t, Tangent(3.0), Linear()), paths.change_schedule(z, t, Tangent(3.0), Linear())
+
+
+@inline("07", "pool")
+def closest_falling_row(pool, rng):
+    y, weight = normal(rng, 30), 0.1 + torch.rand(30, generator=rng, dtype=torch.float64)
+    ours = torch.tensor(pool(y.tolist(), weight.tolist()), dtype=torch.float64)
+    return ours, time_sampling.isotonic_decreasing(y.numpy(), weight.numpy())
 
 
 @pytest.mark.parametrize(("chapter", "name"), PAIRS)
