@@ -21,7 +21,7 @@ LAWS = {"two narrow modes": round_mixture([0.5, 0.5], [-2.0, 2.0], 0.1),
 BATCHES = (1, 2, 4, 8, 16, 64)  # pairs are the best within a batch of this size; 1 is the independent coupling
 REFLOWS = ("none", "once")
 MOMENTS = (0.5, 0.0, 0.25, 0.75, 1.0)  # t of the histogram
-SHOWN, DRAWS, CELLS = 24, 2000, 256
+SHOWN, DRAWS, CELLS = 16, 2000, 256
 TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
 LINE = torch.linspace(-6, 6, 241, dtype=torch.float64)  # where densities and fields are computed
 FINE = torch.linspace(-8, 8, 8001, dtype=torch.float64)
