@@ -22,7 +22,7 @@ LAWS = {"two modes": ([0.5, 0.5], [-2.0, 2.0], [0.5, 0.5]),  # name -> shares, m
 NOISES = (1.0, 0.0, 0.25, 0.5, 1.5, 2.0)  # g
 MOMENTS = (0.8, *(i / 10 for i in range(8)), 0.9, 1.0)  # t
 DRIFTS = ("flow + score", "flow alone")
-PARTICLES, SHOWN = 2000, 16
+PARTICLES, SHOWN = 2000, 12
 LEVELS = (0.03, 0.1, 0.2, 0.35, 0.6, 9.0)  # edges of bands of the density
 SHADES = ("#efe9f6", "#dccdec", "#c5addf", "#ab8bcf", "#8f69bd")
 TIMES = torch.cat((torch.linspace(0, 0.7, 57), torch.linspace(0.7, 1, 85)[1:])).double()  # finer where modes are narrow
@@ -148,7 +148,7 @@ def draw(shown: Moving) -> Figure:
     space.set(xlabel="time t", ylabel="state z", xlim=(0, 1.01), ylim=(-4.5, 4.5), title="paths on the density",
               xticks=(0, 0.5, 1), yticks=(-4, -2, 0, 2, 4))
     cloud = shown.path.states[shown.now]
-    heights, edges = torch.histogram(cloud, 50, range=(-4.5, 4.5), density=True)
+    heights, edges = torch.histogram(cloud, 36, range=(-4.5, 4.5), density=True)
     here.stairs(heights, edges, fill=True, color=style.GRID, label="particles")
     here.plot(LINE, shown.density, color=style.VALUE, label="exact")
     here.set(xlabel="state z", xlim=(-4.5, 4.5), xticks=(-4, 0, 4), ylim=(0, 1.35 * float(shown.density.max())),
