@@ -19,15 +19,33 @@ import matplotlib
 import torch
 
 from minildm import viz
-from minildm.viz import style
+from minildm.transport.mixtures import denoising_error
+from minildm.transport.planar import two_modes
+from minildm.transport.schedules import Cosine
+from minildm.transport.time_sampling import AdaptiveTime
+from minildm.viz import clocks, style
 
 BAR, MOVES, OUT = 0.150, 40, Path(__file__).parent / "results" / "redraw.json"
+
+
+def schedule_explorer():
+    """The explorer of chapter 07, which is handed the errors of a denoiser and a law of time."""
+    sampler, times = AdaptiveTime(bins=clocks.BINS, floor=0.01), Cosine().from_log_snr(clocks.LOG_SNR)
+
+    def law(loss):
+        sampler.loss, sampler.weight = loss, torch.ones_like(loss)
+        return sampler.law()
+
+    return clocks.explorer({std: denoising_error(Cosine(), two_modes(std), times) for std in (0.3, 0.1, 1.0)}, law)
+
+
+HANDED = {"clocks": schedule_explorer}
 
 
 def explorers():
     """Yields (name, explorer) of each module of viz that makes one."""
     for module in pkgutil.iter_modules(viz.__path__):
-        make = getattr(importlib.import_module(f"minildm.viz.{module.name}"), "explorer", None)
+        make = HANDED.get(module.name) or getattr(importlib.import_module(f"minildm.viz.{module.name}"), "explorer", None)
         if make:
             yield module.name, make()
 
