@@ -109,7 +109,7 @@ class PlantedErrors:
         count, last = int(changed(planting)[k]), len(planting.times)
         became = list(MARKS)[seen[k, planting.position]]
         return (f"<div><b>{planting.model}</b>, {html.escape(planting.word)} planted at t = {planting.time:.2f}, now t = "
-                f"{planting.times[k]:.2f}: word {planting.position} is {became}, {count} other{'s' * (count != 1)} changed</div>"
+                f"{planting.times[k]:.2f}: it is {became}, {count} other{'s' * (count != 1)} changed</div>"
                 f'<div class="planted"><div class="map"><img alt="marks of all words over time" '
                 f'src="data:image/png;base64,{pixels(planting)}"><hr style="top:{100 * (k + 0.5) / last:.0f}%"></div>'
                 f'<div class="tale">{as_text(planting.wrong[k], seen[k])}</div></div>')

@@ -32,7 +32,7 @@ def test_padding_behind_both_texts_is_not_shown():
 
 def test_a_page_marks_the_planted_word_and_what_it_changed(errors):
     page = errors.page(errors.at("LDLM", 1, 0.5), 0.5)
-    assert "word 1 is repaired, 1 other changed" in page and 'class="m4">b</i>' in page and 'class="m2">d</i>' in page
+    assert "t = 0.75: it is repaired, 1 other changed" in page and 'class="m4">b</i>' in page and 'class="m2">d</i>' in page
     assert "now t = 0.75" in page and "&lt;" not in page
     assert "<u>_</u>" in errors.page(errors.at("LDLM", 1, 0.5), 0.0)
 
