@@ -92,8 +92,19 @@ def to_script(notebook: nbformat.NotebookNode) -> str:
 
 # --- running -----------------------------------------------------------------------------------------------------
 
+def merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Outputs with neighboring pieces of one stream as one: where a stream is cut depends on the moment."""
+    whole = []
+    for output in outputs:
+        if output.output_type == "stream" and whole and whole[-1].get("name") == output.name:
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
+
+
 def normalize(notebook: nbformat.NotebookNode) -> None:
-    """Take out what differs between two equal runs: metadata, widget names, descriptions of objects."""
+    """Take out what differs between two equal runs: metadata, widget names, cuts of streams, descriptions of objects."""
     state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state")
     for model in (state or {}).values():  # what is None is a default
         model["state"] = {key: value for key, value in model["state"].items() if value is not None}
@@ -101,6 +112,8 @@ def normalize(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = {"tags": tags} if tags else {}
+        if cell.cell_type == "code":
+            cell.outputs = merged(cell.outputs)
         for output in cell.get("outputs", ()):
             if WIDGET in output.get("data", {}):
                 output.data["text/plain"] = "An interactive view: it needs JupyterLab, or this page with its scripts."

@@ -86,6 +86,19 @@ def test_random_names_of_widgets_are_numbered():
     assert book.rename_widgets(f'"{second}" "{first}" "{second}"') == f'"{0:032x}" "{1:032x}" "{0:032x}"'
 
 
+def test_a_stream_is_one_output_however_it_was_cut():
+    def said(*pieces):
+        return [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
+
+    picture = nbformat.v4.new_output("display_data", {"text/plain": "a picture"})
+    cell = nbformat.v4.new_code_cell("x", outputs=said(("stdout", "a"), ("stdout", "b\n"), ("stderr", "c"), ("stdout", "d"))
+                                     + [picture] + said(("stdout", "e"), ("stdout", "f")))
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    book.normalize(notebook)
+    assert notebook.cells[0].outputs == (said(("stdout", "ab\n"), ("stderr", "c"), ("stdout", "d")) + [picture]
+                                         + said(("stdout", "ef")))
+
+
 def test_faults_are_found():
     cell = nbformat.v4.new_code_cell("x", execution_count=2)
     cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="careful")]
