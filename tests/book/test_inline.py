@@ -13,7 +13,7 @@ from minildm.control import bridges, feedback, gradients, hjb, linear_quadratic,
 from minildm.control.grid import Grid, solve
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass, TwoWells
 from minildm.dynamics.solvers import euler_maruyama, integrate
-from minildm.transport import distances, heads, likelihood, mass, mixtures, paths, time_sampling
+from minildm.transport import distances, energies, heads, likelihood, mass, mixtures, paths, planar, time_sampling
 from minildm.transport.schedules import Linear, Tangent
 
 from .inline import functions, lifted, public
@@ -210,6 +210,34 @@ def likelihood_of_a_flow(nats, rng):
     law, times = some_mixture(rng), torch.linspace(0, 1, 21)
     field, z1 = mixtures.mixture_velocity(Linear(), law), law.sample(5, rng).float()
     return nats(field, z1, times), likelihood.log_likelihood(field, z1, times, "midpoint")
+
+
+@inline("06", "pinned_pair")
+def straight_paths(pinned_pair, rng):
+    z0, z1, t = *normal(rng, 2, 6, 2), torch.rand(6, generator=rng, dtype=torch.float64)
+    sample = paths.sample_path(Linear(), z1, z0, t)
+    return pinned_pair(z0, z1, t[:, None]), (sample.zt, sample.velocity)
+
+
+@inline("06", "mean_control")
+def mean_of_pinned_controls(mean_control, rng):
+    law, z, t = planar.two_modes(std := uniform(rng, 0.1, 2)), normal(rng, 7, 1), uniform(rng, 0, 0.95)
+    field = mixtures.mixture_velocity(Linear(), law)
+    return mean_control(z, t, law.means[:, 0], std), field(z, torch.tensor(t, dtype=torch.float64))
+
+
+@inline("06", "three_energies", close=0.01)  # by sums over coarse cells
+def energies_of_two_modes(three_energies, rng):
+    law = planar.two_modes(std := uniform(rng, 0.1, 1.5))
+    found = energies.energies(law)
+    return three_energies(law, std), (found.conditional, found.marginal, found.optimal)
+
+
+@inline("06", "bend")
+def acceleration_of_a_flow(bend, rng):
+    field, z = mixtures.mixture_velocity(Linear(), planar.two_modes(1.0)), normal(rng, 5, 1)
+    t = torch.tensor(uniform(rng, 0, 0.9), dtype=torch.float64)
+    return bend(field, z, t), energies.acceleration(field, z, t)
 
 
 @inline("07", "tan_d")
