@@ -200,17 +200,22 @@ def errors() -> None:
         if kind in found:
             continue
         net, tokenizer = model(kind)
-        outcomes = []
+        outcomes, settled = [], []
         for i, t in enumerate(TIMES):
             before = given(t, net.config.length) if kind == "gpt" else None
             planted = plants(tokenizer, ERRORS, net.config.length, random.Random(i), before)
             with wide():
                 outcomes.append(plant_and_finish(net, tokenizer, planted, t, FINISH, i))
+            settled.append(planted.noticed < given(t, net.config.length))
         fields = [name for name in vars(outcomes[0]) if name != "position"]
         row = {"edges": EDGES, "times": TIMES, "planted": ERRORS * len(TIMES), "steps": FINISH}
         row |= {name: heat(outcomes, lambda o, name=name: getattr(o, name), EDGES) for name in fields}
         row["count"] = [[int(((o.position >= a) & (o.position < b)).sum()) for o in outcomes] for a, b in pairwise(EDGES)]
         row["by_time"] = {name: [getattr(o, name).float().mean().item() for o in outcomes] for name in fields}
+        if kind == "gpt":  # whose prefix holds a contradiction already, so that nothing behind it can mend the tale
+            row["settled"] = [int(seen.sum()) for seen in settled]
+            row["consistent_settled"] = [int(o.consistent[seen].sum()) for o, seen in zip(outcomes, settled)]
+            row["consistent_open"] = [o.consistent[~seen].float().mean().item() for o, seen in zip(outcomes, settled)]
         found[kind] = row
         keep("errors", found)
         print(kind, json.dumps(row["by_time"]), flush=True)

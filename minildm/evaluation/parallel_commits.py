@@ -170,7 +170,7 @@ def model_surprise(model: Masked, rows: np.ndarray, shares: Sequence[float], rng
     return totals / rows.size
 
 
-def staircase(curve: Sequence[float], n: int, steps: int) -> float:
+def staircase(curve: Sequence[float] | Tensor, n: int, steps: int) -> float:
     """What ancestral sampling in S steps pays: the staircase over a falling curve of surprise, its area as S grows.
 
     n/S sum_{k<S} g(k/S);  less the entropy H it is the price of S steps, and the share of right texts is at least e^-price

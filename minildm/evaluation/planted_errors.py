@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..dynamics.solvers import integrate
 from ..models.base import LanguageModel
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
@@ -33,6 +32,7 @@ class Plants:
     position: Int[Tensor, " errors"]
     word: Int[Tensor, " errors"]  # the planted word
     word_class: list[str]
+    noticed: Int[Tensor, " errors"]  # where the sentence ends in which a reader of the damaged tale first sees a contradiction
 
     @property
     def original(self) -> Int[Tensor, " errors"]:
@@ -60,11 +60,13 @@ def plants(tokenizer: Tokenizer, count: int, length: int, rng: random.Random, be
             continue
         i, word_class = rng.choice(spots)
         other = rng.choice([word for word in getattr(LEXICON, word_class) if word != words[i]])
-        if not parse(" ".join([*words[:i], other, *words[i + 1:]])).consistent:
-            found.append((tokenizer.encode(" ".join(words)), i + 1, tokenizer.encode(other)[0], word_class))
-    documents, position, word, word_class = zip(*found)
+        report = parse(" ".join([*words[:i], other, *words[i + 1:]]))
+        if not report.consistent:
+            found.append((tokenizer.encode(" ".join(words)), i + 1, tokenizer.encode(other)[0], word_class,
+                          words.index(".", report.errors[0].position) + 1))
+    documents, position, word, word_class, noticed = zip(*found)
     return Plants(torch.from_numpy(pad_rows(list(documents), length, tokenizer)), torch.tensor(position), torch.tensor(word),
-                  list(word_class))
+                  list(word_class), torch.tensor(noticed))
 
 
 @singledispatch
@@ -105,7 +107,7 @@ def _(model: LDLM, tokens, position, t, steps, seed):
     times = torch.cat((grid.new_tensor([t]), grid[grid > t]))
     zt = model.schedule.a(times[0]) * z1 + model.schedule.b(times[0]) * z0
     chain = latent_chain(model, zt, times, tokens.shape[1])
-    return chain.words(integrate(chain.field, chain.start, times, chain.step, record=False).states[-1])
+    return chain.words(chain.run().states[-1])
 
 
 def given(t: float, n: int) -> int:
