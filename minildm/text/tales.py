@@ -225,7 +225,10 @@ def split(name: str, count: int, events: int = 3, seed: int = 0) -> list[str]:
 
 
 def vocabulary(lexicon: Lexicon = LEXICON) -> list[str]:
-    """Every word of the language, closed classes first, in a fixed order."""
+    """Every word of the language, closed classes first, in a fixed order.
+
+    Args: `lexicon`. Returns the words. Derived in chapter 00. Source: ours.
+    """
     closed = {w for group in TEMPLATES.values() for t in group for w in t.split() if "{" not in w}
     classes = (lexicon.name, lexicon.species, lexicon.trait, lexicon.place, lexicon.color, lexicon.kind, lexicon.mood)
     return sorted(closed | {","}) + [word for words in classes for word in words]

@@ -25,7 +25,11 @@ def realize(sign: tuple, lexicon: Lexicon) -> list[Character]:
 
 
 def outcomes(program: Callable[[Choose], object]):
-    """Run a program once for each sequence of decisions; yields (result, -log probability in nats)."""
+    """Run a program once for each sequence of decisions, each equally likely among its options.
+
+    Args: `program`, (choose) -> result, whose choices are those of `choose`. Returns an iterator of (result, -log probability
+    in nats). Derived in chapter 00. Source: ours.
+    """
     path: list[int] = []
     while True:
         sizes: list[int] = []
