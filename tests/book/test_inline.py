@@ -14,6 +14,7 @@ from minildm.control.grid import Grid, solve
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass, TwoWells
 from minildm.dynamics.solvers import euler_maruyama, integrate
 from minildm.transport import distances, energies, heads, likelihood, mass, mixtures, paths, planar, time_sampling
+from minildm.transport.diffusion import ClosedLoop, ddim
 from minildm.transport.schedules import Linear, Tangent
 
 from .inline import functions, lifted, public
@@ -265,6 +266,14 @@ def closest_falling_row(pool, rng):
     y, weight = normal(rng, 30), 0.1 + torch.rand(30, generator=rng, dtype=torch.float64)
     ours = torch.tensor(pool(y.tolist(), weight.tolist()), dtype=torch.float64)
     return ours, time_sampling.isotonic_decreasing(y.numpy(), weight.numpy())
+
+
+@inline("08", "ddim_step")
+def data_and_noise_at_the_next_time(ddim_step, rng):
+    z, clean, path, t = *normal(rng, 2, 5, 2), Tangent(uniform(rng, 1, 4)), torch.tensor(uniform(rng, 0.1, 0.5))
+    a, b, a_next, b_next = path.a(t), path.b(t), path.a(t + 0.3), path.b(t + 0.3)
+    loop = ClosedLoop(lambda z, t, c: clean, path, z)
+    return ddim_step(z, clean, a, b, a_next, b_next), ddim(loop, z, t, t + 0.3)
 
 
 @pytest.mark.parametrize(("chapter", "name"), PAIRS)
