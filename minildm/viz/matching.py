@@ -72,6 +72,13 @@ def copula(batch: int, p: Float[Tensor, " n"], q: Float[Tensor, " m"]) -> Float[
     return batch * bernstein(batch, p).T @ bernstein(batch, q)
 
 
+def masses(law: Mixture, stride: int) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Places on the line where a law has mass, and how much: every stride-th of FINE."""
+    z = FINE[::stride]
+    mass = law.log_density(z[:, None]).exp() * (z[1] - z[0])
+    return z[mass > 1e-12], mass[mass > 1e-12]
+
+
 @dataclass(frozen=True)
 class Flow:
     """The mean field of a coupling: the law at each of TIMES on LINE, the field there, and three energies."""
@@ -87,8 +94,8 @@ def flow_of(data: str, batch: int) -> Flow:
 
     Args: `data`, a name of LAWS; `batch`. Returns a `Flow`.
     """
-    law, x, y, laws, fields = LAWS[data], FINE[::40], FINE[::20], [], []
-    mass_x, mass_y = START.log_density(x[:, None]).exp() * (x[1] - x[0]), law.log_density(y[:, None]).exp() * (y[1] - y[0])
+    law, laws, fields = LAWS[data], [], []
+    (x, mass_x), (y, mass_y) = masses(START, 40), masses(law, 25)
     rank_x, rank_y, ranks = below(START, x), below(law, y), shares(CELLS)
     by_x, by_y = copula(batch, ranks, rank_x), copula(batch, ranks, rank_y)
     for t in TIMES:
