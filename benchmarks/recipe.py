@@ -2,11 +2,13 @@
 
     python benchmarks/recipe.py --out benchmarks/results/recipe_nano.json
 
-A finished run is kept in the file, so the command may be stopped and repeated. Chapter 12 reads the file.
+A finished run is kept in the file, so the command may be stopped and repeated; a file that was made with another
+configuration is refused. Chapter 12 reads the file.
 """
 
 import argparse
 import json
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -69,7 +71,7 @@ def one_run(name: str, seed: int, corpus, frozen, out: Path) -> dict:
     torch.manual_seed(seed)
     model = LDLM(replace(SIZES, vocabulary=corpus.tokenizer.size, recipe=VARIANTS[name]), frozen)
     train = replace(TRAIN, seed=seed)
-    run = out.parent / "runs" / f"{name.replace(' ', '_').replace(',', '')}_{seed}"
+    run = out.parent / "runs" / out.stem / f"{name.replace(' ', '_').replace(',', '')}_{seed}"
     trainer = Trainer(model, corpus.train, train, run, {"config": {"model": asdict(model.config), "train": asdict(train)}})
     trainer.resume()
     trainer.fit(quiet=True)
@@ -79,26 +81,37 @@ def one_run(name: str, seed: int, corpus, frozen, out: Path) -> dict:
     return {"variant": name, "seed": seed, **measure(model, corpus, seed), "curve": curve}
 
 
+def finished(out: Path, settings: dict) -> list[dict]:
+    """The runs that the file holds, which must have been made with these settings."""
+    if not out.exists():
+        return []
+    kept = json.loads(out.read_text())
+    changed = [key for key in settings if kept[key] != settings[key]]
+    if changed:
+        sys.exit(f"{out} was made with another configuration ({', '.join(changed)}): choose another --out")
+    return kept["runs"]
+
+
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--out", type=Path, default=Path("runs/recipe_nano.json"))
     flags.add_argument("--seeds", type=int, default=3)
     flags = flags.parse_args()
+    settings = {"model": asdict(SIZES), "train": asdict(TRAIN), "recipes": {k: asdict(v) for k, v in VARIANTS.items()},
+                "written": WRITTEN}
+    done = finished(flags.out, settings)
     flags.out.parent.mkdir(parents=True, exist_ok=True)
     frozen, _ = load_frozen("zoo:gpt-tales", SIZES.layer)
     corpus = load_corpus("tales", SIZES.length, documents=200_000)
     frozen.calibrate(tensor(corpus.train[:2048]))
-    done = json.loads(flags.out.read_text())["runs"] if flags.out.exists() else []
     for seed in range(flags.seeds):
         for name in VARIANTS:
             if any((r["variant"], r["seed"]) == (name, seed) for r in done):
                 continue
             done.append(one_run(name, seed, corpus, frozen, flags.out))
             print({k: v for k, v in done[-1].items() if k != "curve"}, flush=True)
-            card = {"model": asdict(SIZES), "train": asdict(TRAIN), "recipes": {k: asdict(v) for k, v in VARIANTS.items()},
-                    "written": WRITTEN, **provenance(torch.device("cpu"))}
             beside = flags.out.with_suffix(".tmp")
-            beside.write_text(json.dumps({**card, "runs": done}) + "\n")
+            beside.write_text(json.dumps({**settings, **provenance(torch.device("cpu")), "runs": done}) + "\n")
             beside.replace(flags.out)
 
 
