@@ -84,7 +84,7 @@ def hidden_entropy(law: Law, t: float) -> float:
 
 
 def test_the_price_of_steps():
-    """(09.14): above the divergence of the mean over all blocks; I/S for two words; with the right slope in 1/S."""
+    """(09.13): above the divergence of the mean over all blocks; I/S for two words; with the right slope in 1/S."""
     for n in (2, 3):
         law = random_law(n, seed=n)
         information = sum(total_correlation(law, [i, i]) - total_correlation(law, [i, i], [j for j in range(n) if j != i])
@@ -102,7 +102,7 @@ def test_the_price_of_steps():
 
 
 def test_a_jump_costs_without_bound():
-    """(09.16): no path is cheaper than the straight one, which costs delta^2 / (2 tau)."""
+    """(09.15): no path is cheaper than the straight one, which costs delta^2 / (2 tau)."""
     rng = torch.Generator().manual_seed(0)
     a, b = torch.randn(2, 5, 3, generator=rng, dtype=torch.float64)
     for tau in (1.0, 0.1, 1e-3):
@@ -128,7 +128,7 @@ def start_of(model) -> Tensor:
 
 @pytest.mark.parametrize("model", small_models(), ids=("gpt", "masked"))
 def test_hard_choices_carry_no_adjoint(model):
-    """(09.20): costates by vector-Jacobian products, and the projection of the last one on words written before."""
+    """(09.19): costates by vector-Jacobian products, and the projection of the last one on words written before."""
     chain = token_chain(model, start_of(model), 4, torch.Generator().manual_seed(1))
     path = chain.run()
     found = profile(chain, path, wish(torch.tensor([5, 6]), torch.tensor([2, 6])))
@@ -141,7 +141,7 @@ def test_hard_choices_carry_no_adjoint(model):
 
 @pytest.mark.parametrize("c", [-3.0, 0.0, 2.5])
 def test_texts_do_not_decide_a_gradient(c):
-    """(09.23): values at the corners, and slopes along edges, for every c."""
+    """(09.22): values at the corners, and slopes along edges, for every c."""
     V, corners = torch.randn(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64), torch.eye(5).double()
 
     def extension(z):
@@ -155,7 +155,7 @@ def test_texts_do_not_decide_a_gradient(c):
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_the_scatter_of_the_score_function(d):
-    """(09.25): both variances by Gaussian quadrature, exact for these polynomials."""
+    """(09.24): both variances by Gaussian quadrature, exact for these polynomials."""
     x, w = np.polynomial.hermite_e.hermegauss(8)
     xi = np.array(list(itertools.product(x, repeat=d)))
     weight = np.array([math.prod(p) for p in itertools.product(w / w.sum(), repeat=d)])
@@ -173,7 +173,7 @@ def test_the_scatter_of_the_score_function(d):
 
 @pytest.mark.parametrize("model", small_models(), ids=("gpt", "masked"))
 def test_written_words_stay(model):
-    """(09.26): two runs with the same noise, one with a planted word; what differs among written words only grows."""
+    """(09.25): two runs with the same noise, one with a planted word; what differs among written words only grows."""
     right = start_of(model)
     right[:, :3] = torch.tensor([BOS, 5, 6])
     wrong = right.clone()
