@@ -18,19 +18,9 @@ from minildm.control.sinkhorn import gaussian_covariance, half_squares, sinkhorn
 from minildm.control.systems import PointMass, TwoWells
 from minildm.dynamics.solvers import euler_maruyama
 
+from .draws import randn, rng, scalar
+
 POINT = PointMass(state=1)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=rng(seed), dtype=torch.float64)
-
-
-def scalar(x: float) -> Tensor:
-    return torch.tensor(x, dtype=torch.float64)
 
 
 def test_a_noisy_step_gains_half_the_noise_squared_times_the_laplacian():

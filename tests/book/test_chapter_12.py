@@ -13,9 +13,7 @@ from minildm.transport.paths import interpolate
 from minildm.transport.schedules import Linear, Tangent, expand
 from minildm.transport.time_sampling import AdaptiveTime
 
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from .draws import randn, rng
 
 
 def test_the_best_noisy_decoder_is_a_posterior_mean():
@@ -57,13 +55,13 @@ def test_capacity_of_a_noisy_latent():
 @pytest.mark.parametrize("schedule", [Tangent(3.0), Tangent(1.0), Linear()])
 def test_noise_and_velocity_follow_from_a_clean_prediction(schedule):
     """(12.9): with the true z_1 they are the true noise and, by finite differences along the path, the true velocity."""
-    z1, z0 = torch.randn(2, 6, 3, generator=rng(), dtype=torch.float64)
+    z1, z0 = randn(2, 6, 3)
     t, tiny = torch.linspace(0.1, 0.9, 6, dtype=torch.float64), 1e-6
     zt = interpolate(schedule, z1, z0, t)
     slope = (interpolate(schedule, z1, z0, t + tiny) - interpolate(schedule, z1, z0, t - tiny)) / (2 * tiny)
     assert torch.allclose(noise_from_clean(schedule, zt, z1, t), z0)
     assert torch.allclose(velocity_from_clean(schedule, zt, z1, t), slope, atol=1e-7)
-    clean, s = torch.randn(6, 3, generator=rng(1), dtype=torch.float64), expand(t, z1)
+    clean, s = randn(6, 3, seed=1), expand(t, z1)
     noise = (zt - schedule.a(s) * clean) / schedule.b(s)
     assert torch.allclose(velocity_from_clean(schedule, zt, clean, t), schedule.da(s) * clean + schedule.db(s) * noise)
 
@@ -91,9 +89,9 @@ def test_best_power_and_which_channels_open():
 
 def test_gradients_are_routed():
     """(12.19): one linear layer for each part, so that the gradients of the plain losses can be written by hand."""
-    weights = {part: torch.randn(3, 3, generator=rng(i), dtype=torch.float64).requires_grad_()
+    weights = {part: randn(3, 3, seed=i).requires_grad_()
                for i, part in enumerate(("encoder", "denoiser", "decoder", "tokens"))}
-    h, xi, z0 = torch.randn(3, 10, 3, generator=rng(9), dtype=torch.float64)
+    h, xi, z0 = randn(3, 10, 3, seed=9)
     w = torch.randint(3, (10,), generator=rng())
 
     def terms(share: float) -> dict[str, Tensor]:
