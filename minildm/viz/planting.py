@@ -108,8 +108,9 @@ class PlantedErrors:
         k, seen = round(share * (len(planting.times) - 1)), marks(planting)
         count, last = int(changed(planting)[k]), len(planting.times)
         became = list(MARKS)[seen[k, planting.position]]
-        return (f"<div><b>{planting.model}</b>, {html.escape(planting.word)} planted at t = {planting.time:.2f}, now t = "
-                f"{planting.times[k]:.2f}: it is {became}, {count} other{'s' * (count != 1)} changed</div>"
+        return (f'<div class="tale"><b>{planting.model}</b>, {html.escape(planting.word)} planted at t = '
+                f"{planting.time:.2f}, now t = {planting.times[k]:.2f}: it is {became}, "
+                f"{count} other{'s' * (count != 1)} changed</div>"
                 f'<div class="planted"><div class="map"><img alt="marks of all words over time" '
                 f'src="data:image/png;base64,{pixels(planting)}"><hr style="top:{100 * (k + 0.5) / last:.0f}%"></div>'
                 f'<div class="tale">{as_text(planting.wrong[k], seen[k])}</div></div>')
@@ -146,13 +147,14 @@ class PlantedErrors:
 class LivePlanting:
     """Controls of `PlantedErrors`: any model, position and time, with a player over the way."""
 
-    def __init__(self, errors: PlantedErrors, moments: int = 33):
+    def __init__(self, errors: PlantedErrors):
         self.errors = errors
+        last = min(len(p.times) for found in errors.of.values() for p in found) - 1  # each step of the player is a new moment
         self.model = widgets.Dropdown(options=errors.models, description="model")
         self.position = widgets.Dropdown(options=errors.positions, description="position")
         self.time = widgets.Dropdown(options=[(f"{t:.2f}", t) for t in errors.times], description="time")
-        self.way = widgets.IntSlider(moments - 1, 0, moments - 1, description="way", readout=False)
-        self.play = widgets.Play(value=0, min=0, max=moments - 1, interval=250)
+        self.way = widgets.IntSlider(0, 0, last, description="way", readout=False)
+        self.play = widgets.Play(value=0, min=0, max=last, interval=250)
         self.link = widgets.jslink((self.play, "value"), (self.way, "value"))
         self.view = widgets.HTML()
         for knob in (self.model, self.position, self.time, self.way):
