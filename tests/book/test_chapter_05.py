@@ -18,21 +18,11 @@ from minildm.transport.mixtures import marginal, mixture_score, mixture_velocity
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Linear
 
+from .draws import randn, rng, scalar
+
 PLANE = Mixture(torch.tensor([0.3, 0.7]).double().log(), torch.tensor([[1.5, 1.0], [-1.0, 0.5]]).double(),
                 torch.tensor([0.2, 0.4]).double())
 LINE = torch.linspace(-9, 9, 4001, dtype=torch.float64)
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=rng(seed), dtype=torch.float64)
-
-
-def scalar(x: float) -> Tensor:
-    return torch.tensor(x, dtype=torch.float64)
 
 
 def rate(density, z: Tensor, t: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from minildm.checks import ch06
 from minildm.control.bridges import Mixture
@@ -20,19 +19,9 @@ from minildm.transport.paths import sample_path
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Linear
 
+from .draws import randn, rng, scalar
+
 STRAIGHT = Linear()
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=rng(seed), dtype=torch.float64)
-
-
-def scalar(x: float) -> Tensor:
-    return torch.tensor(x, dtype=torch.float64)
 
 
 def lopsided() -> Mixture:

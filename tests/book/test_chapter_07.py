@@ -19,17 +19,11 @@ from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Cosine, Linear, Tangent, expand
 from minildm.transport.time_sampling import AdaptiveTime
 
+from .draws import randn, scalar
+
 KINDS = [Linear(), Cosine(), Tangent(3.0), Tangent(9.0)]
 LAW = two_modes(0.3)
 every = pytest.mark.parametrize("kind", KINDS, ids=str)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def scalar(x: float) -> Tensor:
-    return torch.tensor(x, dtype=torch.float64)
 
 
 @lru_cache

@@ -17,15 +17,9 @@ from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Cosine, Linear, Tangent
 from minildm.transport.stiffness import midpoint_stiffness, worst_stiffness
 
+from .draws import randn, scalar
+
 every = pytest.mark.parametrize("schedule", [Linear(), Cosine(), Tangent(3.0)], ids=str)
-
-
-def scalar(x: float) -> Tensor:
-    return torch.tensor(x, dtype=torch.float64)
-
-
-def randn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @pytest.mark.parametrize("steps", [5, 20, 80])
