@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
 
 from minildm.checks import ch08
 from minildm.control.linear_quadratic import soft_law
