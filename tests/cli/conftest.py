@@ -9,9 +9,9 @@ TINY = ["--train.batch", "4", "--train.no-bf16", "--train.log-every", "1", "--mo
         "--quiet"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def folder(tmp_path_factory):
-    """A folder for all runs, with a cache and a zoo of its own."""
+    """A folder for all runs, with a cache and a zoo of its own, which no test outside of this folder sees."""
     place = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINILDM_CACHE", str(place / "cache"))
@@ -19,26 +19,26 @@ def folder(tmp_path_factory):
         yield place
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gpt_run(folder):
     main(["train", "gpt", *TINY, "--train.steps", "6", "--train.save-every", "3", "--out", f"{folder}/gpt"])
     return folder / "gpt"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def masked_run(folder):
     main(["train", "masked", *TINY, "--train.steps", "6", "--train.save-every", "3", "--out", f"{folder}/masked"])
     return folder / "masked"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ldlm_run(folder, gpt_run):
     main(["train", "ldlm", *TINY, "--train.steps", "4", "--model.denoiser-layers", "1", "--frozen", str(gpt_run),
           "--out", f"{folder}/ldlm"])
     return folder / "ldlm"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stocked_zoo(gpt_run, masked_run, ldlm_run):
     zoo.publish(gpt_run, "gpt-tiny")
     zoo.publish(masked_run, "masked-tiny")
