@@ -44,7 +44,8 @@ def profile(chain: Chain, path: Trajectory, phi: Wish) -> AdjointProfile:
 
     The Jacobian of a hard step is diagonal: 1 where a word is carried along, 0 elsewhere. So `through` is exactly 0 at all
     times; soft choices and latents, which are never final, have it positive.
-    Args: `chain`; `path` that it ran; `phi`. Returns an `AdjointProfile`. Derived in chapter 09. Source: papers.md 5.2.
+    Args: `chain`; `path` that it ran; `phi`. Returns an `AdjointProfile`. Derived in chapter 09.
+    Source: ours, after Manta-LM.
     """
     wanted = grad(lambda z: phi(chain.scores(z)).sum())(path.states[-1])
     costates = pull_back(chain.field, path, wanted, chain.step)[..., :chain.moving]

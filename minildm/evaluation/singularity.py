@@ -18,7 +18,7 @@ def jump_cost(distance: Float[Tensor, "..."] | float, duration: Float[Tensor, ".
     """The least energy of a move within a time, delta^2 / (2 tau), which no jump can pay as tau goes to 0.
 
     Args: `distance` delta; `duration` tau > 0. Returns the integral of |u|^2 / 2. Derived in chapter 09.
-    Source: papers.md 5.2.
+    Source: ours, after Manta-LM.
     """
     return distance**2 / (2 * duration)
 
@@ -60,11 +60,11 @@ def straightness(path: Trajectory, moving: int | None = None) -> Float[Tensor, "
 
 
 def top_rates(chain: Chain, path: Trajectory, rng: torch.Generator, rounds: int = 20) -> Float[Tensor, "interval batch"]:
-    """How fast a step pulls neighbors apart: the top eigenvalue of the symmetric part of dv_k/dz, by power iteration.
+    """How fast a step pulls neighbors apart: the top eigenvalue of the symmetric part of dv_k/dz.
 
     v_k(z) = (F_k(z) - z) / (t_{k+1} - t_k), with what the state only remembers held as recorded
     Args: `chain`; `path` that it ran; `rng`; `rounds` of the iteration. Returns rates (interval, batch), in units of 1/time.
-    Derived in chapter 09. Source: papers.md 5.2.
+    Derived in chapter 09. Source: ours, after Manta-LM.
     """
     rates = []
     for state, (t, s) in zip(path.states, pairwise(path.times)):
@@ -80,7 +80,7 @@ def steps_to(tolerance: float, ends: dict[int, Float[Tensor, "batch ..."]]) -> i
 
     |z^S - z^max| <= tolerance |z^max|, norms over the whole batch
     Args: `tolerance`, relative; `ends` (batch, ...) by number of steps, from the same start. Returns a number of steps below
-    the largest, or None when even the last of them is too far. Derived in chapter 09. Source: papers.md 5.2.
+    the largest, or None when even the last of them is too far. Derived in chapter 09. Source: ours, after Manta-LM.
     """
     *ladder, most = sorted(ends)
     found = None

@@ -24,7 +24,7 @@ def interpolate(schedule: Schedule, z1: Tensor, z0: Tensor, t: Tensor) -> Tensor
     """The point of the path, z_t = a(t) z_1 + b(t) z_0.
 
     Args: `schedule`; `z1`, `z0` (batch, ...); `t` (batch,). Returns z_t (batch, ...).
-    Derived in chapter 06. Source: papers.md 2.5.
+    Derived in chapter 06. Source: textbook.
     """
     t = expand(t, z1)
     return schedule.a(t) * z1 + schedule.b(t) * z0
