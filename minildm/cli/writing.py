@@ -41,15 +41,13 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
     model = loaded.model.to(device())
     if temperature < 0:
         raise UserError(f"a temperature of {temperature} has no meaning: give 0 or more")
+    beginning = torch.tensor([[BOS, *loaded.tokenizer.encode(prompt or "")]], device=model.device)
     if isinstance(model, GPT):
         if steps is not None or solver is not None:
             raise UserError("a GPT calls its network once a token: leave out --steps and --solver")
-        ids = [BOS, *loaded.tokenizer.encode(prompt or "")]
-        beginning = torch.tensor([ids], device=model.device)
         return lambda count, rng: model.generate(count, rng=rng, length=length, prompt=beginning, temperature=temperature)
     asked = {k: v for k, v in (("steps", steps), ("solver", solver)) if v is not None}
     if isinstance(model, Masked):
-        beginning = prompt and torch.tensor([[BOS, *loaded.tokenizer.encode(prompt)]], device=model.device)
         return lambda count, rng: model.generate(count, rng=rng, length=length, prompt=beginning, temperature=temperature,
                                                  record=record, **asked)
     if prompt is not None:

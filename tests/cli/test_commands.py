@@ -39,6 +39,14 @@ def test_sample_is_a_function_of_the_seed(gpt_run, masked_run, ldlm_run, capsys)
             assert texts[1] != texts[2] and all(text.startswith("long ago") for text in texts[0].split("\n\n"))
 
 
+def test_an_empty_prompt_is_none(masked_run, capsys):
+    texts = []
+    for flags in ([], ["--prompt", ""]):
+        main(["sample", str(masked_run), "--count", "1", "--steps", "2", "--length", "12", *flags])
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+
+
 def test_sample_records_the_path(ldlm_run, tmp_path):
     record = tmp_path / "made" / "path.safetensors"
     main(["sample", str(ldlm_run), "--count", "2", "--steps", "3", "--record", str(record)])
