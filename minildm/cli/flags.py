@@ -9,7 +9,9 @@ import tyro
 from ..errors import UserError
 from ..models.gpt import GPTConfig
 from ..models.ldlm import LDLMConfig
+from ..models.manta import MantaConfig
 from ..models.masked import MaskedConfig
+from ..models.vae import VAEConfig
 from ..training.loop import TrainConfig
 from ..training.presets import KINDS, Run, find_run
 
@@ -38,6 +40,23 @@ class LDLMFlags(LDLMConfig):
     length: tyro.conf.Suppress[int] = 0
     frozen: tyro.conf.Suppress[str] = ""
     hidden: tyro.conf.Suppress[int] = 0
+
+
+@dataclass(frozen=True)
+class VAEFlags(VAEConfig):
+    """Sizes of the VAE; its vocabulary and length are those of the corpus."""
+
+    vocabulary: tyro.conf.Suppress[int] = 0
+    length: tyro.conf.Suppress[int] = 0
+
+
+@dataclass(frozen=True)
+class MantaFlags(MantaConfig):
+    """Sizes of the Manta-LM; its vocabulary and length are those of the corpus, its space that of --vae."""
+
+    vocabulary: tyro.conf.Suppress[int] = 0
+    length: tyro.conf.Suppress[int] = 0
+    space: tyro.conf.Suppress[VAEConfig] = field(default_factory=VAEConfig)
 
 
 @dataclass(frozen=True)
@@ -81,7 +100,26 @@ class TrainLDLM(TrainFlags):
     model: LDLMFlags = field(default_factory=LDLMFlags)
 
 
-FLAGS = {"gpt": (TrainGPT, GPTFlags), "masked": (TrainMasked, MaskedFlags), "ldlm": (TrainLDLM, LDLMFlags)}
+@dataclass(frozen=True)
+class TrainVAE(TrainFlags):
+    """Train a VAE on a corpus, the latent space of a Manta-LM. A run stopped at any moment goes on from its last checkpoint."""
+
+    model: VAEFlags = field(default_factory=VAEFlags)
+
+
+@dataclass(frozen=True)
+class TrainManta(TrainFlags):
+    """Train a Manta-LM on a corpus, in the latent space of a VAE that was trained on the same words.
+
+    Tales have zoo:vae-tales. For another corpus train a VAE on it first and name its run.
+    """
+
+    vae: str = "zoo:vae-tales"  # zoo:NAME or the folder of a VAE's run
+    model: MantaFlags = field(default_factory=MantaFlags)
+
+
+FLAGS = {"gpt": (TrainGPT, GPTFlags), "masked": (TrainMasked, MaskedFlags), "ldlm": (TrainLDLM, LDLMFlags),
+         "vae": (TrainVAE, VAEFlags), "manta": (TrainManta, MantaFlags)}
 
 
 def defaults(run: Run, name: str) -> TrainFlags:

@@ -1,20 +1,22 @@
 """`minildm train`: corpus, model and trainer out of flags; also under `torchrun`."""
 
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..evaluation.likelihood import nats, reconstruction
+from ..evaluation.likelihood import miss, nats, reconstruction
 from ..evaluation.provenance import provenance
 from ..evaluation.scorecard import validity
 from ..models.base import LanguageModel
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
+from ..models.manta import Manta
 from ..models.masked import Masked
+from ..models.vae import VAE
 from ..nets.frozen import FrozenEncoder
 from ..text.batches import tensor
 from ..text.corpora import Corpus, load_corpus
@@ -23,7 +25,7 @@ from ..training.checkpoint import config_card
 from ..training.distributed import Ranks, join, leave
 from ..training.loop import Trainer
 from ..training.presets import CorpusConfig
-from ..training.zoo import load_frozen
+from ..training.zoo import load_frozen, load_space
 from .flags import TrainFlags, parse
 
 WATCHED = 256  # validation rows looked at during training
@@ -31,40 +33,61 @@ WRITTEN = 32  # texts written during training
 CALIBRATED = 2048  # training rows that set the scale of frozen states
 
 
-def read_corpus(flags: TrainFlags, tokenizer: Tokenizer | None) -> Corpus:
-    """The corpus that the flags name, in the tokens of the frozen model if there is one."""
-    tales = flags.corpus.partition(":")[0] == "tales"
-    if isinstance(tokenizer, WordTokenizer) and not tales:
-        raise UserError(f"the frozen model {flags.frozen} knows only the words of Tales, not those of {flags.corpus}: "
-                        "train a GPT on that corpus and give its run as --frozen, or give hub:NAME or minilm")
-    own_words = tokenizer is None or isinstance(tokenizer, WordTokenizer)
-    corpus = load_corpus(flags.corpus, flags.length, tokenizer=None if own_words else tokenizer, pack=flags.pack,
-                         vocabulary=flags.vocabulary, documents=flags.documents)
-    if tokenizer and tokenizer.card() != corpus.tokenizer.card():
-        raise UserError(f"the frozen model {flags.frozen} and the corpus {flags.corpus} have different words: "
-                        "train a GPT on this corpus and give its run as --frozen")
+@dataclass(frozen=True)
+class Pretrained:
+    """What a new model stands on: a frozen encoder or a VAE, the tokenizer it reads with, its name, and how to get another."""
+
+    model: FrozenEncoder | VAE | None = None
+    tokenizer: Tokenizer | None = None
+    name: str = ""
+    advice: str = ""
+
+
+def find_pretrained(kind: str, flags: TrainFlags) -> Pretrained:
+    """The frozen encoder of an LDLM, the VAE of a Manta-LM, or nothing."""
+    if kind == "ldlm":
+        return Pretrained(*load_frozen(flags.frozen, flags.model.layer), f"the frozen model {flags.frozen}",
+                          "train a GPT on that corpus and give its run as --frozen, or give hub:NAME or minilm")
+    if kind == "manta":
+        return Pretrained(*load_space(flags.vae), f"the VAE {flags.vae}", "train a VAE on that corpus and give its run as --vae")
+    return Pretrained()
+
+
+def read_corpus(flags: TrainFlags, base: Pretrained) -> Corpus:
+    """The corpus that the flags name, in the tokens of the pretrained model if there is one."""
+    tales, own = flags.corpus.partition(":")[0] == "tales", base.tokenizer
+    if isinstance(own, WordTokenizer) and not tales:
+        raise UserError(f"{base.name} knows only the words of Tales, not those of {flags.corpus}: {base.advice}")
+    corpus = load_corpus(flags.corpus, flags.length, tokenizer=None if isinstance(own, WordTokenizer) else own,
+                         pack=flags.pack, vocabulary=flags.vocabulary, documents=flags.documents)
+    if own and own.card() != corpus.tokenizer.card():
+        raise UserError(f"{base.name} and the corpus {flags.corpus} have different words: {base.advice}")
     return corpus
 
 
-def make_model(kind: str, flags: TrainFlags, corpus: Corpus, frozen: FrozenEncoder | None) -> LanguageModel:
+def make_model(kind: str, flags: TrainFlags, corpus: Corpus, pretrained: FrozenEncoder | VAE | None) -> LanguageModel:
     """The untrained model, its weights drawn from the seed; frozen states get their scale from training rows."""
     torch.manual_seed(flags.train.seed)
     heads, width = flags.model.heads, flags.model.width
     if heads < 1 or width < 1 or width % (2 * heads):
         raise UserError(f"a width of {width} cannot be cut into {heads} heads of even size: change --model.width")
     sizes = replace(flags.model, vocabulary=corpus.tokenizer.size, length=flags.length)
-    if frozen is None:
-        return GPT(sizes) if kind == "gpt" else Masked(sizes)
-    frozen.calibrate(tensor(corpus.train[:CALIBRATED]))
-    return LDLM(replace(sizes, frozen=flags.frozen, hidden=frozen.width), frozen)
+    if kind == "ldlm":
+        pretrained.calibrate(tensor(corpus.train[:CALIBRATED]))
+        return LDLM(replace(sizes, frozen=flags.frozen, hidden=pretrained.width), pretrained)
+    if kind == "manta":
+        return Manta(replace(sizes, space=pretrained.config), pretrained)
+    return {"gpt": GPT, "masked": Masked, "vae": VAE}[kind](sizes)
 
 
 def watch(corpus: Corpus, quiet: bool):
     """The evaluation of a run: figures of unseen and of written texts, and one text to read."""
     def evaluate(model: LanguageModel, step: int) -> dict:
         rows, rng = corpus.valid[:WATCHED], torch.Generator(model.device).manual_seed(0)
-        if isinstance(model, LDLM):
+        if isinstance(model, LDLM | VAE):
             figures = reconstruction(model, rows)
+        elif isinstance(model, Manta):
+            figures = miss(model, rows)
         else:
             figures = nats(model, rows)
             figures["score"] = figures["nats_per_token"]
@@ -80,15 +103,15 @@ def watch(corpus: Corpus, quiet: bool):
 
 def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
     """Train to the end, from the last checkpoint in the run's folder if there is one."""
-    frozen, tokenizer = load_frozen(flags.frozen, flags.model.layer) if kind == "ldlm" else (None, None)
-    corpus = read_corpus(flags, tokenizer)
-    model = make_model(kind, flags, corpus, frozen)
+    base = find_pretrained(kind, flags)
+    corpus = read_corpus(flags, base)
+    model = make_model(kind, flags, corpus, base.model)
     source = CorpusConfig(flags.corpus, flags.vocabulary, flags.pack, flags.documents)
     card = {"kind": kind, "command": command,
             "config": {"model": config_card(model.config), "train": config_card(flags.train), "corpus": asdict(source)},
             "corpus": corpus.card, "tokenizer": corpus.tokenizer.card(), **provenance(ranks.device)}
-    if frozen:
-        card["frozen"] = {"name": flags.frozen, "fingerprint": frozen.fingerprint()}
+    if kind == "ldlm":
+        card["frozen"] = {"name": flags.frozen, "fingerprint": base.model.fingerprint()}
     trainer = Trainer(model, corpus.train, flags.train, Path(flags.out), card, ranks)
     said = tqdm.write if ranks.rank == 0 else lambda text: None
     if trainer.resume():

@@ -1,4 +1,5 @@
-"""How well a model knows texts it did not write: nats of a GPT or a masked model, reconstruction by an LDLM."""
+"""How well a model knows texts it did not write: nats of a GPT or a masked model, reconstruction by an LDLM or a VAE, misses of a
+Manta-LM."""
 
 import math
 
@@ -8,7 +9,9 @@ import torch
 from ..models.base import BOS, PAD, LanguageModel
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
+from ..models.manta import Manta
 from ..models.masked import Masked
+from ..models.vae import VAE
 from ..text.batches import valid_batches
 from ..text.corpora import pad_rows
 from ..text.tales import split
@@ -79,21 +82,41 @@ def excess(model: GPT | Masked, tokenizer: Tokenizer, events: int, count: int = 
 
 
 @torch.no_grad()
-def reconstruction(model: LDLM, rows: np.ndarray, batch: int = 64) -> dict[str, float]:
+def reconstruction(model: LDLM | VAE, rows: np.ndarray, batch: int = 64) -> dict[str, float]:
     """Texts through encoder and decoder and back: share of tokens that return, T(D(E(h))) = w.
 
-    Args: `model`, with its frozen encoder; `rows` (rows, length), ids; `batch`, rows at a time.
+    Args: `model`, an LDLM with its frozen encoder, or a VAE, whose latents are drawn; `rows` (rows, length), ids; `batch`,
+    rows at a time.
     Returns "token_accuracy" over words and <eos>, "row_accuracy" with padding, and "whole_texts", the share of texts
     that return without a fault. Raises UserError without the frozen encoder. Derived in chapter 12. Source: ours.
     """
     right = words = all_right = whole = 0
+    rng = torch.Generator(model.device).manual_seed(0)
     for tokens in valid_batches(rows, batch):
         tokens = tokens.to(model.device)
-        read = model.read_off(model.encode(model.hidden(tokens)), tokens.shape[1])[0]
+        if isinstance(model, VAE):
+            read = model.read_off(model.encode(tokens, rng))[0]
+        else:
+            read = model.read_off(model.encode(model.hidden(tokens)), tokens.shape[1])[0]
         same, text = read == tokens, (tokens != PAD) & (tokens != BOS)
         right, words = right + int((same & text).sum()), words + int(text.sum())
         all_right, whole = all_right + int(same.sum()), whole + int((same | ~text).all(1).sum())
     return {"token_accuracy": right / words, "row_accuracy": all_right / rows.size, "whole_texts": whole / len(rows)}
+
+
+@torch.no_grad()
+def miss(model: Manta, rows: np.ndarray, batch: int = 64) -> dict[str, float]:
+    """How far from the end of a held-out text a policy aims, on the way to it, as in training.
+
+    E |z_hat(z_t, t) - z_1|^2 over positions under way, and the cross-entropy of the words behind them if it has a head for it
+    Args: `model`; `rows` (rows, length), ids; `batch`, rows at a time. Returns the terms of its losses and "error".
+    Derived in chapter 13. Source: ours.
+    """
+    rng, seen = torch.Generator(model.device).manual_seed(0), []
+    for tokens in valid_batches(rows, batch):
+        losses = model.losses(tokens.to(model.device), step=0, rng=rng)
+        seen.append({**losses.terms, "error": losses.metrics["error"]})
+    return {name: float(torch.stack([one[name] for one in seen]).mean()) for name in seen[0]}
 
 
 def held_out(model: LanguageModel, tokenizer: Tokenizer, corpus: str, valid: np.ndarray) -> dict[str, float]:
@@ -101,10 +124,12 @@ def held_out(model: LanguageModel, tokenizer: Tokenizer, corpus: str, valid: np.
 
     Args: `model`; `tokenizer`; `corpus`, its name; `valid` (rows, length), ids.
     Returns figures of `nats` and, on Tales, of `excess` for a GPT and a masked model; of `reconstruction` for an LDLM with
-    its frozen encoder; none for another. Derived in chapter 15. Source: ours.
+    its frozen encoder and for a VAE, of `miss` for a Manta-LM. Derived in chapter 15. Source: ours.
     """
     if isinstance(model, GPT | Masked):
         tales = corpus.partition(":")[0] == "tales"
         exact = excess(model, tokenizer, int(corpus.partition(":")[2] or 3)) if tales else {}
         return nats(model, valid) | exact
-    return reconstruction(model, valid) if isinstance(model, LDLM) and model.frozen else {}
+    if isinstance(model, Manta):
+        return miss(model, valid)
+    return reconstruction(model, valid) if isinstance(model, VAE) or model.frozen else {}

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from ..errors import UserError
 from ..models.gpt import GPTConfig
 from ..models.ldlm import LDLMConfig
+from ..models.manta import MantaConfig
 from ..models.masked import MaskedConfig
 from ..models.recipe import Recipe
+from ..models.vae import VAEConfig
 from .loop import TrainConfig
 
-KINDS = ("gpt", "masked", "ldlm")
+KINDS = ("gpt", "masked", "ldlm", "vae", "manta")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Run:
     """Everything that a training run is made from."""
 
     kind: str  # one of KINDS
-    model: GPTConfig | MaskedConfig | LDLMConfig
+    model: GPTConfig | MaskedConfig | LDLMConfig | VAEConfig | MantaConfig
     train: TrainConfig
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
 
@@ -77,15 +79,43 @@ SIZES = {
                     TrainConfig(steps=1_000_000, batch=512, lr=2e-4, warmup=1000, bf16=True, compile=True, checkpointing=True,
                                 ema=0.9999, eval_every=5000, save_every=5000), OPEN_TEXT),
     },
+    "vae": {
+        "nano": Run("vae", VAEConfig(width=64, latent=16, heads=2),
+                    TrainConfig(steps=300, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True)),
+        "micro": Run("vae", VAEConfig(),
+                     TrainConfig(steps=2000, batch=64, lr=3e-3, warmup=100, bf16=True, ema=0.99, final_lr=0.02, log_every=50),
+                     MANY_TALES),
+        "small": Run("vae", VAEConfig(length=128, latent=64, width=384, heads=6, decoder_layers=2),
+                     TrainConfig(steps=20_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True), STORIES),
+        "base": Run("vae", VAEConfig(length=128, latent=128, width=768, heads=12, decoder_layers=4),
+                    TrainConfig(steps=100_000, batch=512, lr=3e-4, warmup=1000, bf16=True, compile=True, checkpointing=True,
+                                ema=0.9999, eval_every=5000, save_every=5000), OPEN_TEXT),
+    },
+    "manta": {
+        "nano": Run("manta", MantaConfig(width=64, heads=2, layers=3),
+                    TrainConfig(steps=600, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True)),
+        "micro": Run("manta", MantaConfig(layers=4),
+                     TrainConfig(steps=7500, batch=64, lr=4e-3, warmup=200, bf16=True, ema=0.998, final_lr=0.02,
+                                 log_every=50), MANY_TALES),
+        "small": Run("manta", MantaConfig(length=128, width=384, heads=6, layers=8),
+                     TrainConfig(steps=50_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True), STORIES),
+        "base": Run("manta", MantaConfig(length=128, width=768, heads=12, layers=12),
+                    TrainConfig(steps=1_000_000, batch=512, lr=3e-4, warmup=2500, bf16=True, compile=True,
+                                checkpointing=True, ema=0.9999, eval_every=5000, save_every=5000), OPEN_TEXT),
+    },
 }
 
 PRESETS = {
     "gpt-tales": SIZES["gpt"]["micro"],
     "masked-tales": SIZES["masked"]["micro"],
     "ldlm-tales": SIZES["ldlm"]["micro"],
+    "vae-tales": SIZES["vae"]["micro"],
+    "manta-tales": SIZES["manta"]["micro"],
     "gpt-nano": SIZES["gpt"]["nano"],
     "masked-nano": SIZES["masked"]["nano"],
     "ldlm-nano": SIZES["ldlm"]["nano"],
+    "vae-nano": SIZES["vae"]["nano"],
+    "manta-nano": SIZES["manta"]["nano"],
 }
 
 

@@ -14,8 +14,10 @@ from ..models.base import LanguageModel
 from ..models.frozen_models import FrozenEncoder, frozen_gpt, frozen_minilm, frozen_transformer, minilm_folder
 from ..models.gpt import GPT, GPTConfig
 from ..models.ldlm import LDLM, LDLMConfig
+from ..models.manta import Manta, MantaConfig
 from ..models.masked import Masked, MaskedConfig
 from ..models.recipe import Recipe
+from ..models.vae import VAE, VAEConfig
 from ..text.tokenizers import PretrainedTokenizer, Tokenizer, load_tokenizer
 from . import checkpoint
 from .journal import read_journal
@@ -67,7 +69,10 @@ def build(kind: str, sizes: dict) -> LanguageModel:
     """An untrained model from the fields of its configuration."""
     if kind == "ldlm":
         return LDLM(LDLMConfig(**{**sizes, "recipe": Recipe(**sizes["recipe"])}))
-    return GPT(GPTConfig(**sizes)) if kind == "gpt" else Masked(MaskedConfig(**sizes))
+    if kind == "manta":
+        return Manta(MantaConfig(**{**sizes, "space": VAEConfig(**sizes["space"])}))
+    model, config = {"gpt": (GPT, GPTConfig), "masked": (Masked, MaskedConfig), "vae": (VAE, VAEConfig)}[kind]
+    return model(config(**sizes))
 
 
 def load(name: str | Path, frozen: bool = True) -> Loaded:
@@ -129,6 +134,18 @@ def load_frozen(name: str, layer: int) -> tuple[FrozenEncoder, Tokenizer]:
     if not isinstance(loaded.model, GPT):
         raise UserError(f"{name} is no GPT, so it has no states to reshape: name a GPT for --frozen")
     return frozen_gpt(loaded.model, layer, name), loaded.tokenizer
+
+
+def load_space(name: str) -> tuple[VAE, Tokenizer]:
+    """A trained VAE, the latent space of a Manta-LM, and the tokenizer whose ids it reads.
+
+    Args: `name`: zoo:NAME or the folder of a run. Returns (`VAE`, `Tokenizer`). Raises UserError when it is no VAE.
+    Derived in chapter 13. Source: ours.
+    """
+    loaded = load(name)
+    if not isinstance(loaded.model, VAE):
+        raise UserError(f"{name} is no VAE, so it has no latent space to steer in: name a VAE for --vae")
+    return loaded.model, loaded.tokenizer
 
 
 def tokenizer_file(name: str) -> Path:

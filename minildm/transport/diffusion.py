@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..dynamics.solvers import euler, heun
+from ..dynamics.records import Field
+from ..dynamics.solvers import Step, euler, heun
 from ..errors import UserError
 from .heads import noise_from_clean, velocity_from_clean
 from .schedules import Schedule
@@ -55,6 +56,29 @@ def ancestral(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Te
     mean = (r * b_s**2 * z + a_s * v * clean) / b**2
     xi = torch.randn(z.shape, generator=rng, device=z.device)
     return mean + b_s * v.sqrt() / b * xi
+
+
+def straight_step(share: float) -> Step:
+    """The step on the straight path that trusts a velocity u and renews a share eta of the noise that `ancestral` renews.
+
+    z_1 = z + (1 - t) u,  z_0 = z - t u,  z_s = s z_1 + sqrt((1-s)^2 - v) z_0 + sqrt(v) xi,
+    v = eta^2 (1-s)^2 (1 - r^2),  r = t (1-s) / (s (1-t));  eta = 0 is Euler's step, z + (s - t) u
+    Args: `share` eta in [0, 1]. Returns a step for `integrate`, which takes `t` <= `s` that may differ between positions, and
+    needs `rng` where eta > 0. Raises UserError on another share. Derived in chapter 13. Source: DDIM.
+    """
+    if not 0 <= share <= 1:
+        raise UserError(f"a share of noise of {share} has no meaning: give a number from 0 to 1")
+    if share == 0:
+        return euler
+
+    def step(field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
+        u = field(z, t)
+        r = (t * (1 - s) / (s * (1 - t)).clamp(min=1e-12)).where(s > t, 1.0)
+        v = (share * (1 - s)) ** 2 * (1 - r**2).clamp(min=0)
+        xi = torch.randn(z.shape, generator=rng, device=z.device, dtype=z.dtype)
+        return s * (z + (1 - t) * u) + ((1 - s) ** 2 - v).clamp(min=0).sqrt() * (z - t * u) + v.sqrt() * xi
+
+    return step
 
 
 def heun_to_data(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None) -> Tensor:

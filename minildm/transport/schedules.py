@@ -130,9 +130,10 @@ def from_diffusion_time(s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     return 1 - s
 
 
-def expand(t: Float[Tensor, " batch"], x: Float[Tensor, "batch ..."]) -> Tensor:
-    """Times in the shape (batch, 1, ..., 1), to go with states.
+def expand(t: Float[Tensor, "batch *positions"], x: Float[Tensor, "batch ..."]) -> Tensor:
+    """Times in a shape that multiplies states: (batch, 1, ..., 1), or (batch, n, 1) where each position has its own.
 
-    Args: `t` (batch,); `x` (batch, ...), the states. Returns t (batch, 1, ..., 1). Derived in chapter 06. Source: ours.
+    Args: `t` (batch,) or (batch, n); `x` (batch, ...), the states. Returns t with as many axes as `x`.
+    Derived in chapter 06. Source: ours.
     """
-    return t.reshape(-1, *([1] * (x.dim() - 1)))
+    return t.reshape(*t.shape, *([1] * (x.dim() - t.dim())))

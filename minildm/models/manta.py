@@ -1,0 +1,217 @@
+"""Manta-LM: a closed-loop policy that steers noise to text in the latent space of a VAE. A reconstruction, and labelled so.
+
+words -> VAE -> z_1;  policy: at (z_t, t) say where each position should end, z_hat, and go there by a law of
+`control.linear_quadratic`;  z at t = 1 -> VAE -> words. The operator, the space and every choice below the abstract are ours.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..control.feedback import rollout, transport
+from ..control.linear_quadratic import pinned_law, soft_law
+from ..dynamics.records import Trajectory
+from ..errors import UserError
+from ..nets.vector_field import VectorField
+from ..transport.couplings import Pairs, independent, optimal
+from ..transport.diffusion import straight_step
+from ..transport.paths import interpolate
+from ..transport.schedules import Linear
+from ..transport.staggering import local_times, staggered_grid
+from ..transport.time_sampling import LogitNormal, Uniform
+from .base import Generation, LanguageModel, Losses, check_request
+from .vae import VAE, VAEConfig
+
+
+@dataclass(frozen=True)
+class MantaConfig:
+    """Sizes of a Manta-LM and the choices of its policy."""
+
+    vocabulary: int = 265  # tokens, specials included
+    length: int = 64  # text in tokens, padding included
+    width: int = 128  # channels inside the policy
+    heads: int = 4  # heads of its operators
+    layers: int = 6  # blocks
+    kernel: Literal["attention", "spectral", "slice", "causal"] = "attention"  # of the integral operators
+    head: Literal["words", "clean"] = "words"  # a law over words, whose codes make z_hat, or z_hat itself
+    law: Literal["pinned", "soft"] = "pinned"  # be at z_hat when t = 1, or pay for a miss
+    least_time: float = 0.02  # of the pinned law, which divides by max(1 - t, this)
+    miss: float = 50.0  # c of the soft law, the price of a miss
+    coupling: Literal["independent", "optimal"] = "independent"  # which noise goes with which text in training
+    times: Literal["uniform", "logit_normal"] = "uniform"  # law of time in training
+    lag: float = 6.0  # largest lag seen in training; 0: all positions travel together
+    together: float = 0.25  # share of texts trained without a lag
+    known: float = 0.25  # share of texts trained with words that are known already, for infilling
+    self_condition: bool = False  # also show the policy its last z_hat
+    writing_lag: float = 3.0  # lag with which texts are written
+    space: VAEConfig = field(default_factory=VAEConfig)  # the VAE, trained before
+
+
+class Manta(LanguageModel):
+    """A policy over the latent space of a frozen VAE, whose positions may travel together or one after another."""
+
+    def __init__(self, config: MantaConfig, space: VAE | None = None):
+        super().__init__()
+        c = config
+        if c.head == "words" and c.space.encoder_layers:
+            raise UserError("a head over words needs codes that do not depend on neighbors: train the VAE with "
+                            "--model.encoder-layers 0, or take --model.head clean")
+        self.config, self.schedule = c, Linear()
+        self.space = (space or VAE(c.space)).requires_grad_(False).eval()
+        target = c.vocabulary if c.head == "words" else c.space.latent
+        self.policy = VectorField(c.space.latent, target, c.width, c.heads, c.layers, c.kernel)
+        self.pairs: Pairs | None = None  # noise and texts that belong together, made by `reflow`
+
+    def train(self, mode: bool = True) -> "Manta":
+        """The space is never in training mode."""
+        super().train(mode)
+        self.space.eval()
+        return self
+
+    def endpoint(self, logits: Float[Tensor, "b n vocabulary"], zt: Float[Tensor, "b n d"],
+                 t: Float[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+        """The mean of z_1 when word w is behind a position with probability p_w, and its code is N(m_w, s^2).
+
+        z_hat = m + K (z_t - t m),  m = sum_w p_w m_w,  s^2 = sum_w p_w s_w^2,  K = t s^2 / (t^2 s^2 + (1 - t)^2)
+        """
+        words = torch.arange(self.config.vocabulary, device=zt.device)[None]
+        mean, std = self.space.posteriors(words)
+        p, t = logits.float().softmax(-1), t[..., None]
+        m = p @ ((mean[0] - self.space.mean) / self.space.std)
+        variance = p @ (std[0] / self.space.std).square()
+        return m + t * variance / (t**2 * variance + (1 - t)**2) * (zt - t * m)
+
+    def predict(self, zt: Float[Tensor, "b n d"], t: Float[Tensor, "b n"],
+                c: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n target"]]:
+        """Where each position should end, z_hat, and what the network said; who has arrived stays."""
+        said = self.policy(zt, t, c)
+        with torch.autocast(zt.device.type, enabled=False):
+            clean = self.endpoint(said, zt, t) if self.config.head == "words" else said.float()
+        return clean.where(t[..., None] < 1, zt), said
+
+    def law(self, clean: Float[Tensor, "b n d"], z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Tensor:
+        """The control that goes from z to z_hat in the time that is left: the mean of the pair's optimal controls."""
+        if self.config.law == "soft":
+            return soft_law(clean, z, t, self.config.miss)
+        return pinned_law(clean, z, t, self.config.least_time)
+
+    def draw_times(self, n: int, length: int, rng: torch.Generator) -> Float[Tensor, "n length"]:
+        """Times of the positions of n texts in training: some texts without lag, some with words that are known."""
+        c, device = self.config, rng.device
+        t = (Uniform() if c.times == "uniform" else LogitNormal()).draw(n, rng)
+        lag, together, knows, share = torch.rand(4, n, generator=rng, device=device)
+        lag = (c.lag * lag).masked_fill(together < c.together, 0.0)
+        spans = torch.rand(n, -(-length // 4), generator=rng, device=device).repeat_interleave(4, dim=1)[:, :length]
+        known = (spans < share[:, None]) & (knows < c.known)[:, None]
+        return local_times(t, lag, ~known)
+
+    def losses(self, tokens: Int[Tensor, "b n"], *, step: int, rng: torch.Generator) -> Losses:
+        """What makes z_hat the posterior mean E[z_1 | z_t], over positions under way, 0 < t < 1.
+
+        head words: cross-entropy(p(. | z_t), w);  head clean: mean |z_hat - z_1|^2
+        """
+        with torch.autocast(tokens.device.type, enabled=False):
+            z0, z1 = self.couple(tokens, rng)
+        t = self.draw_times(len(z1), z1.shape[1], rng)
+        zt = interpolate(self.schedule, z1, z0, t)
+        c = torch.zeros_like(zt)
+        if self.config.self_condition:
+            with torch.no_grad():
+                c[::2] = self.predict(zt[::2], t[::2], c[::2])[0]
+        clean, said = self.predict(zt, t, c)
+        under_way = ((t > 0) & (t < 1)).float()
+        error = (clean - z1).square().mean(-1)
+        if self.config.head == "words":
+            tokens = tokens if self.pairs is None else self.space.read_off(z1)[0]
+            nats = F.cross_entropy(said.float().transpose(1, 2), tokens, reduction="none")
+            terms = {"words": (nats * under_way).sum() / under_way.sum()}
+        else:
+            terms = {"clean": (error * under_way).sum() / under_way.sum()}
+        return Losses(terms, {"error": ((error * under_way).sum() / under_way.sum()).detach(), "under_way": under_way.mean()})
+
+    def couple(self, tokens: Int[Tensor, "b n"], rng: torch.Generator) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
+        """Noise z_0 and data z_1 of a batch: fresh noise, coupled, or pairs that `reflow` made."""
+        if self.pairs is not None:
+            return self.pairs(len(tokens), rng)
+        z1 = self.space.encode(tokens, rng)
+        z0 = torch.randn(z1.shape, generator=rng, device=z1.device)
+        return (optimal if self.config.coupling == "optimal" else independent)(z0, z1, rng)
+
+    @torch.no_grad()
+    def generate(self, count: int, *, rng: torch.Generator, steps: int = 32, noise: float = 0.0, length: int | None = None,
+                 prompt: Int[Tensor, "one p"] | None = None, mask: Bool[Tensor, "one p"] | None = None,
+                 lag: float | None = None, temperature: float = 1.0, start: float = 0.0, wish=None, strength: float = 1.0,
+                 record: bool = False) -> Generation:
+        """Write texts: look, choose a control, hold it for one of `steps` steps, look again.
+
+        `prompt` begins the texts, or, with a `mask`, is a text to complete where the mask is True; from `start` > 0 the whole
+        prompt is noised to that time and written anew. `lag`: how far the rear is behind. `noise`: share of the ancestral
+        step's noise, 0 is deterministic. `temperature` scales z_0. `wish`, a terminal cost of latents, guides with `strength`.
+        """
+        length = length or self.config.length
+        complete = prompt is not None and (mask is not None or start > 0)
+        check_request(count, length, None if complete else prompt, steps)
+        began = time.perf_counter()
+        z, moving = self.beginning(count, length, prompt, mask, temperature, start, rng)
+        times = staggered_grid(steps, self.config.writing_lag if lag is None else lag, moving, start)
+        loop = Policy(self, wish, strength)
+        path = rollout(transport, loop, z, times, straight_step(noise), rng).path
+        tokens, confidence = self.space.read_off(path.states[-1])
+        if prompt is not None and not start:
+            tokens = tokens.where(moving, F.pad(prompt, (0, length - prompt.shape[1])))
+        seconds = time.perf_counter() - began
+        if record:
+            clean = torch.stack([*loop.seen, path.states[-1]])
+            words, confidence = map(torch.stack, zip(*map(self.space.read_off, clean)))
+            moments = torch.linspace(start, 1, steps + 1)
+            path = Trajectory(moments, path.states, clean, words, confidence)
+        return Generation(tokens, steps, seconds, path if record else None)
+
+    def beginning(self, count: int, length: int, prompt: Tensor | None, mask: Tensor | None, temperature: float,
+                  start: float, rng: torch.Generator) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
+        """The state that writing begins with, and which positions move."""
+        z = temperature * torch.randn(count, length, self.config.space.latent, generator=rng, device=self.device)
+        moving = torch.ones(count, length, dtype=torch.bool, device=self.device)
+        if prompt is None:
+            return z, moving
+        given = F.pad(prompt, (0, length - prompt.shape[1])).expand(count, -1)
+        z1 = self.space.encode(given)
+        if start > 0:
+            return interpolate(self.schedule, z1, z, torch.full((count,), start, device=self.device)), moving
+        moving[:, : prompt.shape[1]] = False if mask is None else mask
+        return z.where(moving[..., None], z1), moving
+
+
+class Policy:
+    """A Manta as a feedback law (z, t) -> u with the memory of its last z_hat, which it forgets when time goes back.
+
+    With a `wish` Phi it steers by u - strength grad_z Phi(z_hat(z)), the cost-to-go of the wish if all else goes as planned.
+    """
+
+    def __init__(self, model: Manta, wish=None, strength: float = 1.0):
+        self.model, self.wish, self.strength = model, wish, strength
+        self.seen: list[Tensor] = []
+        self.now = -1.0
+
+    def clean(self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Float[Tensor, "b n d"]:
+        """Where each position should end."""
+        remembers = self.model.config.self_condition and self.seen and float(t.sum()) > self.now
+        return self.model.predict(z, t[..., 0], self.seen[-1] if remembers else torch.zeros_like(z))[0]
+
+    def __call__(self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Float[Tensor, "b n d"]:
+        if self.wish is None:
+            clean, push = self.clean(z, t), 0.0
+        else:
+            with torch.enable_grad():
+                z = z.detach().requires_grad_()
+                clean = self.clean(z, t)
+                push = torch.autograd.grad(self.wish(clean).sum(), z)[0]
+            clean, z = clean.detach(), z.detach()
+        self.seen.append(clean)
+        self.now = float(t.sum())
+        return self.model.law(clean, z, t) - self.strength * push
