@@ -1,9 +1,30 @@
-"""Lifting a chapter's own functions out of its notebook, without running the chapter."""
+"""Lifting a chapter's own functions out of its notebook, without running the chapter, and the register of comparisons."""
 
 import ast
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from .notebooks import code, load
+
+PAIRS: dict = {}  # (chapter, name of its function) -> how to compare it, and how close it must come
+
+
+def inline(chapter: str, name: str, close: float = 1e-9):
+    """Register a comparison of a chapter's function, which must come `close`."""
+    def keep(compare):
+        PAIRS[chapter, name] = compare, close
+        return compare
+    return keep
+
+
+def normal(rng: torch.Generator, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+
+def uniform(rng: torch.Generator, low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand((), generator=rng))
 
 
 def statements(path: Path) -> list[ast.stmt]:

@@ -7,7 +7,6 @@ function of the rooms of mathematics must be compared; one that does another job
 
 import pytest
 import torch
-from torch import Tensor
 
 from minildm.control import bridges, feedback, gradients, hjb, linear_quadratic, sinkhorn
 from minildm.control.grid import Grid, solve
@@ -17,27 +16,12 @@ from minildm.transport import distances, energies, heads, likelihood, mass, mixt
 from minildm.transport.diffusion import ClosedLoop, ddim
 from minildm.transport.schedules import Linear, Tangent
 
-from .inline import functions, lifted, public
+from . import inline_nets  # noqa: F401, whose comparisons are registered with these
+from .inline import PAIRS, functions, inline, lifted, normal, public, uniform
 from .notebooks import CHAPTERS, ROOT, number
 
 ROOMS = ("dynamics", "control", "transport")  # the rooms of mathematics
-TRIALS, PAIRS = 5, {}
-
-
-def inline(chapter: str, name: str, close: float = 1e-9):
-    """Register a comparison of a chapter's function, which must come `close`."""
-    def keep(compare):
-        PAIRS[chapter, name] = compare, close
-        return compare
-    return keep
-
-
-def normal(rng: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=rng, dtype=torch.float64)
-
-
-def uniform(rng: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * float(torch.rand((), generator=rng))
+TRIALS = 5
 
 
 def some_mixture(rng: torch.Generator) -> bridges.Mixture:

@@ -1,0 +1,90 @@
+"""Checks of chapter 11: attention with weights, weights of uneven points, turning, a filter by waves, a matrix of slices."""
+
+import math
+
+import torch
+
+from .verdict import exercise
+
+
+def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
+    """Standard Gaussian numbers in double precision."""
+    return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+
+@exercise("11.1", hint="softmax(q k' / sqrt d + log w) v; softmax itself subtracts the largest score, exp alone overflows")
+def check_1():
+    """Plain attention to points that are repeated as often as their weights say; nothing from weight zero; large scores."""
+    rng = torch.Generator().manual_seed(1)
+    for n, d, c in ((2, 2, 1), (4, 3, 5), (6, 8, 2)):
+        q, k, v = randn(rng, n, d), randn(rng, n, d), randn(rng, n, c)
+        for size in (1.0, 300.0):
+            times = torch.randint(0, 4, (n,), generator=rng)
+            times[0] += 1
+            keys, values = k.repeat_interleave(times, 0), v.repeat_interleave(times, 0)
+            scores = size * q @ keys.T / math.sqrt(d)
+            similar = (scores - scores.amax(1, keepdim=True)).exp()
+            yield (size * q, k, v, times.double() / times.sum()), similar @ values / similar.sum(1, keepdim=True)
+
+
+@exercise("11.2", hint="each point stands for half of the gap to either neighbor; divide by the whole length")
+def check_2():
+    """Integrals of functions that are straight between neighbors: one tooth of a saw at each point."""
+    rng = torch.Generator().manual_seed(2)
+    for n in (2, 3, 7):
+        points = (3 * randn(rng, n)).sort().values
+        length = float(points[-1] - points[0])
+        teeth = [sum(float(gap) / 2 for gap in (points[j] - points[max(j - 1, 0)], points[min(j + 1, n - 1)] - points[j]))
+                 for j in range(n)]
+        yield (points,), torch.tensor(teeth, dtype=torch.float64) / length
+    yield (torch.arange(5, dtype=torch.float64),), torch.tensor([0.125, 0.25, 0.25, 0.25, 0.125], dtype=torch.float64)
+
+
+@exercise("11.3", hint="rate c is base^(-2c/d); the pair is (x_c, x_{c + d/2}), turned by the matrix of (11.12)")
+def check_3():
+    """Each pair times its matrix; positions may be fractional and negative."""
+    rng = torch.Generator().manual_seed(3)
+    for n, d, base in ((1, 2, 10_000.0), (4, 6, 100.0), (3, 8, 10_000.0)):
+        x, positions = randn(rng, n, d), 10 * randn(rng, n)
+        expected = torch.zeros(n, d, dtype=torch.float64)
+        for i in range(n):
+            for c in range(d // 2):
+                angle = float(positions[i]) * base ** (-2 * c / d)
+                cos, sin, one, two = math.cos(angle), math.sin(angle), x[i, c], x[i, c + d // 2]
+                expected[i, c], expected[i, c + d // 2] = cos * one - sin * two, sin * one + cos * two
+        yield (x, positions, base), expected
+
+
+@exercise("11.4", hint="c_m with the weights, times R_m, back with the other sign; waves m > 0 count twice; real part")
+def check_4():
+    """The kernel written out; one wave alone is the mean; a shift moves a text of slow waves."""
+    rng = torch.Generator().manual_seed(4)
+    for n, M, period in ((5, 1, 7.0), (6, 3, 6.0), (9, 4, 20.0)):
+        values, positions, weights = randn(rng, n), 5 * randn(rng, n), randn(rng, n).softmax(0)
+        R = torch.complex(randn(rng, M), randn(rng, M))
+        kernel = torch.zeros(n, n, dtype=torch.float64)
+        for m in range(M):
+            angle = 2 * math.pi * m / period * (positions[:, None] - positions)
+            kernel += (2 if m else 1) * (R[m].real * angle.cos() - R[m].imag * angle.sin())
+        yield (values, positions, weights, R, period), kernel @ (weights * values)
+    places = torch.arange(16, dtype=torch.float64)
+    wave = torch.cos(2 * math.pi * 3 * places / 16) + 0.5
+    shift = torch.exp(2j * math.pi * 5 * torch.arange(5, dtype=torch.float64) / 16)
+    yield (wave, places, torch.full((16,), 1 / 16, dtype=torch.float64), shift, 16.0), wave.roll(-5)
+
+
+@exercise("11.5", hint="share T (weights share / its sum)': normalize each slice over the points, not each point over slices")
+def check_5():
+    """Entry by entry; one slice gives the weights in every row."""
+    rng = torch.Generator().manual_seed(5)
+    for n, G in ((4, 1), (5, 2), (6, 4)):
+        share, weights, T = randn(rng, n, G).softmax(1), randn(rng, n).softmax(0), randn(rng, G, G)
+        mass = [float((weights * share[:, g]).sum()) for g in range(G)]
+        expected = torch.zeros(n, n, dtype=torch.float64)
+        for i in range(n):
+            for j in range(n):
+                expected[i, j] = sum(share[i, g] * T[g, e] * weights[j] * share[j, e] / mass[e]
+                                     for g in range(G) for e in range(G))
+        yield (share, weights, T), expected
+    weights = randn(rng, 3).softmax(0)
+    yield (torch.ones(3, 1, dtype=torch.float64), weights, torch.ones(1, 1, dtype=torch.float64)), weights.expand(3, 3).clone()
