@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -23,7 +24,7 @@ from ..transport.diffusion import straight_step
 from ..transport.paths import interpolate
 from ..transport.schedules import Linear
 from ..transport.staggering import local_times, staggered_grid
-from ..transport.time_sampling import LogitNormal, Uniform
+from ..transport.time_sampling import AdaptiveTime, LogitNormal, Uniform
 from .base import Generation, LanguageModel, Losses, check_request
 from .vae import VAE, VAEConfig
 
@@ -43,10 +44,10 @@ class MantaConfig:
     least_time: float = 0.02  # of the pinned law, which divides by max(1 - t, this)
     miss: float = 50.0  # c of the soft law, the price of a miss
     coupling: Literal["independent", "optimal"] = "independent"  # which noise goes with which text in training
-    times: Literal["uniform", "logit_normal"] = "uniform"  # law of time in training
-    lag: float = 6.0  # largest lag seen in training; 0: all positions travel together
-    together: float = 0.25  # share of texts trained without a lag
-    known: float = 0.25  # share of texts trained with words that are known already, for infilling
+    times: Literal["adaptive", "uniform", "logit_normal"] = "adaptive"  # law of a position's time, in training and on grids
+    lag: float = 5.0  # largest lag seen in training; 0: all positions travel together
+    together: float = 0.1  # share of texts trained without a lag
+    known: float = 0.15  # share of texts trained with words that are known already, for infilling
     self_condition: bool = False  # also show the policy its last z_hat
     writing_lag: float = 3.0  # lag with which texts are written
     space: VAEConfig = field(default_factory=VAEConfig)  # the VAE, trained before
@@ -58,13 +59,15 @@ class Manta(LanguageModel):
     def __init__(self, config: MantaConfig, space: VAE | None = None):
         super().__init__()
         c = config
-        if c.head == "words" and c.space.encoder_layers:
-            raise UserError("a head over words needs codes that do not depend on neighbors: train the VAE with "
-                            "--model.encoder-layers 0, or take --model.head clean")
+        if c.space.encoder_layers:
+            raise UserError("a policy needs codes of words that do not depend on their neighbors: train its VAE with "
+                            "--model.encoder-layers 0")
         self.config, self.schedule = c, Linear()
         self.space = (space or VAE(c.space)).requires_grad_(False).eval()
-        target = c.vocabulary if c.head == "words" else c.space.latent
-        self.policy = VectorField(c.space.latent, target, c.width, c.heads, c.layers, c.kernel)
+        self.policy = VectorField(c.space.latent, c.vocabulary, c.width, c.heads, c.layers, c.kernel)
+        self.prior = nn.Parameter(torch.zeros(c.vocabulary))
+        self.leave = nn.Linear(c.width, c.space.latent) if c.head == "clean" else None
+        self.time = {"adaptive": AdaptiveTime, "uniform": Uniform, "logit_normal": LogitNormal}[c.times]()
         self.pairs: Pairs | None = None  # noise and texts that belong together, made by `reflow`
 
     def train(self, mode: bool = True) -> "Manta":
@@ -73,26 +76,22 @@ class Manta(LanguageModel):
         self.space.eval()
         return self
 
-    def endpoint(self, logits: Float[Tensor, "b n vocabulary"], zt: Float[Tensor, "b n d"],
-                 t: Float[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
-        """The mean of z_1 when word w is behind a position with probability p_w, and its code is N(m_w, s^2).
-
-        z_hat = m + K (z_t - t m),  m = sum_w p_w m_w,  s^2 = sum_w p_w s_w^2,  K = t s^2 / (t^2 s^2 + (1 - t)^2)
-        """
-        words = torch.arange(self.config.vocabulary, device=zt.device)[None]
-        mean, std = self.space.posteriors(words)
-        p, t = logits.float().softmax(-1), t[..., None]
-        m = p @ ((mean[0] - self.space.mean) / self.space.std)
-        variance = p @ (std[0] / self.space.std).square()
-        return m + t * variance / (t**2 * variance + (1 - t)**2) * (zt - t * m)
-
     def predict(self, zt: Float[Tensor, "b n d"], t: Float[Tensor, "b n"],
-                c: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n target"]]:
-        """Where each position should end, z_hat, and what the network said; who has arrived stays."""
-        said = self.policy(zt, t, c)
+                c: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocabulary"] | None]:
+        """Where each position should end, z_hat, and the logits of its word if there is a head for them; who has arrived stays.
+
+        p(w_i | z_t) ~ p(z_t,i | w_i) p(w_i | z_t of the others): the codebook knows the first factor, the network learns the second
+        """
         with torch.autocast(zt.device.type, enabled=False):
-            clean = self.endpoint(said, zt, t) if self.config.head == "words" else said.float()
-        return clean.where(t[..., None] < 1, zt), said
+            book = self.space.codebook()
+            local = self.prior + book.evidence(zt, t)
+            belief = local.softmax(-1)
+        features = self.policy(zt, t, c, belief)
+        if self.config.head == "clean":
+            return self.leave(features).float().where(t[..., None] < 1, zt), None
+        logits = local + self.policy.scores(features, belief).float()
+        with torch.autocast(zt.device.type, enabled=False):
+            return book.endpoint(logits.softmax(-1), zt, t).where(t[..., None] < 1, zt), logits
 
     def law(self, clean: Float[Tensor, "b n d"], z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Tensor:
         """The control that goes from z to z_hat in the time that is left: the mean of the pair's optimal controls."""
@@ -102,13 +101,12 @@ class Manta(LanguageModel):
 
     def draw_times(self, n: int, length: int, rng: torch.Generator) -> Float[Tensor, "n length"]:
         """Times of the positions of n texts in training: some texts without lag, some with words that are known."""
-        c, device = self.config, rng.device
-        t = (Uniform() if c.times == "uniform" else LogitNormal()).draw(n, rng)
+        c, device, t = self.config, rng.device, Uniform().draw(n, rng)
         lag, together, knows, share = torch.rand(4, n, generator=rng, device=device)
         lag = (c.lag * lag).masked_fill(together < c.together, 0.0)
         spans = torch.rand(n, -(-length // 4), generator=rng, device=device).repeat_interleave(4, dim=1)[:, :length]
         known = (spans < share[:, None]) & (knows < c.known)[:, None]
-        return local_times(t, lag, ~known)
+        return self.time.warp(local_times(t, lag, ~known))
 
     def losses(self, tokens: Int[Tensor, "b n"], *, step: int, rng: torch.Generator) -> Losses:
         """What makes z_hat the posterior mean E[z_1 | z_t], over positions under way, 0 < t < 1.
@@ -123,16 +121,21 @@ class Manta(LanguageModel):
         if self.config.self_condition:
             with torch.no_grad():
                 c[::2] = self.predict(zt[::2], t[::2], c[::2])[0]
-        clean, said = self.predict(zt, t, c)
-        under_way = ((t > 0) & (t < 1)).float()
+        clean, logits = self.predict(zt, t, c)
+        moving = (t > 0) & (t < 1)
         error = (clean - z1).square().mean(-1)
-        if self.config.head == "words":
-            tokens = tokens if self.pairs is None else self.space.read_off(z1)[0]
-            nats = F.cross_entropy(said.float().transpose(1, 2), tokens, reduction="none")
-            terms = {"words": (nats * under_way).sum() / under_way.sum()}
+        if logits is None:
+            name, each = "clean", error
         else:
-            terms = {"clean": (error * under_way).sum() / under_way.sum()}
-        return Losses(terms, {"error": ((error * under_way).sum() / under_way.sum()).detach(), "under_way": under_way.mean()})
+            words = tokens if self.pairs is None else self.space.read_off(z1)[0]
+            name, each = "words", F.cross_entropy(logits.transpose(1, 2), words, reduction="none")
+        if self.config.times == "adaptive" and self.training:
+            self.time.observe(t[moving], each[moving])
+        return Losses({name: each[moving].mean()}, {"error": error[moving].mean().detach(), "moving": moving.float().mean()})
+
+    def after_step(self, step: int) -> None:
+        if self.config.times == "adaptive":
+            self.time.update(step)
 
     def couple(self, tokens: Int[Tensor, "b n"], rng: torch.Generator) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
         """Noise z_0 and data z_1 of a batch: fresh noise, coupled, or pairs that `reflow` made."""
@@ -158,7 +161,8 @@ class Manta(LanguageModel):
         check_request(count, length, None if complete else prompt, steps)
         began = time.perf_counter()
         z, moving = self.beginning(count, length, prompt, mask, temperature, start, rng)
-        times = staggered_grid(steps, self.config.writing_lag if lag is None else lag, moving, start)
+        lag = self.config.writing_lag if lag is None else lag
+        times = self.time.warp(staggered_grid(steps, lag, moving, start))
         loop = Policy(self, wish, strength)
         path = rollout(transport, loop, z, times, straight_step(noise), rng).path
         tokens, confidence = self.space.read_off(path.states[-1])

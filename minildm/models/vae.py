@@ -1,8 +1,8 @@
 """A regularized variational autoencoder: words as Gaussians in a latent space that a flow can cross without stiffness.
 
-words w -> q(z | w) = N(mean, std^2) in each channel -> z -> logits of the words. The posterior's width is the knob: wide codes
-overlap and make the field between them gentle, narrow ones are easy to read. Manta-LM steers in such a space; its own
-autoencoder is not public, so this one is a reconstruction.
+words w -> q(z | w) = N(mean(w), std^2) -> z -> logits of the words, with one std for each channel, the same for all words. The
+posterior's width is the knob: wide codes overlap and make the field between them gentle, narrow ones are easy to read.
+Manta-LM steers in such a space; its own autoencoder is not public, so this one is a reconstruction.
 """
 
 import math
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..nets.layers import init_weights
 from ..nets.transformer import Stack
+from ..transport.codebook import Codebook
 from .base import Generation, LanguageModel, Losses, check_request
 
 START = 0.2  # std of posteriors at the start of training
@@ -48,23 +49,23 @@ class VAE(LanguageModel):
         self.config = c
         self.embedding = nn.Embedding(c.vocabulary, c.width)
         self.encoder = Stack(c.width, c.heads, c.encoder_layers)
-        self.posterior = nn.Linear(c.width, 2 * c.latent)
+        self.leave_encoder = nn.Linear(c.width, c.latent)
+        self.log_width = nn.Parameter(torch.full((c.latent,), math.log(START)))
         self.enter = nn.Linear(c.latent, c.width)
         self.decoder = Stack(c.width, c.heads, c.decoder_layers)
         self.leave = nn.Linear(c.width, c.vocabulary)
         init_weights(self, c.encoder_layers + c.decoder_layers)
         nn.init.normal_(self.embedding.weight)
-        for layer in (self.posterior, self.enter):
+        for layer in (self.leave_encoder, self.enter):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
-        nn.init.constant_(self.posterior.bias[c.latent:], math.log(START))
         for name, start in (("mean", torch.zeros(c.latent)), ("square", torch.ones(c.latent))):
             self.register_buffer(name, start)
             self.register_buffer(f"new_{name}", torch.zeros(c.latent), persistent=False)
 
     def posteriors(self, tokens: Int[Tensor, "b n"]) -> tuple[Float[Tensor, "b n latent"], Float[Tensor, "b n latent"]]:
         """Mean and std of q(z | w), std = sqrt(floor^2 + e^(2 s)), which can come close to the floor and leave it again."""
-        mean, log_std = self.posterior(self.encoder(self.embedding(tokens))).float().chunk(2, dim=-1)
-        return mean, (self.config.floor**2 + (2 * log_std).exp()).sqrt()
+        mean = self.leave_encoder(self.encoder(self.embedding(tokens))).float()
+        return mean, (self.config.floor**2 + (2 * self.log_width).exp()).sqrt().expand_as(mean)
 
     def logits(self, z: Float[Tensor, "b n latent"]) -> Float[Tensor, "b n vocabulary"]:
         """Logits of the words that latents on the encoder's own scale stand for."""
@@ -74,6 +75,11 @@ class VAE(LanguageModel):
     def std(self) -> Float[Tensor, " latent"]:
         """Std of each channel over all latents."""
         return (self.square - self.mean**2).clamp(min=1e-6).sqrt()
+
+    def codebook(self) -> Codebook:
+        """All words as standardized Gaussians; exact for an encoder without blocks, where a code is its word's alone."""
+        mean, std = self.posteriors(torch.arange(self.config.vocabulary, device=self.device)[None])
+        return Codebook((mean[0] - self.mean) / self.std, (std[0, 0] / self.std).square())
 
     def encode(self, tokens: Int[Tensor, "b n"], rng: torch.Generator | None = None) -> Float[Tensor, "b n latent"]:
         """Standardized latents z_1, drawn from the posterior, or its mean where no `rng` is given."""

@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn as nn
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -23,34 +24,59 @@ class OperatorBlock(nn.Module):
         return x + self.feed_forward(self.norm2(x))
 
 
-class VectorField(nn.Module):
-    """F(z_t, t, c): what a policy knows at a point of the path, at times (b, n) of its positions, with a self-condition c.
+class Pointer(nn.Module):
+    """Words that stand elsewhere in the text, as scores here: an integral operator whose values are beliefs about words.
 
-    The time of a position is added to what enters there, so that noisy and finished positions can stand side by side.
-    Args: `latent` channels of z and c; `target` channels that leave. Derived in chapter 13. Source: ours.
+    s_i = sum_h g_h(x_i) sum_{j != i} kappa_h(i, j) belief_j,  kappa_h softmax attention by content alone
+    Args: `width`; `heads` h. Derived in chapter 13. Source: Pointer Networks 1506.03134.
     """
 
-    def __init__(self, latent: int, target: int, width: int, heads: int, layers: int, kernel: str):
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query_key, self.gain = nn.Linear(width, 2 * width, bias=False), nn.Linear(width, heads)
+
+    def forward(self, x: Float[Tensor, "b n width"], belief: Float[Tensor, "b n words"]) -> Float[Tensor, "b n words"]:
+        q, k = rearrange(self.query_key(x), "b n (two h d) -> two b h n d", two=2, h=self.heads)
+        alone = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+        kappa = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(alone, -torch.inf).softmax(-1)
+        return (self.gain(x).mT[..., None] * kappa).sum(1) @ belief
+
+
+class VectorField(nn.Module):
+    """Features of every position of a text on its way, from which a policy reads where the position should end.
+
+    What enters is the state, what it alone says of its word, the position's own time, and a self-condition; so noisy and
+    finished positions can stand side by side.
+    Args: `latent` channels of a state; `words` of the vocabulary. Derived in chapter 13. Source: ours.
+    """
+
+    def __init__(self, latent: int, words: int, width: int, heads: int, layers: int, kernel: str):
         super().__init__()
         self.checkpointing = False
-        self.enter = nn.Linear(2 * latent, width)
+        self.enter, self.words = nn.Linear(2 * latent, width), nn.Linear(words, width, bias=False)
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.mix = ShortConvolution(width, before=3, after=0 if kernel == "causal" else 3)
         self.blocks = nn.ModuleList(OperatorBlock(width, heads, kernel) for _ in range(layers))
-        self.norm, self.leave = RMSNorm(width), nn.Linear(width, target)
+        self.norm, self.pointer = RMSNorm(width), Pointer(width, heads)
         init_weights(self, layers)
-        for layer in (self.enter, self.time[0], self.time[2]):
-            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
-        nn.init.zeros_(self.leave.weight)
+        nn.init.constant_(self.pointer.gain.bias, 2.0)
+        nn.init.normal_(self.words.weight, std=width**-0.5)
+        for layer, size in ((self.enter, 0.3), (self.time[0], 1.0), (self.time[2], 1.0)):
+            nn.init.normal_(layer.weight, std=size * layer.in_features**-0.5)
 
     def forward(self, zt: Float[Tensor, "b n latent"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n latent"],
-                weights: Weights | None = None) -> Float[Tensor, "b n target"]:
+                belief: Float[Tensor, "b n words"], weights: Weights | None = None) -> Float[Tensor, "b n width"]:
         features = time_features(t.flatten(), self.time[0].in_features).unflatten(0, t.shape)
-        x = self.mix(self.enter(torch.cat((zt, c), dim=-1)) + self.time(features))
+        x = self.mix(self.words(belief) * len(self.words.weight) ** 0.5 + self.enter(torch.cat((zt, c), dim=-1)) + self.time(features))
         positions = torch.arange(x.shape[1], device=x.device)
         for block in self.blocks:
             if self.checkpointing and self.training:
                 x = checkpoint(block, x, positions, weights, use_reentrant=False)
             else:
                 x = block(x, positions, weights)
-        return self.leave(self.norm(x))
+        return self.norm(x)
+
+    def scores(self, x: Float[Tensor, "b n width"], belief: Float[Tensor, "b n words"]) -> Float[Tensor, "b n words"]:
+        """How well each word fits each position: features against the vectors by which words enter, and words from elsewhere."""
+        return x @ self.words.weight + self.pointer(x, belief)
