@@ -21,11 +21,11 @@ from ..nets.frozen import FrozenEncoder
 from ..text.batches import tensor
 from ..text.corpora import Corpus, load_corpus
 from ..text.tokenizers import Tokenizer, WordTokenizer
-from ..training.checkpoint import config_card
+from ..training.checkpoint import config_card, fit, trained_state
 from ..training.distributed import Ranks, join, leave
 from ..training.loop import Trainer
 from ..training.presets import CorpusConfig
-from ..training.zoo import load_frozen, load_space
+from ..training.zoo import load, load_frozen, load_space
 from .flags import TrainFlags, parse
 
 WATCHED = 256  # validation rows looked at during training
@@ -49,7 +49,8 @@ def find_pretrained(kind: str, flags: TrainFlags) -> Pretrained:
         return Pretrained(*load_frozen(flags.frozen, flags.model.layer), f"the frozen model {flags.frozen}",
                           "train a GPT on that corpus and give its run as --frozen, or give hub:NAME or minilm")
     if kind == "manta":
-        return Pretrained(*load_space(flags.vae), f"the VAE {flags.vae}", "train a VAE on that corpus and give its run as --vae")
+        return Pretrained(*load_space(flags.vae), f"the VAE {flags.vae}",
+                          "train a VAE on that corpus and give its run as --vae")
     return Pretrained()
 
 
@@ -106,6 +107,8 @@ def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
     base = find_pretrained(kind, flags)
     corpus = read_corpus(flags, base)
     model = make_model(kind, flags, corpus, base.model)
+    if flags.start:
+        fit(model, trained_state(load(flags.start).model), flags.start)
     source = CorpusConfig(flags.corpus, flags.vocabulary, flags.pack, flags.documents)
     card = {"kind": kind, "command": command,
             "config": {"model": config_card(model.config), "train": config_card(flags.train), "corpus": asdict(source)},

@@ -1,5 +1,5 @@
-"""How well a model knows texts it did not write: nats of a GPT or a masked model, reconstruction by an LDLM or a VAE, misses of a
-Manta-LM."""
+"""How well a model knows texts it did not write: nats of a GPT or a masked model, reconstruction by an LDLM or a VAE, and
+misses of a Manta-LM."""
 
 import math
 

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.nn as nn
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..dynamics.records import Trajectory
@@ -28,6 +28,7 @@ from ..transport.schedules import Tangent
 from ..transport.time_sampling import AdaptiveTime, Uniform
 from .base import Generation, LanguageModel, Losses, check_request, mean_flat
 from .recipe import Recipe, gamma
+from .steering import Wish, agrees, bend, both
 
 
 @dataclass(frozen=True)
@@ -157,24 +158,47 @@ class LDLM(LanguageModel):
 
     @torch.no_grad()
     def generate(self, count: int, *, rng: torch.Generator, steps: int = 32, solver: str = "ancestral",
-                 length: int | None = None, warped: bool = True, temperature: float = 1.0,
-                 record: bool = False) -> Generation:
+                 length: int | None = None, prompt: Int[Tensor, "#count p"] | None = None,
+                 mask: Bool[Tensor, "#count p"] | None = None, start: float = 0.0, wish: Wish | None = None,
+                 strength: float = 1.0, warped: bool = True, temperature: float = 1.0, record: bool = False) -> Generation:
         """Write texts by carrying noise to latents in `steps` steps and reading the tokens off once, at the end.
 
-        `warped` spaces the steps evenly in training time v, t = F^-1(v), else evenly in t; `temperature` scales the noise.
+        `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where the mask is True: the words
+        that are known are a wish, and `wish` another; both guide with `strength`. With `start` > 0 the prompt is noised to
+        where a text is after that share of the steps, and written anew from there. `warped` spaces the steps evenly in
+        training time v, t = F^-1(v), else evenly in t; `temperature` scales the noise.
         """
         length = length or self.config.length
-        check_request(count, length, None, steps)
+        check_request(count, length, None if start or mask is not None else prompt, steps)
         method, began = sampler(solver), time.perf_counter()
         m = -(-length // self.config.compression)
-        z0 = temperature * torch.randn(count, m, self.config.latent, generator=rng, device=self.device)
-        times = warped_grid(self.time if warped else Uniform(), steps, self.device)
-        loop = ClosedLoop(self.clean, self.schedule, z0)
-        path = integrate(loop, z0, times, method, rng, record=record)
+        z = temperature * torch.randn(count, m, self.config.latent, generator=rng, device=self.device)
+        times = warped_grid(self.time if warped else Uniform(), steps, self.device, start)
+        known, given = torch.zeros(count, length, dtype=torch.bool, device=self.device), None
+        if prompt is not None:
+            given = F.pad(prompt, (0, length - prompt.shape[1])).expand(count, -1)
+            if start:
+                z = interpolate(self.schedule, self.encode(self.hidden(given)), z, times[:1].expand(count))
+            else:
+                known[:, : prompt.shape[1]] = True if mask is None else ~mask
+                wish = both(agrees(given, known), wish)
+        look = self.clean if wish is None else self.wishful(wish, strength, length)
+        loop = ClosedLoop(look, self.schedule, z)
+        path = integrate(loop, z, times, method, rng, record=record)
         tokens, _ = self.read_off(path.states[-1], length)
+        tokens = tokens if given is None else given.where(known, tokens)
         seconds = time.perf_counter() - began
         if record:
             clean = torch.stack([loop.seen[float(t)] for t in times[:-1]] + [path.states[-1]])
             words, confidence = map(torch.stack, zip(*(self.read_off(z, length) for z in clean)))
             path = Trajectory(path.times, path.states, clean, words, confidence)
         return Generation(tokens, loop.calls, seconds, path if record else None)
+
+    def wishful(self, wish: Wish, strength: float, length: int):
+        """The denoiser with its prediction bent towards a wish about the words that would be read off it."""
+        def predict(zt, t, c):
+            def look(z):
+                clean = self.clean(z, t, c)
+                return clean, self.token_decoder(self.decode(clean, length)).float()
+            return bend(look, wish, strength, self.schedule, zt, t)[0]
+        return predict

@@ -26,7 +26,12 @@ from ..transport.schedules import Linear
 from ..transport.staggering import local_times, staggered_grid
 from ..transport.time_sampling import AdaptiveTime, LogitNormal, Uniform
 from .base import Generation, LanguageModel, Losses, check_request
+from .steering import Wish, bend
 from .vae import VAE, VAEConfig
+
+SHARES = {"ancestral": 1.0, "euler": 0.0}  # solvers, and the share of the ancestral step's noise that they renew
+
+COLD = 1e-3  # temperature below which the most probable word is all that is left
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,12 @@ class MantaConfig:
     miss: float = 50.0  # c of the soft law, the price of a miss
     coupling: Literal["independent", "optimal"] = "independent"  # which noise goes with which text in training
     times: Literal["adaptive", "uniform", "logit_normal"] = "adaptive"  # law of a position's time, in training and on grids
-    lag: float = 5.0  # largest lag seen in training; 0: all positions travel together
+    lag: float = 5.0  # largest lag seen in training, the most often seen; 0: all positions travel together
     together: float = 0.1  # share of texts trained without a lag
     known: float = 0.15  # share of texts trained with words that are known already, for infilling
     self_condition: bool = False  # also show the policy its last z_hat
     writing_lag: float = 3.0  # lag with which texts are written
+    writing_temperature: float = 0.6  # of the law over words with which texts are written
     space: VAEConfig = field(default_factory=VAEConfig)  # the VAE, trained before
 
 
@@ -62,6 +68,8 @@ class Manta(LanguageModel):
         if c.space.encoder_layers:
             raise UserError("a policy needs codes of words that do not depend on their neighbors: train its VAE with "
                             "--model.encoder-layers 0")
+        if c.head == "words" and c.coupling != "independent":
+            raise UserError("a head over words needs noise that does not depend on the text: take --model.head clean")
         self.config, self.schedule = c, Linear()
         self.space = (space or VAE(c.space)).requires_grad_(False).eval()
         self.policy = VectorField(c.space.latent, c.vocabulary, c.width, c.heads, c.layers, c.kernel)
@@ -76,11 +84,12 @@ class Manta(LanguageModel):
         self.space.eval()
         return self
 
-    def predict(self, zt: Float[Tensor, "b n d"], t: Float[Tensor, "b n"],
-                c: Float[Tensor, "b n d"]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocabulary"] | None]:
+    def predict(self, zt: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"],
+                temperature: float = 1.0) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocabulary"] | None]:
         """Where each position should end, z_hat, and the logits of its word if there is a head for them; who has arrived stays.
 
-        p(w_i | z_t) ~ p(z_t,i | w_i) p(w_i | z_t of the others): the codebook knows the first factor, the network learns the second
+        z_hat = sum_w p_w E[z_1 | z_t, w],  p = softmax(logits / temperature);
+        p(w_i | z_t) ~ p(z_t,i | w_i) p(w_i | z_t of the others): the codebook has the first factor, the network the second
         """
         with torch.autocast(zt.device.type, enabled=False):
             book = self.space.codebook()
@@ -91,7 +100,8 @@ class Manta(LanguageModel):
             return self.leave(features).float().where(t[..., None] < 1, zt), None
         logits = local + self.policy.scores(features, belief).float()
         with torch.autocast(zt.device.type, enabled=False):
-            return book.endpoint(logits.softmax(-1), zt, t).where(t[..., None] < 1, zt), logits
+            p = (logits / max(temperature, COLD)).softmax(-1)
+            return book.endpoint(p, zt, t).where(t[..., None] < 1, zt), logits
 
     def law(self, clean: Float[Tensor, "b n d"], z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Tensor:
         """The control that goes from z to z_hat in the time that is left: the mean of the pair's optimal controls."""
@@ -103,7 +113,7 @@ class Manta(LanguageModel):
         """Times of the positions of n texts in training: some texts without lag, some with words that are known."""
         c, device, t = self.config, rng.device, Uniform().draw(n, rng)
         lag, together, knows, share = torch.rand(4, n, generator=rng, device=device)
-        lag = (c.lag * lag).masked_fill(together < c.together, 0.0)
+        lag = (c.lag * lag.sqrt()).masked_fill(together < c.together, 0.0)
         spans = torch.rand(n, -(-length // 4), generator=rng, device=device).repeat_interleave(4, dim=1)[:, :length]
         known = (spans < share[:, None]) & (knows < c.known)[:, None]
         return self.time.warp(local_times(t, lag, ~known))
@@ -127,8 +137,7 @@ class Manta(LanguageModel):
         if logits is None:
             name, each = "clean", error
         else:
-            words = tokens if self.pairs is None else self.space.read_off(z1)[0]
-            name, each = "words", F.cross_entropy(logits.transpose(1, 2), words, reduction="none")
+            name, each = "words", F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")
         if self.config.times == "adaptive" and self.training:
             self.time.observe(t[moving], each[moving])
         return Losses({name: each[moving].mean()}, {"error": error[moving].mean().detach(), "moving": moving.float().mean()})
@@ -146,76 +155,73 @@ class Manta(LanguageModel):
         return (optimal if self.config.coupling == "optimal" else independent)(z0, z1, rng)
 
     @torch.no_grad()
-    def generate(self, count: int, *, rng: torch.Generator, steps: int = 32, noise: float = 0.0, length: int | None = None,
-                 prompt: Int[Tensor, "one p"] | None = None, mask: Bool[Tensor, "one p"] | None = None,
-                 lag: float | None = None, temperature: float = 1.0, start: float = 0.0, wish=None, strength: float = 1.0,
+    def generate(self, count: int, *, rng: torch.Generator, steps: int = 32, solver: str = "ancestral",
+                 length: int | None = None, prompt: Int[Tensor, "#count p"] | None = None,
+                 mask: Bool[Tensor, "#count p"] | None = None, start: float = 0.0, wish: Wish | None = None,
+                 strength: float = 1.0, lag: float | None = None, temperature: float | None = None,
                  record: bool = False) -> Generation:
         """Write texts: look, choose a control, hold it for one of `steps` steps, look again.
 
-        `prompt` begins the texts, or, with a `mask`, is a text to complete where the mask is True; from `start` > 0 the whole
-        prompt is noised to that time and written anew. `lag`: how far the rear is behind. `noise`: share of the ancestral
-        step's noise, 0 is deterministic. `temperature` scales z_0. `wish`, a terminal cost of latents, guides with `strength`.
+        `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where the mask is True. With
+        `start` > 0 the prompt is noised to where a text is after that share of the steps, and written anew from there. `wish`
+        guides with `strength`. `lag`: how far the rear is behind. `temperature` of the law over words: below 1 it favors
+        what is probable. Both are the configuration's where they are not given.
         """
-        length = length or self.config.length
-        complete = prompt is not None and (mask is not None or start > 0)
-        check_request(count, length, None if complete else prompt, steps)
-        began = time.perf_counter()
-        z, moving = self.beginning(count, length, prompt, mask, temperature, start, rng)
-        lag = self.config.writing_lag if lag is None else lag
-        times = self.time.warp(staggered_grid(steps, lag, moving, start))
-        loop = Policy(self, wish, strength)
-        path = rollout(transport, loop, z, times, straight_step(noise), rng).path
-        tokens, confidence = self.space.read_off(path.states[-1])
-        if prompt is not None and not start:
-            tokens = tokens.where(moving, F.pad(prompt, (0, length - prompt.shape[1])))
+        length, began = length or self.config.length, time.perf_counter()
+        check_request(count, length, None if start or mask is not None else prompt, steps)
+        if solver not in SHARES:
+            raise UserError(f"a Manta-LM has no solver {solver!r}: choose one of {', '.join(SHARES)}")
+        step = straight_step(SHARES[solver])
+        if temperature is not None and self.config.head == "clean":
+            raise UserError("a Manta-LM with a clean head has no law over words to temper: leave out the temperature")
+        z = torch.randn(count, length, self.config.space.latent, generator=rng, device=self.device)
+        moving = torch.ones(count, length, dtype=torch.bool, device=self.device)
+        if prompt is not None:
+            given = F.pad(prompt, (0, length - prompt.shape[1])).expand(count, -1)
+            z1 = self.space.encode(given, rng)
+            if not start:
+                moving[:, : prompt.shape[1]] = False if mask is None else mask
+                z = z.where(moving[..., None], z1)
+        times = self.time.warp(staggered_grid(steps, self.config.writing_lag if lag is None else lag, moving, start))
+        if start:
+            z = interpolate(self.schedule, z1, z, times[0, ..., 0])
+        loop = Policy(self, wish, strength, self.config.writing_temperature if temperature is None else temperature)
+        path = rollout(transport, loop, z, times, step, rng).path
+        tokens, _ = self.space.read_off(path.states[-1])
+        if prompt is not None:
+            tokens = tokens.where(moving, given)
         seconds = time.perf_counter() - began
         if record:
             clean = torch.stack([*loop.seen, path.states[-1]])
             words, confidence = map(torch.stack, zip(*map(self.space.read_off, clean)))
-            moments = torch.linspace(start, 1, steps + 1)
-            path = Trajectory(moments, path.states, clean, words, confidence)
+            path = Trajectory(torch.linspace(start, 1, steps + 1), path.states, clean, words, confidence)
         return Generation(tokens, steps, seconds, path if record else None)
-
-    def beginning(self, count: int, length: int, prompt: Tensor | None, mask: Tensor | None, temperature: float,
-                  start: float, rng: torch.Generator) -> tuple[Float[Tensor, "b n d"], Bool[Tensor, "b n"]]:
-        """The state that writing begins with, and which positions move."""
-        z = temperature * torch.randn(count, length, self.config.space.latent, generator=rng, device=self.device)
-        moving = torch.ones(count, length, dtype=torch.bool, device=self.device)
-        if prompt is None:
-            return z, moving
-        given = F.pad(prompt, (0, length - prompt.shape[1])).expand(count, -1)
-        z1 = self.space.encode(given)
-        if start > 0:
-            return interpolate(self.schedule, z1, z, torch.full((count,), start, device=self.device)), moving
-        moving[:, : prompt.shape[1]] = False if mask is None else mask
-        return z.where(moving[..., None], z1), moving
 
 
 class Policy:
     """A Manta as a feedback law (z, t) -> u with the memory of its last z_hat, which it forgets when time goes back.
 
-    With a `wish` Phi it steers by u - strength grad_z Phi(z_hat(z)), the cost-to-go of the wish if all else goes as planned.
+    With a `wish` it goes where latents should end if the wish is to come true.
     """
 
-    def __init__(self, model: Manta, wish=None, strength: float = 1.0):
-        self.model, self.wish, self.strength = model, wish, strength
+    def __init__(self, model: Manta, wish: Wish | None = None, strength: float = 1.0, temperature: float = 1.0):
+        self.model, self.wish, self.strength, self.temperature = model, wish, strength, temperature
         self.seen: list[Tensor] = []
         self.now = -1.0
 
-    def clean(self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Float[Tensor, "b n d"]:
-        """Where each position should end."""
-        remembers = self.model.config.self_condition and self.seen and float(t.sum()) > self.now
-        return self.model.predict(z, t[..., 0], self.seen[-1] if remembers else torch.zeros_like(z))[0]
+    def look(self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"]) -> tuple[Tensor, Tensor]:
+        """Where each position should end, and logits of its word."""
+        clean, logits = self.model.predict(z, t, c, self.temperature)
+        return clean, self.model.space.decode(clean) if logits is None else logits
 
     def __call__(self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Float[Tensor, "b n d"]:
+        now, remembers = float(t.sum()), self.model.config.self_condition and self.seen
+        c = self.seen[-1] if remembers and now > self.now else torch.zeros_like(z)
         if self.wish is None:
-            clean, push = self.clean(z, t), 0.0
+            clean = self.model.predict(z, t[..., 0], c, self.temperature)[0]
         else:
-            with torch.enable_grad():
-                z = z.detach().requires_grad_()
-                clean = self.clean(z, t)
-                push = torch.autograd.grad(self.wish(clean).sum(), z)[0]
-            clean, z = clean.detach(), z.detach()
+            clean = bend(lambda z: self.look(z, t[..., 0], c), self.wish, self.strength, self.model.schedule, z, t[..., 0])[0]
+            clean = clean.where(t < 1, z)
         self.seen.append(clean)
-        self.now = float(t.sum())
-        return self.model.law(clean, z, t) - self.strength * push
+        self.now = now
+        return self.model.law(clean, z, t)

@@ -28,18 +28,19 @@ class Pointer(nn.Module):
     """Words that stand elsewhere in the text, as scores here: an integral operator whose values are beliefs about words.
 
     s_i = sum_h g_h(x_i) sum_{j != i} kappa_h(i, j) belief_j,  kappa_h softmax attention by content alone
-    Args: `width`; `heads` h. Derived in chapter 13. Source: Pointer Networks 1506.03134.
+    Args: `width`; `heads` h; `causal`: j <= i in place of j != i. Derived in chapter 13. Source: Pointer Networks 1506.03134.
     """
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, width: int, heads: int, causal: bool):
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.query_key, self.gain = nn.Linear(width, 2 * width, bias=False), nn.Linear(width, heads)
 
     def forward(self, x: Float[Tensor, "b n width"], belief: Float[Tensor, "b n words"]) -> Float[Tensor, "b n words"]:
         q, k = rearrange(self.query_key(x), "b n (two h d) -> two b h n d", two=2, h=self.heads)
-        alone = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-        kappa = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(alone, -torch.inf).softmax(-1)
+        square = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device)
+        unseen = square.triu(1) if self.causal else square.triu().tril()
+        kappa = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(unseen, -torch.inf).softmax(-1)
         return (self.gain(x).mT[..., None] * kappa).sum(1) @ belief
 
 
@@ -58,7 +59,7 @@ class VectorField(nn.Module):
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.mix = ShortConvolution(width, before=3, after=0 if kernel == "causal" else 3)
         self.blocks = nn.ModuleList(OperatorBlock(width, heads, kernel) for _ in range(layers))
-        self.norm, self.pointer = RMSNorm(width), Pointer(width, heads)
+        self.norm, self.pointer = RMSNorm(width), Pointer(width, heads, kernel == "causal")
         init_weights(self, layers)
         nn.init.constant_(self.pointer.gain.bias, 2.0)
         nn.init.normal_(self.words.weight, std=width**-0.5)
@@ -68,7 +69,8 @@ class VectorField(nn.Module):
     def forward(self, zt: Float[Tensor, "b n latent"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n latent"],
                 belief: Float[Tensor, "b n words"], weights: Weights | None = None) -> Float[Tensor, "b n width"]:
         features = time_features(t.flatten(), self.time[0].in_features).unflatten(0, t.shape)
-        x = self.mix(self.words(belief) * len(self.words.weight) ** 0.5 + self.enter(torch.cat((zt, c), dim=-1)) + self.time(features))
+        words, state = self.words(belief) * len(self.words.weight) ** 0.5, self.enter(torch.cat((zt, c), dim=-1))
+        x = self.mix(words + state + self.time(features))
         positions = torch.arange(x.shape[1], device=x.device)
         for block in self.blocks:
             if self.checkpointing and self.training:
@@ -78,5 +80,5 @@ class VectorField(nn.Module):
         return self.norm(x)
 
     def scores(self, x: Float[Tensor, "b n width"], belief: Float[Tensor, "b n words"]) -> Float[Tensor, "b n words"]:
-        """How well each word fits each position: features against the vectors by which words enter, and words from elsewhere."""
+        """How well each word fits each position: features against the vectors of words, and words from elsewhere."""
         return x @ self.words.weight + self.pointer(x, belief)

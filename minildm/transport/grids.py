@@ -27,9 +27,11 @@ def log_snr_grid(schedule: Schedule, steps: int, reach: float = 8.0) -> Float[Te
     return torch.cat((torch.zeros(1), inner, torch.ones(1)))
 
 
-def warped_grid(law: TimeLaw, steps: int, device: torch.device | str = "cpu") -> Float[Tensor, " time"]:
-    """Times between which a law of time has equal shares, t_k = F^-1(k / S): short steps where training looked often.
+def warped_grid(law: TimeLaw, steps: int, device: torch.device | str = "cpu", start: float = 0.0) -> Float[Tensor, " time"]:
+    """Times between which a law of time has equal shares: short steps where training looked often.
 
-    Args: `law`; `steps` S; `device`. Returns times (S + 1,) from 0 to 1. Derived in chapter 08. Source: CDCD.
+    t_k = F^-1(v_0 + (1 - v_0) k / S)
+    Args: `law`; `steps` S; `device`; `start` v_0, the share of the law to leave out. Returns times (S + 1,), F^-1(v_0) to 1.
+    Derived in chapter 08. Source: CDCD.
     """
-    return law.warp(even_grid(steps, device)).clamp(0, 1)
+    return law.warp(start + (1 - start) * even_grid(steps, device)).clamp(0, 1)

@@ -130,7 +130,7 @@ def from_diffusion_time(s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     return 1 - s
 
 
-def expand(t: Float[Tensor, "batch *positions"], x: Float[Tensor, "batch ..."]) -> Tensor:
+def expand(t: Float[Tensor, "..."], x: Float[Tensor, "batch ..."]) -> Tensor:
     """Times in a shape that multiplies states: (batch, 1, ..., 1), or (batch, n, 1) where each position has its own.
 
     Args: `t` (batch,) or (batch, n); `x` (batch, ...), the states. Returns t with as many axes as `x`.

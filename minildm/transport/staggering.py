@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def local_times(t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"], moving: Bool[Tensor, "batch n"]) -> Float[Tensor, "batch n"]:
+def local_times(t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"],
+                moving: Bool[Tensor, "batch n"]) -> Float[Tensor, "batch n"]:
     """The time of each position, tau_i(t) = clip((1 + L) t - L x_i, 0, 1), and 1 where it does not move.
 
     Args: `t` (batch,); `lag` L >= 0, (batch,); `moving` (batch, n). Returns tau (batch, n).
@@ -22,13 +23,15 @@ def local_times(t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"], moving
     return tau.masked_fill(~moving, 1.0)
 
 
-def staggered_grid(steps: int, lag: float, moving: Bool[Tensor, "batch n"], start: float = 0.0) -> Float[Tensor, "time batch n one"]:
-    """Times of all positions for solvers, at equal distances in t: tau_i(t_k), t_k = t_0 + (1 - t_0) k / S.
+def staggered_grid(steps: int, lag: float, moving: Bool[Tensor, "batch n"],
+                   start: float = 0.0) -> Float[Tensor, "time batch n one"]:
+    """Times of all positions for solvers, at equal distances in t, from a common start: t_0 + (1 - t_0) tau_i(k / S).
 
     Args: `steps` S; `lag` L >= 0; `moving` (batch, n); `start` t_0. Returns times (S + 1, batch, n, 1), up to 1.
     Derived in chapter 13. Source: ours.
     """
     batch = len(moving)
-    t = torch.linspace(start, 1, steps + 1, device=moving.device)
+    t = torch.linspace(0, 1, steps + 1, device=moving.device)
     lags = torch.full((batch,), lag, device=moving.device)
-    return torch.stack([local_times(moment.expand(batch), lags, moving) for moment in t])[..., None]
+    tau = torch.stack([local_times(moment.expand(batch), lags, moving) for moment in t])
+    return start + (1 - start) * tau[..., None]

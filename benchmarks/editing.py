@@ -1,0 +1,114 @@
+"""Gaps, damage and wishes: what each shipped model makes of tales that it has not seen, and of a word that should be said.
+
+    OMP_NUM_THREADS=1 python benchmarks/editing.py --out benchmarks/results/editing.json
+
+Each model is asked with 32 calls a text, or what a GPT needs; 3 seeds. Every finished row is kept in the file; a second
+start goes on. Chapter 13 reads the file.
+"""
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+import torch
+
+from minildm.evaluation.editing import damage, doubts, fill_from_left, gaps, outcome
+from minildm.evaluation.provenance import provenance
+from minildm.evaluation.scorecard import validity
+from minildm.models.steering import says
+from minildm.text.batches import tensor
+from minildm.text.corpora import load_corpus
+from minildm.training.zoo import load
+
+STEPS, SEEDS = 32, 3
+GAP, DAMAGE = 0.3, 0.1  # shares of a tale's words
+DOUBTFUL = 5.0  # nats above which a word is written anew
+PARTS = 8  # calls of a doubt; the repair has the rest
+BACK = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # share of the steps that a repair by noise keeps
+WISHES = ("happy", "boat", "library")  # one a seed
+STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+TEMPERATURES = (1.0, 0.6)
+
+
+def written(loaded, tokens) -> list[str]:
+    return [loaded.tokenizer.decode(row) for row in tokens.tolist()]
+
+
+def good(loaded, tokens) -> dict[str, float]:
+    """Shares of grammatical and of consistent texts."""
+    scores = validity(written(loaded, tokens))
+    return {name: scores[name] for name in ("grammatical", "consistent")}
+
+
+def fill(loaded, kind, tokens, mask, steps, rng, temperature):
+    """The tokens that a model puts where the mask is true."""
+    model = loaded.model
+    if kind == "gpt":
+        return fill_from_left(model, tokens, mask, rng, temperature)
+    heat = {} if kind == "ldlm" else {"temperature": temperature}
+    return model.generate(len(tokens), rng=rng, steps=steps, prompt=tokens, mask=mask, **heat).tokens
+
+
+def infilling(loaded, kind, truth, seed):
+    mask = gaps(truth, GAP, random.Random(seed))
+    for temperature in TEMPERATURES[: 1 if kind == "ldlm" else None]:
+        tokens = fill(loaded, kind, truth, mask, STEPS, torch.Generator().manual_seed(seed), temperature)
+        yield {"temperature": temperature, **good(loaded, tokens), "same": (tokens == truth)[mask].float().mean().item()}
+
+
+def repair(loaded, kind, truth, seed):
+    """By noise: back to where a text is after a share of the steps. By doubt: what surprises the model is written anew."""
+    broken = damage(truth, DAMAGE, loaded.tokenizer.size, random.Random(seed))
+    yield {"by": "nothing", **good(loaded, broken), **outcome(broken, broken, truth)}
+    if kind in ("ldlm", "manta"):
+        for back in BACK:
+            tokens = loaded.model.generate(len(truth), rng=torch.Generator().manual_seed(seed), steps=STEPS, prompt=broken,
+                                           start=back).tokens
+            yield {"by": "noise", "back": back, **good(loaded, tokens), **outcome(broken, tokens, truth)}
+    if kind != "ldlm":
+        rng = torch.Generator().manual_seed(seed)
+        mask = doubts(loaded.model, broken, rng, PARTS) > DOUBTFUL
+        tokens = fill(loaded, kind, broken, mask, STEPS - PARTS, rng, min(TEMPERATURES))
+        yield {"by": "doubt", "doubted": mask.float().sum(1).mean().item(), "hit": mask[broken != truth].float().mean().item(),
+               **good(loaded, tokens), **outcome(broken, tokens, truth)}
+
+
+def guidance(loaded, count, seed):
+    word = WISHES[seed]
+    wish = says(loaded.tokenizer.encode(word)[0])
+    for strength in STRENGTHS:
+        tokens = loaded.model.generate(count, rng=torch.Generator().manual_seed(seed), steps=STEPS, strength=strength,
+                                       wish=wish if strength else None).tokens
+        hits = sum(word in text.split() for text in written(loaded, tokens)) / count
+        yield {"word": word, "strength": strength, "hits": hits, **good(loaded, tokens)}
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--out", type=Path, default=Path("runs/editing.json"))
+    flags.add_argument("--count", type=int, default=512, help="tales a seed, and an eighth of them for wishes")
+    given = flags.parse_args()
+    torch.set_num_threads(1)
+    corpus = load_corpus("tales", 64, documents=100_000)
+    state = json.loads(given.out.read_text()) if given.out.exists() else {"count": given.count, "rows": []}
+    done = {(row["task"], row["model"], row["seed"]) for row in state["rows"]}
+    for name in ("manta-tales", "masked-tales", "gpt-tales", "ldlm-tales"):
+        loaded, kind = load(name), name.partition("-")[0]
+        for seed in range(SEEDS):
+            truth = tensor(corpus.valid[seed * given.count:(seed + 1) * given.count])
+            tasks = {"infilling": infilling(loaded, kind, truth, seed), "repair": repair(loaded, kind, truth, seed)}
+            if kind in ("ldlm", "manta"):
+                tasks["guidance"] = guidance(loaded, given.count // 8, seed)
+            for task, rows in tasks.items():
+                if (task, name, seed) in done:
+                    continue
+                state["rows"] += [{"task": task, "model": name, "seed": seed, **row} for row in rows]
+                state |= provenance(torch.device("cpu"))
+                given.out.parent.mkdir(parents=True, exist_ok=True)
+                given.out.write_text(json.dumps(state, indent=1) + "\n")
+                print(task, name, seed, json.dumps(state["rows"][-1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

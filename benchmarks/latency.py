@@ -1,0 +1,81 @@
+"""Time to write with the four shipped models at one quality: batches of 1 and 64, texts of 64, 256 and 1024 tokens.
+
+    OMP_NUM_THREADS=1 python benchmarks/latency.py --out benchmarks/results/latency.json
+
+Quality is the grammatical share at 64 tokens, read from results/quality.json: each parallel model gets the fewest steps that
+reach what the masked model reaches at its best, the GPT a step a token. At greater lengths the steps that 64 tokens need are
+kept ("same") or grow with the length ("grown"); no model was trained there, so these rows are about time alone. A parallel
+model's calls cost the same, so two short runs give the price of a call, in rounds that alternate between the models.
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from statistics import fmean, median
+
+import torch
+
+import minildm.models.gpt
+from minildm.evaluation.provenance import provenance
+from minildm.training.zoo import load
+
+RESULTS = Path(__file__).parent / "results"
+LENGTHS, BATCHES, ROUNDS = (64, 256, 1024), (1, 64), 3
+WAYS = {"manta": "manta-tales", "ldlm": "ldlm-tales", "masked": "masked-tales"}
+SHORT = 2  # steps of the shorter run; the longer has twice as many
+
+
+def quality() -> dict[tuple[str, int | None], float]:
+    """Grammatical share of each way of writing, by its steps, a mean over seeds."""
+    shares: dict[tuple, list[float]] = {}
+    for row in json.loads((RESULTS / "quality.json").read_text())["rows"]:
+        shares.setdefault((row["way"], row["steps"]), []).append(row["grammatical"])
+    return {key: fmean(values) for key, values in shares.items()}
+
+
+def equal_steps(shares: dict) -> tuple[float, dict[str, int]]:
+    """The masked model's best share, and the fewest steps with which each parallel model reaches it."""
+    target = max(share for (way, _), share in shares.items() if way == "masked")
+    reach = {way: [steps for (name, steps), share in shares.items() if name == way and share >= target] for way in WAYS}
+    return target, {way: min(steps, default=math.inf) for way, steps in reach.items()}
+
+
+def timed(model, batch: int, length: int, steps: int | None, seed: int) -> float:
+    """Seconds of one run."""
+    asked = {} if steps is None else {"steps": steps}
+    return model.generate(batch, rng=torch.Generator().manual_seed(seed), length=length, **asked).seconds
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--out", type=Path, default=Path("runs/latency.json"))
+    given = flags.parse_args()
+    torch.set_num_threads(1)
+    minildm.models.gpt.EOS = -1  # a GPT that goes on to the end of the length, as the others do
+    shares = quality()
+    target, steps = equal_steps(shares)
+    models = {way: load(name, frozen=False).model for way, name in WAYS.items()}
+    gpt, rows = load("gpt-tales").model, []
+    for length in LENGTHS:
+        for batch in BATCHES:
+            price: dict[str, list] = {way: [] for way in WAYS}
+            alone = []
+            for turn in range(1 if batch * length > 20_000 else ROUNDS):
+                for way, model in models.items():
+                    short, long = (timed(model, batch, length, SHORT * k, turn) for k in (1, 2))
+                    price[way].append((max(short - (long - short), 0), (long - short) / SHORT))
+                alone.append(timed(gpt, batch, length, None, turn))
+            row = {"length": length, "batch": batch, "gpt": {"calls": length - 1, "seconds": median(alone)}}
+            for way, runs in price.items():
+                fixed, call = (median(values) for values in zip(*runs))
+                for name, calls in (("same", steps[way]), ("grown", steps[way] * length // 64)):
+                    row[f"{way}, {name}"] = {"calls": calls, "call": call, "seconds": fixed + calls * call}
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+    study = {"grammatical": target, "shares": {f"{way}, {n}": share for (way, n), share in shares.items()}, "rows": rows}
+    given.out.write_text(json.dumps(study | provenance(torch.device("cpu")), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

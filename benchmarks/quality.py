@@ -1,0 +1,64 @@
+"""Quality against calls: tales by the four shipped models with few and many steps, 3 seeds.
+
+    OMP_NUM_THREADS=1 python benchmarks/quality.py --out benchmarks/results/quality.json
+
+A finished row is kept in the file; a second start goes on. Chapter 13 reads the file.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from minildm.cli.writing import writer
+from minildm.evaluation.diversity import distinct
+from minildm.evaluation.provenance import provenance
+from minildm.evaluation.scorecard import validity
+from minildm.training.zoo import load
+
+PARALLEL = (64, 32, 16, 8, 128)  # steps
+WAYS = {  # name -> model, what to ask of it, steps
+    "manta": ("manta-tales", {}, PARALLEL), "manta, euler": ("manta-tales", {"solver": "euler"}, PARALLEL[:4]),
+    "manta, temperature 1": ("manta-tales", {"temperature": 1.0}, PARALLEL),
+    "manta, no lag": ("manta-tales", {"lag": 0.0}, PARALLEL[:3]),
+    "masked": ("masked-tales", {}, PARALLEL[:4]),
+    "masked, temperature 0.6": ("masked-tales", {"temperature": 0.6}, PARALLEL[:4]),
+    "ldlm": ("ldlm-tales", {}, PARALLEL), "gpt": ("gpt-tales", {}, (None,)),
+    "gpt, temperature 0.6": ("gpt-tales", {"temperature": 0.6}, (None,)),
+}
+SEEDS = 3
+
+
+def row(name: str, steps: int | None, seed: int, count: int) -> dict:
+    """One way of writing with one number of steps."""
+    model, ask, _ = WAYS[name]
+    loaded = load(model, frozen=False)
+    written = writer(loaded, steps=steps, **ask)(count, torch.Generator().manual_seed(seed))
+    scores = validity([loaded.tokenizer.decode(line) for line in written.tokens.tolist()])
+    kept = ("grammatical", "consistent", "law_nats_per_token", "error_entity", "error_species", "error_ending")
+    variety = {"distinct_4": distinct(written.tokens.numpy(), 4, loaded.tokenizer.size)}
+    return {"way": name, "model": model, "steps": steps, "seed": seed, "calls": written.calls,
+            **{k: scores[k] for k in kept if k in scores}, **variety}
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--out", type=Path, default=Path("runs/quality.json"))
+    flags.add_argument("--count", type=int, default=128, help="tales a row")
+    given = flags.parse_args()
+    torch.set_num_threads(1)
+    study = json.loads(given.out.read_text()) if given.out.exists() else {"count": given.count, "rows": []}
+    done = {(r["way"], r["steps"], r["seed"]) for r in study["rows"]}
+    todo = [(seed, name, steps) for seed in range(SEEDS) for name, (_, _, grid) in WAYS.items() for steps in grid]
+    for seed, name, steps in todo:
+        if (name, steps, seed) not in done:
+            study["rows"].append(row(name, steps, seed, given.count))
+            study |= provenance(torch.device("cpu"))
+            given.out.parent.mkdir(parents=True, exist_ok=True)
+            given.out.write_text(json.dumps(study, indent=1) + "\n")
+            print(json.dumps(study["rows"][-1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Changing texts that exist: planted gaps and damage, what each model does about them, and how well."""
+
+import random
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..models.base import PAD, LanguageModel
+from ..models.gpt import GPT
+from ..models.masked import MASK, Masked, word_law
+
+SPECIALS = 4  # ids below this stand for no word
+
+
+def gaps(tokens: Int[Tensor, "b n"], share: float, rng: random.Random) -> Bool[Tensor, "b n"]:
+    """One gap in each text: a span of a share of its words, somewhere.
+
+    Args: `tokens`; `share` in (0, 1); `rng`. Returns a mask, true in the gap. Derived in chapter 13. Source: ours.
+    """
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    for row, text in zip(mask, tokens):
+        words = int((text >= SPECIALS).sum())
+        width = max(round(share * words), 1)
+        first = 1 + rng.randrange(words - width + 1)
+        row[first:first + width] = True
+    return mask
+
+
+def damage(tokens: Int[Tensor, "b n"], share: float, words: int, rng: random.Random) -> Int[Tensor, "b n"]:
+    """Texts with a share of their words replaced by other words, all alike likely.
+
+    Args: `tokens`; `share`; `words`, ids from SPECIALS to this are words; `rng`. Returns tokens. Derived in chapter 13.
+    Source: ours.
+    """
+    tokens = tokens.clone()
+    for row in tokens:
+        places = (row >= SPECIALS).nonzero()[:, 0].tolist()
+        for i in rng.sample(places, max(round(share * len(places)), 1)):
+            row[i] = SPECIALS + (int(row[i]) - SPECIALS + rng.randrange(1, words - SPECIALS)) % (words - SPECIALS)
+    return tokens
+
+
+@torch.no_grad()
+def fill_from_left(model: GPT, tokens: Int[Tensor, "b n"], mask: Bool[Tensor, "b n"], rng: torch.Generator,
+                   temperature: float = 1.0) -> Int[Tensor, "b n"]:
+    """What a left-to-right model can do about gaps: draw each missing word from what stands before it, w_i ~ p(. | w_<i).
+
+    Args: `model`; `tokens`; `mask`, true at words to be written; `rng`; `temperature`. Returns tokens.
+    Derived in chapter 13. Source: textbook.
+    """
+    tokens = tokens.masked_fill(mask, PAD)
+    for i in mask.any(0).nonzero()[:, 0].tolist():
+        law = word_law(model.logits(tokens[:, :i])[:, -1], temperature)
+        tokens[:, i] = torch.multinomial(law, 1, generator=rng)[:, 0].where(mask[:, i], tokens[:, i])
+    return tokens
+
+
+@torch.no_grad()
+def doubts(model: LanguageModel, tokens: Int[Tensor, "b n"], rng: torch.Generator, parts: int = 8) -> Float[Tensor, "b n"]:
+    """How surprising each word is to a model: -log p(w_i | the words that are shown), in nats.
+
+    A GPT is shown what stands before, in one call; a masked model and a Manta-LM all but every `parts`-th word, in as many
+    calls. Args: `model`, one of these; `tokens`; `rng`; `parts`. Returns nats (b, n), 0 at the first token and at padding.
+    Derived in chapter 13. Source: ours.
+    """
+    nats = torch.zeros(tokens.shape)
+    if isinstance(model, GPT):
+        nats[:, 1:] = model.token_nats(tokens)
+        return nats
+    for part in range(parts):
+        hidden = (torch.arange(tokens.shape[1]) % parts == part).expand_as(tokens)
+        if isinstance(model, Masked):
+            logits = model.logits(tokens.masked_fill(hidden, MASK))
+        else:
+            z = model.space.encode(tokens, rng)
+            z = torch.randn(z.shape, generator=rng).where(hidden[..., None], z)
+            logits = model.predict(z, (~hidden).float(), torch.zeros_like(z))[1]
+        said = logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+        nats = torch.where(hidden, -said, nats)
+    nats[:, 0] = 0
+    return nats.masked_fill(tokens == PAD, 0)
+
+
+def outcome(before: Int[Tensor, "b n"], after: Int[Tensor, "b n"], truth: Int[Tensor, "b n"]) -> dict[str, float]:
+    """What became of words: those that were right and still are, and those that were wrong and are right now.
+
+    Args: `before` and `after` a repair, and the `truth`. Returns shares "kept" and "restored". Derived in chapter 13.
+    Source: ours.
+    """
+    right, same = before == truth, after == truth
+    words = truth >= SPECIALS
+    return {"kept": (same & right & words).sum().item() / max((right & words).sum().item(), 1),
+            "restored": (same & ~right).sum().item() / max((~right).sum().item(), 1)}

@@ -1,0 +1,59 @@
+"""Wishes about words: terminal costs of a text on its way, whose gradient bends the place where its latents should end.
+
+By Bayes' rule p(z_1 | z_t, wish) ~ p(z_1 | z_t) P(wish | z_1); on the path z_t = a z_1 + b z_0 with Gaussian z_0 this moves
+the mean of z_1 by b^2/a grad log P(wish | z_t). A model knows P only approximately: it lets words be independent given z_t.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..transport.schedules import Schedule, expand
+
+Wish = Callable[[Float[Tensor, "b n words"]], Float[Tensor, " b"]]  # log p_i(w) -> terminal cost -log P(wish), in nats
+Look = Callable[[Tensor], tuple[Tensor, Tensor]]  # z_t -> (z_hat, logits of the words)
+NEAR_NOISE = 0.05  # least a that the shift divides by
+
+
+def says(word: int) -> Wish:
+    """The wish that a word be said, anywhere: Phi = -log(1 - prod_i (1 - p_i(word))).
+
+    Args: `word`, its id. Returns a `Wish`. Derived in chapter 13. Source: ours.
+    """
+    def cost(log_p: Float[Tensor, "b n words"]) -> Float[Tensor, " b"]:
+        silent = torch.log1p(-log_p[..., word].exp().clamp(max=1 - 1e-6)).sum(1)
+        return -torch.log(-torch.expm1(silent.clamp(max=-1e-6)))
+    return cost
+
+
+def agrees(tokens: Int[Tensor, "#b n"], given: Bool[Tensor, "#b n"]) -> Wish:
+    """The wish that given positions hold given words: Phi = -sum_{i given} log p_i(w_i).
+
+    Args: `tokens` w (b, n); `given` (b, n). Returns a `Wish`. Derived in chapter 13. Source: ours.
+    """
+    def cost(log_p: Float[Tensor, "b n words"]) -> Float[Tensor, " b"]:
+        said = log_p.gather(-1, tokens.expand(log_p.shape[:2])[..., None])[..., 0]
+        return -(said * given).sum(1)
+    return cost
+
+
+def both(first: Wish, second: Wish | None) -> Wish:
+    """Two wishes that do not depend on each other: Phi = Phi_1 + Phi_2, or Phi_1 alone."""
+    return first if second is None else lambda log_p: first(log_p) + second(log_p)
+
+
+def bend(look: Look, wish: Wish, strength: float, schedule: Schedule, z: Float[Tensor, "b n d"],
+         t: Float[Tensor, "..."]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n words"]]:
+    """Where latents should end when a wish is to come true: z_hat - strength b^2/a grad_z Phi.
+
+    Args: `look` of a model; `wish` Phi; `strength`, 1 for Bayes' rule; `schedule` of a and b; `z` (b, n, d); `t` (b,) or
+    (b, n). Returns the bent z_hat and the logits. Derived in chapter 13. Source: diffusion posterior sampling 2209.14687.
+    """
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        clean, logits = look(z)
+        push = torch.autograd.grad(wish(logits.log_softmax(-1)).sum(), z)[0]
+    a, b = expand(schedule.a(t), z), expand(schedule.b(t), z)
+    return clean.detach() - strength * b**2 / a.clamp(min=NEAR_NOISE) * push, logits.detach()
