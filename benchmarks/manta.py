@@ -30,7 +30,7 @@ from minildm.transport.staggering import staggered_grid
 
 WORLD = replace(LEXICON, name=LEXICON.name[:12], species=LEXICON.species[:8], trait=LEXICON.trait[:6], place=LEXICON.place[:8],
                 color=LEXICON.color[:6], kind=LEXICON.kind[:10], mood=LEXICON.mood[:6], cast=(2,))
-CLEAN = MantaConfig(length=40, width=64, heads=2, layers=3, head="clean")
+CLEAN = MantaConfig(length=40, width=64, heads=2, layers=3, head="clean", writing_lag=3.0)
 WORDS = replace(CLEAN, head="words")
 VARIANTS = {
     "attention": WORDS, "spectral": replace(WORDS, kernel="spectral"), "slice": replace(WORDS, kernel="slice"),

@@ -23,9 +23,9 @@ WAYS = {  # name -> model, what to ask of it, steps
     "manta, temperature 1": ("manta-tales", {"temperature": 1.0}, PARALLEL),
     "manta, no lag": ("manta-tales", {"lag": 0.0}, PARALLEL[:3]),
     "masked": ("masked-tales", {}, PARALLEL[:4]),
-    "masked, temperature 0.6": ("masked-tales", {"temperature": 0.6}, PARALLEL[:4]),
+    "masked, temperature 0.5": ("masked-tales", {"temperature": 0.5}, PARALLEL[:4]),
     "ldlm": ("ldlm-tales", {}, PARALLEL), "gpt": ("gpt-tales", {}, (None,)),
-    "gpt, temperature 0.6": ("gpt-tales", {"temperature": 0.6}, (None,)),
+    "gpt, temperature 0.5": ("gpt-tales", {"temperature": 0.5}, (None,)),
 }
 SEEDS = 3
 

@@ -23,7 +23,7 @@ from minildm.transport.mixtures import denoising_error
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Cosine
 from minildm.transport.time_sampling import AdaptiveTime
-from minildm.viz import clocks, style
+from minildm.viz import clocks, kernels, style
 
 BAR, MOVES, OUT = 0.150, 40, Path(__file__).parent / "results" / "redraw.json"
 
@@ -39,7 +39,13 @@ def schedule_explorer():
     return clocks.explorer({std: denoising_error(Cosine(), two_modes(std), times) for std in (0.3, 0.1, 1.0)}, law)
 
 
-HANDED = {"clocks": schedule_explorer}
+def kernel_explorer():
+    """The explorer of chapter 11, which is handed kernels of the size of LDLM's on a tale."""
+    random_kernels = (3 * torch.randn(6, 11, 4, 64, 64, generator=torch.Generator().manual_seed(0))).softmax(-1)
+    return kernels.explorer(random_kernels, [k / 10 for k in range(11)], ["word"] * 48)
+
+
+HANDED = {"clocks": schedule_explorer, "kernels": kernel_explorer}
 
 
 def explorers():

@@ -1,0 +1,101 @@
+"""Planted gaps and damage, a GPT that fills from the left, and what surprises a model."""
+
+import random
+
+import pytest
+import torch
+
+from minildm.evaluation.editing import SPECIALS, damage, doubts, fill_from_left, gaps, outcome
+from minildm.models.base import BOS, EOS, PAD
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.manta import Manta, MantaConfig
+from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.vae import VAEConfig
+
+SIZES = {"vocabulary": 20, "length": 16, "width": 16, "heads": 2, "layers": 1}
+
+
+def rng(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def texts(count: int = 6) -> torch.Tensor:
+    """Rows <bos> words <eos> <pad>, with 5 to 10 words."""
+    rows = torch.full((count, SIZES["length"]), PAD)
+    for k, row in enumerate(rows):
+        words = 5 + k
+        row[0], row[words + 1] = BOS, EOS
+        row[1:words + 1] = torch.randint(SPECIALS, SIZES["vocabulary"], (words,), generator=rng(k))
+    return rows
+
+
+def model(kind: str):
+    torch.manual_seed(0)
+    if kind == "manta":
+        space = VAEConfig(vocabulary=20, length=16, latent=8, width=16, heads=2)
+        return Manta(MantaConfig(**SIZES, space=space)).eval()
+    return {"gpt": GPT(GPTConfig(**SIZES)), "masked": Masked(MaskedConfig(**SIZES))}[kind].eval()
+
+
+def test_a_gap_is_one_span_of_words_of_the_asked_share():
+    tokens = texts()
+    for row, text in zip(gaps(tokens, 0.4, random.Random(0)), tokens):
+        places = row.nonzero()[:, 0]
+        assert len(places) == round(0.4 * int((text >= SPECIALS).sum()))
+        assert places[-1] - places[0] == len(places) - 1
+        assert (text[row] >= SPECIALS).all()
+
+
+def test_damage_changes_the_asked_share_of_words_and_nothing_else():
+    tokens = texts()
+    broken = damage(tokens, 0.3, 20, random.Random(0))
+    changed = broken != tokens
+    assert changed.sum(1).tolist() == [max(round(0.3 * int((row >= SPECIALS).sum())), 1) for row in tokens]
+    assert (tokens[changed] >= SPECIALS).all() and (broken[changed] >= SPECIALS).all() and (broken < 20).all()
+
+
+def test_damage_draws_all_other_words_alike():
+    tokens = torch.full((3000, 1), 7)
+    drawn = damage(tokens, 1.0, 10, random.Random(0)).flatten().bincount(minlength=10)
+    assert drawn[7] == 0 and (drawn[SPECIALS:7] > 500).all() and (drawn[8:] > 500).all()
+
+
+def test_a_gpt_fills_gaps_with_its_own_most_probable_words():
+    gpt, tokens = model("gpt"), texts()
+    mask = gaps(tokens, 0.4, random.Random(1))
+    filled = fill_from_left(gpt, tokens, mask, rng(), temperature=0.0)
+    assert torch.equal(filled[~mask], tokens[~mask])
+    best = gpt.logits(filled)[:, :-1].argmax(-1)
+    assert torch.equal(filled[:, 1:][mask[:, 1:]], best[mask[:, 1:]])
+
+
+def test_doubts_of_a_gpt_are_its_nats():
+    gpt, tokens = model("gpt"), texts()
+    assert torch.allclose(doubts(gpt, tokens, rng())[:, 1:], gpt.token_nats(tokens))
+
+
+@pytest.mark.parametrize("kind", ["masked", "manta"])
+def test_a_doubt_does_not_see_the_word_it_is_about(kind):
+    made, tokens = model(kind), texts()
+    other = tokens.clone()
+    other[:, 3] = SPECIALS + (other[:, 3] - SPECIALS + 1) % 16
+    first, second = (doubts(made, t, rng(), parts=16)[:, 3] for t in (tokens, other))
+    logits = {"masked": lambda: made.logits(tokens.index_fill(1, torch.tensor([3]), 3))[:, 3]}.get(kind)
+    assert not torch.allclose(first, second)
+    if logits:
+        law = logits().log_softmax(-1)
+        assert torch.allclose(first, -law.gather(1, tokens[:, 3:4])[:, 0], atol=1e-5)
+        assert torch.allclose(second, -law.gather(1, other[:, 3:4])[:, 0], atol=1e-5)
+
+
+def test_doubts_are_zero_where_nothing_can_be_written():
+    tokens = texts()
+    nats = doubts(model("masked"), tokens, rng())
+    assert (nats[:, 0] == 0).all() and (nats[tokens == PAD] == 0).all() and (nats[tokens >= SPECIALS] > 0).all()
+
+
+def test_outcome_counts_words_that_stayed_right_and_that_became_right():
+    truth = torch.tensor([[BOS, 5, 6, 7, 8, EOS]])
+    before = torch.tensor([[BOS, 5, 9, 10, 8, EOS]])
+    after = torch.tensor([[BOS, 5, 6, 11, 9, EOS]])
+    assert outcome(before, after, truth) == {"kept": 0.5, "restored": 0.5}
