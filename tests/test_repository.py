@@ -216,6 +216,9 @@ def test_import_is_light():
 def test_the_readme_shows_the_scores_of_the_cards():
     text = (ROOT / "README.md").read_text()
     for card in sorted((ROOT / "minildm" / "zoo").glob("*.json")):
-        scores = json.loads(card.read_text())["scores"]
+        content = json.loads(card.read_text())
+        if content["kind"] == "vae":
+            continue  # it writes no texts
+        scores = content["scores"]
         for name in ("grammatical", "consistent"):
             assert f"{100 * scores['mean'][name]:.1f}% ± {100 * scores['spread'][name]:.1f}" in text, (card.name, name)

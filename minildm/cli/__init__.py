@@ -8,7 +8,7 @@ from ..errors import UserError
 COMMANDS = {
     "demo": "text from every shipped model, and figures/demo.png",
     "train": "train a model on a corpus; stopped at any moment, it resumes to the same weights",
-    "sample": "write text with a trained model",
+    "sample": "write text with a trained model, fill gaps, repair texts, wish for a word",
     "evaluate": "write a scorecard: validity, exact likelihood, diversity, calls, latency",
     "doctor": "OK or the mend, for everything the book needs",
 }

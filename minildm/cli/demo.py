@@ -15,8 +15,9 @@ from ..dynamics.records import Trajectory
 from ..errors import UserError
 from ..evaluation.scorecard import latency, validity
 from ..models.base import Generation
+from ..models.vae import VAE
 from ..text.tokenizers import SPECIALS, Tokenizer, body
-from ..training.zoo import load, names
+from ..training.zoo import Loaded, load, names
 from ..viz import style
 from ..viz.figures import picture
 from .writing import confidence, device, shaded, write_atomically, writer
@@ -28,7 +29,7 @@ LINE = 96  # characters of a line in the figure
 
 @dataclass(frozen=True)
 class DemoFlags:
-    """Write tales with every model of the zoo, print them shaded by confidence with a table, and draw a figure."""
+    """Write tales with every language model of the zoo, print them shaded by confidence with a table, and draw a figure."""
 
     count: int = 64  # tales a model
     show: int = 2  # of them printed
@@ -47,9 +48,8 @@ class Shown:
     cells: tuple[str, ...]
 
 
-def perform(name: str, flags: DemoFlags) -> Shown:
+def perform(name: str, loaded: Loaded, flags: DemoFlags) -> Shown:
     """Let one model write, and judge what it wrote."""
-    loaded = load(name, frozen=False)
     write = writer(loaded, record=True)
     write(1, torch.Generator(device()).manual_seed(0))  # the first call is slower than all others
     written = write(flags.count, torch.Generator(device()).manual_seed(flags.seed))
@@ -111,6 +111,7 @@ def draw(parts: list[Shown]) -> Figure:
         for k in moments(path):
             ax.text(-9, y, f"t = {float(path.times[k]):.2f}", fontsize=8, color=style.NOISE, va="top")
             y = draw_text(ax, y, part.tokenizer, path.tokens[k, 0], path.confidence[k, 0])
+        y -= 0.7
     places = [-9, 30, 46, 58, 78, LINE]
     for row in [HEADINGS] + [part.cells for part in parts]:
         y -= 1.4
@@ -128,11 +129,12 @@ def main(argv: list[str]) -> None:
     flags = tyro.cli(DemoFlags, args=argv, prog="minildm demo")
     if flags.count < 1:
         raise UserError(f"cannot write {flags.count} tales: ask for at least 1")
-    if not names():
-        raise UserError("the zoo is empty: reinstall, or train a model with `minildm train gpt --preset gpt-tales`")
+    writers = {name: loaded for name in names() if not isinstance((loaded := load(name, frozen=False)).model, VAE)}
+    if not writers:
+        raise UserError("the zoo has no language model: reinstall, or train one with `minildm train gpt --preset gpt-tales`")
     parts = []
-    for name in names():
-        part = perform(name, flags)
+    for name, loaded in writers.items():
+        part = perform(name, loaded, flags)
         print(f"\n{name}")
         for row, sure in list(zip(part.written.tokens.tolist(), part.sure.tolist()))[: flags.show]:
             print("  " + (shaded(part.tokenizer, row, sure) if sys.stdout.isatty() else part.tokenizer.decode(row)))

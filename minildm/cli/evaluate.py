@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
@@ -12,10 +11,11 @@ from ..evaluation.diversity import training_grams
 from ..evaluation.likelihood import held_out
 from ..evaluation.provenance import provenance
 from ..evaluation.scorecard import COPIES, markdown, scorecard
+from ..models.vae import VAE
 from ..text.corpora import load_corpus
 from ..text.tokenizers import WordTokenizer
 from ..training.zoo import load, publish
-from .writing import device, write_atomically, writer
+from .writing import Solver, device, write_atomically, writer
 
 READ = 100_000  # training rows in which copies are looked up
 HELD_OUT = 2048  # validation rows
@@ -28,11 +28,11 @@ class EvaluateFlags:
     model: tyro.conf.Positional[str]  # a model of the zoo, or the folder of a run or a checkpoint
     count: int = 512  # texts a seed
     seeds: int = 3  # how many seeds, from 0
-    steps: int | None = None  # solver steps, by default 32 of an LDLM and the length of a masked text
-    solver: Literal["ancestral", "ddim", "euler", "heun", "confidence", "margin"] | None = None  # by default ancestral;
-    # ddim, euler and heun are an LDLM's, confidence and margin a masked model's
+    steps: int | None = None  # solver steps, by default 32, and of a masked model as many as there are tokens
+    solver: Solver | None = None  # by default ancestral; masked: confidence, margin; LDLM: ddim, euler, heun; Manta-LM: euler
     length: int | None = None  # longest text in tokens, by default that of training
-    temperature: float = 1.0  # of words for a GPT, of the initial noise for an LDLM
+    temperature: float | None = None  # of the law over words, or of an LDLM's initial noise; by default 1, and a Manta-LM's own
+    lag: float | None = None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
     out: Path | None = None  # the JSON file, by default scorecard.json in the run's folder or runs/MODEL.json
     publish: str | None = None  # put the run into the zoo under this name, with these scores in its card
 
@@ -42,7 +42,11 @@ def evaluate(flags: EvaluateFlags) -> dict:
     if flags.count < 1 or flags.seeds < 1:
         raise UserError(f"{flags.count} texts of {flags.seeds} seeds are no sample: give at least 1 of each")
     loaded = load(flags.model)
-    write = writer(loaded, steps=flags.steps, solver=flags.solver, length=flags.length, temperature=flags.temperature)
+    asked = {name: getattr(flags, name) for name in ("steps", "solver", "length", "temperature", "lag")}
+    if not isinstance(loaded.model, VAE):
+        write = writer(loaded, **asked)
+    elif any(value is not None for value in asked.values()):
+        raise UserError(f"a VAE writes no texts, so only what it rebuilds is measured: leave out --{', --'.join(asked)}")
     config, tokenizer = loaded.card["config"], loaded.tokenizer
     if "corpus" not in config:
         raise UserError(f"the card of {flags.model} names no corpus to measure it on: train it with `minildm train`")
@@ -53,12 +57,14 @@ def evaluate(flags: EvaluateFlags) -> dict:
         raise UserError(f"the corpus {source['name']} has changed since {flags.model} was trained on it: train it again")
     tales = source["name"].partition(":")[0] == "tales"
     origin = {"model": flags.model, "kind": loaded.card["kind"], "corpus": source["name"], "dtype": "float32",
-              "scorer": "exact law of Tales" if tales else "none", "steps": flags.steps, "solver": flags.solver,
-              "temperature": flags.temperature, "training_rows_searched": min(READ, len(corpus.train)),
-              **provenance(device())}
-    training = training_grams(corpus.train[:READ], COPIES, tokenizer.size)
-    card = scorecard(write, tokenizer, tales=tales, training=training, count=flags.count, seeds=flags.seeds,
-                     device=device(), origin=origin)
+              "scorer": "exact law of Tales" if tales else "none", **asked,
+              "training_rows_searched": min(READ, len(corpus.train)), **provenance(device())}
+    if isinstance(loaded.model, VAE):
+        card = {"origin": origin}
+    else:
+        training = training_grams(corpus.train[:READ], COPIES, tokenizer.size)
+        card = scorecard(write, tokenizer, tales=tales, training=training, count=flags.count, seeds=flags.seeds,
+                         device=device(), origin=origin)
     card["held_out"] = held_out(loaded.model, tokenizer, source["name"], corpus.valid[:HELD_OUT])
     card["missing"] = loaded.missing
     return card
@@ -68,9 +74,10 @@ def main(argv: list[str]) -> None:
     """Measure, print, write, and publish if asked to."""
     flags = tyro.cli(EvaluateFlags, args=argv, prog="minildm evaluate")
     card = evaluate(flags)
-    print(markdown({Path(flags.model).name: card}))
-    print("\nheld out: " + (", ".join(f"{k} {v:.5g}" for k, v in card["held_out"].items()) or card["missing"]))
-    errors = {k.removeprefix("error_"): v for k, v in card["mean"].items() if k.startswith("error_") and v}
+    if "mean" in card:
+        print(markdown({Path(flags.model).name: card}) + "\n")
+    print("held out: " + (", ".join(f"{k} {v:.5g}" for k, v in card["held_out"].items()) or card["missing"]))
+    errors = {k.removeprefix("error_"): v for k, v in card.get("mean", {}).items() if k.startswith("error_") and v}
     if errors:
         print("texts with an error of: " + ", ".join(f"{kind} {share:.1%}" for kind, share in errors.items()))
     folder = Path(flags.model)
@@ -78,5 +85,7 @@ def main(argv: list[str]) -> None:
     write_atomically(out, lambda beside: beside.write_text(json.dumps(card, indent=1) + "\n"))
     print(f"written to {out}")
     if flags.publish:
-        scores = {k: card[k] for k in ("mean", "spread", "held_out")} | {"seeds": flags.seeds, "count": flags.count}
+        scores = {k: card[k] for k in ("mean", "spread", "held_out") if k in card}
+        if "mean" in card:
+            scores |= {"seeds": flags.seeds, "count": flags.count}
         print(f"published as {publish(Path(flags.model), flags.publish, scores)}")

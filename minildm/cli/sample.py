@@ -3,15 +3,16 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 import tyro
 from safetensors.torch import save_file
 
+from ..errors import UserError
 from ..models.gpt import GPT
 from ..training.zoo import load
-from .writing import confidence, device, shaded, write_atomically, writer
+from .steering import steered
+from .writing import Solver, confidence, device, shaded, write_atomically, writer
 
 
 @dataclass(frozen=True)
@@ -19,26 +20,37 @@ class SampleFlags:
     """Write texts with a trained model. In a terminal, words it was less sure of are paler."""
 
     model: tyro.conf.Positional[str]  # a model of the zoo, or the folder of a run or a checkpoint
-    count: int = 4  # texts
-    steps: int | None = None  # solver steps, by default 32 of an LDLM and the length of a masked text
-    solver: Literal["ancestral", "ddim", "euler", "heun", "confidence", "margin"] | None = None  # by default ancestral;
-    # ddim, euler and heun are an LDLM's, confidence and margin a masked model's
+    count: int = 4  # texts, or versions of each text of --repair
+    steps: int | None = None  # solver steps, by default 32, and of a masked model as many as there are tokens
+    solver: Solver | None = None  # by default ancestral; masked: confidence, margin; LDLM: ddim, euler, heun; Manta-LM: euler
     length: int | None = None  # longest text in tokens, by default that of training
-    prompt: str | None = None  # how the texts begin, for a GPT
-    temperature: float = 1.0  # of words for a GPT, of the initial noise for an LDLM
+    prompt: str | None = None  # how the texts begin
+    temperature: float | None = None  # of the law over words, or of an LDLM's initial noise; by default 1, and a Manta-LM's own
+    lag: float | None = None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
+    infill: str | None = None  # a text with gaps, marked by ____, for all but a GPT
+    gap: int | None = None  # tokens a gap, by default as many as fill three quarters of the length
+    repair: Path | None = None  # file of texts (UTF-8, one a paragraph) to write anew, for an LDLM and a Manta-LM
+    back: float = 0.5  # share of its way from noise to text that a text to repair is set back to; 1 would change nothing
+    guide: str | None = None  # a word that should be said, for an LDLM and a Manta-LM
+    strength: float = 1.0  # of wishes: of --guide, and of an LDLM's prompt and gaps; 1 is Bayes' rule
     seed: int = 0  # of all randomness
-    record: Path | None = None  # file for an LDLM's recorded path, safetensors
+    record: Path | None = None  # file for the recorded path, safetensors, for all but a GPT
 
 
 def main(argv: list[str]) -> None:
     """Load, write, print."""
     flags = tyro.cli(SampleFlags, args=argv, prog="minildm sample")
-    loaded = load(flags.model, frozen=False)
+    loaded = load(flags.model, frozen=flags.repair is not None)
+    if flags.record and isinstance(loaded.model, GPT):
+        raise UserError("a GPT has no path from noise to text: leave out --record")
     show = sys.stdout.isatty()
     recorded = flags.record is not None
+    edit = steered(loaded, flags.count, length=flags.length, infill=flags.infill, gap=flags.gap, repair=flags.repair,
+                   back=flags.back, guide=flags.guide, strength=flags.strength)
     write = writer(loaded, steps=flags.steps, solver=flags.solver, length=flags.length, prompt=flags.prompt,
-                   temperature=flags.temperature, record=show or recorded or isinstance(loaded.model, GPT))
-    written = write(flags.count, torch.Generator(device()).manual_seed(flags.seed))
+                   temperature=flags.temperature, lag=flags.lag, record=show or recorded, steered=edit)
+    count = flags.count if flags.repair is None else len(edit["prompt"])
+    written = write(count, torch.Generator(device()).manual_seed(flags.seed))
     rows = written.tokens.tolist()
     if show:
         texts = [shaded(loaded.tokenizer, *pair) for pair in zip(rows, confidence(loaded, written).tolist())]
@@ -46,5 +58,5 @@ def main(argv: list[str]) -> None:
         texts = [loaded.tokenizer.decode(row) for row in rows]
     print("\n\n".join(texts))
     if recorded:
-        path = {k: v.contiguous().cpu() for k, v in vars(written.trajectory).items()}
+        path = {k: v.contiguous().cpu() for k, v in vars(written.trajectory).items() if v is not None}
         write_atomically(flags.record, lambda beside: save_file(path, beside))

@@ -108,7 +108,11 @@ def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
     corpus = read_corpus(flags, base)
     model = make_model(kind, flags, corpus, base.model)
     if flags.start:
-        fit(model, trained_state(load(flags.start).model), flags.start)
+        first = load(flags.start)
+        if first.tokenizer.card() != corpus.tokenizer.card():
+            raise UserError(f"{flags.start} and the corpus {flags.corpus} have different words: start from "
+                            "a model of that corpus")
+        fit(model, trained_state(first.model), flags.start)
     source = CorpusConfig(flags.corpus, flags.vocabulary, flags.pack, flags.documents)
     card = {"kind": kind, "command": command,
             "config": {"model": config_card(model.config), "train": config_card(flags.train), "corpus": asdict(source)},

@@ -1,7 +1,9 @@
 """What `sample`, `evaluate` and `demo` share: a loaded model as a function that writes, and text shaded by confidence."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -10,10 +12,13 @@ from torch import Tensor
 from ..errors import UserError
 from ..models.base import BOS, EOS, Generation
 from ..models.gpt import GPT
+from ..models.manta import Manta
 from ..models.masked import Masked
+from ..models.vae import VAE
 from ..text.tokenizers import SPECIALS, Tokenizer
 from ..training.zoo import Loaded
 
+Solver = Literal["ancestral", "ddim", "euler", "heun", "confidence", "margin"]  # of all kinds of models
 SURE, UNSURE, LOST = "", "\x1b[38;5;109m", "\x1b[38;5;245m"  # the terminal's own color, pale blue, gray
 END = "\x1b[0m"
 
@@ -36,23 +41,34 @@ def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
 
 
 def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = None, length: int | None = None,
-           temperature: float = 1.0, prompt: str | None = None, record: bool = False):
-    """A loaded model as a function (count, rng) -> `Generation`; refuses what its kind cannot do."""
-    model = loaded.model.to(device())
-    if temperature < 0:
+           temperature: float | None = None, prompt: str | None = None, lag: float | None = None, record: bool = False,
+           steered: dict | None = None):
+    """A loaded model as a function (count, rng) -> `Generation`; refuses what its kind cannot do.
+
+    Only what was asked for is passed on, so that the rest is the model's own; `steered` is what `cli.steering` says.
+    """
+    model, steered = loaded.model.to(device()), steered or {}
+    if isinstance(model, VAE):
+        raise UserError("a VAE puts no words in order, so it writes no texts: name a Manta-LM, which steers in its space")
+    if temperature is not None and temperature < 0:
         raise UserError(f"a temperature of {temperature} has no meaning: give 0 or more")
-    beginning = torch.tensor([[BOS, *loaded.tokenizer.encode(prompt or "")]], device=model.device)
+    if lag is not None and not isinstance(model, Manta):
+        raise UserError("only a Manta-LM writes with a lag: leave out --lag")
+    if lag is not None and not 0 <= lag < math.inf:
+        raise UserError(f"a lag of {lag} has no meaning: give 0 or more")
+    if prompt is not None and "prompt" in steered:
+        raise UserError("--infill and --repair give the whole text: leave out --prompt")
+    wanted = {"steps": steps, "solver": solver, "length": length, "temperature": temperature, "lag": lag}
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    if prompt or isinstance(model, GPT | Masked):
+        asked["prompt"] = torch.tensor([[BOS, *loaded.tokenizer.encode(prompt or "")]])
+    asked |= steered
+    asked |= {name: asked[name].to(model.device) for name in ("prompt", "mask") if name in asked}
     if isinstance(model, GPT):
         if steps is not None or solver is not None:
             raise UserError("a GPT calls its network once a token: leave out --steps and --solver")
-        return lambda count, rng: model.generate(count, rng=rng, length=length, prompt=beginning, temperature=temperature)
-    asked = {k: v for k, v in (("steps", steps), ("solver", solver)) if v is not None}
-    if isinstance(model, Masked):
-        return lambda count, rng: model.generate(count, rng=rng, length=length, prompt=beginning, temperature=temperature,
-                                                 record=record, **asked)
-    if prompt is not None:
-        raise UserError("an LDLM writes whole texts and takes no prompt: leave out --prompt, or name a GPT or a masked model")
-    return lambda count, rng: model.generate(count, rng=rng, length=length, temperature=temperature, record=record, **asked)
+        return lambda count, rng: model.generate(count, rng=rng, **asked)
+    return lambda count, rng: model.generate(count, rng=rng, record=record, **asked)
 
 
 @torch.no_grad()

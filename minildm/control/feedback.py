@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from ..dynamics.records import Trajectory
@@ -32,12 +32,12 @@ def transport(z: Tensor, u: Tensor, t: Tensor) -> Tensor:
     return u
 
 
-def rollout(plant: Plant, law: Law, start: Float[Tensor, "batch ..."], times: Float[Tensor, " time"],
+def rollout(plant: Plant, law: Law, start: Float[Tensor, "batch ..."], times: Float[Tensor, "time ..."],
             method: str | Step = "rk4", rng: torch.Generator | None = None) -> Rollout:
     """Steer: look at the state at each time, choose a control, hold it until the next time.
 
     u_k = law(z_k, t_k),  z_{k+1} = step(z -> f(z, u_k, t), z_k, t_k, t_{k+1})
-    Args: `plant` f; `law`; `start` (batch, ...); `times` (time,), increasing; `method` of `integrate` between two looks; `rng`
+    Args: `plant` f; `law`; `start` (batch, ...); `times` of `integrate`, increasing; `method` of it between two looks; `rng`
     for a method that draws. Returns a `Rollout`. Raises UserError on an unknown method. Derived in chapter 01. Source: ours.
     """
     controls, step = [], step_of(method)
@@ -51,13 +51,16 @@ def rollout(plant: Plant, law: Law, start: Float[Tensor, "batch ..."], times: Fl
     return Rollout(path, torch.stack(controls))
 
 
-def replay(controls: Sequence[Tensor] | Tensor, times: Float[Tensor, " time"]) -> Law:
+def replay(controls: Sequence[Tensor] | Tensor, times: Float[Tensor, "time ..."]) -> Law:
     """The open-loop law that plays recorded controls back whatever the state is: u(z, t) = u_k for t_k <= t < t_{k+1}.
 
-    Args: `controls` (time - 1, batch, ...); `times` (time,). Returns a `Law`. Derived in chapter 03. Source: textbook.
+    Args: `controls` (time - 1, batch, ...); `times` (time,), or (time, ...) where parts of a state have times of their own: then
+    their mean is the clock. Returns a `Law`. Derived in chapter 03. Source: textbook.
     """
+    clock = torch.stack([t.mean() for t in times])
+
     def law(z: Tensor, t: Tensor) -> Tensor:
-        k = int(torch.searchsorted(times, t, right=True)) - 1
+        k = int(torch.searchsorted(clock, t.mean(), right=True)) - 1
         return controls[min(max(k, 0), len(controls) - 1)]
     return law
 
@@ -82,20 +85,30 @@ class Kick:
     plan: Trajectory
     closed: Trajectory
     replayed: Trajectory
+    at: int  # index of the time of the push
+    controls: tuple[Tensor, Tensor]  # (time - 1, batch, ...) of the plan, which the replay repeats, and of the closed loop
 
 
-def kick(plant: Plant, law: Law, start: Float[Tensor, "batch ..."], times: Float[Tensor, " time"], at: int,
-         push: Float[Tensor, "batch ..."], method: str | Step = "rk4") -> Kick:
+def kick(plant: Plant, law: Law, start: Shaped[Tensor, "batch ..."], times: Float[Tensor, "time ..."], at: int,
+         push: Tensor | Callable[[Tensor], Tensor], method: str | Step = "rk4", rng: torch.Generator | None = None) -> Kick:
     """Push the state by `push` at times[at], then go on by feedback and, from the same pushed state, by the recorded plan.
 
-    Args: `plant`, `law`, `start`, `times`, `method` as for `rollout`; `at`, an index of `times`; `push` (batch, ...).
-    Returns a `Kick`; its three paths have all times. Derived in chapter 03. Source: ours.
+    A method that draws sees the same noise in all three paths.
+    Args: `plant`, `law`, `start`, `times`, `method`, `rng` as for `rollout`; `at`, an index of `times`; `push` (batch, ...), or
+    a function of the state there. Returns a `Kick`; its three paths have all times. Derived in chapter 03. Source: ours.
     """
-    plan = rollout(plant, law, start, times, method)
-    before, pushed = plan.path.states[:at], plan.path.states[at] + push
+    first = rollout(plant, law, start, times[:at + 1], method, rng) if at else None
+    before = first.path.states if first else start[None]
+    drawn = rng.get_state() if rng else None
 
-    def after(law: Law) -> Trajectory:
-        rest = rollout(plant, law, pushed, times[at:], method).path
-        return Trajectory(times, torch.cat((before, rest.states)))
+    def after(law: Law, z: Tensor) -> Rollout:
+        if rng:
+            rng.set_state(drawn)
+        rest = rollout(plant, law, z, times[at:], method, rng)
+        controls = torch.cat((first.controls, rest.controls)) if first else rest.controls
+        return Rollout(Trajectory(times, torch.cat((before[:-1], rest.path.states))), controls)
 
-    return Kick(plan.path, after(law), after(replay(plan.controls, times)))
+    plan = after(law, before[-1])
+    pushed = before[-1] + (push(before[-1]) if callable(push) else push)
+    closed, replayed = after(law, pushed), after(replay(plan.controls, times), pushed)
+    return Kick(plan.path, closed.path, replayed.path, at, (plan.controls, closed.controls))

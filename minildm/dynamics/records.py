@@ -15,7 +15,7 @@ class Trajectory:
     `clean` has the shape of `states`; `tokens` and `confidence` are (time, batch, length).
     """
 
-    times: Float[Tensor, " time"]
+    times: Float[Tensor, "time ..."]
     states: Shaped[Tensor, "time batch ..."]
     clean: Float[Tensor, "time batch ..."] | None = None
     tokens: Int[Tensor, "time batch length"] | None = None

@@ -88,14 +88,15 @@ def step_of(method: str | Step) -> Step:
     return STEPS[method] if isinstance(method, str) else method
 
 
-def integrate(field: Field | None, start: Shaped[Tensor, "batch ..."], times: Float[Tensor, " time"],
+def integrate(field: Field | None, start: Shaped[Tensor, "batch ..."], times: Float[Tensor, "time ..."],
               method: str | Step = "euler", rng: torch.Generator | None = None, record: bool = True) -> Trajectory:
     """Solve dz/dt = u(z, t) over the given times.
 
     z_{k+1} = step(u, z_k, t_k, t_{k+1})
     Args: `field`, (z, t) -> u; `start` (batch, ...), the state at times[0], of numbers or tokens; `times` (time,), in either
-    direction; `method`, a name of STEPS, a step function, which may use `rng`, or a `DormandPrince`, which takes steps of its
-    own between the times and records them; `record`, else only start and end are kept.
+    direction, or (time, ...) where parts of a state have times of their own; `method`, a name of STEPS, a step function, which
+    may use `rng`, or a `DormandPrince`, which takes steps of its own between the times and records them; `record`, else only
+    start and end are kept.
     Returns a `Trajectory`. Raises UserError on an unknown method. Derived in chapter 08. Source: ours.
     """
     if isinstance(method, DormandPrince) and record:

@@ -50,7 +50,11 @@ class LanguageModel(nn.Module):
 
 
 def check_request(count: int, length: int, prompt: Tensor | None, steps: int | None = None) -> None:
-    """Refuse a request that no model can fulfil, in one sentence."""
+    """Refuse a request that no model can fulfil, in one sentence.
+
+    Args: `count` of texts; `length` of a text in tokens; `prompt` (batch, p), if it must leave room; `steps`, if there are any.
+    Returns nothing. Raises UserError. Derived in chapter 00. Source: ours.
+    """
     if count < 1:
         raise UserError(f"cannot write {count} texts: ask for at least 1")
     if length < 2:

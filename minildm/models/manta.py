@@ -50,12 +50,12 @@ class MantaConfig:
     miss: float = 50.0  # c of the soft law, the price of a miss
     coupling: Literal["independent", "optimal"] = "independent"  # which noise goes with which text in training
     times: Literal["adaptive", "uniform", "logit_normal"] = "adaptive"  # law of a position's time, in training and on grids
-    lag: float = 5.0  # largest lag seen in training, the most often seen; 0: all positions travel together
+    lag: float = 5.0  # largest lag seen in training; 0: all positions travel together
     together: float = 0.1  # share of texts trained without a lag
     known: float = 0.15  # share of texts trained with words that are known already, for infilling
     self_condition: bool = False  # also show the policy its last z_hat
-    writing_lag: float = 3.0  # lag with which texts are written
-    writing_temperature: float = 0.6  # of the law over words with which texts are written
+    writing_lag: float = 2.0  # lag with which texts are written
+    writing_temperature: float = 0.5  # of the law over words with which texts are written
     space: VAEConfig = field(default_factory=VAEConfig)  # the VAE, trained before
 
 
@@ -113,7 +113,7 @@ class Manta(LanguageModel):
         """Times of the positions of n texts in training: some texts without lag, some with words that are known."""
         c, device, t = self.config, rng.device, Uniform().draw(n, rng)
         lag, together, knows, share = torch.rand(4, n, generator=rng, device=device)
-        lag = (c.lag * lag.sqrt()).masked_fill(together < c.together, 0.0)
+        lag = (c.lag * lag).masked_fill(together < c.together, 0.0)
         spans = torch.rand(n, -(-length // 4), generator=rng, device=device).repeat_interleave(4, dim=1)[:, :length]
         known = (spans < share[:, None]) & (knows < c.known)[:, None]
         return self.time.warp(local_times(t, lag, ~known))

@@ -44,12 +44,12 @@ def both(first: Wish, second: Wish | None) -> Wish:
     return first if second is None else lambda log_p: first(log_p) + second(log_p)
 
 
-def bend(look: Look, wish: Wish, strength: float, schedule: Schedule, z: Float[Tensor, "b n d"],
-         t: Float[Tensor, "..."]) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n words"]]:
+def bend(look: Look, wish: Wish, strength: float, schedule: Schedule, z: Float[Tensor, "b m d"],
+         t: Float[Tensor, "..."]) -> tuple[Float[Tensor, "b m d"], Float[Tensor, "b n words"]]:
     """Where latents should end when a wish is to come true: z_hat - strength b^2/a grad_z Phi.
 
-    Args: `look` of a model; `wish` Phi; `strength`, 1 for Bayes' rule; `schedule` of a and b; `z` (b, n, d); `t` (b,) or
-    (b, n). Returns the bent z_hat and the logits. Derived in chapter 13. Source: diffusion posterior sampling 2209.14687.
+    Args: `look` of a model; `wish` Phi; `strength`, 1 for Bayes' rule; `schedule` of a and b; `z` (b, m, d); `t` (b,) or
+    (b, m). Returns the bent z_hat and the logits. Derived in chapter 13. Source: diffusion posterior sampling 2209.14687.
     """
     with torch.enable_grad():
         z = z.detach().requires_grad_()

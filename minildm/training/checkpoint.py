@@ -57,7 +57,11 @@ def read_card(folder: Path, name: str = "card.json") -> dict:
 
 
 def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Load tensors into a model whose trained names and shapes must be exactly these."""
+    """Load tensors into a model whose trained names and shapes must be exactly these.
+
+    Args: `model`; `tensors`, name -> tensor; `source`, what they come from, for sentences. Returns nothing. Raises UserError
+    when they are those of another model. Derived in chapter 16. Source: ours.
+    """
     own = trained_state(model)
     for name in own.keys() | tensors.keys():
         if name not in tensors or name not in own:
@@ -70,7 +74,10 @@ def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None
 
 
 def trained_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """What a checkpoint keeps of a model: all but its frozen network."""
+    """What a checkpoint keeps of a model: all but its frozen network.
+
+    Args: `model`. Returns name -> tensor. Derived in chapter 16. Source: ours.
+    """
     return {k: v for k, v in model.state_dict().items() if not k.startswith("frozen.network.")}
 
 

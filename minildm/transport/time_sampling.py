@@ -36,7 +36,7 @@ def stratified(n: int, rng: torch.Generator) -> Float[Tensor, " n"]:
 class TimeLaw:
     """A law of time on [0, 1], known by the inverse F^-1 of its distribution function and by its density F'."""
 
-    def warp(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def warp(self, v: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Time t = F^-1(v); uniform v gives the training law, a uniform grid of v the sampling grid."""
         raise NotImplementedError
 
@@ -87,7 +87,7 @@ class AdaptiveTime(TimeLaw, nn.Module):
             self.register_buffer(name, torch.zeros(bins, dtype=torch.float64))
         self.register_buffer("cdf", torch.linspace(0, 1, bins + 1, dtype=torch.float64))
 
-    def warp(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def warp(self, v: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Time t = F^-1(v), piecewise linear."""
         i = (torch.searchsorted(self.cdf, v.double(), right=True) - 1).clamp(0, self.bins - 1)
         left, right = self.cdf[i], self.cdf[i + 1]

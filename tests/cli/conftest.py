@@ -39,10 +39,22 @@ def ldlm_run(folder, gpt_run):
 
 
 @pytest.fixture(scope="package")
-def stocked_zoo(gpt_run, masked_run, ldlm_run):
-    zoo.publish(gpt_run, "gpt-tiny")
-    zoo.publish(masked_run, "masked-tiny")
-    zoo.publish(ldlm_run, "ldlm-tiny")
+def vae_run(folder):
+    main(["train", "vae", *TINY, "--train.steps", "6", "--train.save-every", "3", "--out", f"{folder}/vae"])
+    return folder / "vae"
+
+
+@pytest.fixture(scope="package")
+def manta_run(folder, vae_run):
+    main(["train", "manta", *TINY, "--train.steps", "6", "--train.save-every", "3", "--model.layers", "1",
+          "--vae", str(vae_run), "--out", f"{folder}/manta"])
+    return folder / "manta"
+
+
+@pytest.fixture(scope="package")
+def stocked_zoo(gpt_run, masked_run, ldlm_run, vae_run, manta_run):
+    for run in (gpt_run, masked_run, ldlm_run, vae_run, manta_run):
+        zoo.publish(run, f"{run.name}-tiny")
     return zoo.ZOO
 
 

@@ -13,7 +13,7 @@ from minildm.training.zoo import load
 
 
 @pytest.mark.parametrize("argv", [["--help"], [], ["train", "--help"], ["train", "gpt", "--help"],
-                                  ["train", "masked", "--help"], ["train", "ldlm", "--help"],
+                                  *(["train", kind, "--help"] for kind in ("masked", "ldlm", "vae", "manta")),
                                   *([name, "--help"] for name in COMMANDS if name != "train")])
 def test_help_is_readable(argv, capsys):
     try:
@@ -27,9 +27,10 @@ def test_help_is_readable(argv, capsys):
         assert "--model.vocabulary" not in said
 
 
-def test_sample_is_a_function_of_the_seed(gpt_run, masked_run, ldlm_run, capsys):
+def test_sample_is_a_function_of_the_seed(gpt_run, masked_run, ldlm_run, manta_run, capsys):
     for run, flags in ((gpt_run, ["--prompt", "long ago"]), (ldlm_run, ["--steps", "3", "--solver", "ddim"]),
-                       (masked_run, ["--steps", "3", "--solver", "margin", "--prompt", "long ago"])):
+                       (masked_run, ["--steps", "3", "--solver", "margin", "--prompt", "long ago"]),
+                       (manta_run, ["--steps", "3", "--solver", "euler", "--lag", "1", "--prompt", "long ago"])):
         texts = []
         for seed in "001":
             main(["sample", str(run), "--count", "2", "--length", "12", "--seed", seed, *flags])
@@ -39,20 +40,23 @@ def test_sample_is_a_function_of_the_seed(gpt_run, masked_run, ldlm_run, capsys)
             assert texts[1] != texts[2] and all(text.startswith("long ago") for text in texts[0].split("\n\n"))
 
 
-def test_an_empty_prompt_is_none(masked_run, capsys):
-    texts = []
-    for flags in ([], ["--prompt", ""]):
-        main(["sample", str(masked_run), "--count", "1", "--steps", "2", "--length", "12", *flags])
-        texts.append(capsys.readouterr().out)
-    assert texts[0] == texts[1]
+def test_an_empty_prompt_is_none(masked_run, ldlm_run, manta_run, capsys):
+    for run in (masked_run, ldlm_run, manta_run):
+        texts = []
+        for flags in ([], ["--prompt", ""]):
+            main(["sample", str(run), "--count", "1", "--steps", "2", "--length", "12", *flags])
+            texts.append(capsys.readouterr().out)
+        assert texts[0] == texts[1]
 
 
-def test_sample_records_the_path(ldlm_run, tmp_path):
+def test_sample_records_the_path(masked_run, ldlm_run, manta_run, tmp_path):
     record = tmp_path / "made" / "path.safetensors"
-    main(["sample", str(ldlm_run), "--count", "2", "--steps", "3", "--record", str(record)])
-    path = load_file(record)
-    assert path["times"].shape == (4,) and path["tokens"].shape == (4, 2, 64) == path["confidence"].shape
-    assert path["states"].shape == path["clean"].shape
+    for run in (masked_run, ldlm_run, manta_run):
+        main(["sample", str(run), "--count", "2", "--steps", "3", "--record", str(record)])
+        path = load_file(record)
+        assert path["times"].shape == (4,) and path["tokens"].shape == (4, 2, 64) == path["confidence"].shape
+        assert path["states"].shape[:3] == (4, 2, 64)
+        assert run == masked_run or path["states"].shape == path["clean"].shape
 
 
 def test_shading():
@@ -90,10 +94,31 @@ def test_evaluate_an_ldlm_and_publish_it(ldlm_run, folder, capsys):
     assert card["scores"]["mean"]["calls"] == 2 and card["steps"] == 4 and card["seed"] == 0 and card["minutes"] >= 0
 
 
-def test_demo_shows_every_model_and_draws(stocked_zoo, tmp_path, capsys):
+def test_evaluate_a_manta_and_publish_it(manta_run, folder, capsys):
+    main(["evaluate", str(manta_run), "--count", "4", "--seeds", "1", "--steps", "2", "--lag", "1", "--temperature", "0.5",
+          "--publish", "manta-scored"])
+    assert "held out: words" in capsys.readouterr().out
+    card = load("manta-scored").card
+    assert card["scores"]["mean"]["calls"] == 2 and card["scores"]["held_out"]["error"] > 0
+    row = json.loads((manta_run / "scorecard.json").read_text())["rows"][0]
+    assert row["lag"] == 1 and row["temperature"] == 0.5 and row["kind"] == "manta"
+
+
+def test_a_vae_is_judged_by_what_it_rebuilds_alone(vae_run, folder, capsys):
+    main(["evaluate", str(vae_run), "--publish", "vae-scored"])
+    said = capsys.readouterr().out
+    assert said.startswith("held out: token_accuracy") and "|" not in said
+    assert load("vae-scored").card["scores"].keys() == {"held_out"}
+    card = json.loads((vae_run / "scorecard.json").read_text())
+    assert card["origin"]["kind"] == "vae" and 0 <= card["held_out"]["row_accuracy"] <= 1
+
+
+def test_demo_shows_every_language_model_and_draws(stocked_zoo, tmp_path, capsys):
     main(["demo", "--count", "3", "--show", "1", "--figure", str(tmp_path / "figures" / "demo.png")])
     said = capsys.readouterr().out
-    assert "gpt-tiny" in said and "masked-tiny" in said and "ldlm-tiny" in said and "grammatical" in said and "\x1b" not in said
+    assert all(f"\n{kind}-tiny\n" in said for kind in ("gpt", "masked", "ldlm", "manta")) and "vae" not in said
+    table = said[said.index("model "):].splitlines()
+    assert "grammatical" in table[0] and len({len(line) for line in table[:5]}) == 1 and "\x1b" not in said
     assert (tmp_path / "figures" / "demo.png").read_bytes().startswith(b"\x89PNG")
 
 

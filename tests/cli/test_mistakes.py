@@ -13,7 +13,7 @@ from .conftest import TINY
 
 @pytest.mark.parametrize("argv, said", [
     (["fly"], "no command 'fly': choose one of demo, train, sample, evaluate, doctor"),
-    (["train"], "say what to train: minildm train gpt|masked|ldlm"),
+    (["train"], "say what to train: minildm train gpt|masked|ldlm|vae|manta"),
     (["train", "rnn"], "say what to train"),
     (["train", "gpt", "--preset", "gpt-novels"], "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-nano"),
     (["train", "gpt", "--preset", "ldlm-nano"], "no preset 'ldlm-nano' of a gpt"),
@@ -26,6 +26,9 @@ from .conftest import TINY
     (["train", "gpt", "--model.width", "18", "--documents", "9"], "a width of 18 cannot be cut into 2 heads of even size"),
     (["train", "ldlm", "--frozen", "zoo:gpt-novels"], "no model 'zoo:gpt-novels'"),
     (["train", "ldlm", "--frozen", "runs/none"], "no model 'runs/none'"),
+    (["train", "manta", "--vae", "zoo:vae-novels"], "no model 'zoo:vae-novels'"),
+    (["train", "manta", "--preset", "vae-nano"], "no preset 'vae-nano' of a manta: choose one of manta-tales, manta-nano"),
+    (["train", "gpt", "--documents", "9", "--start", "runs/none"], "no model 'runs/none'"),
     (["sample", "gpt-novels"], "no model 'gpt-novels': the zoo has"),
 ])
 def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):
@@ -78,7 +81,8 @@ def test_requests_that_no_model_can_fulfil(gpt_run, masked_run, ldlm_run, senten
     assert "no sampler 'heun' of a masked model" in sentence("sample", masked, "--solver", "heun")
     assert "no sampler 'margin'" in sentence("sample", ldlm, "--solver", "margin")
     assert "the prompt has 7 tokens but the text only 5" in sentence("sample", masked, "--prompt", prompt, "--length", "5")
-    assert "takes no prompt" in sentence("sample", ldlm, "--prompt", prompt)
+    assert "the prompt has 7 tokens but the text only 5" in sentence("sample", ldlm, "--prompt", prompt, "--length", "5")
+    assert "leave out --record" in sentence("sample", gpt, "--record", "path.safetensors")
     assert "a temperature of -1.0 has no meaning" in sentence("sample", gpt, "--temperature", "-1")
     assert "give at least 1 of each" in sentence("evaluate", gpt, "--seeds", "0")
     assert "is no GPT" in sentence("train", "ldlm", *TINY, "--frozen", ldlm)

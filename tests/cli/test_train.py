@@ -8,6 +8,7 @@ import torch
 
 from minildm.cli import main
 from minildm.cli.flags import parse
+from minildm.training import zoo
 from minildm.training.checkpoint import read_card, read_tensors, steps_saved
 from minildm.training.presets import KINDS, PRESETS, SIZES
 from minildm.training.zoo import load
@@ -35,16 +36,58 @@ def test_an_ldlm_run_names_its_frozen_model_and_keeps_its_scale(ldlm_run, gpt_ru
     assert tensors["frozen.whiten"].shape == (16, 16) and not any(name.startswith("frozen.network") for name in tensors)
 
 
-def test_it_resumes_and_ends_with_the_same_weights(gpt_run, folder, capsys):
-    stopped = folder / "stopped"
-    shutil.copytree(gpt_run, stopped)
+def test_a_manta_run_carries_the_vae_that_it_stands_on(manta_run, vae_run):
+    card, beneath = (read_card(steps_saved(run)[-1]) for run in (manta_run, vae_run))
+    assert card["kind"] == "manta" and card["config"]["model"]["space"] == beneath["config"]["model"]
+    tensors, space = (read_tensors(zoo.chosen(run) / "average.safetensors") for run in (manta_run, vae_run))
+    assert all(torch.equal(tensors[f"space.{name}"], value) for name, value in space.items())
+    lines = [json.loads(line) for line in (manta_run / "journal.jsonl").read_text().splitlines()]
+    assert {"words", "error", "grammatical", "text"} <= lines[-1].keys() and lines[-1]["words"] > 0
+
+
+@pytest.mark.parametrize("kind", ["gpt", "vae", "manta"])
+def test_it_resumes_and_ends_with_the_same_weights(kind, gpt_run, vae_run, manta_run, folder, capsys):
+    run, stopped = {"gpt": gpt_run, "vae": vae_run, "manta": manta_run}[kind], folder / f"stopped-{kind}"
+    shutil.copytree(run, stopped)
     shutil.rmtree(stopped / "step_0000006")
-    flags = [*TINY, "--train.steps", "6", "--train.save-every", "3", "--out", str(stopped)]
-    main(["train", "gpt", *flags])
+    own = ["--model.layers", "1", "--vae", str(vae_run)] if kind == "manta" else []
+    main(["train", kind, *TINY, "--train.steps", "6", "--train.save-every", "3", *own, "--out", str(stopped)])
     assert f"resumed {stopped} at step 3 of 6" in capsys.readouterr().out
     for name in ("model", "average", "optimizer"):
-        one, two = (read_tensors(run / "step_0000006" / f"{name}.safetensors") for run in (gpt_run, stopped))
+        one, two = (read_tensors(place / "step_0000006" / f"{name}.safetensors") for place in (run, stopped))
         assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_another_round_starts_with_the_weights_of_the_first(gpt_run, folder, capsys):
+    second = folder / "second"
+    flags = [*TINY, "--train.steps", "2", "--train.save-every", "1", "--train.warmup", "0", "--start", str(gpt_run)]
+    main(["train", "gpt", *flags, "--train.lr", "1e-30", "--train.weight-decay", "0", "--out", str(second)])
+    assert "resumed" not in capsys.readouterr().out
+    one = read_tensors(zoo.chosen(gpt_run) / "average.safetensors")
+    two = read_tensors(second / "step_0000002" / "average.safetensors")
+    assert one.keys() == two.keys() and all(torch.allclose(one[k], two[k], atol=1e-6) for k in one)
+    assert f"--start {gpt_run}" in read_card(second / "step_0000002")["command"]
+
+
+def test_a_start_that_does_not_fit_is_refused(gpt_run, vae_run, prose, sentence, tmp_path):
+    flags = [*TINY, "--start", str(gpt_run), "--out", str(tmp_path / "run")]
+    assert "is a checkpoint of another model" in sentence("train", "gpt", *flags, "--model.layers", "2")
+    assert "does not fit the configuration" in sentence("train", "gpt", *flags, "--model.width", "32")
+    said = sentence("train", "gpt", *flags, "--corpus", prose)
+    assert f"{gpt_run} and the corpus {prose} have different words: start from a model of that corpus" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_manta_on_what_is_no_space_for_it(gpt_run, prose, vae_run, sentence, tmp_path):
+    out = ["--out", str(tmp_path / "run")]
+    assert "is no VAE, so it has no latent space" in sentence("train", "manta", *TINY, "--vae", str(gpt_run), *out)
+    said = sentence("train", "manta", *TINY, "--corpus", prose, "--vae", str(vae_run), *out)
+    assert f"the VAE {vae_run} knows only the words of Tales" in said and "train a VAE on that corpus and give its run" in said
+    main(["train", "vae", *TINY, "--train.steps", "1", "--model.encoder-layers", "1", "--out", str(tmp_path / "mixed")])
+    said = sentence("train", "manta", *TINY, "--vae", str(tmp_path / "mixed"), *out)
+    assert "train its VAE with --model.encoder-layers 0" in said
+    said = sentence("train", "manta", *TINY, "--vae", str(vae_run), "--model.coupling", "optimal", *out)
+    assert "take --model.head clean" in said and not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_another_run_is_refused(gpt_run, sentence):

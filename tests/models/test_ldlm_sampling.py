@@ -5,6 +5,8 @@ import torch
 
 from minildm.errors import UserError
 from minildm.models.recipe import Recipe
+from minildm.models.steering import NEAR_NOISE, agrees, both, says
+from minildm.transport.paths import interpolate
 
 from .small import LENGTH, VOCABULARY, gradients, ldlm, rng, texts
 
@@ -91,7 +93,82 @@ def test_writing_is_not_training():
     assert not written.trajectory.states.requires_grad
 
 
+@pytest.mark.parametrize("compression", [1, 2])
+@pytest.mark.parametrize("solver", CALLS)
+def test_a_prompt_and_the_words_around_gaps_are_kept(solver, compression):
+    model, prompt, truth = ldlm(compression=compression).eval(), torch.tensor([[1, 5, 9]]), texts(3)
+    written = model.generate(3, rng=rng(), steps=3, solver=solver, prompt=prompt)
+    assert torch.equal(written.tokens[:, :3], prompt.expand(3, -1)) and written.calls == (5 if solver == "heun" else 3)
+    mask = torch.zeros(3, LENGTH, dtype=torch.bool)
+    mask[0, 2:5], mask[1, 1] = True, True
+    filled = model.generate(3, rng=rng(), steps=3, solver=solver, prompt=truth, mask=mask).tokens
+    assert torch.equal(filled[~mask], truth[~mask])
+    assert torch.equal(model.generate(3, rng=rng(), steps=3, solver=solver, prompt=truth, mask=mask).tokens, filled)
+
+
+def loud():
+    """An LDLM whose untrained decoders have opinions."""
+    model = ldlm().eval()
+    with torch.no_grad():
+        for layer in (model.decoder.enter, model.decoder.leave, model.token_decoder.enter, model.token_decoder.leave):
+            layer.weight *= 20
+    return model
+
+
+def guided(model, z, t, wish, strength):
+    """A bent prediction by hand: z_hat - strength b^2/a grad Phi, through decoder and token decoder."""
+    z = z.clone().requires_grad_()
+    clean = model.clean(z, torch.full((len(z),), t), torch.zeros_like(z))
+    cost = wish(model.token_decoder(model.decode(clean, LENGTH)).log_softmax(-1)).sum()
+    push = torch.autograd.grad(cost, z)[0]
+    a, b = model.schedule.a(torch.tensor(t)), model.schedule.b(torch.tensor(t))
+    return (clean - strength * b**2 / a.clamp(min=NEAR_NOISE) * push).detach()
+
+
+def test_known_words_and_wishes_bend_each_prediction():
+    """The second look is checked, where a is above its least; c is forgotten so that one look is a function of z and t."""
+    model, truth, mask = loud(), texts(3), torch.zeros(3, LENGTH, dtype=torch.bool)
+    predict = model.denoiser.forward
+    model.denoiser.forward = lambda zt, t, c: predict(zt, t, torch.zeros_like(c))
+    mask[:, 2:4] = True
+    for ask, cost in (({"wish": says(7)}, says(7)), ({"prompt": truth, "mask": mask}, agrees(truth, ~mask)),
+                      ({"prompt": truth, "mask": mask, "wish": says(7)}, both(says(7), agrees(truth, ~mask)))):
+        path = model.generate(3, rng=rng(), steps=3, strength=1.5, record=True, **ask).trajectory
+        for k in (1, 2):
+            wanted = guided(model, path.states[k], float(path.times[k]), cost, 1.5)
+            plain = guided(model, path.states[k], float(path.times[k]), cost, 0.0)
+            assert torch.allclose(path.clean[k], wanted, atol=1e-4) and (wanted - plain).abs().max() > 1e-3
+
+
+def test_a_strength_of_nothing_is_no_wish():
+    model = loud()
+    plain, weak, strong = (model.generate(4, rng=rng(), steps=4, record=True, **ask).trajectory.states[-1]
+                           for ask in ({}, {"wish": says(7), "strength": 0.0}, {"wish": says(7)}))
+    assert torch.allclose(plain, weak, atol=1e-5) and not torch.allclose(plain, strong, atol=1e-3)
+
+
+@pytest.mark.parametrize("start", [0.2, 0.7])
+def test_a_start_is_the_text_noised_to_the_time_of_that_share_of_the_steps(start):
+    model, truth = ldlm(compression=2).eval(), texts(3)
+    model.time.cdf.copy_(torch.linspace(0, 1, 51).double() ** 2)
+    path = model.generate(3, rng=rng(2), steps=4, prompt=truth, start=start, record=True).trajectory
+    t, z0 = model.time.warp(torch.tensor([start])), torch.randn(3, LENGTH // 2, 4, generator=rng(2))
+    with torch.no_grad():
+        z1 = model.encode(model.hidden(truth))
+    assert path.times[0] == t and path.times[-1] == 1 and len(path.times) == 5
+    assert torch.allclose(path.states[0], interpolate(model.schedule, z1, z0, t.expand(3)), atol=1e-5)
+
+
+def test_reading_a_text_needs_the_frozen_encoder_and_keeping_words_does_not():
+    model = ldlm().eval()
+    model.frozen = None
+    with pytest.raises(UserError, match="loaded without its frozen encoder"):
+        model.generate(2, rng=rng(), steps=2, prompt=texts(2), start=0.5)
+    assert model.generate(2, rng=rng(), steps=2, prompt=texts(2)[:, :3]).tokens.shape == (2, LENGTH)
+
+
 @pytest.mark.parametrize("request_, sentence", [
+    (dict(count=1, prompt=torch.ones(1, LENGTH, dtype=torch.long)), f"the prompt has {LENGTH} tokens but the text only"),
     (dict(count=0), "cannot write 0 texts"), (dict(count=1, length=1), "leaves no room for words"),
     (dict(count=1, steps=0), "cannot sample in 0 steps"), (dict(count=1, steps=-2), "cannot sample in -2 steps"),
     (dict(count=1, solver="midpint"), "no sampler 'midpint': choose one of ddim, ancestral, euler, heun"),

@@ -1,6 +1,7 @@
 """The zoo: what is published is what loads, runs load alike, and whatever does not fit is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from minildm.errors import UserError
 from minildm.models.frozen_models import frozen_gpt
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.ldlm import LDLM, LDLMConfig
+from minildm.models.manta import Manta, MantaConfig
+from minildm.models.vae import VAE, VAEConfig
 from minildm.text.tokenizers import WordTokenizer
 from minildm.training import zoo
 from minildm.training.checkpoint import config_card, read_tensors
@@ -39,6 +42,19 @@ def runs(tmp_path, monkeypatch):
     config = LDLMConfig(vocabulary=20, length=8, frozen="zoo:gpt-tiny", layer=-2, hidden=16, latent=4, width=16, heads=2,
                         encoder_layers=1, decoder_layers=1, denoiser_layers=1)
     train(LDLM(config, frozen), tmp_path / "ldlm", "ldlm", frozen={"fingerprint": frozen.fingerprint()})
+    return tmp_path
+
+
+@pytest.fixture
+def latent_runs(tmp_path, monkeypatch):
+    """Runs of a VAE, published as vae-tiny, and of a Manta-LM in its space; a zoo of their own."""
+    monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
+    torch.manual_seed(0)
+    train(VAE(VAEConfig(vocabulary=20, length=8, latent=4, width=16, heads=2)), tmp_path / "vae", "vae")
+    zoo.publish(tmp_path / "vae", "vae-tiny")
+    space = zoo.load_space("zoo:vae-tiny")[0]
+    config = MantaConfig(vocabulary=20, length=8, width=16, heads=2, layers=1, space=space.config)
+    train(Manta(config, space), tmp_path / "manta", "manta")
     return tmp_path
 
 
@@ -75,6 +91,38 @@ def test_an_ldlm_finds_its_frozen_encoder_and_scale_again(runs):
         wanted = frozen_gpt(zoo.load("gpt-tiny").model, -2)
         wanted.calibrate(TOKENS)
         assert torch.allclose(loaded.model.hidden(TOKENS), wanted(TOKENS), atol=1e-6)
+
+
+def test_a_vae_is_a_space_and_nothing_else_is(latent_runs):
+    space, tokenizer = zoo.load_space("zoo:vae-tiny")
+    own = zoo.load(latent_runs / "vae").model
+    assert tokenizer.card() == WORDS.card() and torch.equal(space.encode(TOKENS), own.encode(TOKENS))
+    assert (space.mean != 0).any() and not space.training
+    assert "is no VAE, so it has no latent space to steer in: name a VAE for --vae" in refused(
+        lambda: zoo.load_space(str(latent_runs / "manta")))
+    assert "the zoo has vae-tiny" in refused(lambda: zoo.load_space("vae-huge"))
+
+
+def test_a_manta_carries_its_space_and_writes_alone(latent_runs):
+    zoo.publish(latent_runs / "manta", "manta-tiny")
+    (zoo.ZOO / "vae-tiny.json").unlink()
+    shutil.rmtree(latent_runs / "vae")
+    texts = []
+    for name in ("manta-tiny", latent_runs / "manta"):
+        loaded = zoo.load(name)
+        assert loaded.missing is None and isinstance(loaded.model.config.space, VAEConfig) and not loaded.model.training
+        assert not any(p.requires_grad for p in loaded.model.space.parameters())
+        texts.append(loaded.model.generate(2, steps=2, rng=torch.Generator().manual_seed(0)).tokens)
+    assert torch.equal(*texts) and texts[0].shape == (2, 8)
+    card = json.loads((zoo.ZOO / "manta-tiny.json").read_text())
+    assert card["kind"] == "manta" and card["config"]["model"]["space"]["latent"] == 4 and card["minutes"] >= 0
+    loaded.model.generate(1, steps=2, rng=torch.Generator().manual_seed(0), prompt=TOKENS[:1], mask=TOKENS[:1] > 9)
+
+
+def test_training_leaves_the_space_as_it_was(latent_runs):
+    space, model = zoo.load_space("zoo:vae-tiny")[0].state_dict(), zoo.load(latent_runs / "manta").model
+    assert all(torch.equal(space[k], v) for k, v in model.space.state_dict().items())
+    assert model.prior.abs().max() > 0
 
 
 def test_an_ldlm_writes_without_its_frozen_encoder(runs):

@@ -1,0 +1,166 @@
+"""Every writer as plant, law and clock, so that `control.feedback` can run, kick and replay it as it does a pendulum.
+
+In latent space the state is (batch, n, d), a control is a velocity, and the plant is `transport`. In the space of words the
+state is (batch, n) ids, and a control says which word to write where: -1 writes none. All randomness of words is drawn
+beforehand, so that two runs see the same noise; steps in latent space that draw are handed their generator by `kick`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import singledispatch
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..control.feedback import Law
+from ..dynamics.solvers import Step
+from ..errors import UserError
+from ..transport.diffusion import sampler, straight_step
+from ..transport.grids import warped_grid
+from ..transport.heads import clean_from_velocity, velocity_from_clean
+from ..transport.schedules import Schedule
+from ..transport.staggering import staggered_grid
+from .base import BOS, EOS, MASK, PAD, LanguageModel
+from .gpt import GPT
+from .ldlm import LDLM
+from .manta import SHARES, Manta, Policy
+from .masked import Masked
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What `control.feedback.rollout` needs to write texts with a model, and how to read a state as words."""
+
+    law: Law
+    start: Tensor  # (batch, n, d) latents or (batch, n) words
+    times: Float[Tensor, "time ..."]
+    step: Step
+    read: Callable[[Tensor], tuple[Tensor, Tensor]]  # clean latents, or words -> most probable words and their probabilities
+    end: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # (state, control, time) -> the end it implies; of latents
+
+
+class Remembering:
+    """An LDLM's denoiser as a law (z, t) -> u that is shown its last z_hat; its memory is cut where time goes back."""
+
+    def __init__(self, model: LDLM):
+        self.model, self.seen = model, []
+
+    def __call__(self, z: Float[Tensor, "b m d"], t: Tensor) -> Float[Tensor, "b m d"]:
+        while self.seen and self.seen[-1][0] >= t:
+            self.seen.pop()
+        each = t.expand(len(z))
+        clean = self.model.clean(z, each, self.seen[-1][1] if self.seen else torch.zeros_like(z))
+        self.seen.append((t, clean))
+        return velocity_from_clean(self.model.schedule, z, clean, each)
+
+
+@dataclass(frozen=True)
+class Implied:
+    """A velocity field that also says which clean latents its velocity implies, as the samplers of LDLM ask for them."""
+
+    field: Callable[[Tensor, Tensor], Tensor]
+    schedule: Schedule
+
+    def __call__(self, z: Tensor, t: Tensor) -> Tensor:
+        return self.field(z, t)
+
+    def clean(self, z: Tensor, t: Tensor) -> Tensor:
+        return clean_from_velocity(self.schedule, z, self.field(z, t), t.expand(len(z)))
+
+
+def gumbel(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
+    """Noise g with argmax(log p + g) ~ p."""
+    rng = torch.Generator(device).manual_seed(seed)
+    return -(-torch.rand(shape, generator=rng, device=device).clamp(1e-12, 1 - 1e-7).log()).log()
+
+
+def write(field: Law, tokens: Int[Tensor, "b n"], t: Tensor, s: Tensor, rng=None) -> Int[Tensor, "b n"]:
+    """The step of a text whose control says which words to write: w_s = u where u >= 0, else w_t.
+
+    Args: `field`, (tokens, t) -> u (b, n), -1 where nothing is written. Returns the tokens at s. Derived in chapter 13.
+    Source: ours.
+    """
+    words = field(tokens, t)
+    return words.where(words >= 0, tokens)
+
+
+@singledispatch
+def loop_of(model: LanguageModel, count: int, seed: int, steps: int = 32, solver: str | None = None,
+            lag: float | None = None) -> Loop:
+    """A model's loop for `count` texts, as its `generate` runs it at its own temperature.
+
+    Args: `model` of the four kinds; `count`; `seed` of the start and of the noise of words; `steps`, of a GPT always as many as
+    there are words; `solver` of a latent model, by default that of its `generate`; `lag` of a Manta-LM, by default its own.
+    Returns a `Loop`. Raises UserError on another kind of model or an unknown solver. Derived in chapter 13. Source: ours.
+    """
+    raise UserError(f"a {type(model).__name__} does not write in steps: give a GPT, a masked model, an LDLM or a Manta-LM")
+
+
+@loop_of.register
+def _(model: LDLM, count, seed, steps=32, solver=None, lag=None):
+    c, method = model.config, sampler(solver or "ancestral")
+    rng = torch.Generator(model.device).manual_seed(seed)
+    z = torch.randn(count, -(-c.length // c.compression), c.latent, generator=rng, device=model.device)
+
+    def step(field, z, t, s, rng):
+        return method(Implied(field, model.schedule), z, t, s, rng)
+
+    def end(z, u, t):
+        return clean_from_velocity(model.schedule, z, u, t.expand(len(z)))
+
+    return Loop(Remembering(model), z, warped_grid(model.time, steps, model.device), step,
+                lambda clean: model.read_off(clean, c.length), end)
+
+
+@loop_of.register
+def _(model: Manta, count, seed, steps=32, solver=None, lag=None):
+    c, solver = model.config, solver or "ancestral"
+    if solver not in SHARES:
+        raise UserError(f"a Manta-LM has no solver {solver!r}: choose one of {', '.join(SHARES)}")
+    rng = torch.Generator(model.device).manual_seed(seed)
+    z = torch.randn(count, c.length, c.space.latent, generator=rng, device=model.device)
+    moving = torch.ones(count, c.length, dtype=torch.bool, device=model.device)
+    times = model.time.warp(staggered_grid(steps, c.writing_lag if lag is None else lag, moving))
+    return Loop(Policy(model, temperature=c.writing_temperature), z, times, straight_step(SHARES[solver]),
+                model.space.read_off, lambda z, u, t: clean_from_velocity(model.schedule, z, u, t[..., 0]))
+
+
+@loop_of.register
+def _(model: GPT, count, seed, steps=None, solver=None, lag=None):
+    n, vocabulary = model.config.length, model.config.vocabulary
+    tokens, noise = torch.full((count, n), PAD, device=model.device), gumbel((count, n, vocabulary), seed, model.device)
+    tokens[:, 0] = BOS
+
+    def law(tokens, t):
+        i = round(float(t) * (n - 1)) + 1
+        before, u = tokens[:, :i], torch.full_like(tokens, -1)
+        word = (model.logits(before)[:, -1].log_softmax(-1) + noise[:, i]).argmax(-1)
+        u[:, i] = word.masked_fill((before == EOS).any(1), PAD)
+        return u
+
+    def read(tokens):
+        p = model.logits(tokens)[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
+        return tokens, torch.cat((torch.ones_like(p[:, :1]), p), 1)
+
+    return Loop(law, tokens, torch.linspace(0, 1, n, device=model.device), write, read)
+
+
+@loop_of.register
+def _(model: Masked, count, seed, steps=32, solver=None, lag=None):
+    n, vocabulary = model.config.length, model.config.vocabulary
+    noise = gumbel((count, n, vocabulary), seed, model.device)
+    arrival = torch.rand(count, n, generator=torch.Generator(model.device).manual_seed(seed + 1), device=model.device)
+    turn = (arrival * steps).long()  # a mask is lifted from t to s with probability (s - t)/(1 - t), as `ancestral` does
+
+    def law(tokens, t):
+        word = (model.logits(tokens).log_softmax(-1) + noise).argmax(-1)
+        return word.where((turn == round(float(t) * steps)) & (tokens == MASK), -1)
+
+    def read(tokens):
+        """Each mask's best word's probability; each word's among all but itself, as if it were behind a mask."""
+        p = model.logits(tokens).softmax(-1)
+        return tokens, p.amax(-1).where(tokens == MASK, p.gather(-1, tokens[..., None])[..., 0])
+
+    return Loop(law, torch.full((count, n), MASK, device=model.device),
+                torch.linspace(0, 1, steps + 1, device=model.device), write, read)

@@ -1,0 +1,200 @@
+"""Gaps, repairs and wishes on the command line: what they hand to `generate`, what is kept, and what is refused."""
+
+import shutil
+
+import pytest
+import torch
+
+from minildm.cli import main, sample
+from minildm.cli.steering import steered, wish, with_gaps
+from minildm.errors import UserError
+from minildm.models.base import BOS, EOS, MASK, PAD
+from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
+from minildm.training import zoo
+from minildm.training.zoo import load
+
+WORDS = WordTokenizer(["a", "fox", "ran", "home"])
+TALE = "once at the castle there lived happy tess the fox ."
+
+
+@pytest.fixture
+def tales(tmp_path):
+    """A file of two texts, the first of them over two lines."""
+    path = tmp_path / "tales.txt"
+    path.write_text(f"{TALE}\ntess was happy .\n\n{TALE}\n")
+    return path
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What `minildm sample` hands to its model: a function of the command line."""
+    def run(*argv: str) -> dict:
+        seen = {}
+
+        def keep(*args, **names):
+            loaded = load(*args, **names)
+            generate = loaded.model.generate
+            loaded.model.generate = lambda count, **rest: seen.update(rest, count=count) or generate(count, **rest)
+            return loaded
+
+        monkeypatch.setattr(sample, "load", keep)
+        main(["sample", *argv])
+        return seen
+
+    return run
+
+
+def test_gaps_become_a_mask():
+    row, mask = with_gaps("a fox __ home_____", 2, 12, WORDS)
+    assert row.tolist() == [[BOS, 4, 5, MASK, MASK, 7, MASK, MASK, EOS, PAD, PAD, PAD]]
+    assert torch.equal(mask, row == MASK)
+
+
+def test_gaps_without_a_size_fill_three_quarters_of_the_length_in_equal_shares():
+    for length, sizes in ((16, [4, 4]), (20, [6, 5]), (8, [1, 1])):
+        row, mask = with_gaps("____ fox ____ home", None, length, WORDS)
+        middle = row[0].tolist().index(5)
+        assert [int(mask[0, :middle].sum()), int(mask[0, middle:].sum())] == sizes
+        assert row.shape == (1, length) and (int((row != PAD).sum()) == 3 * length // 4 or length == 8)
+
+
+def test_gaps_between_byte_pairs_keep_the_space_before_a_word():
+    pairs = BytePairTokenizer.train(["a fox ran home"], 270)
+    row, mask = with_gaps("a fox ____ home", 1, 64, pairs)
+    assert pairs.decode(row[0, ~mask[0]].tolist()) == "a fox home"
+
+
+def test_a_wish_is_one_token():
+    pairs = BytePairTokenizer.train(["a fox ran home to a fox"] * 9, 300)
+    for tokenizer, word in ((WORDS, "fox"), (pairs, "fox")):
+        i = min(tokenizer.encode(f" {word}"), tokenizer.encode(word), key=len)[0]
+        log_p = torch.full((1, 2, tokenizer.size), -9.0)
+        log_p[:, 1, i] = -0.5
+        assert wish(word, tokenizer)(log_p).item() == pytest.approx(0.5, abs=1e-3)
+    for word, count in (("fox ran", 2), ("", 0)):
+        with pytest.raises(UserError, match=f"is {count}: name a word"):
+            wish(word, WORDS)
+
+
+def test_every_kind_that_can_fills_gaps_and_keeps_what_is_given(masked_run, ldlm_run, manta_run, asked, capsys):
+    for run in (masked_run, ldlm_run, manta_run):
+        given = asked(str(run), "--count", "3", "--steps", "2", "--length", "20", "--gap", "2", "--infill",
+                      "once at the ____ there lived ____ .")
+        words = [text.split() for text in capsys.readouterr().out.strip().split("\n\n")]
+        assert len(words) == 3 and given["count"] == 3 and given["mask"].sum() == 4
+        known = [int(i) for i in given["prompt"][~given["mask"]] if i > MASK]
+        assert load(run, frozen=False).tokenizer.decode(known) == "once at the there lived ."
+        assert all(text[:3] == ["once", "at", "the"] for text in words)
+
+
+def test_gaps_are_drawn_and_their_neighbors_are_not(manta_run):
+    loaded = load(manta_run)
+    edit = steered(loaded, 5, length=20, infill="once at the ____ there lived ____ .", gap=2)
+    tokens = loaded.model.generate(5, rng=torch.Generator().manual_seed(0), steps=2, length=20, **edit).tokens
+    assert (tokens == edit["prompt"])[:, ~edit["mask"][0]].all()
+
+
+def test_repairs_are_versions_of_each_paragraph(ldlm_run, manta_run, asked, tales, capsys):
+    for run in (ldlm_run, manta_run):
+        given = asked(str(run), "--count", "3", "--steps", "2", "--repair", str(tales), "--back", "0.7")
+        assert len(capsys.readouterr().out.strip("\n").split("\n\n")) == 6 == given["count"]
+        tokenizer = load(run, frozen=False).tokenizer
+        texts = [tokenizer.decode(row) for row in given["prompt"].tolist()]
+        assert texts == [f"{TALE} tess was happy ."] * 3 + [TALE] * 3 and given["start"] == 0.7
+        assert given["prompt"].shape == (6, 64) and given["prompt"][0, 0] == BOS and (given["prompt"] == EOS).any(1).all()
+
+
+def test_a_guide_is_a_wish_with_a_strength(ldlm_run, manta_run, asked, capsys):
+    for run in (ldlm_run, manta_run):
+        given = asked(str(run), "--count", "1", "--steps", "2", "--guide", "happy", "--strength", "2.5", "--prompt", "once at")
+        i = load(run, frozen=False).tokenizer.encode("happy")[0]
+        log_p = torch.full((1, 3, 265), -9.0)
+        log_p[:, 1, i] = -0.25
+        assert given["strength"] == 2.5 and given["wish"](log_p).item() == pytest.approx(0.25, abs=1e-3)
+        assert given["prompt"].shape == (1, 3) and "mask" not in given and "start" not in given
+
+
+def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, manta_run, asked):
+    own = {gpt_run: {"prompt"}, masked_run: {"prompt", "record"}, ldlm_run: {"strength", "record"},
+           manta_run: {"strength", "record"}}
+    for run, names in own.items():
+        assert asked(str(run), "--count", "1").keys() == names | {"rng", "count"}
+    given = asked(str(manta_run), "--count", "1", "--temperature", "0", "--lag", "0", "--steps", "3", "--solver", "euler")
+    assert [given[name] for name in ("temperature", "lag", "steps", "solver")] == [0, 0, 3, "euler"]
+
+
+@pytest.mark.parametrize("kind, flags, said", [
+    ("gpt", ["--infill", "once ____"], "a GPT writes from left to right and cannot be steered: leave out --infill"),
+    ("gpt", ["--repair", "FILE"], "name a masked model, an LDLM or a Manta-LM"),
+    ("gpt", ["--guide", "happy"], "a GPT writes from left to right"),
+    ("gpt", ["--lag", "1"], "only a Manta-LM writes with a lag: leave out --lag"),
+    ("masked", ["--repair", "FILE"], "a masked model has no latents to steer: leave out --repair and --guide"),
+    ("masked", ["--guide", "happy"], "name an LDLM or a Manta-LM"),
+    ("masked", ["--lag", "1"], "only a Manta-LM"),
+    ("masked", ["--solver", "euler"], "no sampler 'euler' of a masked model: choose one of ancestral, confidence, margin"),
+    ("ldlm", ["--lag", "1"], "only a Manta-LM"),
+    ("manta", ["--lag", "-1"], "a lag of -1.0 has no meaning: give 0 or more"),
+    ("manta", ["--lag", "nan"], "a lag of nan has no meaning"),
+    ("manta", ["--solver", "ddim"], "a Manta-LM has no solver 'ddim': choose one of ancestral, euler"),
+    ("manta", ["--temperature", "-1"], "a temperature of -1.0 has no meaning"),
+    ("manta", ["--steps", "0"], "cannot sample in 0 steps"),
+    ("manta", ["--prompt", "once at the castle", "--length", "4"], "the prompt has 5 tokens but the text only 4"),
+    ("manta", ["--prompt", "a dragon"], "the word 'dragon' is not in the vocabulary"),
+    ("masked", ["--infill", "a dragon ____"], "the word 'dragon' is not in the vocabulary"),
+    ("manta", ["--guide", "dragon"], "the word 'dragon' is not in the vocabulary"),
+    ("manta", ["--guide", "happy tess"], "--guide takes one token, and 'happy tess' is 2"),
+    ("ldlm", ["--guide", "happy", "--strength", "-1"], "a strength of -1.0 has no meaning: give 0 or more"),
+    ("ldlm", ["--guide", "happy", "--strength", "nan"], "a strength of nan has no meaning"),
+    ("masked", ["--infill", "once at _ the castle"], "--infill has no gap: mark each by two underscores or more"),
+    ("manta", ["--infill", ""], "--infill has no gap"),
+    ("ldlm", ["--infill", "once ____", "--gap", "0"], "a gap of 0 tokens is none: give --gap 1 or more"),
+    ("ldlm", ["--infill", "once ____", "--gap", "70"], "73 tokens with its gaps, more than the 64 that fit"),
+    ("manta", ["--infill", "once at the ____ there", "--length", "6"], "7 tokens with its gaps, more than the 6 that fit"),
+    ("manta", ["--gap", "3"], "--gap says how long the gaps of --infill are"),
+    ("manta", ["--infill", "once ____", "--prompt", "once"], "--infill and --repair give the whole text: leave out --prompt"),
+    ("ldlm", ["--repair", "FILE", "--prompt", "once"], "leave out --prompt"),
+    ("manta", ["--infill", "once ____", "--repair", "FILE"], "--infill and --repair each give the text: choose one"),
+    ("manta", ["--repair", "FILE", "--back", "0"], "--back 0.0 leaves nothing to repair or nothing of the text"),
+    ("ldlm", ["--repair", "FILE", "--back", "1"], "--back 1.0 leaves"),
+    ("manta", ["--repair", "FILE", "--back", "nan"], "--back nan leaves"),
+    ("manta", ["--repair", "FILE", "--length", "9"], "17 tokens, more than the 9 that fit: shorten it or raise --length"),
+    ("manta", ["--repair", "FILE", "--count", "0"], "cannot write 0 texts"),
+    ("manta", ["--repair", "NONE"], "cannot be read (No such file or directory): check the path"),
+    ("ldlm", ["--repair", "FOLDER"], "cannot be read (Is a directory): check the path"),
+    ("manta", ["--repair", "EMPTY"], "has no text to repair: give one with a text a paragraph"),
+    ("manta", ["--repair", "LATIN"], "is not UTF-8 (byte 3): convert it to UTF-8"),
+    ("vae", [], "a VAE puts no words in order, so it writes no texts: name a Manta-LM"),
+    ("vae", ["--infill", "once ____"], "a VAE puts no words in order"),
+])
+def test_mistakes(kind, flags, said, request, sentence, tales, tmp_path):
+    places = {"FILE": tales, "FOLDER": tmp_path, **{name: tmp_path / name for name in ("NONE", "EMPTY", "LATIN")}}
+    places["EMPTY"].write_text(" \n\n")
+    places["LATIN"].write_bytes(b"caf\xe9")
+    run = request.getfixturevalue(f"{kind}_run")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert said in sentence("sample", str(run), *(str(places.get(flag, flag)) for flag in flags))
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_flags_that_evaluate_cannot_use(vae_run, ldlm_run, sentence):
+    assert "a VAE writes no texts, so only what it rebuilds is measured: leave out --steps" in sentence(
+        "evaluate", str(vae_run), "--steps", "4")
+    assert "only a Manta-LM writes with a lag" in sentence("evaluate", str(ldlm_run), "--lag", "1")
+
+
+def test_a_repair_needs_the_frozen_encoder(ldlm_run, gpt_run, sentence, tales):
+    hidden = gpt_run.with_name("hidden")
+    shutil.move(gpt_run, hidden)
+    try:
+        said = sentence("sample", str(ldlm_run), "--repair", str(tales))
+        main(["sample", str(ldlm_run), "--count", "1", "--steps", "1"])
+    finally:
+        shutil.move(hidden, gpt_run)
+    assert "its frozen encoder, which is missing: no model" in said
+
+
+def test_a_zoo_of_a_vae_has_nothing_to_show(folder, vae_run, sentence, tmp_path, monkeypatch):
+    monkeypatch.setattr(zoo, "ZOO", tmp_path)
+    zoo.publish(vae_run, "vae-tiny")
+    assert "the zoo has no language model" in sentence("demo", "--figure", str(tmp_path / "demo.png"))
+    assert not (tmp_path / "demo.png").exists()

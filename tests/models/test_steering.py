@@ -1,0 +1,125 @@
+"""Wishes: probabilities against enumeration, and bent end points against Bayes' rule where the law is known."""
+
+import itertools
+
+import pytest
+import torch
+
+from minildm.control.bridges import Mixture
+from minildm.models.steering import NEAR_NOISE, agrees, bend, both, says
+from minildm.transport.codebook import Codebook
+from minildm.transport.mixtures import explain, posterior
+from minildm.transport.schedules import Linear, Tangent
+
+WORDS, D, WIDTH = 4, 3, 0.3  # words, channels, variance of a code
+
+
+def noise(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def chances(log_p: torch.Tensor):
+    """Yields (words of a text, its probability in each row) for all texts of independent words."""
+    for text in itertools.product(range(log_p.shape[-1]), repeat=log_p.shape[1]):
+        yield text, sum(log_p[:, i, w] for i, w in enumerate(text)).exp()
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_says_is_the_sum_over_all_texts_with_the_word(n):
+    log_p = 2 * noise(5, n, WORDS)
+    log_p = log_p.log_softmax(-1)
+    for word in range(WORDS):
+        total = sum(chance for text, chance in chances(log_p) if word in text)
+        assert torch.allclose(says(word)(log_p), -total.log())
+
+
+def test_agrees_is_the_sum_over_all_texts_with_the_words():
+    log_p, tokens = noise(3, 3, WORDS).log_softmax(-1), torch.tensor([[2, 0, 3]])
+    given = torch.tensor([[True, False, True]])
+    total = sum(chance for text, chance in chances(log_p) if text[0] == 2 and text[2] == 3)
+    assert torch.allclose(agrees(tokens, given)(log_p), -total.log())
+    assert not agrees(tokens, ~given & given)(log_p).any()
+    each = agrees(torch.tensor([[2, 0, 3], [1, 1, 1], [0, 0, 0]]), given.expand(3, -1))(log_p)
+    assert torch.allclose(each[1], -log_p[1, 0, 1] - log_p[1, 2, 1])
+
+
+def test_both_is_the_sum_of_two_costs():
+    log_p = noise(3, 2, WORDS).log_softmax(-1)
+    assert torch.equal(both(says(1), says(2))(log_p), says(1)(log_p) + says(2)(log_p))
+    assert both(says(1), None)(log_p).equal(says(1)(log_p))
+
+
+def test_certain_and_hopeless_wishes_have_finite_slopes():
+    for word, top in ((0, True), (1, False)):
+        logits = torch.tensor([[[60.0, -60.0]] * 3], requires_grad=True)
+        cost = says(word)(logits.log_softmax(-1))
+        cost.sum().backward()
+        assert torch.isfinite(cost).all() and torch.isfinite(logits.grad).all()
+        assert cost.item() == pytest.approx(0, abs=1e-5) if top else cost.item() > 10
+
+
+CODES = Codebook(1.5 * noise(WORDS, D, seed=7), torch.full((D,), WIDTH, dtype=torch.float64))
+PRIOR = noise(WORDS, seed=8).log_softmax(0)
+LAW = Mixture(PRIOR, CODES.means, torch.full((WORDS,), WIDTH, dtype=torch.float64))
+
+
+def exact(schedule, t):
+    """What the best model would say, text of independent words: E[z_1 | z_t] and logits of the words behind it."""
+    def look(z):
+        flat, times = z.flatten(0, 1), t.repeat_interleave(z.shape[1])
+        clean, logits = posterior(schedule, LAW, flat, times)[0], explain(schedule, LAW, flat, times)[0].log()
+        return clean.view_as(z), logits.view(*z.shape[:2], WORDS)
+    return look
+
+
+def ends(schedule, z, t, word):
+    """E[z_1 | z_t, w] by conditioning one Gaussian: m + cov(z_1, z_t) / var(z_t) (z_t - a m)."""
+    a, b = (x(t)[:, None, None] for x in (schedule.a, schedule.b))
+    m = CODES.means[word]
+    return m + a * WIDTH / (a**2 * WIDTH + b**2) * (z - a * m)
+
+
+@pytest.mark.parametrize("schedule", [Linear(), Tangent(3.0)], ids=str)
+@pytest.mark.parametrize("word", range(WORDS))
+def test_the_bent_end_of_one_position_is_the_mean_under_bayes_rule(schedule, word):
+    """With the exact law, z_hat - b^2/a grad Phi = E[z_1 | z_t, the word is w], at all times where a is not close to 0."""
+    t, z = torch.linspace(0.1, 0.95, 8, dtype=torch.float64), noise(8, 1, D)
+    assert schedule.a(t).min() > NEAR_NOISE
+    wish = agrees(torch.tensor([[word]]), torch.tensor([[True]]))
+    bent, logits = bend(exact(schedule, t), wish, 1.0, schedule, z, t)
+    assert torch.allclose(bent, ends(schedule, z, t, word), atol=1e-9)
+    assert torch.allclose(logits, exact(schedule, t)(z)[1]) and not bent.requires_grad and not logits.requires_grad
+
+
+def test_a_word_anywhere_bends_two_positions_as_bayes_rule_does():
+    """E[z_1 | z_t, w somewhere]: the mean over all pairs of words with w, each with its posterior probability."""
+    schedule, t, z, word = Linear(), torch.linspace(0.2, 0.8, 5, dtype=torch.float64), noise(5, 2, D), 2
+    log_p = exact(schedule, t)(z)[1].log_softmax(-1)
+    total = mean = 0
+    for text, chance in chances(log_p):
+        if word in text:
+            pair = [ends(schedule, z[:, i:i + 1], t, w) for i, w in enumerate(text)]
+            mean = mean + chance[:, None, None] * torch.cat(pair, dim=1)
+            total = total + chance
+    bent = bend(exact(schedule, t), says(word), 1.0, schedule, z, t)[0]
+    assert torch.allclose(bent, mean / total[:, None, None], atol=1e-9)
+
+
+def test_strength_scales_the_shift():
+    schedule, t, z = Linear(), torch.full((3,), 0.4, dtype=torch.float64), noise(3, 2, D)
+    clean = exact(schedule, t)(z)[0]
+    shifts = [bend(exact(schedule, t), says(1), strength, schedule, z, t)[0] - clean for strength in (0.0, 1.0, 2.5)]
+    assert not shifts[0].any() and torch.allclose(shifts[2], 2.5 * shifts[1]) and shifts[1].abs().max() > 0.01
+
+
+def test_each_position_is_bent_by_its_own_time():
+    schedule, z = Linear(), noise(3, 2, D)
+    t = torch.tensor([[0.2, 0.9], [0.5, 0.5], [0.0, 1.0]], dtype=torch.float64)
+
+    def look(z):
+        return z, z @ CODES.means.T
+
+    push = torch.autograd.functional.jacobian(lambda z: says(1)((z @ CODES.means.T).log_softmax(-1)).sum(), z)
+    bent = bend(look, says(1), 1.0, schedule, z, t)[0]
+    assert torch.allclose(bent, z - ((1 - t) ** 2 / t.clamp(min=NEAR_NOISE))[..., None] * push)
+    assert torch.equal(bent[2, 1], z[2, 1])

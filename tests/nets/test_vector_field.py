@@ -1,0 +1,114 @@
+"""The policy's network: who sees whom, times of positions, padding of measure zero, and the pointer by its sum."""
+
+import pytest
+import torch
+
+from minildm.nets.operators import KERNELS, quadrature_weights
+from minildm.nets.vector_field import Pointer, VectorField
+
+LATENT, WORDS, WIDTH, HEADS, N = 4, 9, 16, 2, 12
+REACH = 3  # of the short convolution
+kernel = pytest.mark.parametrize("name", KERNELS)
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def field(name: str = "attention") -> VectorField:
+    """A field whose blocks and taps do something."""
+    torch.manual_seed(1)
+    made = VectorField(LATENT, WORDS, WIDTH, HEADS, 2, name)
+    with torch.no_grad():
+        for i, p in enumerate(made.parameters()):
+            p += 0.2 * randn(*p.shape, seed=i)
+    return made.requires_grad_(False)
+
+
+def inputs(n: int = N) -> dict[str, torch.Tensor]:
+    return {"zt": randn(2, n, LATENT), "t": randn(2, n, seed=3).sigmoid(), "c": randn(2, n, LATENT, seed=1),
+            "belief": randn(2, n, WORDS, seed=2).softmax(-1)}
+
+
+def changed(given: dict, name: str, places) -> dict:
+    other = {k: v.clone() for k, v in given.items()}
+    other[name][:, places] = other[name][:, places].flip(-1) if name == "belief" else 0.5 - other[name][:, places]
+    return other
+
+
+@kernel
+@pytest.mark.parametrize("name_of_input", ["zt", "t", "c", "belief"])
+def test_only_a_causal_field_does_not_see_what_comes_later(name, name_of_input):
+    made, given = field(name), inputs()
+    other = changed(given, name_of_input, slice(7, None))
+    x, y = made(**given), made(**other)
+    features = (x - y).abs().amax((0, 2))
+    scores = (made.scores(x, given["belief"]) - made.scores(y, other["belief"])).abs().amax((0, 2))
+    for gap in (features, scores):
+        assert gap[7:].min() > 1e-4
+        assert gap[:7].max() < 1e-5 if name == "causal" else gap[:7].min() > 1e-4
+
+
+@kernel
+def test_every_position_has_its_own_time(name):
+    """With no block left, features feel the times within reach of the short convolution, and no other."""
+    made, given = field(name), inputs()
+    made.blocks = torch.nn.ModuleList()
+    moved = (made(**given) - made(**changed(given, "t", 6))).abs().amax((0, 2))
+    after = 0 if name == "causal" else REACH
+    near = torch.zeros(N, dtype=torch.bool)
+    near[6 - after:6 + REACH + 1] = True
+    assert (moved[near] > 1e-4).all() and not moved[~near].any()
+
+
+@kernel
+def test_what_stands_in_far_padding_does_not_matter(name):
+    """Positions of weight zero, beyond the reach of the convolution, may hold anything, in any order."""
+    made, given, words = field(name), inputs(), 5
+    weights = quadrature_weights((torch.arange(N) < words).expand(2, -1))
+    order = torch.cat((torch.arange(words + REACH), torch.tensor([10, 8, 11, 9])))
+    x = made(**given, weights=weights)
+    for other in ({k: v[:, order] for k, v in given.items()}, changed(given, "zt", slice(words + REACH, None))):
+        assert torch.allclose(made(**other, weights=weights)[:, :words], x[:, :words], atol=1e-5)
+
+
+def pointer(causal: bool) -> Pointer:
+    torch.manual_seed(2)
+    return Pointer(WIDTH, HEADS, causal).requires_grad_(False)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_pointer_is_the_sum_that_defines_it(causal):
+    made, x, belief = pointer(causal), randn(1, 5, WIDTH), randn(1, 5, WORDS, seed=1).softmax(-1)
+    d = WIDTH // HEADS
+    q, k = made.query_key(x)[0].view(5, 2, HEADS, d).unbind(1)
+    for i in range(5):
+        seen = [j for j in range(5) if (j <= i if causal else j != i)]
+        total = torch.zeros(WORDS)
+        for h in range(HEADS):
+            kappa = torch.stack([q[i, h] @ k[j, h] / d**0.5 for j in seen]).softmax(0)
+            total += made.gain(x)[0, i, h] * sum(kappa[s] * belief[0, j] for s, j in enumerate(seen))
+        assert torch.allclose(made(x, belief)[0, i], total, atol=1e-5)
+
+
+def test_the_first_word_of_a_causal_pointer_points_at_itself():
+    made, x, belief = pointer(True), randn(1, 5, WIDTH), torch.eye(WORDS)[None, :5]
+    assert torch.allclose(made(x, belief)[0, 0], made.gain(x)[0, 0].sum() * belief[0, 0])
+
+
+def test_words_that_stand_elsewhere_are_made_likelier_at_the_start():
+    """The gains begin at 2, so before training a field prefers words of the text to others."""
+    torch.manual_seed(0)
+    made = VectorField(LATENT, WORDS, WIDTH, HEADS, 2, "attention")
+    belief = torch.zeros(1, 4, WORDS).index_fill(2, torch.tensor([3]), 1.0)
+    points = made.pointer(torch.randn(1, 4, WIDTH), belief)
+    assert (points[..., 3] > 1).all() and not points[..., :3].any()
+
+
+@kernel
+def test_checkpointing_changes_nothing(name):
+    made, given = field(name).train().requires_grad_(), {k: v.requires_grad_() for k, v in inputs().items()}
+    slopes = []
+    for made.checkpointing in (False, True):
+        slopes.append(torch.autograd.grad(made(**given).square().sum(), [given["zt"], made.enter.weight]))
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*slopes))
