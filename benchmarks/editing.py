@@ -87,7 +87,7 @@ def guidance(loaded, count, seed):
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--out", type=Path, default=Path("runs/editing.json"))
-    flags.add_argument("--count", type=int, default=256, help="tales a seed; for wishes and for an LDLM, which both need gradients, a quarter")
+    flags.add_argument("--count", type=int, default=256, help="tales a seed; a quarter where gradients are needed")
     given = flags.parse_args()
     torch.set_num_threads(1)
     corpus = load_corpus("tales", 64, documents=100_000)

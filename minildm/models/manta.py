@@ -149,6 +149,8 @@ class Manta(LanguageModel):
     def couple(self, tokens: Int[Tensor, "b n"], rng: torch.Generator) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
         """Noise z_0 and data z_1 of a batch: fresh noise, coupled, or pairs that `reflow` made."""
         if self.pairs is not None:
+            if self.config.head == "words":
+                raise UserError("pairs made by reflow have no words to learn: take --model.head clean")
             return self.pairs(len(tokens), rng)
         z1 = self.space.encode(tokens, rng)
         z0 = torch.randn(z1.shape, generator=rng, device=z1.device)
