@@ -37,19 +37,20 @@ def as_html(moment: Moment) -> str:
     return f'<div class="tale">{" ".join(spans)}</div>'
 
 
-def on_axes(axes: Axes, moment: Moment, columns: int = 62, size: float = 6.4) -> None:
-    """Write the text at a moment into axes without ticks, in lines of `columns` letters."""
+def on_axes(axes: Axes, moment: Moment, columns: int = 62, size: float = 6.4,
+            pitch: float = 0.2) -> None:
+    """Write the text at a moment into axes without ticks, in lines of `columns` letters, `pitch` of the height apart."""
     axes.set_axis_off()
     x, line, step = 0, 0, 1 / columns
     for word, sure, new in list(zip(moment.words, moment.confidence.tolist(), moment.changed.tolist()))[: shown(moment)]:
         word = "·" if word == "<pad>" else word
         if x + len(word) > columns:
             x, line = 0, line + 1
-        y = 0.98 - 0.2 * line
+        y = 0.98 - pitch * line
         box = {"facecolor": DATA, "alpha": 0.5 * level(sure) / (LEVELS - 1), "edgecolor": "none", "pad": 1.0}
         axes.text(x * step, y, word, family="monospace", size=size, va="top", color=NOISE if word[0] == "<" else INK,
                   bbox=box, transform=axes.transAxes)
         if new:
-            axes.plot([x * step, (x + len(word)) * step], [y - 0.155] * 2, color=CONTROL, lw=1.4, clip_on=False,
+            axes.plot([x * step, (x + len(word)) * step], [y - 0.775 * pitch] * 2, color=CONTROL, lw=1.4, clip_on=False,
                       transform=axes.transAxes)
         x += len(word) + 1

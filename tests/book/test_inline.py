@@ -16,7 +16,7 @@ from minildm.transport import distances, energies, heads, likelihood, mass, mixt
 from minildm.transport.diffusion import ClosedLoop, ddim
 from minildm.transport.schedules import Linear, Tangent
 
-from . import inline_nets  # noqa: F401, whose comparisons are registered with these
+from . import inline_manta, inline_nets, inline_rectification  # noqa: F401, whose comparisons are registered with these
 from .inline import PAIRS, functions, inline, lifted, normal, public, uniform
 from .notebooks import CHAPTERS, ROOT, number
 

@@ -1,0 +1,183 @@
+"""Kicked texts: push the state of a writer once, and go on with the loop closed or by the recorded plan.
+
+All four kinds of models go through `control.feedback.kick`, as the pendulum of chapter 03 does. In latent space a push is a
+displacement of all coordinates under way; in the space of words it replaces written words by others.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..control.feedback import Kick, kick, rollout, transport
+from ..dynamics.records import Trajectory
+from ..models.base import PAD, LanguageModel
+from ..models.ldlm import LDLM
+from ..models.loops import Loop, loop_of
+from ..models.manta import Manta
+from ..text.tokenizers import Tokenizer
+from .editing import SPECIALS
+from .scorecard import validity
+
+PER_TEXT = 1_000_003  # keeps the noise of directions apart from that of texts
+READ = 512  # texts read off at a time
+
+
+def displacement(state: Float[Tensor, "b n d"], t: Tensor, size: float, rng: torch.Generator) -> Float[Tensor, "b n d"]:
+    """A push in a random direction whose root mean square, over the coordinates that are under way, is `size`.
+
+    Positions are under way where 0 < t < 1. Latents have std 1, so that `size` counts latent stds.
+    Args: `state` (b, n, d); `t`, scalar or (b, n, 1); `size`; `rng`. Returns (b, n, d). Derived in chapter 13. Source: ours.
+    """
+    xi = torch.randn(state.shape, generator=rng, device=state.device)
+    moving = ((t > 0) & (t < 1)).expand_as(state)
+    xi = xi * moving
+    count = moving.flatten(1).sum(1).clamp(min=1)[:, None, None]
+    return size * xi / (xi.square().sum((1, 2), keepdim=True) / count).sqrt().clamp(min=1e-9)
+
+
+def other_words(tokens: Int[Tensor, "b n"], count: int, vocabulary: int, rng: torch.Generator) -> Int[Tensor, "b n"]:
+    """What to add to the ids of `count` written words of each text to make them other words, all alike likely.
+
+    Args: `tokens`; `count`, or as many as are written; `vocabulary`; `rng`. Returns differences of ids (b, n).
+    Derived in chapter 13. Source: ours.
+    """
+    written = tokens >= SPECIALS
+    order = torch.rand(tokens.shape, generator=rng, device=tokens.device).masked_fill(~written, 2.0)
+    chosen = (order.argsort(1).argsort(1) < count) & written
+    words = vocabulary - SPECIALS
+    turned = SPECIALS + (tokens - SPECIALS + torch.randint(1, words, tokens.shape, generator=rng, device=tokens.device)) % words
+    return (turned - tokens) * chosen
+
+
+@torch.no_grad()
+def kicked(model: LanguageModel, count: int, *, seed: int = 0, moment: float = 0.5, size: float = 1.0, direction: int = 0,
+           steps: int = 32, solver: str | None = None, lag: float | None = None, record: bool = True) -> Kick:
+    """Write texts; push them once; go on with the loop closed, and by the recorded controls.
+
+    Args: `model` of any of the four kinds; `count` of texts; `seed` of start and noise, the same for all three paths; `moment`
+    in (0, 1): the push comes when the mean clock of the positions is nearest to it; `size` in latent stds, or in written words
+    to be replaced; `direction`, a seed; `steps`, `solver`, `lag` as for `loop_of`; `record`, else only the last words are read.
+    Returns a `Kick` whose paths have tokens, confidence, and for latent models the clean latents that each control implies.
+    Raises UserError as `loop_of` does. Derived in chapter 13. Source: ours.
+    """
+    loop = loop_of(model, count, seed, steps, solver, lag)
+    clock = torch.stack([t.mean() for t in loop.times])
+    at = min(max(int((clock - moment).abs().argmin()), 1), len(clock) - 2)
+    rng = torch.Generator(model.device).manual_seed(PER_TEXT * (direction + 1) + seed)
+
+    def push(state: Tensor) -> Tensor:
+        if loop.end is None:
+            return other_words(state, round(size), model.config.vocabulary, rng)
+        return displacement(state, loop.times[at], size, rng)
+
+    found = kick(transport, loop.law, loop.start, loop.times, at, push, loop.step,
+                 torch.Generator(model.device).manual_seed(seed + 2))
+    paths, whose = (found.plan, found.closed, found.replayed), (0, 1, 0)
+    told = [tell(model, loop, path, found.controls[i], record) for path, i in zip(paths, whose)]
+    return Kick(*told, at, found.controls)
+
+
+def tell(model: LanguageModel, loop: Loop, path: Trajectory, controls: Tensor, record: bool) -> Trajectory:
+    """A path with its words: read off the ends that its controls imply, or written; states of words are their embeddings."""
+    ends, words = path.states, loop.end is None
+    if record and not words:
+        ends = torch.stack([loop.end(z, u, t) for z, u, t in zip(path.states, controls, path.times)] + [path.states[-1]])
+    wanted = ends if record else ends[-1:]
+    parts = [loop.read(part) for part in wanted.flatten(0, 1).split(READ)]
+    tokens, sure = (torch.cat(part).unflatten(0, wanted.shape[:2]) for part in zip(*parts))
+    states = model.embed(path.states) if words and record else path.states
+    return Trajectory(path.times, states, None if words or not record else ends, tokens, sure)
+
+
+def agreement(words: Int[Tensor, "b n"], plan: Int[Tensor, "b n"]) -> Float[Tensor, " b"]:
+    """The share of positions, padding of both left out, at which two texts have the same word.
+
+    Args: `words`, `plan`. Returns shares (b,). Derived in chapter 13. Source: ours.
+    """
+    there = (words != PAD) | (plan != PAD)
+    return ((words == plan) & there).sum(1) / there.sum(1).clamp(min=1)
+
+
+def outcome(paths: Kick, tokenizer: Tokenizer) -> dict[str, dict[str, float]]:
+    """What became of the texts of a kick: agreement with the plan, right sentences and tales, the rest of the displacement.
+
+    Args: `paths` of `kicked`; `tokenizer`. Returns {path: {measure: mean over texts}}; "left" is the root mean square of the
+    displacement at the end over that at the push, of latents only. Derived in chapter 13. Source: ours.
+    """
+    plan, found = paths.plan, {}
+    for name in ("plan", "closed", "replayed"):
+        path = getattr(paths, name)
+        shares = validity([tokenizer.decode(row) for row in path.tokens[-1].tolist()])
+        found[name] = {"agreement": float(agreement(path.tokens[-1], plan.tokens[-1]).mean()),
+                       "grammatical": shares["grammatical"], "consistent": shares["consistent"]}
+        if name != "plan" and path.states.is_floating_point():
+            size = (path.states - plan.states).flatten(2).square().mean(2).sqrt()
+            found[name]["left"] = float((size[-1] / size[paths.at].clamp(min=1e-9)).mean())
+    return found
+
+
+@dataclass
+class Writer:
+    """A model as the explorer of kicked texts wants it: its kicks, the cloud of real texts, and its log-SNR, if it has one."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    real: Int[Tensor, "texts n"]  # tokens of real texts
+    count: int = 4
+    steps: int = 32
+    seed: int = 0
+    cloud: Float[Tensor, "texts n d"] = field(init=False)
+    log_snr: Callable[[Tensor], Tensor] | None = field(init=False, default=None)
+
+    def __post_init__(self):
+        model = self.model
+        with torch.no_grad():
+            if isinstance(model, LDLM):
+                self.cloud = model.encode(model.hidden(self.real))
+            else:
+                self.cloud = model.space.encode(self.real) if isinstance(model, Manta) else model.embed(self.real)
+        if isinstance(model, LDLM | Manta):
+            self.log_snr = model.schedule.log_snr
+
+    def kick(self, moment: float, size: float, direction: int) -> Kick:
+        """The three paths of a kick."""
+        return kicked(self.model, self.count, seed=self.seed, moment=moment, size=size, direction=direction, steps=self.steps)
+
+    def pieces(self, ids: list[int]) -> list[str]:
+        """Words of ids."""
+        return self.tokenizer.pieces(ids)
+
+
+def clock_after(schedule, t: Float[Tensor, "..."], size: float) -> Float[Tensor, "..."]:
+    """The time t' at which a state that was pushed at t would be as noisy as it is: a(t')/b(t') = a(t) / sqrt(b(t)^2 + size^2).
+
+    A push in a random direction is noise of std `size` on top of that of the path. Scaled by a(t')/a(t), the pushed state has
+    the law of the path at t'.
+    Args: `schedule` of the path; `t` in (0, 1); `size` in latent stds. Returns t' <= t. Derived in chapter 13. Source: ours.
+    """
+    a, b = schedule.a(t), schedule.b(t)
+    return schedule.from_log_snr(2 * (a / (b**2 + size**2).sqrt()).log())
+
+
+@torch.no_grad()
+def set_back(model: LanguageModel, paths: Kick, size: float, *, seed: int = 0, steps: int = 32, solver: str | None = None,
+             lag: float | None = None) -> Int[Tensor, "b n"]:
+    """The closed loop of a kick once more, told how hard it was pushed: scale the state, set the clocks back, and go on.
+
+    Clocks of positions under way go back to `clock_after` and run to 1 in the steps that are left.
+    Args: `paths`, and what `kicked` was given for it, of a latent model. Returns the words (b, n). Derived in chapter 13.
+    Source: ours.
+    """
+    loop = loop_of(model, paths.plan.states.shape[1], seed, steps, solver, lag)
+    times = loop.times[paths.at:]
+    now, moving = times[0], (times[0] > 0) & (times[0] < 1)
+    safe = now.where(moving, 0.5)
+    before = clock_after(model.schedule, safe, size).to(now.dtype)
+    z = paths.closed.states[paths.at]
+    z = (z * model.schedule.a(before) / model.schedule.a(safe)).where(moving, z)
+    times = (before + (1 - before) * (times - now) / (1 - safe)).where(moving, times)
+    rng = torch.Generator(model.device).manual_seed(seed + 3)
+    return loop.read(rollout(transport, loop.law, z, times, loop.step, rng).path.states[-1])[0]
