@@ -15,7 +15,7 @@ from statistics import fmean
 
 import torch
 
-from minildm.evaluation.kicks import agreement, kicked, outcome, set_back
+from minildm.evaluation.kicks import agreement, kicked, last_words, outcome, set_back
 from minildm.evaluation.provenance import provenance
 from minildm.evaluation.scorecard import validity
 from minildm.training.zoo import load
@@ -36,11 +36,11 @@ def cases() -> list[dict]:
 def measure(loaded, case: dict, count: int, seed: int) -> dict:
     how = {k: v for k, v in case.items() if k in ("solver", "lag")} | {"seed": seed, "steps": STEPS}
     paths = kicked(loaded.model, count, moment=case["moment"], size=case["size"], record=False, **how)
-    found = outcome(paths, loaded.tokenizer)
+    found = outcome(loaded.model, paths, loaded.tokenizer)
     if "solver" in case:
         words = set_back(loaded.model, paths, case["size"], **how)
         shares = validity([loaded.tokenizer.decode(row) for row in words.tolist()])
-        found["set_back"] = {"agreement": float(agreement(words, paths.plan.tokens[-1]).mean()),
+        found["set_back"] = {"agreement": float(agreement(words, last_words(loaded.model, paths.plan)).mean()),
                              "grammatical": shares["grammatical"], "consistent": shares["consistent"]}
     clock = paths.plan.times[paths.at]
     moving = ((clock > 0) & (clock < 1)).float().mean().item()

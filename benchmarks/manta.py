@@ -70,7 +70,8 @@ def judged(tokens, tokenizer) -> dict[str, float]:
     reports = [parse(text) for text in texts]
     said = sum(len(sentences(text.split())) for text in texts)
     wrong = sum(error.kind == "grammar" for report in reports for error in report.errors)
-    return {"good_sentences": max(0.0, 1 - wrong / max(said, 1)), "grammatical": sum(r.grammatical for r in reports) / len(texts),
+    return {"good_sentences": max(0.0, 1 - wrong / max(said, 1)),
+            "grammatical": sum(r.grammatical for r in reports) / len(texts),
             "consistent": sum(r.consistent for r in reports) / len(texts)}
 
 

@@ -21,7 +21,7 @@ class Rollout:
     """A steered path, and the control held from each time to the next: (time - 1, batch, ...)."""
 
     path: Trajectory
-    controls: Float[Tensor, "interval batch ..."]
+    controls: Shaped[Tensor, "interval batch ..."]
 
 
 def transport(z: Tensor, u: Tensor, t: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ def transport(z: Tensor, u: Tensor, t: Tensor) -> Tensor:
     return u
 
 
-def rollout(plant: Plant, law: Law, start: Float[Tensor, "batch ..."], times: Float[Tensor, "time ..."],
+def rollout(plant: Plant, law: Law, start: Shaped[Tensor, "batch ..."], times: Float[Tensor, "time ..."],
             method: str | Step = "rk4", rng: torch.Generator | None = None) -> Rollout:
     """Steer: look at the state at each time, choose a control, hold it until the next time.
 
@@ -54,8 +54,8 @@ def rollout(plant: Plant, law: Law, start: Float[Tensor, "batch ..."], times: Fl
 def replay(controls: Sequence[Tensor] | Tensor, times: Float[Tensor, "time ..."]) -> Law:
     """The open-loop law that plays recorded controls back whatever the state is: u(z, t) = u_k for t_k <= t < t_{k+1}.
 
-    Args: `controls` (time - 1, batch, ...); `times` (time,), or (time, ...) where parts of a state have times of their own: then
-    their mean is the clock. Returns a `Law`. Derived in chapter 03. Source: textbook.
+    Args: `controls` (time - 1, batch, ...); `times` (time,), or (time, ...) where parts of a state have times of their own,
+    whose mean is then the clock. Returns a `Law`. Derived in chapter 03. Source: textbook.
     """
     clock = torch.stack([t.mean() for t in times])
 

@@ -22,10 +22,9 @@ from .editing import SPECIALS
 from .scorecard import validity
 
 PER_TEXT = 1_000_003  # keeps the noise of directions apart from that of texts
-READ = 512  # texts read off at a time
 
 
-def displacement(state: Float[Tensor, "b n d"], t: Tensor, size: float, rng: torch.Generator) -> Float[Tensor, "b n d"]:
+def displacement(state: Float[Tensor, "b n d"], t: Tensor, size: float | int, rng: torch.Generator) -> Float[Tensor, "b n d"]:
     """A push in a random direction whose root mean square, over the coordinates that are under way, is `size`.
 
     Positions are under way where 0 < t < 1. Latents have std 1, so that `size` counts latent stds.
@@ -53,13 +52,13 @@ def other_words(tokens: Int[Tensor, "b n"], count: int, vocabulary: int, rng: to
 
 
 @torch.no_grad()
-def kicked(model: LanguageModel, count: int, *, seed: int = 0, moment: float = 0.5, size: float = 1.0, direction: int = 0,
+def kicked(model: LanguageModel, count: int, *, seed: int = 0, moment: float = 0.5, size: float | int = 1.0, direction: int = 0,
            steps: int = 32, solver: str | None = None, lag: float | None = None, record: bool = True) -> Kick:
     """Write texts; push them once; go on with the loop closed, and by the recorded controls.
 
     Args: `model` of any of the four kinds; `count` of texts; `seed` of start and noise, the same for all three paths; `moment`
     in (0, 1): the push comes when the mean clock of the positions is nearest to it; `size` in latent stds, or in written words
-    to be replaced; `direction`, a seed; `steps`, `solver`, `lag` as for `loop_of`; `record`, else only the last words are read.
+    to be replaced; `direction`, a seed; `steps`, `solver`, `lag` as for `loop_of`; `record`, else paths have only states.
     Returns a `Kick` whose paths have tokens, confidence, and for latent models the clean latents that each control implies.
     Raises UserError as `loop_of` does. Derived in chapter 13. Source: ours.
     """
@@ -75,21 +74,42 @@ def kicked(model: LanguageModel, count: int, *, seed: int = 0, moment: float = 0
 
     found = kick(transport, loop.law, loop.start, loop.times, at, push, loop.step,
                  torch.Generator(model.device).manual_seed(seed + 2))
-    paths, whose = (found.plan, found.closed, found.replayed), (0, 1, 0)
-    told = [tell(model, loop, path, found.controls[i], record) for path, i in zip(paths, whose)]
-    return Kick(*told, at, found.controls)
+    if not record:
+        return found
+    plan = tell(model, loop, found.plan, found.controls[0])
+    closed, replayed = (tell(model, loop, path, found.controls[i], plan, at)
+                        for path, i in ((found.closed, 1), (found.replayed, 0)))
+    return Kick(plan, closed, replayed, at, found.controls)
 
 
-def tell(model: LanguageModel, loop: Loop, path: Trajectory, controls: Tensor, record: bool) -> Trajectory:
-    """A path with its words: read off the ends that its controls imply, or written; states of words are their embeddings."""
-    ends, words = path.states, loop.end is None
-    if record and not words:
-        ends = torch.stack([loop.end(z, u, t) for z, u, t in zip(path.states, controls, path.times)] + [path.states[-1]])
-    wanted = ends if record else ends[-1:]
-    parts = [loop.read(part) for part in wanted.flatten(0, 1).split(READ)]
-    tokens, sure = (torch.cat(part).unflatten(0, wanted.shape[:2]) for part in zip(*parts))
-    states = model.embed(path.states) if words and record else path.states
-    return Trajectory(path.times, states, None if words or not record else ends, tokens, sure)
+def tell(model: LanguageModel, loop: Loop, path: Trajectory, controls: Tensor, past: Trajectory | None = None,
+         at: int = 0) -> Trajectory:
+    """A path with its words: read off the ends that its controls imply, or written; states of words are their embeddings.
+
+    Before the time `at` it is the `past`, which was told already.
+    """
+    states, latent = path.states[at:], loop.end is not None
+    clean = [loop.end(z, u, t) for z, u, t in zip(states, controls[at:], path.times[at:])] if latent else []
+    ends = torch.stack([*clean, states[-1]]) if latent else states
+    parts = [states if latent else model.embed(states), ends if latent else None, *loop.read(ends)]
+    if past:
+        before = (past.states, past.clean, past.tokens, past.confidence)
+        parts = [None if new is None else torch.cat((old[:at], new)) for old, new in zip(before, parts)]
+    return Trajectory(path.times, *parts)
+
+
+@torch.no_grad()
+def last_words(model: LanguageModel, path: Trajectory) -> Int[Tensor, "b n"]:
+    """The words at the end of a path of `kicked`, told or not.
+
+    Args: `model`; `path`. Returns tokens (b, n). Derived in chapter 13. Source: ours.
+    """
+    if path.tokens is not None:
+        return path.tokens[-1]
+    if not path.states.is_floating_point():
+        return path.states[-1]
+    last = path.states[-1]
+    return (model.read_off(last, model.config.length) if isinstance(model, LDLM) else model.space.read_off(last))[0]
 
 
 def agreement(words: Int[Tensor, "b n"], plan: Int[Tensor, "b n"]) -> Float[Tensor, " b"]:
@@ -101,19 +121,20 @@ def agreement(words: Int[Tensor, "b n"], plan: Int[Tensor, "b n"]) -> Float[Tens
     return ((words == plan) & there).sum(1) / there.sum(1).clamp(min=1)
 
 
-def outcome(paths: Kick, tokenizer: Tokenizer) -> dict[str, dict[str, float]]:
+def outcome(model: LanguageModel, paths: Kick, tokenizer: Tokenizer) -> dict[str, dict[str, float]]:
     """What became of the texts of a kick: agreement with the plan, right sentences and tales, the rest of the displacement.
 
-    Args: `paths` of `kicked`; `tokenizer`. Returns {path: {measure: mean over texts}}; "left" is the root mean square of the
-    displacement at the end over that at the push, of latents only. Derived in chapter 13. Source: ours.
+    Args: `model`; `paths` of `kicked`; `tokenizer`. Returns {path: {measure: mean over texts}}; "left" is the root mean square
+    of the displacement at the end over that at the push, of latents only. Derived in chapter 13. Source: ours.
     """
-    plan, found = paths.plan, {}
+    plan, words, found = paths.plan, last_words(model, paths.plan), {}
     for name in ("plan", "closed", "replayed"):
         path = getattr(paths, name)
-        shares = validity([tokenizer.decode(row) for row in path.tokens[-1].tolist()])
-        found[name] = {"agreement": float(agreement(path.tokens[-1], plan.tokens[-1]).mean()),
+        said = last_words(model, path)
+        shares = validity([tokenizer.decode(row) for row in said.tolist()])
+        found[name] = {"agreement": float(agreement(said, words).mean()),
                        "grammatical": shares["grammatical"], "consistent": shares["consistent"]}
-        if name != "plan" and path.states.is_floating_point():
+        if name != "plan" and isinstance(model, LDLM | Manta):
             size = (path.states - plan.states).flatten(2).square().mean(2).sqrt()
             found[name]["left"] = float((size[-1] / size[paths.at].clamp(min=1e-9)).mean())
     return found
@@ -142,7 +163,7 @@ class Writer:
         if isinstance(model, LDLM | Manta):
             self.log_snr = model.schedule.log_snr
 
-    def kick(self, moment: float, size: float, direction: int) -> Kick:
+    def kick(self, moment: float, size: float | int, direction: int) -> Kick:
         """The three paths of a kick."""
         return kicked(self.model, self.count, seed=self.seed, moment=moment, size=size, direction=direction, steps=self.steps)
 
@@ -151,7 +172,7 @@ class Writer:
         return self.tokenizer.pieces(ids)
 
 
-def clock_after(schedule, t: Float[Tensor, "..."], size: float) -> Float[Tensor, "..."]:
+def clock_after(schedule, t: Float[Tensor, "..."], size: float | int) -> Float[Tensor, "..."]:
     """The time t' at which a state that was pushed at t would be as noisy as it is: a(t')/b(t') = a(t) / sqrt(b(t)^2 + size^2).
 
     A push in a random direction is noise of std `size` on top of that of the path. Scaled by a(t')/a(t), the pushed state has
@@ -163,7 +184,7 @@ def clock_after(schedule, t: Float[Tensor, "..."], size: float) -> Float[Tensor,
 
 
 @torch.no_grad()
-def set_back(model: LanguageModel, paths: Kick, size: float, *, seed: int = 0, steps: int = 32, solver: str | None = None,
+def set_back(model: LanguageModel, paths: Kick, size: float | int, *, seed: int = 0, steps: int = 32, solver: str | None = None,
              lag: float | None = None) -> Int[Tensor, "b n"]:
     """The closed loop of a kick once more, told how hard it was pushed: scale the state, set the clocks back, and go on.
 
@@ -180,4 +201,4 @@ def set_back(model: LanguageModel, paths: Kick, size: float, *, seed: int = 0, s
     z = (z * model.schedule.a(before) / model.schedule.a(safe)).where(moving, z)
     times = (before + (1 - before) * (times - now) / (1 - safe)).where(moving, times)
     rng = torch.Generator(model.device).manual_seed(seed + 3)
-    return loop.read(rollout(transport, loop.law, z, times, loop.step, rng).path.states[-1])[0]
+    return loop.read(rollout(transport, loop.law, z, times, loop.step, rng).path.states[-1:])[0][0]

@@ -14,9 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..control.feedback import Law
+from ..dynamics.records import Field
 from ..dynamics.solvers import Step
 from ..errors import UserError
-from ..transport.diffusion import sampler, straight_step
+from ..transport.diffusion import ClosedLoop, sampler, straight_step
 from ..transport.grids import warped_grid
 from ..transport.heads import clean_from_velocity, velocity_from_clean
 from ..transport.schedules import Schedule
@@ -27,6 +28,8 @@ from .ldlm import LDLM
 from .manta import SHARES, Manta, Policy
 from .masked import Masked
 
+READ = 512  # texts read off at a time
+
 
 @dataclass(frozen=True)
 class Loop:
@@ -36,7 +39,7 @@ class Loop:
     start: Tensor  # (batch, n, d) latents or (batch, n) words
     times: Float[Tensor, "time ..."]
     step: Step
-    read: Callable[[Tensor], tuple[Tensor, Tensor]]  # clean latents, or words -> most probable words and their probabilities
+    read: Callable[[Tensor], tuple[Tensor, Tensor]]  # (time, batch, ...) clean latents or words -> words, their probabilities
     end: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # (state, control, time) -> the end it implies; of latents
 
 
@@ -55,12 +58,11 @@ class Remembering:
         return velocity_from_clean(self.model.schedule, z, clean, each)
 
 
-@dataclass(frozen=True)
-class Implied:
+class Implied(ClosedLoop):
     """A velocity field that also says which clean latents its velocity implies, as the samplers of LDLM ask for them."""
 
-    field: Callable[[Tensor, Tensor], Tensor]
-    schedule: Schedule
+    def __init__(self, field: Field, schedule: Schedule):
+        self.field, self.schedule = field, schedule
 
     def __call__(self, z: Tensor, t: Tensor) -> Tensor:
         return self.field(z, t)
@@ -75,7 +77,15 @@ def gumbel(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
     return -(-torch.rand(shape, generator=rng, device=device).clamp(1e-12, 1 - 1e-7).log()).log()
 
 
-def write(field: Law, tokens: Int[Tensor, "b n"], t: Tensor, s: Tensor, rng=None) -> Int[Tensor, "b n"]:
+def each(read: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A reader of texts (batch, ...) as one of paths (time, batch, ...)."""
+    def over(states: Tensor) -> tuple[Tensor, Tensor]:
+        words, sure = zip(*map(read, states.flatten(0, 1).split(READ)))
+        return torch.cat(words).unflatten(0, states.shape[:2]), torch.cat(sure).unflatten(0, states.shape[:2])
+    return over
+
+
+def write(field: Field, tokens: Int[Tensor, "b n"], t: Tensor, s: Tensor, rng=None) -> Int[Tensor, "b n"]:
     """The step of a text whose control says which words to write: w_s = u where u >= 0, else w_t.
 
     Args: `field`, (tokens, t) -> u (b, n), -1 where nothing is written. Returns the tokens at s. Derived in chapter 13.
@@ -110,7 +120,7 @@ def _(model: LDLM, count, seed, steps=32, solver=None, lag=None):
         return clean_from_velocity(model.schedule, z, u, t.expand(len(z)))
 
     return Loop(Remembering(model), z, warped_grid(model.time, steps, model.device), step,
-                lambda clean: model.read_off(clean, c.length), end)
+                each(lambda clean: model.read_off(clean, c.length)), end)
 
 
 @loop_of.register
@@ -123,7 +133,7 @@ def _(model: Manta, count, seed, steps=32, solver=None, lag=None):
     moving = torch.ones(count, c.length, dtype=torch.bool, device=model.device)
     times = model.time.warp(staggered_grid(steps, c.writing_lag if lag is None else lag, moving))
     return Loop(Policy(model, temperature=c.writing_temperature), z, times, straight_step(SHARES[solver]),
-                model.space.read_off, lambda z, u, t: clean_from_velocity(model.schedule, z, u, t[..., 0]))
+                each(model.space.read_off), lambda z, u, t: z + (1 - t) * u)
 
 
 @loop_of.register
@@ -139,9 +149,11 @@ def _(model: GPT, count, seed, steps=None, solver=None, lag=None):
         u[:, i] = word.masked_fill((before == EOS).any(1), PAD)
         return u
 
-    def read(tokens):
-        p = model.logits(tokens)[:, :-1].softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
-        return tokens, torch.cat((torch.ones_like(p[:, :1]), p), 1)
+    def read(states):
+        """Each word's probability after those before it, which do not change: the last text has them all."""
+        last = states[-1]
+        p = model.logits(last)[:, :-1].softmax(-1).gather(-1, last[:, 1:, None])[..., 0]
+        return states, torch.cat((torch.ones_like(p[:, :1]), p), 1).expand(states.shape)
 
     return Loop(law, tokens, torch.linspace(0, 1, n, device=model.device), write, read)
 
@@ -163,4 +175,4 @@ def _(model: Masked, count, seed, steps=32, solver=None, lag=None):
         return tokens, p.amax(-1).where(tokens == MASK, p.gather(-1, tokens[..., None])[..., 0])
 
     return Loop(law, torch.full((count, n), MASK, device=model.device),
-                torch.linspace(0, 1, steps + 1, device=model.device), write, read)
+                torch.linspace(0, 1, steps + 1, device=model.device), write, each(read))

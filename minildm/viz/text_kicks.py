@@ -63,7 +63,7 @@ def draw(shown: Shown) -> Figure:
     """The picture in print."""
     scene, k, text = shown.scene, shown.k, shown.text
     figure = Figure(figsize=(style.WIDTH, 5.2), layout="none")
-    plane = figure.add_axes((0.075, 0.41, 0.36, 0.52))
+    plane = figure.add_axes((0.09, 0.41, 0.35, 0.52))
     frame_plane(plane, scene)
     plane.set_title(f"{scene.model}, t = {float(scene.clock[k]):.2f}")
     if field := arrows(scene, k):

@@ -5,6 +5,7 @@ import torch
 from minildm.control.feedback import kick, rollout, transport
 from minildm.control.linear_quadratic import linearize, pinned_law, riccati, soft_law
 from minildm.control.systems import DoubleIntegrator
+from minildm.dynamics.solvers import euler_maruyama
 
 
 def grid(steps: int, end: float = 1.0) -> torch.Tensor:
@@ -57,3 +58,51 @@ def test_a_kicked_cart_comes_home_by_feedback_only():
     drift = (paths.replayed.states - paths.plan.states)[40:, 0]
     assert torch.allclose(drift, torch.stack((0.5 * (times[40:] - 1), torch.full((201,), 0.5).double()), dim=-1))
     assert paths.closed.states[-1].norm() < 0.05 < 2 < drift[-1].norm()
+
+
+def test_a_kick_of_nothing_gives_one_path_three_times_even_where_steps_draw():
+    start = torch.randn(3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for push in (torch.zeros(3, 2).double(), torch.zeros_like):
+        paths = kick(transport, lambda z, t: -z, start, grid(10), 4, push, euler_maruyama(0.5),
+                     torch.Generator().manual_seed(2))
+        assert torch.equal(paths.closed.states, paths.plan.states) and torch.equal(paths.replayed.states, paths.plan.states)
+
+
+def test_all_three_paths_of_a_kick_see_the_noise_that_a_rollout_sees():
+    """Under additive noise and a linear law the displacement is the one without noise: de/dt = -e, or de/dt = 0 replayed."""
+    start, push = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    step = euler_maruyama(0.5)
+    paths = kick(transport, lambda z, t: -z, start, grid(10), 4, push, step, torch.Generator().manual_seed(2))
+    plan = rollout(transport, lambda z, t: -z, start, grid(10), step, torch.Generator().manual_seed(2))
+    assert torch.equal(paths.plan.states, plan.path.states) and torch.equal(paths.controls[0], plan.controls)
+    left = (0.9 ** torch.arange(7, dtype=torch.float64))[:, None, None] * push
+    assert torch.allclose((paths.closed.states - paths.plan.states)[4:], left)
+    assert torch.allclose((paths.replayed.states - paths.plan.states)[4:], push.expand(7, 3, 2))
+
+
+def test_parts_with_times_of_their_own_forget_a_kick_on_their_own_clocks():
+    """(03.18) by parts: each shrinks by (1 - t)/(1 - s) of its own times; the replay finds its controls by the mean clock."""
+    y, start, push = torch.randn(3, 2, 3, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    times = grid(10)[:, None, None, None] ** torch.tensor([1.0, 1.5, 2.0], dtype=torch.float64)[:, None].expand(2, 3, 1)
+    paths = kick(transport, lambda z, t: pinned_law(y, z, t), start, times, 5, push, "euler")
+    left = (1 - times[5:]) / (1 - times[5])
+    assert torch.allclose((paths.closed.states - paths.plan.states)[5:], left * push, atol=1e-9)
+    assert torch.allclose((paths.replayed.states - paths.plan.states)[5:], push.expand(6, 2, 3, 1))
+
+
+def test_a_push_may_look_at_the_state_and_states_may_be_words():
+    words, times = torch.tensor([[0, 0, 0]]), torch.linspace(0, 1, 4)
+
+    def law(z, t):
+        """Write one more than the word before, from left to right."""
+        k, u = round(3 * float(t)), torch.full_like(z, -1)
+        u[:, k] = (z[:, k - 1] if k else 4) + 1
+        return u
+
+    def write(field, z, t, s, rng=None):
+        u = field(z, t)
+        return u.where(u >= 0, z)
+
+    paths = kick(transport, law, words, times, 2, lambda z: torch.where(z == 6, 3, 0), write)
+    ends = [path.states[-1].tolist() for path in (paths.plan, paths.closed, paths.replayed)]
+    assert ends == [[[5, 6, 7]], [[5, 9, 10]], [[5, 9, 7]]]

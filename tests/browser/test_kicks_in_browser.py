@@ -1,0 +1,71 @@
+"""A journey with the explorer of kicked texts in JupyterLab: every control, for all four models of the zoo."""
+
+import json
+import urllib.request
+
+import pytest
+
+from .conftest import ROOT
+from .journeys import LONG, boxes, changed, move, picture, run_all
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+MODELS = ("manta-tales", "ldlm-tales", "masked-tales", "gpt-tales")
+CELL = f"""
+import torch
+from minildm.evaluation.kicks import Writer
+from minildm.text.batches import tensor
+from minildm.text.corpora import load_corpus
+from minildm.training.zoo import load
+from minildm.viz import text_kicks
+
+real = tensor(load_corpus("tales", 64, documents=2000).valid[:64])
+loaded = {{name: load(name) for name in {MODELS}}}
+text_kicks.explorer({{name: Writer(one.model, one.tokenizer, real, steps=16) for name, one in loaded.items()}}).live().box
+"""
+
+
+@pytest.fixture(scope="module")
+def page(browser, lab):
+    """A notebook of one cell in JupyterLab, run."""
+    cell = {"cell_type": "code", "id": "kicks", "metadata": {}, "source": CELL, "outputs": [], "execution_count": None}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    body = json.dumps({"type": "notebook", "content": notebook}).encode()
+    asked = urllib.request.Request(f"{lab}/api/contents/notebooks/kicks.ipynb", body, {"Content-Type": "application/json"},
+                                   method="PUT")
+    urllib.request.urlopen(asked).close()
+    faults: list[str] = []
+    opened = run_all(browser, lab, "kicks", faults)
+    opened.locator(".kicks").first.wait_for(timeout=LONG)
+    yield opened
+    opened.close()
+    assert not faults
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_factory):
+    box, = boxes(page)
+    assert box.locator(".kicks .tale").count() == 3
+    if not box.get_by_text(f"{model}, t =").count():
+        before = picture(box)
+        box.locator("select").first.select_option(label=model)
+        changed(page, box, before)
+    box.get_by_text(f"{model}, t =").wait_for()
+    handles = box.locator(".noUi-handle").all()
+    assert len(handles) == 5  # time, text, moment, size, direction
+    for handle in handles:
+        move(page, box, handle)
+    before = picture(box)
+    box.locator(".widget-play button").first.click()
+    changed(page, box, before)
+    box.locator(".widget-play button").first.click()  # or 16 more pictures come while the next model is asked for
+    page.wait_for_timeout(1500)
+    kept = tmp_path_factory.getbasetemp() / f"kicks_{model}.png"
+    box.screenshot(path=kept)
+    assert kept.stat().st_size > 20_000
+
+
+def test_the_explorer_has_all_models_of_the_zoo_that_write():
+    names = {path.stem for path in (ROOT / "minildm" / "zoo").glob("*.json")}
+    assert names - {"vae-tales"} == set(MODELS)
