@@ -9,6 +9,7 @@ from .verdict import exercise
 
 
 def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
+    """Normal numbers in float64."""
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
