@@ -19,11 +19,13 @@ import matplotlib
 import torch
 
 from minildm import viz
+from minildm.evaluation.kicks import Writer
+from minildm.training.zoo import load
 from minildm.transport.mixtures import denoising_error
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Cosine
 from minildm.transport.time_sampling import AdaptiveTime
-from minildm.viz import clocks, kernels, style
+from minildm.viz import clocks, kernels, style, text_kicks
 
 BAR, MOVES, OUT = 0.150, 40, Path(__file__).parent / "results" / "redraw.json"
 
@@ -45,7 +47,14 @@ def kernel_explorer():
     return kernels.explorer(random_kernels, [k / 10 for k in range(11)], ["word"] * 48)
 
 
-HANDED = {"clocks": schedule_explorer, "kernels": kernel_explorer}
+def text_explorer():
+    """The explorer of chapter 13, which is handed models, and here texts of theirs for real ones."""
+    loaded = {name: load(name) for name in ("manta-tales", "gpt-tales")}
+    real = {name: one.model.generate(64, rng=torch.Generator().manual_seed(0)).tokens for name, one in loaded.items()}
+    return text_kicks.explorer({name: Writer(one.model, one.tokenizer, real[name]) for name, one in loaded.items()})
+
+
+HANDED = {"clocks": schedule_explorer, "kernels": kernel_explorer, "text_kicks": text_explorer}
 
 
 def explorers():

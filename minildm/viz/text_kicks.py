@@ -17,11 +17,12 @@ from .text_scenes import KickScene, Shown, Writer, began, kick_scene, limits, sp
 MOMENTS, SIZES, DIRECTIONS, TEXTS = (0.5, 0.25, 0.75), (1, 0, 2, 4), (0, 1, 2, 3), (0, 1, 2, 3)
 TIMES = (1.0, *(k / 16 for k in range(16)))  # shares of the steps
 COLORS, NAMES = (style.NOISE, style.CONTROL, style.ERROR), ("plan", "closed loop", "plan replayed")
-MARKS = ("", " (underlined: not the plan's word)", "")
+MARKS = ("", " (underlined: another word)", "")
 ALT = ("Left, the plane of real texts with the path of a text, and from a kick on one path with the loop closed and one by the "
        "replayed plan; right, what the three say, words that differ from the plan underlined; below, distances to the plan.")
-PAGE = ("<style>.kicks{display:grid;grid-template-columns:auto minmax(280px,1fr);gap:2px 12px;max-width:920px}"
-        ".kicks .below{grid-column:1/3}.kicks .tale{font-size:12px;line-height:1.55}.kicks b{font:600 12px sans-serif}</style>")
+PAGE = ("<style>.kicks{display:grid;grid-template-columns:424px minmax(260px,1fr);gap:2px 14px;max-width:960px}"
+        ".kicks .below{grid-column:1/3}.kicks .tale{font-size:12px;line-height:1.55}"
+        ".kicks b{font:600 12px/1.4 sans-serif}</style>")
 
 
 def draw_curves(axes: list[Axes], scene: KickScene, text: int) -> None:
@@ -94,7 +95,7 @@ class View:
     def __init__(self, scene: KickScene, text: int, name: str):
         self.scene, self.text = scene, text
         plane = Figure(figsize=(4.4, 3.5), dpi=120, layout="none")
-        frame_plane(plane.add_axes((0.12, 0.13, 0.87, 0.86)), scene)
+        frame_plane(plane.add_axes((0.15, 0.13, 0.84, 0.86)), scene)
         below = Figure(figsize=(9.2, 1.6), dpi=120, layout="none")
         draw_curves([below.add_axes((0.05 + 0.5 * i, 0.29, 0.43, 0.56)) for i in range(2)], scene, text)
         self.plane, self.below = Backdrop(plane, f"plane-{name}"), Backdrop(below, f"below-{name}")

@@ -12,7 +12,7 @@ from ..control.feedback import Kick
 from .scenes import Pieces
 
 PATHS = ("plan", "closed", "replayed")
-HIDDEN = "▁▁"  # how <mask> is shown
+HIDDEN = "□"  # how <mask> is shown
 
 
 class Writer(Protocol):
@@ -40,7 +40,7 @@ class KickScene:
     cloud: Float[Tensor, "points 2"]
     log_snr: Float[Tensor, " time"] | None  # cut to [-12, 12]
     distance: Float[Tensor, "2 time texts"]  # of closed loop and replay to the plan
-    other: Float[Tensor, "2 time texts"]  # share of the plan's words that they have otherwise
+    other: Float[Tensor, "2 time texts"]  # share of words, theirs or the plan's, that differ
     words: list[list[list[list[str]]]]  # by path, time, text and position
     confidence: Float[Tensor, "3 time texts length"]
     differs: Bool[Tensor, "3 time texts length"]  # another word than the plan has at that time
@@ -79,11 +79,11 @@ def kick_scene(kick: Kick, name: str, knobs: tuple[float, float, int], cloud: Te
     def spoken(row: list[int]) -> list[str]:
         return [HIDDEN if word == "<mask>" else word for word in pieces(row)]
 
-    long = (tokens[0] != 0).sum(-1).clamp(min=1)
+    either = ((tokens[1:] != 0) | (tokens[:1] != 0)).sum(-1).clamp(min=1)
     return KickScene(
         name, *knobs, clock, kick.at, states @ directions, cloud.flatten(1) @ directions,
         None if log_snr is None else log_snr(clock).clamp(-12, 12), (states[1:] - states[:1]).square().mean(-1).sqrt(),
-        differs[1:].sum(-1) / long, [[[spoken(row) for row in rows] for rows in path] for path in tokens.tolist()], sure,
+        differs[1:].sum(-1) / either, [[[spoken(row) for row in rows] for rows in path] for path in tokens.tolist()], sure,
         differs)
 
 

@@ -44,7 +44,7 @@ def picture(box) -> str:
 
 def changed(page, box, before: str) -> str:
     """The picture, once it differs from `before`."""
-    for _ in range(300):
+    for _ in range(LONG // 100):
         page.wait_for_timeout(100)
         if (now := picture(box)) != before:
             return now
