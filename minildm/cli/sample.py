@@ -30,9 +30,9 @@ class SampleFlags:
     infill: str | None = None  # a text with gaps, marked by ____, for all but a GPT
     gap: int | None = None  # tokens a gap, by default as many as fill three quarters of the length
     repair: Path | None = None  # file of texts (UTF-8, one a paragraph) to write anew, for an LDLM and a Manta-LM
-    back: float = 0.5  # share of its way from noise to text that a text to repair is set back to; 1 would change nothing
+    back: float | None = None  # share of its way from noise to text that a text to repair is set back to, by default 0.5
     guide: str | None = None  # a word that should be said, for an LDLM and a Manta-LM
-    strength: float = 1.0  # of wishes: of --guide, and of an LDLM's prompt and gaps; 1 is Bayes' rule
+    strength: float | None = None  # of wishes: of --guide, and of an LDLM's prompt and gaps; by default 1, Bayes' rule
     seed: int = 0  # of all randomness
     record: Path | None = None  # file for the recorded path, safetensors, for all but a GPT
 

@@ -19,11 +19,13 @@ from ..text.tokenizers import Tokenizer
 from ..training.zoo import Loaded
 
 GAP = re.compile(r"\s*_{2,}")
+BACK = 0.5  # share of its way that a text to repair keeps, where nobody says how much
 FULL = 0.75  # share of the length that a text is given, where nobody says how long its gaps are
 
 
 def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: str | None = None, gap: int | None = None,
-            repair: Path | None = None, back: float = 0.5, guide: str | None = None, strength: float = 1.0) -> dict:
+            repair: Path | None = None, back: float | None = None, guide: str | None = None,
+            strength: float | None = None) -> dict:
     """What `generate` must be told for texts with gaps, texts to repair, or a wish; refuses what a kind cannot do.
 
     The prompt of a repair has `count` rows for each paragraph of the file.
@@ -38,15 +40,20 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
         raise UserError("--infill and --repair each give the text: choose one of them")
     if infill is None and gap is not None:
         raise UserError("--gap says how long the gaps of --infill are: give --infill a text, or leave out --gap")
-    if not 0 <= strength < math.inf:
+    if repair is None and back is not None:
+        raise UserError("--back says how much of a text --repair keeps: give --repair a file, or leave out --back")
+    if strength is not None and guide is None and not isinstance(model, LDLM):
+        raise UserError("--strength is that of a wish: give --guide a word, or leave out --strength")
+    if strength is not None and not 0 <= strength < math.inf:
         raise UserError(f"a strength of {strength} has no meaning: give 0 or more")
     length, asked = length or model.config.length, {}
     check_request(count, length, None)
-    if not isinstance(model, GPT | Masked):
+    if strength is not None:
         asked["strength"] = strength
     if infill is not None:
         asked["prompt"], asked["mask"] = with_gaps(infill, gap, length, tokenizer)
     if repair is not None:
+        back = BACK if back is None else back
         if not 0 < back < 1:
             raise UserError(f"--back {back} leaves nothing to repair or nothing of the text: give a share between 0 and 1")
         if isinstance(model, LDLM) and loaded.missing:

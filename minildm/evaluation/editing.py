@@ -9,8 +9,9 @@ from torch import Tensor
 from ..models.base import PAD, LanguageModel
 from ..models.gpt import GPT
 from ..models.masked import MASK, Masked, word_law
+from ..text import tokenizers
 
-SPECIALS = 4  # ids below this stand for no word
+SPECIALS = len(tokenizers.SPECIALS)  # ids below this stand for no word
 
 
 def gaps(tokens: Int[Tensor, "b n"], share: float, rng: random.Random) -> Bool[Tensor, "b n"]:
