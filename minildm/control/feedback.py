@@ -33,21 +33,24 @@ def transport(z: Tensor, u: Tensor, t: Tensor) -> Tensor:
 
 
 def rollout(plant: Plant, law: Law, start: Shaped[Tensor, "batch ..."], times: Float[Tensor, "time ..."],
-            method: str | Step = "rk4", rng: torch.Generator | None = None) -> Rollout:
+            method: str | Step = "rk4", rng: torch.Generator | None = None, record: bool = True) -> Rollout:
     """Steer: look at the state at each time, choose a control, hold it until the next time.
 
     u_k = law(z_k, t_k),  z_{k+1} = step(z -> f(z, u_k, t), z_k, t_k, t_{k+1})
     Args: `plant` f; `law`; `start` (batch, ...); `times` of `integrate`, increasing; `method` of it between two looks; `rng`
-    for a method that draws. Returns a `Rollout`. Raises UserError on an unknown method. Derived in chapter 01. Source: ours.
+    for a method that draws; `record`, else only start, end and the last control are kept.
+    Returns a `Rollout`. Raises UserError on an unknown method. Derived in chapter 01. Source: ours.
     """
     controls, step = [], step_of(method)
 
     def hold(law: Law, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None) -> Tensor:
         u = law(z, t)
+        if not record:
+            controls.clear()
         controls.append(u)
         return step(lambda z, t: plant(z, u, t), z, t, s, rng)
 
-    path = integrate(law, start, times, hold, rng)
+    path = integrate(law, start, times, hold, rng, record)
     return Rollout(path, torch.stack(controls))
 
 

@@ -65,6 +65,12 @@ def check_request(count: int, length: int, prompt: Tensor | None, steps: int | N
         raise UserError(f"the prompt has {prompt.shape[-1]} tokens but the text only {length}: shorten it or raise the length")
 
 
+def gumbel(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
+    """Noise g with argmax(log p + g) ~ p."""
+    rng = torch.Generator(device).manual_seed(seed)
+    return -(-torch.rand(shape, generator=rng, device=device).clamp(1e-12, 1 - 1e-7).log()).log()
+
+
 def mean_flat(x: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
     """Mean over all axes but the first."""
     return x.flatten(1).mean(1)

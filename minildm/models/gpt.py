@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..dynamics.records import Trajectory
+from ..nets.cache import Cache
 from ..nets.layers import ShortConvolution, init_weights
 from ..nets.transformer import Stack
 from .base import BOS, EOS, PAD, Generation, LanguageModel, Losses, check_request
@@ -24,21 +25,6 @@ class GPTConfig:
     width: int = 128  # channels of a state
     heads: int = 4  # attention heads
     layers: int = 4  # blocks
-
-
-class Cache:
-    """Keys and values of the positions seen so far, for one layer."""
-
-    def __init__(self, batch: int, heads: int, length: int, head: int, device, dtype):
-        self.k = torch.empty(batch, heads, length, head, device=device, dtype=dtype)
-        self.v = torch.empty_like(self.k)
-        self.filled = 0
-
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        end = self.filled + k.shape[2]
-        self.k[:, :, self.filled : end], self.v[:, :, self.filled : end] = k, v
-        self.filled = end
-        return self.k[:, :, :end], self.v[:, :, :end]
 
 
 def nucleus(logits: Float[Tensor, "batch vocabulary"], temperature: float, top_p: float) -> Float[Tensor, "batch vocabulary"]:
@@ -114,8 +100,7 @@ class GPT(LanguageModel):
         tokens = torch.zeros(count, length, dtype=torch.long, device=self.device)
         tokens[:, : prompt.shape[1]] = prompt
         c = self.config
-        caches = [Cache(count, c.heads, length, c.width // c.heads, self.device, self.embedding.weight.dtype)
-                  for _ in range(c.layers)]
+        caches = [Cache(length) for _ in range(c.layers)]
         done, seen, calls = torch.zeros(count, dtype=torch.bool, device=self.device), 0, 0
         confidence = torch.ones(count, length, device=self.device)
         path = []

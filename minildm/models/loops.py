@@ -22,11 +22,12 @@ from ..transport.grids import warped_grid
 from ..transport.heads import clean_from_velocity, velocity_from_clean
 from ..transport.schedules import Schedule
 from ..transport.staggering import staggered_grid
-from .base import BOS, EOS, MASK, PAD, LanguageModel
+from .base import BOS, EOS, MASK, PAD, LanguageModel, gumbel
 from .gpt import GPT
 from .ldlm import LDLM
-from .manta import SHARES, Manta, Policy
+from .manta import DRAWN, SHARES, Manta
 from .masked import Masked
+from .policy import Policy
 
 READ = 512  # texts read off at a time
 
@@ -69,12 +70,6 @@ class Implied(ClosedLoop):
 
     def clean(self, z: Tensor, t: Tensor) -> Tensor:
         return clean_from_velocity(self.schedule, z, self.field(z, t), t.expand(len(z)))
-
-
-def gumbel(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:
-    """Noise g with argmax(log p + g) ~ p."""
-    rng = torch.Generator(device).manual_seed(seed)
-    return -(-torch.rand(shape, generator=rng, device=device).clamp(1e-12, 1 - 1e-7).log()).log()
 
 
 def each(read: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
@@ -132,7 +127,8 @@ def _(model: Manta, count, seed, steps=32, solver=None, lag=None):
     z = torch.randn(count, c.length, c.space.latent, generator=rng, device=model.device)
     moving = torch.ones(count, c.length, dtype=torch.bool, device=model.device)
     times = model.time.warp(staggered_grid(steps, c.writing_lag if lag is None else lag, moving))
-    return Loop(Policy(model, temperature=c.writing_temperature), z, times, straight_step(SHARES[solver]),
+    law = Policy(model, temperature=c.writing_temperature, seed=seed + 3 if solver in DRAWN else None)
+    return Loop(law, z, times, straight_step(SHARES[solver]),
                 each(model.space.read_off), lambda z, u, t: z + (1 - t) * u)
 
 

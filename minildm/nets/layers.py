@@ -6,7 +6,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, Real
+from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
 
@@ -52,20 +52,30 @@ class RMSNorm(nn.RMSNorm):
         return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype) if self.elementwise_affine else None)
 
 
-def attend(q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h m d"], v: Float[Tensor, "b h m d"],
-           causal: bool = False) -> Float[Tensor, "b h n d"]:
-    """Softmax attention, y_i = sum_j softmax_j(q_i . k_j / sqrt d) v_j.
+def before(scores: Float[Tensor, "*batch n m"]) -> Float[Tensor, "n m"]:
+    """What to add to scores so that nobody sees what comes after, -inf where j > i; readers are the last n of m rows."""
+    n, m = scores.shape[-2:]
+    return torch.full((n, m), -torch.inf, dtype=scores.dtype, device=scores.device).triu(1 + m - n)
+
+
+def attend(q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h m d"], v: Float[Tensor, "b h m e"],
+           causal: bool = False, bias: Float[Tensor, "b one n m"] | None = None) -> Float[Tensor, "b h n e"]:
+    """Softmax attention, y_i = sum_j softmax_j(q_i . k_j / sqrt d + b_ij) v_j.
 
     PyTorch's fused kernel, except for training in bfloat16 on a CPU, where its backward pass is several times slower
     than the formula written out (`benchmarks/attention.py`).
-    Args: `q` (b, h, n, d); `k`, `v` (b, h, m, d); `causal`, j <= i only. Returns (b, h, n, d).
+    Args: `q` (b, h, n, d); `k` (b, h, m, d); `v` (b, h, m, e); `causal`, j <= i only; `bias` b. Returns (b, h, n, e).
     Derived in chapter 11. Source: textbook.
     """
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or not torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        if bias is not None and causal:
+            bias, causal = bias + before(bias), False
+        return F.scaled_dot_product_attention(q, k, v, bias if bias is None else bias.to(q.dtype), is_causal=causal)
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    if bias is not None:
+        scores = scores + bias.to(scores.dtype)
     if causal:
-        scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype).triu(1)
+        scores = scores + before(scores)
     return scores.softmax(-1).to(v.dtype) @ v
 
 
@@ -114,7 +124,8 @@ class ShortConvolution(nn.Module):
 
     y_i = sum_k m_k * x_{i+k},  k = -before..after;  m_0 starts at 1, the others at 0; zeros beyond the ends
     Args: `width`; `before`, `after`, how many neighbors on each side; none after makes it causal. Maps (batch, n, width) to
-    the same. Derived in chapter 11. Source: short convolutions of H3 and Mamba, Canon layers.
+    the same; with `sees` (batch, r, n), the last r of n rows, at `positions` (n,), take what they see as neighbors. Derived
+    in chapter 11. Source: short convolutions of H3 and Mamba, Canon layers.
     """
 
     def __init__(self, width: int, before: int, after: int):
@@ -123,7 +134,11 @@ class ShortConvolution(nn.Module):
         self.taps = nn.Parameter(torch.zeros(before + 1 + after, width))
         nn.init.ones_(self.taps[before])
 
-    def forward(self, x: Float[Tensor, "*batch n width"]) -> Float[Tensor, "*batch n width"]:
+    def forward(self, x: Float[Tensor, "*batch n width"], sees: Bool[Tensor, "batch r n"] | None = None,
+                positions: Int[Tensor, " n"] | None = None) -> Float[Tensor, "*batch r width"]:
+        if sees is not None:
+            offsets = positions - positions[-sees.shape[1]:, None]
+            return sum(tap * ((sees & (offsets == k)).to(x.dtype) @ x) for k, tap in enumerate(self.taps, -self.before))
         padded = F.pad(x, (0, 0, self.before, self.after))
         return sum(tap * padded.narrow(-2, k, x.shape[-2]) for k, tap in enumerate(self.taps))
 

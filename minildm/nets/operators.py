@@ -17,12 +17,13 @@ from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
 from ..errors import UserError
+from .cache import Cache
 from .layers import RMSNorm, attend, rotary_angles, rotate
 
-Weights = Float[Tensor, "b n"]
+Weights = Float[Tensor, "b n"] | Float[Tensor, "b n m"]
 
 
-def quadrature_weights(keep: Real[Tensor, "b n"] | Bool[Tensor, "b n"]) -> Weights:
+def quadrature_weights(keep: Real[Tensor, "b n"] | Bool[Tensor, "b n"]) -> Float[Tensor, "b n"]:
     """Weights that sum to one over the positions of each text: w_j = m_j / sum_l m_l.
 
     Args: `keep` m (b, n), 1 or true at words and 0 or false at padding, or any measure >= 0. Returns w (b, n).
@@ -44,9 +45,9 @@ class GlobalIntegralOperator(nn.Module):
         self.value, self.out = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
 
     def forward(self, x: Float[Tensor, "b n width"], positions: Real[Tensor, " n"],
-                weights: Weights | None = None) -> Float[Tensor, "b n width"]:
-        values = rearrange(self.value(x), "b n (h d) -> b h n d", h=self.heads)
-        return self.out(rearrange(self.mix(values, x, positions, weights), "b h n d -> b n (h d)"))
+                weights: Weights | None = None, cache: Cache | None = None) -> Float[Tensor, "b n width"]:
+        values, kept = rearrange(self.value(x), "b n (h d) -> b h n d", h=self.heads), () if cache is None else (cache,)
+        return self.out(rearrange(self.mix(values, x, positions, weights, *kept), "b h n d -> b n (h d)"))
 
     def mix(self, values, x, positions, weights) -> Float[Tensor, "b h n d"]:
         """sum_j w_j kappa(i, j, x) values_j."""
@@ -56,7 +57,8 @@ class GlobalIntegralOperator(nn.Module):
 class AttentionOperator(GlobalIntegralOperator):
     """Softmax attention as a quadrature: kappa(i, j) = exp(q_i . k_j / sqrt d) / sum_l w_l exp(q_i . k_l / sqrt d).
 
-    Queries and keys are RMS-normalized and turned by their positions. Cost n^2.
+    Queries and keys are RMS-normalized and turned by their positions. Each reader i may have weights w_ij of its own,
+    (b, n, m): those of what it does not see are 0. With a `cache` of earlier rows the readers are the last n of m. Cost n^2.
     """
 
     def __init__(self, width: int, heads: int, causal: bool = False):
@@ -65,16 +67,16 @@ class AttentionOperator(GlobalIntegralOperator):
         self.query_key = nn.Linear(width, 2 * width, bias=False)
         self.norms = nn.ModuleList([RMSNorm(self.head), RMSNorm(self.head)])
 
-    def mix(self, values, x, positions, weights):
+    def mix(self, values, x, positions, weights, cache=None):
         q, k = rearrange(self.query_key(x), "b n (two h d) -> two b h n d", two=2, h=self.heads)
         angles = rotary_angles(positions, self.head)
         q, k = (rotate(norm(y), angles) for norm, y in zip(self.norms, (q, k)))
+        if cache is not None:
+            k, values = cache.extend(k, values)
         if weights is None:
             return attend(q, k, values, self.causal)
-        bias = weights.log()[:, None, None].expand(-1, 1, x.shape[1], -1)  # softmax(s + log w) = w e^s / sum w e^s
-        if self.causal:
-            bias = bias + torch.full(bias.shape[-2:], -torch.inf, device=x.device).triu(1)
-        return F.scaled_dot_product_attention(q, k, values, attn_mask=bias.to(q.dtype))
+        bias = weights.log() if weights.dim() == 3 else weights.log()[:, None].expand(-1, x.shape[1], -1)
+        return attend(q, k, values, self.causal, bias[:, None])  # softmax(s + log w) = w e^s / sum w e^s
 
 
 class SpectralOperator(GlobalIntegralOperator):

@@ -40,6 +40,12 @@ def test_a_rollout_is_its_hand_loop(method):
     assert torch.equal(run.path.times, TIMES)
 
 
+def test_without_a_record_start_end_and_the_last_control_are_kept():
+    whole, kept = (rollout(Pendulum().plant, swing, start(), TIMES, record=record) for record in (True, False))
+    assert torch.equal(kept.path.states, whole.path.states[[0, -1]]) and torch.equal(kept.path.times, TIMES[[0, -1]])
+    assert torch.equal(kept.controls, whole.controls[-1:])
+
+
 def test_a_transport_goes_where_its_control_says():
     u = torch.tensor([[[1.0, 2.0]], [[0.0, -1.0]]], dtype=torch.float64)
     times = torch.tensor([0.0, 0.5, 0.75], dtype=torch.float64)

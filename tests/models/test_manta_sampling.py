@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from minildm.control.feedback import rollout, transport
 from minildm.errors import UserError
+from minildm.models.policy import Policy
 from minildm.models.steering import says
 from minildm.transport.paths import interpolate
 from minildm.transport.staggering import staggered_grid
@@ -40,7 +42,7 @@ def test_a_last_euler_step_of_the_pinned_law_ends_at_its_aim():
     assert torch.allclose(path.states[-1], path.clean[-2], atol=1e-5)
 
 
-@pytest.mark.parametrize("solver", ["ancestral", "euler"])
+@pytest.mark.parametrize("solver", ["ancestral", "euler", "drawn"])
 @pytest.mark.parametrize("head", ["words", "clean"])
 def test_texts_are_a_function_of_the_seed(solver, head):
     model = manta(head=head)
@@ -74,7 +76,7 @@ def test_other_kernels(kernel):
     assert manta(kernel=kernel).generate(2, rng=rng(), steps=3).tokens.shape == (2, N)
 
 
-@pytest.mark.parametrize("solver", ["ancestral", "euler"])
+@pytest.mark.parametrize("solver", ["ancestral", "euler", "drawn"])
 def test_a_prompt_begins_the_texts_and_does_not_move(solver):
     model, prompt = manta(), torch.tensor([[1, 5, 8]])
     written = model.generate(4, rng=rng(), steps=4, solver=solver, prompt=prompt, record=True)
@@ -150,7 +152,7 @@ def test_a_wish_makes_its_word_likelier(head):
     assert said[1] > said[0] + 0.05  # six of the eight words are in a text
 
 
-@pytest.mark.parametrize("solver", ["ancestral", "euler"])
+@pytest.mark.parametrize("solver", ["ancestral", "euler", "drawn"])
 def test_the_front_arrives_before_the_rear_leaves(solver):
     """With lag 4 and 10 steps a position travels for 2 steps; the first arrives at step 2, the last leaves at step 8."""
     states = manta().generate(2, rng=rng(), steps=10, solver=solver, lag=4.0, record=True).trajectory.states
@@ -206,3 +208,20 @@ def test_requests_that_cannot_be_fulfilled(request_, said):
 def test_a_clean_head_has_nothing_to_temper():
     with pytest.raises(UserError, match="no law over words to temper"):
         manta(head="clean").generate(1, rng=rng(), temperature=0.5)
+
+
+@pytest.mark.parametrize("lag, masked", [(0.0, False), (2.0, False), (9.0, False), (3.0, True)])
+def test_what_is_kept_of_words_changes_no_text(lag, masked):
+    """With the past kept and the rear unread, texts are those of a policy that reads all positions at each step."""
+    model = manta(windows=True, lag=N - 1.0).eval()
+    given, mask = texts(6), (torch.arange(N) % 4 > 0)[None]
+    asked = {"steps": 12, "lag": lag, "temperature": 1.0} | ({"prompt": given, "mask": mask} if masked else {})
+    kept = model.generate(6, rng=rng(), **asked)
+    whole = model.generate(6, rng=rng(), record=True, **asked)
+    assert torch.equal(kept.tokens, whole.tokens)
+    loop, full = Policy(model), Policy(model)
+    times = staggered_grid(12, lag, torch.ones(2, N, dtype=torch.bool))
+    loop.look_ahead(times)
+    runs = [rollout(transport, one, torch.randn(2, N, LATENT, generator=rng()), times, "euler").path.states
+            for one in (loop, full)]
+    assert torch.allclose(*runs, atol=1e-4) and loop.past.words > (0 if lag else -1)

@@ -5,7 +5,8 @@ from functools import cache
 
 import torch
 
-from minildm.models.manta import Manta, MantaConfig
+from minildm.models.manta import Manta
+from minildm.models.manta_config import MantaConfig
 from minildm.models.vae import VAE, VAEConfig
 
 from .small import rng

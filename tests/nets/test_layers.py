@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minildm.models.gpt import Cache
+from minildm.nets.cache import Cache
 from minildm.nets.layers import (
     Attention,
     FeedForward,
@@ -90,11 +90,19 @@ def test_a_cache_changes_nothing(norm, prompt):
     attention, x = Attention(8, 2, norm=norm), randn(2, 9, 8)
     angles = rotary_angles(torch.arange(9), 4)
     whole = attention(x, angles, causal=True)
-    cache = Cache(2, 2, 9, 4, "cpu", torch.float32)
+    cache = Cache(9)
     parts = [attention(x[:, :prompt], angles[:, :prompt], causal=True, cache=cache)]
     for i in range(prompt, 9):
         parts.append(attention(x[:, i : i + 1], angles[:, i : i + 1], causal=True, cache=cache))
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-6)
+
+
+def test_a_cache_keeps_as_many_rows_as_it_is_told():
+    cache, rows = Cache(6), torch.arange(12.0).view(6, 2)
+    assert torch.equal(cache.extend(rows[:2])[0], rows[:2]) and cache.filled == 2
+    cache.keep = 1
+    assert torch.equal(cache.extend(rows[2:5])[0], rows[:5]) and cache.filled == 3
+    assert torch.equal(cache.extend(rows[4:5])[0], rows[[0, 1, 2, 4]]) and cache.filled == 4
 
 
 @torch.no_grad()
@@ -145,3 +153,31 @@ def test_a_short_convolution_mixes_neighbors_by_its_formula(before, after):
     for i in range(9):
         near = [(k, i + k) for k in range(-before, after + 1) if 0 <= i + k < 9]
         assert torch.allclose(y[:, i], sum(layer.taps[before + k] * x[:, j] for k, j in near), atol=1e-6)
+
+
+def test_a_short_convolution_over_rows_that_share_positions_takes_the_neighbors_that_a_row_sees():
+    layer, x, positions = ShortConvolution(5, 1, 1), torch.randn(2, 6, 5), torch.tensor([0, 1, 2, 0, 1, 2])
+    with torch.no_grad():
+        layer.taps.normal_()
+    sees = torch.rand(2, 6, 6) < 0.5
+    y = layer(x, sees, positions)
+    for b in range(2):
+        for i in range(6):
+            near = [(int(positions[j] - positions[i]), j) for j in range(6) if sees[b, i, j]]
+            wanted = sum((layer.taps[1 + k] * x[b, j] for k, j in near if abs(k) < 2), torch.zeros(5))
+            assert torch.allclose(y[b, i], wanted, atol=1e-6)
+    plain = torch.ones(2, 3, 3, dtype=torch.bool)
+    assert torch.allclose(layer(x[:, :3], plain, torch.arange(3)), layer(x[:, :3]), atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_bias_is_added_to_the_scores_on_both_ways_through_attention(causal):
+    q, k, v = (torch.randn(2, 3, 5, 8) for _ in range(3))
+    unseen = (torch.rand(2, 1, 5, 5) < 0.3) & (torch.eye(5) == 0)
+    bias = torch.randn(2, 1, 5, 5).masked_fill(unseen, -torch.inf)
+    scores = q @ k.mT / 8**0.5 + bias
+    wanted = scores.masked_fill(torch.ones(5, 5).triu(1).bool() & causal, -torch.inf).softmax(-1) @ v
+    with torch.no_grad():
+        assert torch.allclose(attend(q, k, v, causal, bias), wanted, atol=1e-5)
+    trained = attend(*(x.bfloat16().requires_grad_() for x in (q, k, v)), causal, bias)
+    assert torch.allclose(trained.float(), wanted, atol=0.05)

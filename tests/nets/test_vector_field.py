@@ -72,6 +72,35 @@ def test_what_stands_in_far_padding_does_not_matter(name):
         assert torch.allclose(made(**other, weights=weights)[:, :words], x[:, :words], atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["attention", "causal"])
+def test_rows_feel_what_they_see_and_nothing_else(name):
+    """Three words, then six rows that see them and their own kind, at positions of their own."""
+    made, given, positions = field(name), inputs(9), torch.tensor([0, 1, 2, 0, 1, 2, 3, 4, 5])
+    group = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
+    sees = ((group == group[:, None]) | (group == 0)).expand(2, -1, -1)
+
+    def run(given):
+        x = made(**given, sees=sees, positions=positions)
+        return torch.cat((x, made.scores(x, given["belief"], sees)), -1)
+
+    for name_of_input in given:
+        moved = (run(given) - run(changed(given, name_of_input, slice(3, 6)))).abs().amax((0, 2))
+        felt = moved[3:6].max() if name == "causal" else moved[3:6].min()
+        assert felt > 1e-4 and not moved[:3].any() and not moved[6:].any()
+    alone = {k: v[:, :3] for k, v in given.items()}
+    x = made(**alone)
+    assert torch.allclose(run(given)[:, :3], torch.cat((x, made.scores(x, alone["belief"])), -1), atol=1e-5)
+
+
+def test_who_sees_nothing_else_points_nowhere():
+    made, x, belief = pointer(False), randn(1, 5, WIDTH), randn(1, 5, WORDS, seed=1).softmax(-1)
+    sees = torch.eye(5, dtype=torch.bool)[None].clone()
+    sees[0, 3, 1] = True
+    points = made(x, belief, sees)
+    assert not points[0, [0, 1, 2, 4]].any()
+    assert torch.allclose(points[0, 3], made.gain(x)[0, 3].sum() * belief[0, 1], atol=1e-6)
+
+
 def pointer(causal: bool) -> Pointer:
     torch.manual_seed(2)
     return Pointer(WIDTH, HEADS, causal).requires_grad_(False)

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minildm.transport.staggering import local_times, staggered_grid
+from minildm.transport.staggering import behind, local_times, sight, staggered_grid, unseen, windows
 
 
 def moving(*flags: int) -> torch.Tensor:
@@ -51,6 +51,58 @@ def test_each_text_of_a_batch_has_its_own_lag_and_mask():
     who = torch.tensor([[1, 1, 1], [0, 1, 1]], dtype=torch.bool)
     tau = local_times(torch.tensor([0.5, 0.25]), torch.tensor([0.0, 1.0]), who)
     assert tau.tolist() == [[0.5, 0.5, 0.5], [1.0, 0.5, 0.0]]
+
+
+@given(st.floats(0, 1), st.floats(0, 8), st.lists(st.booleans(), min_size=1, max_size=12))
+def test_windows_are_what_moves_at_later_times(t, lag, flags):
+    """Window k at time t is what moves at t + k / (1 + L), at the same times."""
+    who, at_t, lags = moving(*flags), torch.tensor([t], dtype=torch.float64), torch.tensor([lag], dtype=torch.float64)
+    tau, window = windows(at_t, lags, who)
+    assert (tau[~who] == 1).all() and (window[~who] == -torch.inf).all() and (window[who].diff() >= 0).all()
+    for k in window[who].unique():
+        later = local_times(at_t + k / (1 + lag), lags, who)
+        assert torch.allclose(later[window == k], tau[window == k], atol=1e-9)
+        assert (later[who & (window < k)] > 1 - 1e-9).all() and (later[window > k] < 1e-9).all()
+
+
+def test_windows_by_hand():
+    tau, window = windows(torch.tensor([0.25]), torch.tensor([3.0]), moving(1, 1, 0, 1, 1))
+    assert torch.allclose(tau, torch.tensor([[0.0, 0.0, 1.0, 0.0, 0.0]]))
+    assert window.tolist() == [[-1.0, 0.0, -torch.inf, 1.0, 2.0]]
+
+
+def test_who_sees_whom_by_hand():
+    """Two words, two on their way in one window, one that has not left: a text as generation sees it."""
+    t = torch.tensor([[1.0, 1.0, 0.7, 0.2, 0.0]])
+    seen = sight(t, (t < 1).float(), torch.arange(5))[0].int().tolist()
+    assert seen == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+
+
+def test_a_word_that_is_known_is_seen_from_both_sides_and_sees_no_word_that_is_to_be_written():
+    """Four positions in two windows, the third known, as training sees them: words first, then noise."""
+    window = torch.tensor([[0.0, 1.0, -torch.inf, 1.0, 0.0, 1.0, torch.inf, 1.0]])
+    t = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 1.0, 0.4]])
+    seen = sight(t, window, torch.arange(4).repeat(2))[0]
+    rows = [row.nonzero()[:, 0].tolist() for row in seen]
+    assert rows[0] == [0] and rows[1] == [0, 1] and rows[2] == [2] and rows[3] == [0, 1, 2, 3]
+    assert rows[4] == [2, 4] and rows[5] == [0, 2, 5, 7] and rows[7] == [0, 2, 5, 7]
+    assert seen[:, 6].nonzero()[:, 0].tolist() == [6]  # nobody sees the copy of the known word
+
+
+def test_how_many_words_before_it_a_position_cannot_see():
+    """Two words, one known behind a gap, three to be written: in writing, and in training beside the text."""
+    t = torch.tensor([[1.0, 1.0, 0.0, 0.0, 1.0, 0.0]])
+    known = torch.tensor([[False] * 4 + [True, False]])
+    window = behind(t, known)
+    assert window.tolist() == [[0.0, 0.0, 1.0, 1.0, -torch.inf, 1.0]]
+    positions = torch.arange(6)
+    assert unseen(t, sight(t, window, positions), positions).tolist() == [[0, 0, 0, 1, 4, 2]]
+    assert unseen(t, sight(t, window, positions, 3), positions).tolist() == [[1, 4, 2]]
+    windows_ = torch.tensor([[0.0, 1.0, 2.0, 2.0, -torch.inf, 2.0]])
+    beside = torch.cat((windows_, windows_.masked_fill(known, torch.inf)), 1)
+    twice, times = positions.repeat(2), torch.cat((torch.ones(1, 6), torch.zeros(1, 6).masked_fill(known, 1.0)), 1)
+    rows = unseen(times, sight(times, beside, twice), twice)[0]
+    assert rows[[0, 1, 4]].tolist() == [0, 0, 4] and rows[[6, 7, 8, 9, 11]].tolist() == [0, 0, 0, 1, 2]
 
 
 def test_a_grid_goes_from_its_start_to_one():

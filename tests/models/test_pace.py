@@ -1,0 +1,120 @@
+"""Writing at a pace of its own: how long a run is safe, and that texts are those of a writer that looks at everything."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from minildm.errors import UserError
+from minildm.models.pace import PacedPolicy, safe_run
+
+from .small import rng
+from .tiny_manta import LATENT, WORDS, N, manta, texts
+
+
+def writer(**changes):
+    return manta(windows=True, ahead=3, writing_solver="paced", writing_temperature=1.0, **changes)
+
+
+def test_safe_runs_by_hand():
+    entropy = torch.tensor([[0.5, 0.1, 0.2, 0.0, 9.0, 0.0]]).expand(2, -1)
+    waiting = torch.tensor([[True] * 6, [False, True, False, True, True, True]])
+    for bound, wanted in ((0.0, (1, 2)), (0.11, (2, 4)), (0.31, (4, 4)), (0.81, (6, 4)), (100.0, (6, 4))):
+        assert safe_run(entropy, waiting, bound).flatten().tolist() == list(wanted)
+    assert safe_run(entropy, torch.zeros(2, 6, dtype=torch.bool), 1.0).flatten().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_run_costs_is_within_the_bound(seed):
+    """KL(joint | product of its marginals) <= sum H - max H, with equality where one word says all of the others."""
+    joint = torch.rand(3, 4, 5, generator=rng(seed), dtype=torch.float64) ** 6
+    joint /= joint.sum()
+    marginals = [joint.sum((1, 2)), joint.sum((0, 2)), joint.sum((0, 1))]
+    entropy = torch.stack([-(p * p.log()).sum() for p in marginals])
+    product = torch.einsum("i,j,k->ijk", *marginals)
+    assert (joint * (joint / product).log()).sum() <= entropy.sum() - entropy.max()
+    tied = torch.eye(4, dtype=torch.float64) / 4
+    cost = (tied[tied > 0] * (tied[tied > 0] * 16).log()).sum()
+    assert cost.item() == pytest.approx(2 * torch.tensor(4.0).log().item() - torch.tensor(4.0).log().item())
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_words_arrive_one_by_one_as_for_a_writer_that_reads_all_of_the_text(masked):
+    model, given = writer(), texts(5)
+    mask = (torch.arange(N) % 4 > 0).expand(5, -1)
+    asked = {"prompt": given, "mask": mask} if masked else {}
+    written = model.generate(5, rng=rng(), steps=3 * N, entropy_bound=0.0, temperature=0.0, **asked)
+    g = rng()
+    z, t = torch.randn(5, N, LATENT, generator=g), torch.zeros(5, N)
+    if masked:
+        z, t = torch.where(mask[..., None], z, model.space.encode(given, g)), (~mask).float()
+    for i in range(N):
+        if t[0, i] < 1:
+            z[:, i], t[:, i] = model.predict(z, t, torch.zeros_like(z), 1e-3)[0][:, i], 1.0
+    words = model.space.read_off(z)[0]
+    assert torch.equal(written.tokens, torch.where(mask, words, given) if masked else words)
+    assert written.calls == (int(mask[0].sum()) if masked else N)
+
+
+def test_a_run_is_no_longer_than_was_trained():
+    arrived = []
+    model = writer()
+    loop = PacedPolicy(model, 1e9, 9, 1.0, 0)
+    states = loop.write(torch.randn(4, N, LATENT, generator=rng()), torch.ones(4, N, dtype=torch.bool)).states
+    for a, b in pairwise(states):
+        arrived.append((a != b).any(-1).sum(1).unique().tolist())
+    assert arrived == [[3], [3], [N - 6]] + [[0]] * 6 and loop.calls == 3
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, N, 40])
+def test_looks_suffice(steps):
+    model = writer()
+    loop = PacedPolicy(model, 0.0, steps, 1.0, 0)
+    moving = torch.rand(6, N, generator=rng(1)) < 0.7
+    z = torch.randn(6, N, LATENT, generator=rng())
+    end = loop.write(z, moving).states[-1]
+    assert torch.equal((end != z).any(-1), moving)
+    assert loop.calls <= min(steps, N)
+
+
+@pytest.mark.parametrize("bound", [0.0, 100.0])
+def test_a_first_word_has_the_law_of_its_word(bound):
+    model, count = writer(), 4000
+    z = torch.randn(1, N, LATENT, generator=rng()).expand(count, -1, -1)
+    first = PacedPolicy(model, bound, N, 1.0, 0).write(z, torch.ones(count, N, dtype=torch.bool)).states[1]
+    law = model.predict(z[:1], torch.zeros(1, N), torch.zeros(1, N, LATENT))[1].softmax(-1)[0]
+    for i in range(3 if bound else 1):
+        ends = model.space.codebook().endpoint(torch.eye(WORDS)[:, None].expand(-1, N, -1), z[:1].expand(WORDS, -1, -1),
+                                               torch.zeros(WORDS, N))[:, i]
+        word = torch.cdist(first[:, i], ends).argmin(-1)
+        assert torch.allclose(word.bincount(minlength=WORDS) / count, law[i], atol=0.03)
+
+
+def test_texts_are_a_function_of_the_seed_and_a_path_is_whole():
+    model = writer()
+    one, two = (model.generate(3, rng=rng(), steps=6, record=True) for _ in range(2))
+    assert torch.equal(one.tokens, two.tokens) and torch.equal(one.trajectory.tokens[-1], one.tokens)
+    assert len(one.trajectory.states) == len(one.trajectory.tokens) == len(one.trajectory.times) == 7
+
+
+def test_only_what_is_recorded_is_remembered():
+    model, z = writer(), torch.randn(3, N, LATENT, generator=rng())
+    loops = [PacedPolicy(model, 0.0, 6, 1.0, 0, record) for record in (True, False)]
+    whole, kept = (loop.write(z, torch.ones(3, N, dtype=torch.bool)) for loop in loops)
+    assert torch.equal(kept.states, whole.states[[0, -1]]) and [len(loop.seen) for loop in loops] == [6, 1]
+
+
+def test_a_lag_a_start_or_a_wish_asks_for_another_solver():
+    model = writer()
+    assert model.generate(2, rng=rng(), steps=50).calls <= N
+    assert model.generate(2, rng=rng(), steps=50, lag=2.0).calls == 50
+    assert model.generate(2, rng=rng(), steps=50, start=0.5, prompt=texts(2)).calls == 50
+
+
+@pytest.mark.parametrize("model, request_, said", [
+    (writer(), dict(solver="paced", lag=1.0), "takes no lag"), (writer(), dict(lag=1.0, entropy_bound=0.1), "ancestral has no"),
+    (manta(), dict(solver="paced"), "train with --model.windows"),
+])
+def test_requests_that_cannot_be_fulfilled(model, request_, said):
+    with pytest.raises(UserError, match=said):
+        model.generate(1, rng=rng(), **request_)
