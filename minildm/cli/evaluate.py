@@ -29,10 +29,11 @@ class EvaluateFlags:
     count: int = 512  # texts a seed
     seeds: int = 3  # how many seeds, from 0
     steps: int | None = None  # solver steps, by default 32, and of a masked model as many as there are tokens
-    solver: Solver | None = None  # by default ancestral; masked: confidence, margin; LDLM: ddim, euler, heun; Manta-LM: euler
+    solver: Solver | None = None  # ancestral; masked confidence, margin; LDLM ddim, euler, heun; Manta euler, drawn, paced
     length: int | None = None  # longest text in tokens, by default that of training
     temperature: float | None = None  # of the law over words, or of an LDLM's initial noise; by default 1, and a Manta-LM's own
     lag: float | None = None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
+    entropy_bound: float | None = None  # of a Manta-LM's solver paced: nats of words drawn at one look, by default its own
     out: Path | None = None  # the JSON file, by default scorecard.json in the run's folder or runs/MODEL.json
     publish: str | None = None  # put the run into the zoo under this name, with these scores in its card
 
@@ -42,7 +43,7 @@ def evaluate(flags: EvaluateFlags) -> dict:
     if flags.count < 1 or flags.seeds < 1:
         raise UserError(f"{flags.count} texts of {flags.seeds} seeds are no sample: give at least 1 of each")
     loaded = load(flags.model)
-    asked = {name: getattr(flags, name) for name in ("steps", "solver", "length", "temperature", "lag")}
+    asked = {name: getattr(flags, name) for name in ("steps", "solver", "length", "temperature", "lag", "entropy_bound")}
     if not isinstance(loaded.model, VAE):
         write = writer(loaded, **asked)
     elif any(value is not None for value in asked.values()):

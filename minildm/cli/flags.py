@@ -9,7 +9,7 @@ import tyro
 from ..errors import UserError
 from ..models.gpt import GPTConfig
 from ..models.ldlm import LDLMConfig
-from ..models.manta import MantaConfig
+from ..models.manta_config import MantaConfig
 from ..models.masked import MaskedConfig
 from ..models.vae import VAEConfig
 from ..training.loop import TrainConfig
@@ -70,7 +70,7 @@ class TrainFlags:
     vocabulary: int = 512  # entries of a tokenizer trained on the corpus; Tales have their own words
     documents: int = 100_000  # how many of a corpus that has no end
     pack: bool = False  # join documents and cut full rows, else a document is a row
-    start: str | None = None  # begin with the weights of this run or model of the zoo, for another round
+    weights: str | None = None  # begin with the weights of this run or model of the zoo, for another round
     out: str = ""  # folder of the run, by default runs/NAME of the preset or size
     quiet: bool = False  # no progress bar and no sample text
     train: TrainConfig = field(default_factory=TrainConfig)

@@ -22,11 +22,12 @@ class SampleFlags:
     model: tyro.conf.Positional[str]  # a model of the zoo, or the folder of a run or a checkpoint
     count: int = 4  # texts, or versions of each text of --repair
     steps: int | None = None  # solver steps, by default 32, and of a masked model as many as there are tokens
-    solver: Solver | None = None  # by default ancestral; masked: confidence, margin; LDLM: ddim, euler, heun; Manta-LM: euler
+    solver: Solver | None = None  # ancestral; masked confidence, margin; LDLM ddim, euler, heun; Manta euler, drawn, paced
     length: int | None = None  # longest text in tokens, by default that of training
     prompt: str | None = None  # how the texts begin
     temperature: float | None = None  # of the law over words, or of an LDLM's initial noise; by default 1, and a Manta-LM's own
     lag: float | None = None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
+    entropy_bound: float | None = None  # of a Manta-LM's solver paced: nats of words drawn at one look, by default its own
     infill: str | None = None  # a text with gaps, marked by ____, for all but a GPT
     gap: int | None = None  # tokens a gap, by default as many as fill three quarters of the length
     repair: Path | None = None  # file of texts (UTF-8, one a paragraph) to write anew, for an LDLM and a Manta-LM
@@ -48,7 +49,8 @@ def main(argv: list[str]) -> None:
     edit = steered(loaded, flags.count, length=flags.length, infill=flags.infill, gap=flags.gap, repair=flags.repair,
                    back=flags.back, guide=flags.guide, strength=flags.strength)
     write = writer(loaded, steps=flags.steps, solver=flags.solver, length=flags.length, prompt=flags.prompt,
-                   temperature=flags.temperature, lag=flags.lag, record=show or recorded, steered=edit)
+                   temperature=flags.temperature, lag=flags.lag, entropy_bound=flags.entropy_bound,
+                   record=show or recorded, steered=edit)
     count = flags.count if flags.repair is None else len(edit["prompt"])
     written = write(count, torch.Generator(device()).manual_seed(flags.seed))
     rows = written.tokens.tolist()

@@ -107,12 +107,13 @@ def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
     base = find_pretrained(kind, flags)
     corpus = read_corpus(flags, base)
     model = make_model(kind, flags, corpus, base.model)
-    if flags.start:
-        first = load(flags.start)
+    if flags.weights:
+        first = load(flags.weights)
         if first.tokenizer.card() != corpus.tokenizer.card():
-            raise UserError(f"{flags.start} and the corpus {flags.corpus} have different words: start from "
+            raise UserError(f"{flags.weights} and the corpus {flags.corpus} have different words: start from "
                             "a model of that corpus")
-        fit(model, trained_state(first.model), flags.start)
+        silent = {name: x for name, x in trained_state(model).items() if not x.any()}  # what a first round need not have had
+        fit(model, silent | trained_state(first.model), flags.weights)
     source = CorpusConfig(flags.corpus, flags.vocabulary, flags.pack, flags.documents)
     card = {"kind": kind, "command": command,
             "config": {"model": config_card(model.config), "train": config_card(flags.train), "corpus": asdict(source)},

@@ -18,7 +18,7 @@ from ..models.vae import VAE
 from ..text.tokenizers import SPECIALS, Tokenizer
 from ..training.zoo import Loaded
 
-Solver = Literal["ancestral", "ddim", "euler", "heun", "confidence", "margin"]  # of all kinds of models
+Solver = Literal["ancestral", "ddim", "euler", "heun", "confidence", "margin", "drawn", "paced"]  # of all kinds of models
 SURE, UNSURE, LOST = "", "\x1b[38;5;109m", "\x1b[38;5;245m"  # the terminal's own color, pale blue, gray
 END = "\x1b[0m"
 
@@ -41,8 +41,8 @@ def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
 
 
 def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = None, length: int | None = None,
-           temperature: float | None = None, prompt: str | None = None, lag: float | None = None, record: bool = False,
-           steered: dict | None = None):
+           temperature: float | None = None, prompt: str | None = None, lag: float | None = None,
+           entropy_bound: float | None = None, record: bool = False, steered: dict | None = None):
     """A loaded model as a function (count, rng) -> `Generation`; refuses what its kind cannot do.
 
     Only what was asked for is passed on, so that the rest is the model's own; `steered` is what `cli.steering` says.
@@ -52,13 +52,15 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
         raise UserError("a VAE puts no words in order, so it writes no texts: name a Manta-LM, which steers in its space")
     if temperature is not None and temperature < 0:
         raise UserError(f"a temperature of {temperature} has no meaning: give 0 or more")
-    if lag is not None and not isinstance(model, Manta):
-        raise UserError("only a Manta-LM writes with a lag: leave out --lag")
-    if lag is not None and not 0 <= lag < math.inf:
-        raise UserError(f"a lag of {lag} has no meaning: give 0 or more")
+    for name, flag, value in (("a lag", "--lag", lag), ("an entropy bound", "--entropy-bound", entropy_bound)):
+        if value is not None and not isinstance(model, Manta):
+            raise UserError(f"only a Manta-LM writes with {name}: leave out {flag}")
+        if value is not None and not 0 <= value < math.inf:
+            raise UserError(f"{name} of {value} has no meaning: give 0 or more")
     if prompt is not None and "prompt" in steered:
         raise UserError("--infill and --repair give the whole text: leave out --prompt")
-    wanted = {"steps": steps, "solver": solver, "length": length, "temperature": temperature, "lag": lag}
+    wanted = {"steps": steps, "solver": solver, "length": length, "temperature": temperature, "lag": lag,
+              "entropy_bound": entropy_bound}
     asked = {name: value for name, value in wanted.items() if value is not None}
     if prompt or isinstance(model, GPT | Masked):
         asked["prompt"] = torch.tensor([[BOS, *loaded.tokenizer.encode(prompt or "")]])

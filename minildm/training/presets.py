@@ -1,11 +1,11 @@
 """Presets: the runs that made the zoo, and one dial of sizes from a laptop's minute to the published model."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import UserError
 from ..models.gpt import GPTConfig
 from ..models.ldlm import LDLMConfig
-from ..models.manta import MantaConfig
+from ..models.manta_config import MantaConfig
 from ..models.masked import MaskedConfig
 from ..models.recipe import Recipe
 from ..models.vae import VAEConfig
@@ -36,6 +36,7 @@ class Run:
 
 OPEN_TEXT = CorpusConfig("hub:Skylion007/openwebtext", 32_768, True, 1_000_000)
 STORIES = CorpusConfig("hub:roneneldan/TinyStories", 8_192, True, 500_000)
+WINDOWS = MantaConfig(layers=4, windows=True, lag=16.0, told=0.35, told_first=700, known=0.2)
 MANY_TALES = CorpusConfig(documents=200_000)
 
 SIZES = {
@@ -110,7 +111,10 @@ PRESETS = {
     "masked-tales": SIZES["masked"]["micro"],
     "ldlm-tales": SIZES["ldlm"]["micro"],
     "vae-tales": SIZES["vae"]["micro"],
-    "manta-tales": SIZES["manta"]["micro"],
+    "manta-windows": replace(SIZES["manta"]["micro"], model=WINDOWS, train=replace(SIZES["manta"]["micro"].train, steps=6000)),
+    "manta-tales": replace(SIZES["manta"]["micro"],  # a second round, from the weights of manta-windows
+                           model=replace(WINDOWS, told=0.9, told_first=0, ahead=6, writing_solver="paced"),
+                           train=replace(SIZES["manta"]["micro"].train, steps=1500, lr=2e-3, warmup=50, seed=1)),
     "gpt-nano": SIZES["gpt"]["nano"],
     "masked-nano": SIZES["masked"]["nano"],
     "ldlm-nano": SIZES["ldlm"]["nano"],

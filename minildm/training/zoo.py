@@ -14,7 +14,8 @@ from ..models.base import LanguageModel
 from ..models.frozen_models import FrozenEncoder, frozen_gpt, frozen_minilm, frozen_transformer, minilm_folder
 from ..models.gpt import GPT, GPTConfig
 from ..models.ldlm import LDLM, LDLMConfig
-from ..models.manta import Manta, MantaConfig
+from ..models.manta import Manta
+from ..models.manta_config import MantaConfig
 from ..models.masked import Masked, MaskedConfig
 from ..models.recipe import Recipe
 from ..models.vae import VAE, VAEConfig

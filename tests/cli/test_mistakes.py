@@ -27,8 +27,8 @@ from .conftest import TINY
     (["train", "ldlm", "--frozen", "zoo:gpt-novels"], "no model 'zoo:gpt-novels'"),
     (["train", "ldlm", "--frozen", "runs/none"], "no model 'runs/none'"),
     (["train", "manta", "--vae", "zoo:vae-novels"], "no model 'zoo:vae-novels'"),
-    (["train", "manta", "--preset", "vae-nano"], "no preset 'vae-nano' of a manta: choose one of manta-tales, manta-nano"),
-    (["train", "gpt", "--documents", "9", "--start", "runs/none"], "no model 'runs/none'"),
+    (["train", "manta", "--preset", "vae-nano"], "no preset 'vae-nano' of a manta: choose one of manta-windows, manta-tales"),
+    (["train", "gpt", "--documents", "9", "--weights", "runs/none"], "no model 'runs/none'"),
     (["sample", "gpt-novels"], "no model 'gpt-novels': the zoo has"),
 ])
 def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):

@@ -60,17 +60,30 @@ def test_it_resumes_and_ends_with_the_same_weights(kind, gpt_run, vae_run, manta
 
 def test_another_round_starts_with_the_weights_of_the_first(gpt_run, folder, capsys):
     second = folder / "second"
-    flags = [*TINY, "--train.steps", "2", "--train.save-every", "1", "--train.warmup", "0", "--start", str(gpt_run)]
+    flags = [*TINY, "--train.steps", "2", "--train.save-every", "1", "--train.warmup", "0", "--weights", str(gpt_run)]
     main(["train", "gpt", *flags, "--train.lr", "1e-30", "--train.weight-decay", "0", "--out", str(second)])
     assert "resumed" not in capsys.readouterr().out
     one = read_tensors(zoo.chosen(gpt_run) / "average.safetensors")
     two = read_tensors(second / "step_0000002" / "average.safetensors")
     assert one.keys() == two.keys() and all(torch.allclose(one[k], two[k], atol=1e-6) for k in one)
-    assert f"--start {gpt_run}" in read_card(second / "step_0000002")["command"]
+    assert f"--weights {gpt_run}" in read_card(second / "step_0000002")["command"]
+
+
+def test_a_second_round_may_add_what_is_silent_at_first(vae_run, folder):
+    """A Manta-LM is told how many words it does not see in the second round only; its gaps then have vectors, zero at first."""
+    windows = [*TINY, "--vae", str(vae_run), "--model.layers", "1", "--model.windows", "--train.steps", "1", "--train.warmup",
+               "0"]
+    first, second = folder / "first_round", folder / "second_round"
+    main(["train", "manta", *windows, "--out", str(first)])
+    main(["train", "manta", *windows, "--model.ahead", "3", "--weights", str(first), "--train.lr", "1e-30",
+          "--train.weight-decay", "0", "--out", str(second)])
+    one, two = (read_tensors(zoo.chosen(run) / "average.safetensors") for run in (first, second))
+    assert two.keys() - one.keys() == {"policy.gap"} and two["policy.gap"].abs().max() < 1e-20
+    assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one if name.startswith("policy."))
 
 
 def test_a_start_that_does_not_fit_is_refused(gpt_run, vae_run, prose, sentence, tmp_path):
-    flags = [*TINY, "--start", str(gpt_run), "--out", str(tmp_path / "run")]
+    flags = [*TINY, "--weights", str(gpt_run), "--out", str(tmp_path / "run")]
     assert "is a checkpoint of another model" in sentence("train", "gpt", *flags, "--model.layers", "2")
     assert "does not fit the configuration" in sentence("train", "gpt", *flags, "--model.width", "32")
     said = sentence("train", "gpt", *flags, "--corpus", prose)

@@ -11,7 +11,8 @@ from minildm.errors import UserError
 from minildm.models.frozen_models import frozen_gpt
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.ldlm import LDLM, LDLMConfig
-from minildm.models.manta import Manta, MantaConfig
+from minildm.models.manta import Manta
+from minildm.models.manta_config import MantaConfig
 from minildm.models.vae import VAE, VAEConfig
 from minildm.text.tokenizers import WordTokenizer
 from minildm.training import zoo
