@@ -78,8 +78,8 @@ def guidance(loaded, count, seed):
     word = WISHES[seed]
     wish = says(loaded.tokenizer.encode(word)[0])
     for strength in STRENGTHS:
-        tokens = loaded.model.generate(count, rng=torch.Generator().manual_seed(seed), steps=STEPS, strength=strength,
-                                       wish=wish if strength else None).tokens
+        tokens = loaded.model.generate(count, rng=torch.Generator().manual_seed(seed), steps=STEPS, solver="ancestral",
+                                       strength=strength, wish=wish if strength else None).tokens
         hits = sum(word in text.split() for text in written(loaded, tokens)) / count
         yield {"word": word, "strength": strength, "hits": hits, **good(loaded, tokens)}
 

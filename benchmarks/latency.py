@@ -3,9 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/latency.py --out benchmarks/results/latency.json
 
 Quality is the grammatical share at 64 tokens, read from results/quality.json: each parallel model gets the fewest steps that
-reach what the masked model reaches at its best, the GPT a step a token. At greater lengths the steps that 64 tokens need are
-kept ("same") or grow with the length ("grown"); no model was trained there, so these rows are about time alone. A parallel
-model's calls cost the same, so two short runs give the price of a call, in rounds that alternate between the models.
+reach what the masked model reaches at its best, the GPT a step a token. "manta, 32" is Manta-LM with its usual 32 steps, near
+the GPT's share. At greater lengths the steps that 64 tokens need are kept ("same") or grow with the length ("grown"); no model
+was trained there, so these rows are about time alone, and Manta-LM writes with an entropy bound of 0, so that no text ends
+early. Calls of the masked model and the LDLM cost the same, so two short runs give their price; Manta-LM and GPT, which keep
+what they have read, run to the end. Rounds alternate between the models.
 """
 
 import argparse
@@ -41,10 +43,10 @@ def equal_steps(shares: dict) -> tuple[float, dict[str, int]]:
     return target, {way: min(steps, default=math.inf) for way, steps in reach.items()}
 
 
-def timed(model, batch: int, length: int, steps: int | None, seed: int) -> float:
-    """Seconds of one run."""
-    asked = {} if steps is None else {"steps": steps}
-    return model.generate(batch, rng=torch.Generator().manual_seed(seed), length=length, **asked).seconds
+def timed(model, batch: int, length: int, seed: int, **asked) -> tuple[float, int]:
+    """Seconds and calls of one run."""
+    written = model.generate(batch, rng=torch.Generator().manual_seed(seed), length=length, **asked)
+    return written.seconds, written.calls
 
 
 def main() -> None:
@@ -56,21 +58,28 @@ def main() -> None:
     shares = quality()
     target, steps = equal_steps(shares)
     models = {way: load(name, frozen=False).model for way, name in WAYS.items()}
-    gpt, rows = load("gpt-tales").model, []
+    manta, gpt, rows = models.pop("manta"), load("gpt-tales").model, []
     for length in LENGTHS:
+        bound = {"entropy_bound": 0.0} if length > min(LENGTHS) else {}
+        whole = {f"manta, {name}": (manta, {"steps": n} | bound) for name, n in (
+            ("same", steps["manta"]), ("grown", steps["manta"] * length // 64), ("32", 32 * length // 64))} | {"gpt": (gpt, {})}
         for batch in BATCHES:
-            price: dict[str, list] = {way: [] for way in WAYS}
-            alone = []
-            for turn in range(1 if batch * length > 20_000 else ROUNDS):
+            price: dict[str, list] = {way: [] for way in models}
+            runs: dict[str, list] = {way: [] for way in whole}
+            for turn in range(1 if batch * length > 10_000 else ROUNDS):
                 for way, model in models.items():
-                    short, long = (timed(model, batch, length, SHORT * k, turn) for k in (1, 2))
+                    short, long = (timed(model, batch, length, turn, steps=SHORT * k)[0] for k in (1, 2))
                     price[way].append((max(short - (long - short), 0), (long - short) / SHORT))
-                alone.append(timed(gpt, batch, length, None, turn))
-            row = {"length": length, "batch": batch, "gpt": {"calls": length - 1, "seconds": median(alone)}}
-            for way, runs in price.items():
-                fixed, call = (median(values) for values in zip(*runs))
+                for way, (model, asked) in whole.items():
+                    runs[way].append(timed(model, batch, length, turn, **asked))
+            row = {"length": length, "batch": batch}
+            for way, found in price.items():
+                fixed, call = (median(values) for values in zip(*found))
                 for name, calls in (("same", steps[way]), ("grown", steps[way] * length // 64)):
                     row[f"{way}, {name}"] = {"calls": calls, "call": call, "seconds": fixed + calls * call}
+            for way, found in runs.items():
+                seconds, calls = (median(values) for values in zip(*found))
+                row[way] = {"calls": calls, "seconds": seconds}
             rows.append(row)
             print(json.dumps(row), flush=True)
     study = {"grammatical": target, "shares": {f"{way}, {n}": share for (way, n), share in shares.items()}, "rows": rows}

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from timing import versus
 from torch import nn
 
-from minildm.models.manta import Manta, MantaConfig
+from minildm.models.manta import Manta
+from minildm.models.manta_config import MantaConfig
 from minildm.models.vae import VAEConfig
 from minildm.nets.layers import rotary_angles, rotate, time_features
 from minildm.nets.transformer import DiffusionTransformer

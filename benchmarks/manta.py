@@ -18,7 +18,9 @@ import torch
 from minildm.control.feedback import rollout, transport
 from minildm.dynamics.solvers import euler
 from minildm.evaluation.provenance import provenance
-from minildm.models.manta import Manta, MantaConfig, Policy
+from minildm.models.manta import Manta
+from minildm.models.manta_config import MantaConfig
+from minildm.models.policy import Policy
 from minildm.text.corpora import pad_rows
 from minildm.text.tales import LEXICON, sample
 from minildm.text.tales_parser import parse, sentences

@@ -19,9 +19,10 @@ from minildm.training.zoo import load
 
 PARALLEL = (64, 32, 16, 8)  # steps
 WAYS = {  # name -> model, what to ask of it, steps
-    "manta": ("manta-tales", {}, PARALLEL), "manta, euler": ("manta-tales", {"solver": "euler"}, (32,)),
-    "manta, temperature 1": ("manta-tales", {"temperature": 1.0}, (64, 32)),
-    "manta, no lag": ("manta-tales", {"lag": 0.0}, (32,)),
+    "manta": ("manta-tales", {}, PARALLEL), "manta, temperature 1": ("manta-tales", {"temperature": 1.0}, (32,)),
+    "manta, lag 2": ("manta-tales", {"lag": 2.0}, PARALLEL), "manta, no lag": ("manta-tales", {"lag": 0.0}, (32,)),
+    "manta, lag 2, euler": ("manta-tales", {"lag": 2.0, "solver": "euler"}, (32,)),
+    "manta, lag 16, drawn": ("manta-tales", {"lag": 16.0, "solver": "drawn"}, (64,)),
     "masked": ("masked-tales", {}, PARALLEL),
     "masked, temperature 0.5": ("masked-tales", {"temperature": 0.5}, PARALLEL),
     "ldlm": ("ldlm-tales", {}, PARALLEL), "gpt": ("gpt-tales", {}, (None,)),
@@ -38,7 +39,7 @@ def row(name: str, steps: int | None, seed: int, count: int) -> dict:
     scores = validity([loaded.tokenizer.decode(line) for line in written.tokens.tolist()])
     kept = ("grammatical", "consistent", "law_nats_per_token", "error_entity", "error_species", "error_ending")
     variety = {"distinct_4": distinct(written.tokens.numpy(), 4, loaded.tokenizer.size)}
-    return {"way": name, "model": model, "steps": steps, "seed": seed, "calls": written.calls,
+    return {"way": name, "model": model, "steps": steps, "seed": seed, "count": count, "calls": written.calls,
             **{k: scores[k] for k in kept if k in scores}, **variety}
 
 
@@ -48,7 +49,7 @@ def main() -> None:
     flags.add_argument("--count", type=int, default=128, help="tales a row")
     given = flags.parse_args()
     torch.set_num_threads(1)
-    study = json.loads(given.out.read_text()) if given.out.exists() else {"count": given.count, "rows": []}
+    study = json.loads(given.out.read_text()) if given.out.exists() else {"rows": []}
     done = {(r["way"], r["steps"], r["seed"]) for r in study["rows"]}
     todo = [(seed, name, steps) for seed in range(SEEDS) for name, (_, _, grid) in WAYS.items() for steps in grid]
     for seed, name, steps in todo:

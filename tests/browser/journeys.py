@@ -3,6 +3,7 @@
 import re
 
 LONG = 240_000  # milliseconds
+PRESSES = 4  # of a key, as of somebody who sees that nothing happens: a slider that is still being laid out loses some
 PICTURE = """box => [...box.querySelectorAll("img, svg, table, .tale")].filter(node => node.getClientRects().length)
     .map(node => node.src || node.outerHTML).join()"""
 
@@ -42,9 +43,9 @@ def picture(box) -> str:
     return box.evaluate(PICTURE)
 
 
-def changed(page, box, before: str) -> str:
-    """The picture, once it differs from `before`."""
-    for _ in range(LONG // 100):
+def changed(page, box, before: str, wait: int = LONG) -> str:
+    """The picture, once it differs from `before`; `wait` in milliseconds."""
+    for _ in range(wait // 100):
         page.wait_for_timeout(100)
         if (now := picture(box)) != before:
             return now
@@ -53,11 +54,17 @@ def changed(page, box, before: str) -> str:
 
 def move(page, box, handle) -> None:
     """Move a slider by a step, up or from its upper end down, and see the picture change."""
-    now, most = handle.evaluate("node => [node.value ?? node.ariaValueNow, node.max ?? node.ariaValueMax].map(Number)")
     before = picture(box)
-    handle.focus()
-    page.keyboard.press("ArrowRight" if now < most else "ArrowLeft")
-    changed(page, box, before)
+    for press in range(PRESSES):
+        now, most = handle.evaluate("node => [node.value ?? node.ariaValueNow, node.max ?? node.ariaValueMax].map(Number)")
+        handle.focus()
+        page.keyboard.press("ArrowRight" if now < most else "ArrowLeft")
+        try:
+            changed(page, box, before, LONG // PRESSES)
+            return
+        except AssertionError:
+            if press == PRESSES - 1:
+                raise
 
 
 def choose(page, box, menu) -> None:

@@ -8,7 +8,8 @@ import torch
 from minildm.evaluation.editing import SPECIALS, damage, doubts, fill_from_left, gaps, outcome
 from minildm.models.base import BOS, EOS, PAD
 from minildm.models.gpt import GPT, GPTConfig
-from minildm.models.manta import Manta, MantaConfig
+from minildm.models.manta import Manta
+from minildm.models.manta_config import MantaConfig
 from minildm.models.masked import Masked, MaskedConfig
 from minildm.models.vae import VAEConfig
 

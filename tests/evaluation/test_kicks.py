@@ -69,7 +69,7 @@ def test_with_a_lag_only_positions_under_way_are_pushed_and_the_replay_keeps_it(
 def test_the_closed_loop_shrinks_a_kick_as_the_time_that_is_left_while_the_end_stays():
     """(1 - t)/(1 - s), as for the pinned point of chapter 03, for a policy whose z_hat does not depend on the state."""
     model, fixed = manta(), torch.randn(8, 6, generator=rng(1))
-    model.predict = lambda z, t, c, temperature=1.0: (fixed.expand_as(z).where(t[..., None] < 1, z), None)
+    model.predict = lambda z, t, c, *_: (fixed.expand_as(z).where(t[..., None] < 1, z), None)
     paths = kicked(model, 3, steps=8, solver="euler", lag=0.0)
     moved = (paths.closed.states - paths.plan.states)[paths.at:]
     t = paths.plan.times[paths.at:]
