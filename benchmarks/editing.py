@@ -74,11 +74,12 @@ def repair(loaded, kind, truth, seed):
                **good(loaded, tokens), **outcome(broken, tokens, truth)}
 
 
-def guidance(loaded, count, seed):
+def guidance(loaded, count, seed, solver="ancestral"):
+    """Wishes at all strengths: ends that are bent, or with solver paced laws of words that are tilted."""
     word = WISHES[seed]
     wish = says(loaded.tokenizer.encode(word)[0])
     for strength in STRENGTHS:
-        tokens = loaded.model.generate(count, rng=torch.Generator().manual_seed(seed), steps=STEPS, solver="ancestral",
+        tokens = loaded.model.generate(count, rng=torch.Generator().manual_seed(seed), steps=STEPS, solver=solver,
                                        strength=strength, wish=wish if strength else None).tokens
         hits = sum(word in text.split() for text in written(loaded, tokens)) / count
         yield {"word": word, "strength": strength, "hits": hits, **good(loaded, tokens)}
@@ -101,6 +102,8 @@ def main() -> None:
             tasks = {"infilling": infilling(loaded, kind, truth, seed), "repair": repair(loaded, kind, truth, seed)}
             if kind in ("ldlm", "manta"):
                 tasks["guidance"] = guidance(loaded, given.count // 4, seed)
+            if kind == "manta":
+                tasks["tilt"] = guidance(loaded, given.count // 2, seed, "paced")
             for task, rows in tasks.items():
                 if (task, name, seed) in done:
                     continue

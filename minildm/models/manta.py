@@ -26,13 +26,12 @@ from ..transport.time_sampling import AdaptiveTime, LogitNormal, Uniform
 from .base import Generation, LanguageModel, Losses, check_request, gumbel
 from .manta_config import MantaConfig
 from .pace import PACED, PacedPolicy
-from .policy import Policy
+from .policy import COLD, Policy
 from .steering import Wish
 from .vae import VAE
 
 SHARES = {"ancestral": 1.0, "euler": 0.0, "drawn": 1.0}  # solvers, and the share of the ancestral step's noise they renew
 SOLVERS = (*SHARES, PACED)
-COLD = 1e-3  # temperature below which the most probable word is all that is left
 DRAWN = ("drawn", PACED)  # the solvers that go to ends drawn at random, the others to mean ends
 
 
@@ -96,13 +95,17 @@ class Manta(LanguageModel):
         if self.config.head == "clean":
             return self.leave(features).float().where(t[..., None] < 1, zt), None
         logits = local + self.policy.scores(features, belief, sees, past).float()
+        return self.end(logits / max(temperature, COLD), zt, t, seed), logits
+
+    def end(self, logits: Float[Tensor, "b n vocabulary"], zt: Float[Tensor, "b n d"], t: Float[Tensor, "b n"],
+            seed: int | None = None) -> Float[Tensor, "b n d"]:
+        """Where positions end whose words have the law softmax(logits): z_hat, or with a `seed` an end drawn at random."""
         with torch.autocast(zt.device.type, enabled=False):
-            p = logits / max(temperature, COLD)
             if seed is None:
-                p = p.softmax(-1)
+                p = logits.softmax(-1)
             else:
-                p = F.one_hot((p + gumbel(p.shape, seed, p.device)).argmax(-1), p.shape[-1]).float()
-            return book.endpoint(p, zt, t).where(t[..., None] < 1, zt), logits
+                p = F.one_hot((logits + gumbel(logits.shape, seed, logits.device)).argmax(-1), logits.shape[-1]).float()
+            return self.space.codebook().endpoint(p, zt, t).where(t[..., None] < 1, zt)
 
     def law(self, clean: Float[Tensor, "b n d"], z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Tensor:
         """The control that goes from z to z_hat in the time that is left: the mean of the pair's optimal controls."""
@@ -189,10 +192,10 @@ class Manta(LanguageModel):
         `start` > 0 the prompt is noised to where a text is after that share of the steps, and written anew from there. `wish`
         guides with `strength`. `lag`: how far the rear is behind. Solver paced lets words arrive within an `entropy_bound`, in
         nats, by at most `steps` looks. `temperature` of the law over words: below 1 it favors what is probable. All are the
-        configuration's where they are not given; but a start, a wish or a lag asks for solver ancestral.
+        configuration's where they are not given; but a start or a lag asks for solver ancestral.
         """
         c, length, began = self.config, length or self.config.length, time.perf_counter()
-        travels = bool(start) or wish is not None or lag is not None
+        travels = bool(start) or lag is not None
         solver = solver or ("ancestral" if travels else c.writing_solver)
         check_request(count, length, None if start or mask is not None else prompt, steps)
         self.check_solver(solver, travels, entropy_bound)
@@ -209,7 +212,8 @@ class Manta(LanguageModel):
         heat = c.writing_temperature if temperature is None else temperature
         seed = int(torch.randint(2**31, (), generator=rng, device=rng.device)) if solver in DRAWN else None
         if solver == PACED:
-            loop = PacedPolicy(self, c.writing_bound if entropy_bound is None else entropy_bound, steps, heat, seed, record)
+            bound = c.writing_bound if entropy_bound is None else entropy_bound
+            loop = PacedPolicy(self, bound, steps, wish, strength, heat, seed, record)
             path = loop.write(z, moving)
         else:
             times = self.time.warp(staggered_grid(steps, c.writing_lag if lag is None else lag, moving, start))
@@ -234,9 +238,9 @@ class Manta(LanguageModel):
         if solver not in SOLVERS:
             raise UserError(f"a Manta-LM has no solver {solver!r}: choose one of {', '.join(SOLVERS)}")
         if solver != PACED and entropy_bound is not None:
-            raise UserError(f"solver {solver} has no entropy bound: take solver paced, without a start, a wish or a lag")
+            raise UserError(f"solver {solver} has no entropy bound: take solver paced, without a start or a lag")
         if solver == PACED and travels:
-            raise UserError("solver paced takes no lag, no start and no wish: leave them out, or take another solver")
+            raise UserError("solver paced takes no lag and no start: leave them out, or take another solver")
         if solver == PACED and (not self.config.windows or self.config.head != "words"):
             raise UserError("solver paced needs a law over words and words that see no noise: train with --model.windows "
                             "--model.head words")

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from ..control.feedback import rollout, transport
 from ..dynamics.records import Trajectory
-from .policy import Policy
+from .policy import COLD, Policy
+from .steering import Wish, tilt
 
 ROUNDING = 1e-3  # of words, below which none is due
+PLAUSIBLE = 0.01  # share of the likeliest word's probability below which no wish brings a word
 PACED = "paced"  # the name of this way of writing among solvers
 
 
@@ -36,17 +38,20 @@ class PacedPolicy(Policy):
 
     Of m words no more may wait than the looks that are left can write at the least pace, half of the longest run that was
     trained, or m / S if that is more. So a text hurries late, if at all; no run is longer than was trained, or than that pace.
+    A `wish` tilts the laws that words are drawn from, p(w) P(wish | w)^strength, among words that are plausible without it.
     """
 
-    def __init__(self, model, bound: float, steps: int, temperature: float, seed: int, record: bool = True):
-        super().__init__(model, temperature=temperature, seed=seed, record=record)
+    def __init__(self, model, bound: float, steps: int, wish: Wish | None, strength: float, temperature: float, seed: int,
+                 record: bool = True):
+        super().__init__(model, wish, strength, temperature, seed, record)
         self.bound, self.steps = bound, steps
 
     def write(self, z: Float[Tensor, "b n d"], moving: Bool[Tensor, "b n"]) -> Trajectory:
         """The path of texts z, whose `moving` positions are to be written."""
         self.words = moving.sum(1, keepdim=True)
         self.pace = (self.words / self.steps).clamp(min=self.model.config.ahead / 2)
-        self.ahead = max(self.model.config.ahead, math.ceil(float(self.pace.max())))
+        if self.wish is None:
+            self.ahead = max(self.model.config.ahead, math.ceil(float(self.pace.max())))
         looks = torch.arange(self.steps + 1.0, device=z.device)
         path = rollout(transport, self, torch.cat((z, 1.0 - moving[..., None].float()), -1), looks, "euler",
                        record=self.record).path
@@ -59,6 +64,8 @@ class PacedPolicy(Policy):
             self.note(z)
             return torch.zeros_like(x)
         clean, logits = self.aim(z, t, torch.zeros_like(z))
+        if self.wish is not None:
+            clean = self.model.end(self.wished(logits), z, t, self.draw(t))
         self.note(clean)
         self.calls, self.now = self.calls + 1, float(t.sum())
         law = logits.log_softmax(-1)
@@ -66,3 +73,9 @@ class PacedPolicy(Policy):
         due = waiting.sum(1, keepdim=True) - self.pace * (self.steps - 1 - k)
         arrives = waiting & (waiting.cumsum(1) <= run.maximum((due - ROUNDING).ceil()))
         return torch.cat((clean - z, torch.ones_like(t)[..., None]), -1) * arrives[..., None]
+
+    def wished(self, logits: Float[Tensor, "b n words"]) -> Float[Tensor, "b n words"]:
+        """Logits of the tempered law of words, tilted to the wish among plausible words."""
+        log_p = (logits / max(self.temperature, COLD)).log_softmax(-1)
+        plausible = logits >= logits.amax(-1, keepdim=True) + math.log(PLAUSIBLE)
+        return (log_p + self.strength * tilt(self.wish, log_p)).masked_fill(~plausible, -torch.inf)

@@ -9,6 +9,7 @@ from ..nets.vector_field import Past
 from ..transport.staggering import behind, sight
 from .steering import Wish, bend
 
+COLD = 1e-3  # temperature below which the most probable word is all that is left
 PARTS = 2**20  # of the unit of time, for noise that is a function of it
 
 

@@ -2,6 +2,7 @@
 
 By Bayes' rule p(z_1 | z_t, wish) ~ p(z_1 | z_t) P(wish | z_1); on the path z_t = a z_1 + b z_0 with Gaussian z_0 this moves
 the mean of z_1 by b^2/a grad log P(wish | z_t). A model knows P only approximately: it lets words be independent given z_t.
+Where words are drawn, Bayes' rule tilts their laws instead.
 """
 
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from ..transport.schedules import Schedule, expand
 Wish = Callable[[Float[Tensor, "b n words"]], Float[Tensor, " b"]]  # log p_i(w) -> terminal cost -log P(wish), in nats
 Look = Callable[[Tensor], tuple[Tensor, Tensor]]  # z_t -> (z_hat, logits of the words)
 NEAR_NOISE = 0.05  # least a that the shift divides by
+LEAST = 1e-30  # probability that a logarithm is taken of
 
 
 def says(word: int) -> Wish:
@@ -57,3 +59,19 @@ def bend(look: Look, wish: Wish, strength: float, schedule: Schedule, z: Float[T
         push = torch.autograd.grad(wish(logits.log_softmax(-1)).sum(), z)[0]
     a, b = expand(schedule.a(t), z), expand(schedule.b(t), z)
     return clean.detach() - strength * b**2 / a.clamp(min=NEAR_NOISE) * push, logits.detach()
+
+
+def tilt(wish: Wish, log_p: Float[Tensor, "b n words"]) -> Float[Tensor, "b n words"]:
+    """What one word would do for a wish: log P(wish | w_i = w) - log P(wish), where words are independent.
+
+    P is affine in the law p_i of each word, so P(wish | w_i = w) = P + dP/dp_i(w) - sum_v p_i(v) dP/dp_i(v)
+    Args: `wish` Phi = -log P, affine in this sense; `log_p` (b, n, words). Returns nats (b, n, words).
+    Derived in chapter 13. Source: ours; twisted laws as in 2404.17546.
+    """
+    with torch.enable_grad():
+        p = log_p.exp().detach().requires_grad_()
+        chance = torch.exp(-wish(p.clamp(min=LEAST).log()))
+        slope = torch.autograd.grad(chance.sum(), p)[0]
+    chance = chance.detach()[:, None, None]
+    given = chance + slope - (p.detach() * slope).sum(-1, keepdim=True)
+    return given.clamp(min=LEAST).log() - chance.clamp(min=LEAST).log()

@@ -1,12 +1,14 @@
 """Writing at a pace of its own: how long a run is safe, and that texts are those of a writer that looks at everything."""
 
+import math
 from itertools import pairwise
 
 import pytest
 import torch
 
 from minildm.errors import UserError
-from minildm.models.pace import PacedPolicy, safe_run
+from minildm.models.pace import PLAUSIBLE, PacedPolicy, safe_run
+from minildm.models.steering import says, tilt
 
 from .small import rng
 from .tiny_manta import LATENT, WORDS, N, manta, texts
@@ -14,6 +16,10 @@ from .tiny_manta import LATENT, WORDS, N, manta, texts
 
 def writer(**changes):
     return manta(windows=True, ahead=3, writing_solver="paced", writing_temperature=1.0, **changes)
+
+
+def paced(model, bound, steps, wish=None, strength=1.0, record=True):
+    return PacedPolicy(model, bound, steps, wish, strength, 1.0, 0, record)
 
 
 def test_safe_runs_by_hand():
@@ -59,7 +65,7 @@ def test_words_arrive_one_by_one_as_for_a_writer_that_reads_all_of_the_text(mask
 def test_a_run_is_no_longer_than_was_trained():
     arrived = []
     model = writer()
-    loop = PacedPolicy(model, 1e9, 9, 1.0, 0)
+    loop = paced(model, 1e9, 9)
     states = loop.write(torch.randn(4, N, LATENT, generator=rng()), torch.ones(4, N, dtype=torch.bool)).states
     for a, b in pairwise(states):
         arrived.append((a != b).any(-1).sum(1).unique().tolist())
@@ -69,7 +75,7 @@ def test_a_run_is_no_longer_than_was_trained():
 @pytest.mark.parametrize("steps", [1, 2, 5, N, 40])
 def test_looks_suffice(steps):
     model = writer()
-    loop = PacedPolicy(model, 0.0, steps, 1.0, 0)
+    loop = paced(model, 0.0, steps)
     moving = torch.rand(6, N, generator=rng(1)) < 0.7
     z = torch.randn(6, N, LATENT, generator=rng())
     end = loop.write(z, moving).states[-1]
@@ -81,7 +87,7 @@ def test_looks_suffice(steps):
 def test_a_first_word_has_the_law_of_its_word(bound):
     model, count = writer(), 4000
     z = torch.randn(1, N, LATENT, generator=rng()).expand(count, -1, -1)
-    first = PacedPolicy(model, bound, N, 1.0, 0).write(z, torch.ones(count, N, dtype=torch.bool)).states[1]
+    first = paced(model, bound, N).write(z, torch.ones(count, N, dtype=torch.bool)).states[1]
     law = model.predict(z[:1], torch.zeros(1, N), torch.zeros(1, N, LATENT))[1].softmax(-1)[0]
     for i in range(3 if bound else 1):
         ends = model.space.codebook().endpoint(torch.eye(WORDS)[:, None].expand(-1, N, -1), z[:1].expand(WORDS, -1, -1),
@@ -99,12 +105,42 @@ def test_texts_are_a_function_of_the_seed_and_a_path_is_whole():
 
 def test_only_what_is_recorded_is_remembered():
     model, z = writer(), torch.randn(3, N, LATENT, generator=rng())
-    loops = [PacedPolicy(model, 0.0, 6, 1.0, 0, record) for record in (True, False)]
+    loops = [paced(model, 0.0, 6, record=record) for record in (True, False)]
     whole, kept = (loop.write(z, torch.ones(3, N, dtype=torch.bool)) for loop in loops)
     assert torch.equal(kept.states, whole.states[[0, -1]]) and [len(loop.seen) for loop in loops] == [6, 1]
 
 
-def test_a_lag_a_start_or_a_wish_asks_for_another_solver():
+@torch.no_grad()
+@pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
+def test_a_first_word_has_the_law_that_a_wish_tilts(strength):
+    model, count, wish = writer(), 4000, says(7)
+    z = torch.randn(1, N, LATENT, generator=rng()).expand(count, -1, -1)
+    first = paced(model, 0.0, N, wish, strength).write(z, torch.ones(count, N, dtype=torch.bool)).states[1][:, 0]
+    log_p = model.predict(z[:1], torch.zeros(1, N), torch.zeros(1, N, LATENT))[1].log_softmax(-1)
+    law, p = (log_p + strength * tilt(wish, log_p))[0, 0], log_p[0, 0].exp()
+    law = law.masked_fill(p < PLAUSIBLE * p.max(), -torch.inf).softmax(0)
+    ends = model.space.codebook().endpoint(torch.eye(WORDS)[:, None], z[:WORDS, :1], torch.zeros(WORDS, 1))[:, 0]
+    word = torch.cdist(first, ends).argmin(-1)
+    assert torch.allclose(word.bincount(minlength=WORDS) / count, law, atol=0.03)
+    assert law[7] > p[7]
+
+
+def test_no_wish_brings_a_word_that_is_not_plausible():
+    loop = paced(writer(), 0.0, N, says(2), 100.0)
+    logits = torch.tensor([[[0.0, -1.0, math.log(0.9 * PLAUSIBLE)], [0.0, -1.0, math.log(1.1 * PLAUSIBLE)]]])
+    assert loop.wished(logits).isinf().tolist() == [[[False, False, True], [False, False, False]]]
+    assert loop.wished(logits)[0, 1].argmax() == 2
+
+
+def test_a_wish_makes_its_word_likelier_and_changes_no_pace():
+    model = writer()
+    plain, weak, wished = (model.generate(256, rng=rng(), steps=50, **ask) for ask in ({}, {"wish": says(7), "strength": 0.0},
+                                                                                    {"wish": says(7)}))
+    said = [(written.tokens == 7).any(1).float().mean().item() for written in (plain, weak, wished)]
+    assert said[2] > max(said[:2]) + 0.1 and max(written.calls for written in (plain, weak, wished)) <= N
+
+
+def test_a_lag_or_a_start_asks_for_another_solver():
     model = writer()
     assert model.generate(2, rng=rng(), steps=50).calls <= N
     assert model.generate(2, rng=rng(), steps=50, lag=2.0).calls == 50

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minildm.control.bridges import Mixture
-from minildm.models.steering import NEAR_NOISE, agrees, bend, both, says
+from minildm.models.steering import NEAR_NOISE, agrees, bend, both, says, tilt
 from minildm.transport.codebook import Codebook
 from minildm.transport.mixtures import explain, posterior
 from minildm.transport.schedules import Linear, Tangent
@@ -56,6 +56,24 @@ def test_certain_and_hopeless_wishes_have_finite_slopes():
         cost.sum().backward()
         assert torch.isfinite(cost).all() and torch.isfinite(logits.grad).all()
         assert cost.item() == pytest.approx(0, abs=1e-5) if top else cost.item() > 10
+
+
+@pytest.mark.parametrize("wish, fulfilled", [
+    (says(2), lambda text: 2 in text),
+    (agrees(torch.tensor([[2, 0, 3]]), torch.tensor([[True, False, True]])), lambda text: text[0] == 2 and text[2] == 3),
+])
+def test_a_tilt_is_what_a_word_does_for_a_wish_by_enumeration(wish, fulfilled):
+    log_p = noise(3, 3, WORDS).log_softmax(-1)
+    total, given = 0, torch.zeros(3, 3, WORDS, dtype=torch.float64)
+    for text, chance in chances(log_p):
+        if fulfilled(text):
+            total = total + chance
+            for i, w in enumerate(text):
+                given[:, i, w] += chance / log_p[:, i, w].exp()
+    found = tilt(wish, log_p)
+    possible = given > 0
+    assert torch.allclose(found[possible], (given / total[:, None, None]).log()[possible])
+    assert (found[~possible] < -20).all()
 
 
 CODES = Codebook(1.5 * noise(WORDS, D, seed=7), torch.full((D,), WIDTH, dtype=torch.float64))

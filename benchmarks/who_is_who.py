@@ -1,0 +1,70 @@
+"""Where an LDLM loses track of who is who: true tales noised and written on, and its self-condition made to count for more.
+
+    OMP_NUM_THREADS=1 python benchmarks/who_is_who.py --out benchmarks/results/who_is_who.json
+
+`start`: held-out tales are noised to where a text is after a share of the steps, and written anew from there. `guidance`:
+z_hat = f(z_t, t, c) + strength (f(z_t, t, c) - f(z_t, t, 0)), two calls a step. 32 steps, 3 seeds. Every finished row is kept in
+the file; a second start goes on. Chapter 12 reads the file.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from minildm.evaluation.provenance import provenance
+from minildm.evaluation.scorecard import validity
+from minildm.text.batches import tensor
+from minildm.text.corpora import load_corpus
+from minildm.text.tales_parser import parse
+from minildm.training.zoo import load
+
+STEPS, SEEDS = 32, 3
+SHARES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the steps
+STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
+
+
+def guided(clean, strength: float):
+    """The denoiser with what its self-condition changes counted 1 + strength times."""
+    def predict(zt, t, c):
+        told = clean(zt, t, c)
+        return told + strength * (told - clean(zt, t, torch.zeros_like(c)))
+    return predict
+
+
+def namesakes(texts: list[str]) -> float:
+    """Share of texts whose opening calls two characters by one name."""
+    return sum(any("two characters" in e.message for e in parse(text).errors) for text in texts) / len(texts)
+
+
+def main() -> None:
+    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags.add_argument("--out", type=Path, default=Path("runs/who_is_who.json"))
+    flags.add_argument("--count", type=int, default=128, help="tales a row")
+    given = flags.parse_args()
+    torch.set_num_threads(1)
+    loaded = load("ldlm-tales")
+    model, clean = loaded.model, loaded.model.clean
+    tales = tensor(load_corpus("tales", model.config.length, documents=100_000).valid)
+    study = json.loads(given.out.read_text()) if given.out.exists() else {"count": given.count, "steps": STEPS, "rows": []}
+    done = {(row["part"], row["value"], row["seed"]) for row in study["rows"]}
+    todo = [(seed, part, value) for seed in range(SEEDS) for part, values in (("start", SHARES), ("guidance", STRENGTHS))
+            for value in values if (part, value, seed) not in done]
+    for seed, part, value in todo:
+        truth = tales[seed * given.count:(seed + 1) * given.count]
+        model.clean = guided(clean, value) if part == "guidance" and value else clean
+        asked = {"prompt": truth, "start": value} if part == "start" and value else {}
+        written = model.generate(given.count, rng=torch.Generator().manual_seed(seed), steps=STEPS, **asked)
+        texts = [loaded.tokenizer.decode(row) for row in written.tokens.tolist()]
+        scores = {name: score for name, score in validity(texts).items() if name != "law_nats_per_token"}
+        study["rows"].append({"part": part, "value": value, "seed": seed, **scores, "error_namesakes": namesakes(texts),
+                              "words_kept": (written.tokens == truth).float().mean().item()})
+        study |= provenance(torch.device("cpu"))
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(study, indent=1) + "\n")
+        print(json.dumps(study["rows"][-1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
