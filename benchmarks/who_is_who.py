@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/who_is_who.py --out benchmarks/results/who_is_who.json
 
 `start`: held-out tales are noised to where a text is after a share of the steps, and written anew from there. `guidance`:
-z_hat = f(z_t, t, c) + strength (f(z_t, t, c) - f(z_t, t, 0)), two calls a step. 32 steps, 3 seeds. Every finished row is kept in
+z_hat = f(z_t, t, c) + strength (f(z_t, t, c) - f(z_t, t, 0)), two calls a step. 32 steps, 3 seeds. A finished row is kept in
 the file; a second start goes on. Chapter 12 reads the file.
 """
 
