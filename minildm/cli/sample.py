@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
     show = sys.stdout.isatty()
     recorded = flags.record is not None
     edit = steered(loaded, flags.count, length=flags.length, infill=flags.infill, gap=flags.gap, repair=flags.repair,
-                   back=flags.back, guide=flags.guide, strength=flags.strength)
+                   back=flags.back, guide=flags.guide, strength=flags.strength, prompt=flags.prompt)
     write = writer(loaded, steps=flags.steps, solver=flags.solver, length=flags.length, prompt=flags.prompt,
                    temperature=flags.temperature, lag=flags.lag, entropy_bound=flags.entropy_bound,
                    record=show or recorded, steered=edit)

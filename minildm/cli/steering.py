@@ -25,10 +25,10 @@ FULL = 0.75  # share of the length that a text is given, where nobody says how l
 
 def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: str | None = None, gap: int | None = None,
             repair: Path | None = None, back: float | None = None, guide: str | None = None,
-            strength: float | None = None) -> dict:
+            strength: float | None = None, prompt: str | None = None) -> dict:
     """What `generate` must be told for texts with gaps, texts to repair, or a wish; refuses what a kind cannot do.
 
-    The prompt of a repair has `count` rows for each paragraph of the file.
+    The prompt of a repair has `count` rows for each paragraph of the file. To an LDLM a `prompt` and gaps are wishes.
     """
     model, tokenizer = loaded.model, loaded.tokenizer
     if isinstance(model, GPT) and (infill, repair, guide) != (None, None, None):
@@ -42,7 +42,7 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
         raise UserError("--gap says how long the gaps of --infill are: give --infill a text, or leave out --gap")
     if repair is None and back is not None:
         raise UserError("--back says how much of a text --repair keeps: give --repair a file, or leave out --back")
-    if strength is not None and guide is None and not isinstance(model, LDLM):
+    if strength is not None and guide is None and not (isinstance(model, LDLM) and (prompt or infill)):
         raise UserError("--strength is that of a wish: give --guide a word, or leave out --strength")
     if strength is not None and not 0 <= strength < math.inf:
         raise UserError(f"a strength of {strength} has no meaning: give 0 or more")

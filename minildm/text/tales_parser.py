@@ -174,7 +174,11 @@ def sentences(tokens: list[str]) -> list[tuple[int, list[str]]]:
 
 
 def read(text: str, lexicon: Lexicon = LEXICON) -> tuple[Report, list[Sentence]]:
-    """Parse a text into its report and the sentences understood."""
+    """Parse a text into its report and the sentences understood.
+
+    Args: `text`, words separated by spaces; `lexicon`. Returns a `Report` as `parse` does, and the sentences that fit a
+    template, in reading order. Derived in chapter 00. Source: ours.
+    """
     tokens, reader, understood = text.split(), Reader(lexicon), []
     parts = sentences(tokens)
     for n, (start, part) in enumerate(parts):

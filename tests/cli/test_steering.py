@@ -150,6 +150,8 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
     ("ldlm", ["--guide", "happy", "--strength", "nan"], "a strength of nan has no meaning"),
     ("manta", ["--strength", "2"], "--strength is that of a wish: give --guide a word, or leave out --strength"),
     ("gpt", ["--strength", "2"], "--strength is that of a wish"),
+    ("ldlm", ["--strength", "2"], "--strength is that of a wish"),
+    ("ldlm", ["--strength", "2", "--repair", "FILE"], "--strength is that of a wish"),
     ("ldlm", ["--back", "0.3"], "--back says how much of a text --repair keeps: give --repair a file, or leave out --back"),
     ("masked", ["--infill", "once at _ the castle"], "--infill has no gap: mark each by two underscores or more"),
     ("manta", ["--infill", ""], "--infill has no gap"),
