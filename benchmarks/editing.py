@@ -7,14 +7,13 @@ start goes on. Chapter 13 reads the file.
 """
 
 import argparse
-import json
 import random
 from pathlib import Path
 
 import torch
+from rows import begun, keep
 
 from minildm.evaluation.editing import damage, doubts, fill_from_left, gaps, outcome
-from minildm.evaluation.provenance import provenance
 from minildm.evaluation.scorecard import validity
 from minildm.models.steering import says
 from minildm.text.batches import tensor
@@ -92,7 +91,7 @@ def main() -> None:
     given = flags.parse_args()
     torch.set_num_threads(1)
     corpus = load_corpus("tales", 64, documents=100_000)
-    state = json.loads(given.out.read_text()) if given.out.exists() else {"count": given.count, "rows": []}
+    state = begun(given.out, count=given.count)
     done = {(row["task"], row["model"], row["seed"]) for row in state["rows"]}
     for name in ("manta-tales", "masked-tales", "gpt-tales", "ldlm-tales"):
         loaded, kind = load(name), name.partition("-")[0]
@@ -107,11 +106,7 @@ def main() -> None:
             for task, rows in tasks.items():
                 if (task, name, seed) in done:
                     continue
-                state["rows"] += [{"task": task, "model": name, "seed": seed, **row} for row in rows]
-                state |= provenance(torch.device("cpu"))
-                given.out.parent.mkdir(parents=True, exist_ok=True)
-                given.out.write_text(json.dumps(state, indent=1) + "\n")
-                print(task, name, seed, json.dumps(state["rows"][-1]), flush=True)
+                keep(given.out, state, *({"task": task, "model": name, "seed": seed, **row} for row in rows))
 
 
 if __name__ == "__main__":

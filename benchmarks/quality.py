@@ -6,14 +6,13 @@ A finished row is kept in the file; a second start goes on. Chapter 13 reads the
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
+from rows import begun, keep
 
 from minildm.cli.writing import writer
 from minildm.evaluation.diversity import distinct
-from minildm.evaluation.provenance import provenance
 from minildm.evaluation.scorecard import validity
 from minildm.training.zoo import load
 
@@ -49,16 +48,12 @@ def main() -> None:
     flags.add_argument("--count", type=int, default=128, help="tales a row")
     given = flags.parse_args()
     torch.set_num_threads(1)
-    study = json.loads(given.out.read_text()) if given.out.exists() else {"rows": []}
+    study = begun(given.out)
     done = {(r["way"], r["steps"], r["seed"]) for r in study["rows"]}
     todo = [(seed, name, steps) for seed in range(SEEDS) for name, (_, _, grid) in WAYS.items() for steps in grid]
     for seed, name, steps in todo:
         if (name, steps, seed) not in done:
-            study["rows"].append(row(name, steps, seed, given.count))
-            study |= provenance(torch.device("cpu"))
-            given.out.parent.mkdir(parents=True, exist_ok=True)
-            given.out.write_text(json.dumps(study, indent=1) + "\n")
-            print(json.dumps(study["rows"][-1]), flush=True)
+            keep(given.out, study, row(name, steps, seed, given.count))
 
 
 if __name__ == "__main__":

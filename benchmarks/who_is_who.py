@@ -8,12 +8,11 @@ the file; a second start goes on. Chapter 12 reads the file.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
+from rows import begun, keep
 
-from minildm.evaluation.provenance import provenance
 from minildm.evaluation.scorecard import validity
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
@@ -47,7 +46,7 @@ def main() -> None:
     loaded = load("ldlm-tales")
     model, clean = loaded.model, loaded.model.clean
     tales = tensor(load_corpus("tales", model.config.length, documents=100_000).valid)
-    study = json.loads(given.out.read_text()) if given.out.exists() else {"count": given.count, "steps": STEPS, "rows": []}
+    study = begun(given.out, count=given.count, steps=STEPS)
     done = {(row["part"], row["value"], row["seed"]) for row in study["rows"]}
     todo = [(seed, part, value) for seed in range(SEEDS) for part, values in (("start", SHARES), ("guidance", STRENGTHS))
             for value in values if (part, value, seed) not in done]
@@ -58,12 +57,8 @@ def main() -> None:
         written = model.generate(given.count, rng=torch.Generator().manual_seed(seed), steps=STEPS, **asked)
         texts = [loaded.tokenizer.decode(row) for row in written.tokens.tolist()]
         scores = {name: score for name, score in validity(texts).items() if name != "law_nats_per_token"}
-        study["rows"].append({"part": part, "value": value, "seed": seed, **scores, "error_namesakes": namesakes(texts),
-                              "words_kept": (written.tokens == truth).float().mean().item()})
-        study |= provenance(torch.device("cpu"))
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(study, indent=1) + "\n")
-        print(json.dumps(study["rows"][-1]), flush=True)
+        keep(given.out, study, {"part": part, "value": value, "seed": seed, **scores, "error_namesakes": namesakes(texts),
+                                "words_kept": (written.tokens == truth).float().mean().item()})
 
 
 if __name__ == "__main__":
