@@ -38,7 +38,8 @@ class PacedPolicy(Policy):
 
     Of m words no more may wait than the looks that are left can write at the least pace, half of the longest run that was
     trained, or m / S if that is more. So a text hurries late, if at all; no run is longer than was trained, or than that pace.
-    A `wish` tilts the laws that words are drawn from, p(w) P(wish | w)^strength, among words that are plausible without it.
+    A `wish` tilts the laws that words are drawn from, p(w) P(wish | w)^strength, among words that are plausible without it,
+    as in contrastive decoding 2210.15097.
     """
 
     def __init__(self, model, bound: float, steps: int, wish: Wish | None, strength: float, temperature: float, seed: int,
