@@ -4,8 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -23,7 +21,6 @@ class Recipe:
 NAIVE = Recipe(decoder_loss="cross_entropy", warmup=0, adaptive_time=False, decoder_noise=0.0)
 
 
-@torch.compiler.disable  # a number that changes each step, not a part of the graph
 def gamma(step: int, warmup: int, least: float = 0.001, k: float = 10.0, c: float = 0.8) -> float:
     """Share of the diffusion gradient that reaches the encoder: a sigmoid from `least` to 1 over the warm-up.
 

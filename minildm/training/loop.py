@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ class TrainConfig:
     clip: float = 1.0  # largest norm of the gradient
     ema: float = 0.999  # decay of the averaged weights
     bf16: bool = False  # autocast to bfloat16
-    compile: bool = False  # torch.compile
+    compile: bool = False  # torch.compile the blocks
     checkpointing: bool = False  # recompute Transformer blocks in the backward pass, to save memory
     seed: int = 0  # of weights, order and noise
     log_every: int = 20  # steps between lines of the journal
@@ -76,19 +77,30 @@ class Average:
     @torch.no_grad()
     def update(self, model: torch.nn.Module, step: int) -> None:
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in checkpoint.trained_state(model).items():
-            mean = self.weights[name]
-            mean.lerp_(value, 1 - decay) if value.is_floating_point() else mean.copy_(value)
+        state, alike = checkpoint.trained_state(model), defaultdict(list)
+        for name, value in state.items():
+            alike[value.dtype].append(name)
+        for dtype, names in alike.items():  # a call for all weights of a type
+            means, values = [self.weights[name] for name in names], [state[name] for name in names]
+            torch._foreach_lerp_(means, values, 1 - decay) if dtype.is_floating_point else torch._foreach_copy_(means, values)
 
 
 def refuse_nan(numbers: dict[str, torch.Tensor], tokens: torch.Tensor, step: int, run: Path) -> None:
-    """Stop at a number that is not finite, naming it and saving the batch."""
-    for name, value in numbers.items():
-        if not torch.isfinite(value):
+    """Stop at a number that is not finite, naming the first and saving the batch; a GPU is waited for once."""
+    finite = torch.stack([value.detach().float() for value in numbers.values()]).isfinite().tolist()
+    for (name, value), good in zip(numbers.items(), finite):
+        if not good:
             path = run / "bad_batch.safetensors"
             save_file({"tokens": tokens.cpu()}, path)
             raise UserError(f"the {name} is {value.item()} at step {step}: the batch is in {path}; "
                             "lower --train.lr or train again with another --train.seed")
+
+
+def compile_blocks(model: torch.nn.Module) -> None:
+    """Compile the blocks that networks repeat: one of a kind is compiled for all, in seconds, where a whole model takes minutes."""
+    for stack in model.modules():
+        for block in getattr(stack, "blocks", ()):
+            block.compile()
 
 
 class Trainer:
@@ -145,17 +157,18 @@ class Trainer:
         rate = learning_rate(self.step, c)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = self.batches.at(self.step)
+        batch, seen = self.batches.at(self.step), {}
         parts = batch.chunk(ranks.world * c.accumulate)
         for i in range(c.accumulate):
             part = i * ranks.world + ranks.rank
             tokens = parts[part].to(ranks.device, non_blocking=True)
             with torch.autocast(ranks.device.type, dtype=torch.bfloat16, enabled=c.bf16):
                 losses = forward(tokens, step=self.step, rng=noise(c.seed, self.step, part, ranks.device))
-            refuse_nan({f"loss term {k}": v for k, v in losses.terms.items()}, batch, self.step, self.run)
             (losses.total / c.accumulate).backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
-        refuse_nan({"norm of the gradient": norm}, batch, self.step, self.run)  # before it reaches the weights
+            for name, value in losses.terms.items():
+                seen[f"loss term {name}"] = seen.get(f"loss term {name}", 0) + value.detach()
+        seen["norm of the gradient"] = norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
+        refuse_nan(seen, batch, self.step, self.run)  # before it reaches the weights
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.model.after_step(self.step)
@@ -166,9 +179,9 @@ class Trainer:
     def fit(self, evaluate: Callable[[LanguageModel, int], dict] | None = None, quiet: bool = False) -> None:
         """Train to the end; of the figures of `evaluate(model, step)`, "score" (lower is better) picks the best."""
         c, ranks = self.config, self.ranks
-        forward = ranks.wrap(self.model)
         if c.compile:
-            forward = torch.compile(forward)
+            compile_blocks(self.model)
+        forward = ranks.wrap(self.model)
         journal = Journal(self.run / "journal.jsonl", self.step) if ranks.rank == 0 else None
         bar = tqdm(total=c.steps, initial=self.step, disable=quiet or ranks.rank > 0, desc=self.run.name, mininterval=2)
         self.model.train()
@@ -192,7 +205,8 @@ class Trainer:
         own = {k: v.clone() for k, v in checkpoint.trained_state(self.model).items()}
         self.model.load_state_dict(self.average.weights, strict=False)
         self.model.eval()
-        result = evaluate(self.model, self.step)
+        with torch.compiler.set_stance("force_eager"):  # its shapes are others, and too few to be worth compiling
+            result = evaluate(self.model, self.step)
         self.model.load_state_dict(own, strict=False)
         self.model.train()
         if result.get("score", math.inf) < self.best_score:

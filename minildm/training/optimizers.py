@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .muon import Muon
+
 if TYPE_CHECKING:
     from .loop import TrainConfig
 
@@ -47,10 +49,7 @@ class Together:
 def make_optimizer(model: nn.Module, c: TrainConfig) -> Together:
     """Muon on matrices inside blocks, AdamW on embeddings, heads, gains, biases and queries; only matrices decay.
 
-    Muon: M <- mu M + G, W <- W - 0.2 lr sqrt(max(rows, columns)) U V^T, U S V^T the singular value decomposition of the
-    Nesterov momentum of M, its orthogonal factor found by five Newton-Schulz iterations. The factor 0.2 gives each update
-    the size of AdamW's, so one learning rate serves both.
-    Args: `model`; `c`. Returns the optimizer of its trained weights. Derived in chapter 16. Source: Muon, as torch has it.
+    Args: `model`; `c`. Returns the optimizer of its trained weights. Derived in chapter 16. Source: Muon [torch.optim.Muon].
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     matrices = {name: p for name, p in trained.items() if p.dim() == 2 and "blocks." in name and c.optimizer == "muon"}
@@ -60,5 +59,4 @@ def make_optimizer(model: nn.Module, c: TrainConfig) -> Together:
     adamw = torch.optim.AdamW(groups, lr=c.lr, betas=(0.9, c.beta2), fused=True)
     if not matrices:
         return Together(adamw)
-    muon = torch.optim.Muon(matrices.values(), lr=c.lr, weight_decay=c.weight_decay, adjust_lr_fn="match_rms_adamw")
-    return Together(adamw, muon)
+    return Together(adamw, Muon(matrices.values(), c.lr, c.weight_decay))

@@ -114,8 +114,8 @@ class AdaptiveTime(TimeLaw, nn.Module):
             dist.all_reduce(self.new_count)
         seen = self.new_count > 0
         mean = self.new_loss / self.new_count.clamp(min=1)
-        self.loss[seen] = self.decay * self.loss[seen] + (1 - self.decay) * mean[seen]
-        self.weight[seen] = self.decay * self.weight[seen] + (1 - self.decay)
+        for kept, new in ((self.loss, mean), (self.weight, seen.double())):
+            kept.copy_((self.decay * kept + (1 - self.decay) * new).where(seen, kept))
         self.new_loss.zero_()
         self.new_count.zero_()
         if (step + 1) % self.refresh == 0 and bool((self.weight > 0).all()):
