@@ -145,7 +145,7 @@ class LDLM(LanguageModel):
         per_text = mean_flat((self.clean(zt, t, condition) - target) ** 2)
         self.time.observe(t, per_text)
         terms["diffusion"] = per_text.mean()
-        return Losses(terms, {"gamma": torch.tensor(pull), "latent_std": z1.detach().std(),
+        return Losses(terms, {"gamma": torch.as_tensor(pull), "latent_std": z1.detach().std(),
                               "error_self": per_text.detach()[::2].mean(), "error_plain": per_text.detach()[1::2].mean()})
 
     def after_step(self, step: int) -> None:
