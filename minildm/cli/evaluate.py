@@ -31,7 +31,7 @@ class EvaluateFlags:
     steps: int | None = None  # solver steps, by default 32, and of a masked model as many as there are tokens
     solver: Solver | None = None  # ancestral; masked confidence, margin; LDLM ddim, euler, heun; Manta euler, drawn, paced
     length: int | None = None  # longest text in tokens, by default that of training
-    temperature: float | None = None  # of the law over words, or of an LDLM's initial noise; by default 1, and a Manta-LM's own
+    temperature: float | None = None  # of the law over words, or of an LDLM's noise; by default the model's own, else 1
     lag: float | None = None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
     entropy_bound: float | None = None  # of a Manta-LM's solver paced: nats of words drawn at one look, by default its own
     out: Path | None = None  # the JSON file, by default scorecard.json in the run's folder or runs/MODEL.json

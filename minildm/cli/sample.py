@@ -25,7 +25,7 @@ class SampleFlags:
     solver: Solver | None = None  # ancestral; masked confidence, margin; LDLM ddim, euler, heun; Manta euler, drawn, paced
     length: int | None = None  # longest text in tokens, by default that of training
     prompt: str | None = None  # how the texts begin
-    temperature: float | None = None  # of the law over words, or of an LDLM's initial noise; by default 1, and a Manta-LM's own
+    temperature: float | None = None  # of the law over words, or of an LDLM's noise; by default the model's own, else 1
     lag: float | None = None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
     entropy_bound: float | None = None  # of a Manta-LM's solver paced: nats of words drawn at one look, by default its own
     infill: str | None = None  # a text with gaps, marked by ____, for all but a GPT

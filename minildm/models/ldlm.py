@@ -49,6 +49,7 @@ class LDLMConfig:
     token_layers: int = 1  # Transformer blocks from states to tokens
     denoiser_layers: int = 6  # blocks of the diffusion transformer
     tangent: float = 3.0  # d of the tan-d schedule
+    writing_temperature: float = 1.0  # of the noise of ancestral steps with which texts are written
     recipe: Recipe = field(default_factory=Recipe)
 
 
@@ -160,19 +161,23 @@ class LDLM(LanguageModel):
     def generate(self, count: int, *, rng: torch.Generator, steps: int = 32, solver: str = "ancestral",
                  length: int | None = None, prompt: Int[Tensor, "#count p"] | None = None,
                  mask: Bool[Tensor, "#count p"] | None = None, start: float = 0.0, wish: Wish | None = None,
-                 strength: float = 1.0, warped: bool = True, temperature: float = 1.0, record: bool = False) -> Generation:
+                 strength: float = 1.0, warped: bool = True, temperature: float | None = None,
+                 record: bool = False) -> Generation:
         """Write texts by carrying noise to latents in `steps` steps and reading the tokens off once, at the end.
 
         `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where the mask is True: the words
         that are known are a wish, and `wish` another; both guide with `strength`. With `start` > 0 the prompt is noised to
         where a text is after that share of the steps, and written anew from there. `warped` spaces the steps evenly in
-        training time v, t = F^-1(v), else evenly in t; `temperature` scales the noise.
+        training time v, t = F^-1(v), else evenly in t; `temperature` scales the noise of ancestral steps.
         """
         length = length or self.config.length
         check_request(count, length, None if start or mask is not None else prompt, steps)
-        method, began = sampler(solver), time.perf_counter()
+        if temperature is not None and solver != "ancestral":
+            raise UserError(f"solver {solver} adds no noise that a temperature could scale: take solver ancestral")
+        heat = self.config.writing_temperature if temperature is None else temperature
+        method, began = sampler(solver, heat), time.perf_counter()
         m = -(-length // self.config.compression)
-        z = temperature * torch.randn(count, m, self.config.latent, generator=rng, device=self.device)
+        z = torch.randn(count, m, self.config.latent, generator=rng, device=self.device)
         times = warped_grid(self.time if warped else Uniform(), steps, self.device, start)
         known, given = torch.zeros(count, length, dtype=torch.bool, device=self.device), None
         if prompt is not None:

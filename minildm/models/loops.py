@@ -104,7 +104,7 @@ def loop_of(model: LanguageModel, count: int, seed: int, steps: int = 32, solver
 
 @loop_of.register
 def _(model: LDLM, count, seed, steps=32, solver=None, lag=None):
-    c, method = model.config, sampler(solver or "ancestral")
+    c, method = model.config, sampler(solver or "ancestral", model.config.writing_temperature)
     rng = torch.Generator(model.device).manual_seed(seed)
     z = torch.randn(count, -(-c.length // c.compression), c.latent, generator=rng, device=model.device)
 

@@ -97,7 +97,7 @@ def refuse_nan(numbers: dict[str, torch.Tensor], tokens: torch.Tensor, step: int
 
 
 def compile_blocks(model: torch.nn.Module) -> None:
-    """Compile the blocks that networks repeat: one of a kind is compiled for all, in seconds, where a whole model takes minutes."""
+    """Compile the blocks that networks repeat: one of a kind serves all, in seconds where a whole model takes minutes."""
     for stack in model.modules():
         for block in getattr(stack, "blocks", ()):
             block.compile()

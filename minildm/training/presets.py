@@ -38,6 +38,7 @@ OPEN_TEXT = CorpusConfig("hub:Skylion007/openwebtext", 32_768, True, 1_000_000)
 STORIES = CorpusConfig("hub:roneneldan/TinyStories", 8_192, True, 500_000)
 WINDOWS = MantaConfig(layers=4, windows=True, lag=16.0, told=0.35, told_first=700, known=0.2)
 MANY_TALES = CorpusConfig(documents=200_000)
+MILLION_TALES = CorpusConfig(documents=1_000_000)
 
 SIZES = {
     "gpt": {
@@ -109,7 +110,11 @@ SIZES = {
 PRESETS = {
     "gpt-tales": SIZES["gpt"]["micro"],
     "masked-tales": SIZES["masked"]["micro"],
-    "ldlm-tales": SIZES["ldlm"]["micro"],
+    "ldlm-tales": Run("ldlm",  # for a GPU
+                      LDLMConfig(encoder_layers=1, denoiser_layers=12, writing_temperature=0.5,
+                                 recipe=Recipe(warmup=2000, decoder_noise=0.5, encoder_pull=0.05, draws=4)),
+                      TrainConfig(steps=36_000, batch=128, lr=2e-3, warmup=500, bf16=True, compile=True, final_lr=0.02,
+                                  log_every=100, eval_every=3000, save_every=3000), MILLION_TALES),
     "vae-tales": SIZES["vae"]["micro"],
     "manta-windows": replace(SIZES["manta"]["micro"], model=WINDOWS, train=replace(SIZES["manta"]["micro"].train, steps=6000)),
     "manta-tales": replace(SIZES["manta"]["micro"],  # a second round, from the weights of manta-windows

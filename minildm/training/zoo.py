@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -166,8 +167,14 @@ def minutes(run: Path) -> float:
     return tokens * sum(1 / line["tokens_per_s"] for line in lines) / len(lines) / 60
 
 
+def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices of weights in half precision; vectors, and the scale of frozen states, as they are."""
+    return {name: x.half() if x.dtype == torch.float32 and x.dim() > 1 and not name.startswith("frozen.") else x
+            for name, x in tensors.items()}
+
+
 def publish(run: Path, name: str, scores: dict | None = None) -> Path:
-    """Put the averaged weights of a run into the zoo, with its card.
+    """Put the averaged weights of a run into the zoo, with its card; what is too large has its matrices in half precision.
 
     Args: `run`, the folder of a finished run; `name` in the zoo; `scores`, measured, for the card.
     Returns the path of the card. Raises UserError when the run cannot be loaded, is too large, or the disk refuses.
@@ -182,7 +189,10 @@ def publish(run: Path, name: str, scores: dict | None = None) -> Path:
     beside = ZOO / f"{name}.tmp"
     try:
         ZOO.mkdir(exist_ok=True)
-        save_file(checkpoint.read_tensors(folder / "average.safetensors"), beside)
+        tensors = checkpoint.read_tensors(folder / "average.safetensors")
+        save_file(tensors, beside)
+        if beside.stat().st_size > LARGEST:
+            save_file(halved(tensors), beside)
         if beside.stat().st_size > LARGEST:
             beside.unlink()
             raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 1e6:.0f} MB")

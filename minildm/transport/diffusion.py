@@ -1,5 +1,7 @@
 """Sampling with a clean predictor: the closed loop it forms, and the DDIM and ancestral steps."""
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -42,12 +44,13 @@ def ddim(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor,
     return field.schedule.a(s) * clean + field.schedule.b(s) * z0
 
 
-def ancestral(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
+def ancestral(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng: torch.Generator,
+              temperature: float = 1.0) -> Tensor:
     """Stochastic step from t to s: a draw from the Gaussian posterior of z_s given z_t and the predicted z_1.
 
     With r = a_t / a_s and v = b_t^2 - r^2 b_s^2: mean = (r b_s^2 z_t + a_s v z_1) / b_t^2, variance = b_s^2 v / b_t^2.
-    Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars; `rng`. Returns the state at s.
-    Derived in chapter 08. Source: DDPM.
+    Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars; `rng`; `temperature`, which multiplies the posterior's
+    std. Returns the state at s. Derived in chapter 08. Source: DDPM.
     """
     clean, schedule = field.clean(z, t), field.schedule
     a, b, a_s, b_s = schedule.a(t), schedule.b(t), schedule.a(s), schedule.b(s)
@@ -55,7 +58,7 @@ def ancestral(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Te
     v = (b**2 - r**2 * b_s**2).clamp(min=0)
     mean = (r * b_s**2 * z + a_s * v * clean) / b**2
     xi = torch.randn(z.shape, generator=rng, device=z.device)
-    return mean + b_s * v.sqrt() / b * xi
+    return mean + temperature * b_s * v.sqrt() / b * xi
 
 
 def straight_step(share: float) -> Step:
@@ -93,12 +96,13 @@ def heun_to_data(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s:
 SAMPLERS = {"ddim": ddim, "ancestral": ancestral, "euler": euler, "heun": heun_to_data}
 
 
-def sampler(name: str):
+def sampler(name: str, temperature: float = 1.0) -> Step:
     """The method of `integrate` that a name stands for.
 
-    Args: `name`, one of SAMPLERS. Returns a step function. Raises UserError on another name.
+    Args: `name`, one of SAMPLERS; `temperature` of the noise that ancestral adds. Returns a step function. Raises UserError on
+    another name.
     Derived in chapter 08. Source: ours.
     """
     if name not in SAMPLERS:
         raise UserError(f"no sampler {name!r}: choose one of {', '.join(SAMPLERS)}")
-    return SAMPLERS[name]
+    return partial(ancestral, temperature=temperature) if name == "ancestral" else SAMPLERS[name]

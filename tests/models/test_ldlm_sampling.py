@@ -1,5 +1,7 @@
 """LDLM writing: samplers and their calls, any length, any compression, and the recorded path."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -79,10 +81,17 @@ def test_one_step_of_ddim_is_the_first_guess():
     assert torch.allclose(path.states[1], guess, atol=1e-5) and torch.equal(path.clean[0], guess)
 
 
-def test_temperature_scales_the_noise_at_the_start():
+def test_temperature_scales_the_noise_of_ancestral_steps():
+    """From one start, with one prediction, what a step adds is the posterior's mean and temperature times one draw."""
     model = ldlm().eval()
-    paths = [model.generate(2, rng=rng(), steps=2, temperature=scale, record=True).trajectory for scale in (1.0, 0.5)]
-    assert torch.allclose(paths[1].states[0], 0.5 * paths[0].states[0])
+    model.config = replace(model.config, writing_temperature=0.5)
+    first = {heat: model.generate(2, rng=rng(), steps=2, temperature=heat, record=True).trajectory.states[:2]
+             for heat in (0.0, 0.5, 1.0, None)}
+    assert all(torch.equal(path[0], first[1.0][0]) for path in first.values())
+    assert torch.allclose(first[0.5][1] - first[0.0][1], 0.5 * (first[1.0][1] - first[0.0][1]), atol=1e-6)
+    assert torch.equal(first[None][1], first[0.5][1]) and not torch.equal(first[0.5][1], first[1.0][1])
+    with pytest.raises(UserError, match="solver ddim adds no noise that a temperature could scale: take solver ancestral"):
+        model.generate(2, rng=rng(), solver="ddim", temperature=0.5)
 
 
 def test_writing_is_not_training():

@@ -17,6 +17,7 @@ from minildm.models.gpt import GPT, GPTConfig
 from minildm.training.checkpoint import steps_saved
 from minildm.training.journal import Journal, read_journal
 from minildm.training.loop import Average, TrainConfig, Trainer, learning_rate, noise
+from minildm.training.muon import Muon, orthogonal_factor
 from minildm.training.optimizers import make_optimizer
 
 from . import tiny
@@ -74,6 +75,33 @@ def test_a_step_of_muon_turns_all_directions_alike():
     optimizer.parts[1].step()
     moved = torch.linalg.svdvals(matrix - before) / (0.2 * max(matrix.shape) ** 0.5)
     assert 0.5 < moved.min() and moved.max() < 1.3  # the iteration is tuned for speed, not for ones
+
+
+def test_stacked_matrices_move_as_torch_moves_each():
+    """Our Muon and torch's, from the same weights with the same gradients, through decay and momentum."""
+    shapes, rng = [(8, 8), (16, 8), (8, 16), (8, 8), (16, 8)], torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=rng) for shape in shapes]
+    ours, theirs = ([torch.nn.Parameter(x.clone()) for x in start] for _ in range(2))
+    muon = Muon(ours, lr=0.1, weight_decay=0.3)
+    peer = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
+    for step in range(3):
+        for p, q in zip(ours, theirs):
+            p.grad = torch.randn(p.shape, generator=rng) if step or p.shape != (8, 16) else None  # one joins later
+            q.grad = None if p.grad is None else p.grad.clone()
+        muon.step()
+        peer.step()
+    for p, q, x in zip(ours, theirs, start):
+        assert torch.allclose(p, q, atol=2e-3) and (p - x).abs().max() > 0.1  # bfloat16 rounds to 0.4% of 0.1 * 0.2 * 4
+
+
+def test_orthogonal_factor_of_tall_and_wide_matrices():
+    """U S' V^T with S' near one: X^T Q is symmetric and positive, and the singular values of Q are near one."""
+    for shape in ((3, 6, 16), (3, 16, 6), (3, 6, 6)):
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+        q = orthogonal_factor(x).float()
+        assert 0.4 < torch.linalg.svdvals(q).min() and torch.linalg.svdvals(q).max() < 1.3
+        both = (x.mT if shape[1] > shape[2] else x) @ (q if shape[1] > shape[2] else q.mT)
+        assert torch.allclose(both, both.mT, atol=0.05 * both.abs().max().item()) and torch.linalg.eigvalsh(both).min() > 0
 
 
 def test_noise_is_a_function_of_seed_step_and_part():

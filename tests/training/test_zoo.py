@@ -78,6 +78,19 @@ def test_published_is_the_average_of_the_run(runs):
         assert loaded.tokenizer.card() == WORDS.card()
 
 
+def test_what_is_too_large_has_its_matrices_in_half_precision(runs, monkeypatch):
+    average = read_tensors(runs / "ldlm" / "step_0000004" / "average.safetensors")
+    monkeypatch.setattr(zoo, "LARGEST", sum(x.nbytes for x in average.values()))  # the header is too much
+    zoo.publish(runs / "ldlm", "ldlm-tiny")
+    stored, own = read_tensors(zoo.ZOO / "ldlm-tiny.safetensors"), zoo.load("ldlm-tiny").model.state_dict()
+    for name, x in average.items():
+        halved = x.dtype == torch.float32 and x.dim() > 1 and not name.startswith("frozen.")
+        assert stored[name].dtype == (torch.float16 if halved else x.dtype)
+        assert torch.equal(own[name], x.half().float() if halved else x)
+    monkeypatch.setattr(zoo, "LARGEST", 1000)
+    assert "too large for the zoo" in refused(lambda: zoo.publish(runs / "ldlm", "ldlm-tiny"))
+
+
 def test_the_best_checkpoint_stands_for_a_run(runs):
     card = runs / "gpt" / "step_0000004" / "card.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"best": "step_0000002"}))

@@ -71,6 +71,13 @@ def test_ancestral_step_draws_from_the_conditional_law(t, s):
     assert draws.var().item() == pytest.approx(variance, rel=5 * (2 / count) ** 0.5, abs=1e-12)
 
 
+def test_temperature_multiplies_the_width_of_an_ancestral_step():
+    z, loop = torch.full((1000, 1), 0.7), ClosedLoop(lambda z, t, c: torch.full_like(z, -0.3), SCHEDULE, torch.zeros(1000, 1))
+    cold, cool, hot = (sampler("ancestral", heat)(loop, z, time(0.2), time(0.4), torch.Generator().manual_seed(0))
+                       for heat in (0.0, 0.4, 1.0))
+    assert torch.allclose(cool - cold, 0.4 * (hot - cold), atol=1e-6) and (cold == cold[0]).all() and hot.std() > 0
+
+
 @pytest.mark.parametrize("name, steps", [("ddim", 300), ("ancestral", 1200), ("euler", 300), ("heun", 100)])
 def test_gaussian_data_are_reached(name, steps):
     """Each sampler, with many steps, carries noise to the data's mean and standard deviation.
