@@ -24,7 +24,7 @@ from minildm.training.zoo import load
 
 RESULTS = Path(__file__).parent / "results"
 LENGTHS, BATCHES, ROUNDS = (64, 256, 1024), (1, 64), 3
-WAYS = {"manta": "manta-tales", "ldlm": "ldlm-tales", "masked": "masked-tales"}
+WAYS = {"manta": "manta-tales", "ldlm-brief": "ldlm-brief", "masked": "masked-tales"}
 SHORT = 2  # steps of the shorter run; the longer has twice as many
 
 

@@ -1,4 +1,4 @@
-"""Quality against calls: tales by the four shipped models with few and many steps, 3 seeds.
+"""Quality against calls: tales by the shipped models with few and many steps, 3 seeds.
 
     OMP_NUM_THREADS=1 python benchmarks/quality.py --out benchmarks/results/quality.json
 
@@ -24,7 +24,8 @@ WAYS = {  # name -> model, what to ask of it, steps
     "manta, lag 16, drawn": ("manta-tales", {"lag": 16.0, "solver": "drawn"}, (64,)),
     "masked": ("masked-tales", {}, PARALLEL),
     "masked, temperature 0.5": ("masked-tales", {"temperature": 0.5}, PARALLEL),
-    "ldlm": ("ldlm-tales", {}, PARALLEL), "gpt": ("gpt-tales", {}, (None,)),
+    "ldlm": ("ldlm-tales", {}, PARALLEL), "ldlm, temperature 1": ("ldlm-tales", {"temperature": 1.0}, (32,)),
+    "ldlm-brief": ("ldlm-brief", {}, PARALLEL), "gpt": ("gpt-tales", {}, (None,)),
     "gpt, temperature 0.5": ("gpt-tales", {"temperature": 0.5}, (None,)),
 }
 SEEDS = 3

@@ -1,10 +1,11 @@
-"""Where an LDLM loses track of who is who: true tales noised and written on, and its self-condition made to count for more.
+"""Where an LDLM loses track of who is who, trained briefly and long: tales noised and written on, guidance, and temperature.
 
     OMP_NUM_THREADS=1 python benchmarks/who_is_who.py --out benchmarks/results/who_is_who.json
 
 `start`: held-out tales are noised to where a text is after a share of the steps, and written anew from there. `guidance`:
-z_hat = f(z_t, t, c) + strength (f(z_t, t, c) - f(z_t, t, 0)), two calls a step. 32 steps, 3 seeds. A finished row is kept in
-the file; a second start goes on. Chapter 12 reads the file.
+z_hat = f(z_t, t, c) + strength (f(z_t, t, c) - f(z_t, t, 0)), two calls a step. `temperature`: that of the noise in ancestral
+steps, which is otherwise the model's own. 32 steps, 3 seeds. A finished row is kept in the file; a second start goes on.
+Chapter 12 reads the file.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 from rows import begun, keep
 
+from minildm.evaluation.diversity import distinct
 from minildm.evaluation.scorecard import validity
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
@@ -21,7 +23,8 @@ from minildm.training.zoo import load
 
 STEPS, SEEDS = 32, 3
 SHARES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the steps
-STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
+PARTS = {"start": SHARES, "guidance": (0.0, 0.25, 0.5, 1.0, 2.0), "temperature": (1.0, 0.8, 0.6, 0.5, 0.4, 0.2)}
+MODELS = ("ldlm-tales", "ldlm-brief")
 
 
 def guided(clean, strength: float):
@@ -43,22 +46,27 @@ def main() -> None:
     flags.add_argument("--count", type=int, default=128, help="tales a row")
     given = flags.parse_args()
     torch.set_num_threads(1)
-    loaded = load("ldlm-tales")
-    model, clean = loaded.model, loaded.model.clean
-    tales = tensor(load_corpus("tales", model.config.length, documents=100_000).valid)
     study = begun(given.out, count=given.count, steps=STEPS)
-    done = {(row["part"], row["value"], row["seed"]) for row in study["rows"]}
-    todo = [(seed, part, value) for seed in range(SEEDS) for part, values in (("start", SHARES), ("guidance", STRENGTHS))
-            for value in values if (part, value, seed) not in done]
-    for seed, part, value in todo:
-        truth = tales[seed * given.count:(seed + 1) * given.count]
-        model.clean = guided(clean, value) if part == "guidance" and value else clean
-        asked = {"prompt": truth, "start": value} if part == "start" and value else {}
-        written = model.generate(given.count, rng=torch.Generator().manual_seed(seed), steps=STEPS, **asked)
-        texts = [loaded.tokenizer.decode(row) for row in written.tokens.tolist()]
-        scores = {name: score for name, score in validity(texts).items() if name != "law_nats_per_token"}
-        keep(given.out, study, {"part": part, "value": value, "seed": seed, **scores, "error_namesakes": namesakes(texts),
-                                "words_kept": (written.tokens == truth).float().mean().item()})
+    done = {(row["model"], row["part"], row["value"], row["seed"]) for row in study["rows"]}
+    for name in MODELS:
+        loaded = load(name)
+        model, clean = loaded.model, loaded.model.clean
+        tales = tensor(load_corpus("tales", model.config.length, documents=100_000).valid)
+        todo = [(seed, part, value) for seed in range(SEEDS) for part, values in PARTS.items()
+                for value in values if (name, part, value, seed) not in done]
+        for seed, part, value in todo:
+            truth = tales[seed * given.count:(seed + 1) * given.count]
+            model.clean = guided(clean, value) if part == "guidance" and value else clean
+            asked = {"prompt": truth, "start": value} if part == "start" and value else {}
+            if part == "temperature":
+                asked["temperature"] = value
+            written = model.generate(given.count, rng=torch.Generator().manual_seed(seed), steps=STEPS, **asked)
+            texts = [loaded.tokenizer.decode(row) for row in written.tokens.tolist()]
+            scores = {k: score for k, score in validity(texts).items() if k != "law_nats_per_token"}
+            keep(given.out, study, {
+                "model": name, "part": part, "value": value, "seed": seed, **scores, "error_namesakes": namesakes(texts),
+                "distinct_4": distinct(written.tokens.numpy(), 4, loaded.tokenizer.size),
+                "words_kept": (written.tokens == truth).float().mean().item()})
 
 
 if __name__ == "__main__":

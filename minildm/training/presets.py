@@ -110,6 +110,7 @@ SIZES = {
 PRESETS = {
     "gpt-tales": SIZES["gpt"]["micro"],
     "masked-tales": SIZES["masked"]["micro"],
+    "ldlm-brief": SIZES["ldlm"]["micro"],
     "ldlm-tales": Run("ldlm",  # for a GPU
                       LDLMConfig(encoder_layers=1, denoiser_layers=12, writing_temperature=0.5,
                                  recipe=Recipe(warmup=2000, decoder_noise=0.5, encoder_pull=0.05, draws=4)),
