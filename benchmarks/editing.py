@@ -45,13 +45,12 @@ def fill(loaded, kind, tokens, mask, steps, rng, temperature):
     model = loaded.model
     if kind == "gpt":
         return fill_from_left(model, tokens, mask, rng, temperature)
-    heat = {} if kind == "ldlm" else {"temperature": temperature}
-    return model.generate(len(tokens), rng=rng, steps=steps, prompt=tokens, mask=mask, **heat).tokens
+    return model.generate(len(tokens), rng=rng, steps=steps, prompt=tokens, mask=mask, temperature=temperature).tokens
 
 
 def infilling(loaded, kind, truth, seed):
     mask = gaps(truth, GAP, random.Random(seed))
-    for temperature in TEMPERATURES[: 1 if kind == "ldlm" else None]:
+    for temperature in TEMPERATURES:
         tokens = fill(loaded, kind, truth, mask, STEPS, torch.Generator().manual_seed(seed), temperature)
         yield {"temperature": temperature, **good(loaded, tokens), "same": (tokens == truth)[mask].float().mean().item()}
 

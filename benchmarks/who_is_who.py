@@ -23,8 +23,8 @@ from minildm.training.zoo import load
 
 STEPS, SEEDS = 32, 3
 SHARES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the steps
-PARTS = {"start": SHARES, "guidance": (0.0, 0.25, 0.5, 1.0, 2.0), "temperature": (1.0, 0.8, 0.6, 0.5, 0.4, 0.2)}
-MODELS = ("ldlm-tales", "ldlm-brief")
+PARTS = {"start": SHARES, "temperature": (1.0, 0.8, 0.6, 0.5, 0.4, 0.2), "guidance": (0.0, 0.25, 0.5, 1.0, 2.0)}
+MODELS = ("ldlm-brief", "ldlm-tales")
 
 
 def guided(clean, strength: float):
@@ -52,7 +52,7 @@ def main() -> None:
         loaded = load(name)
         model, clean = loaded.model, loaded.model.clean
         tales = tensor(load_corpus("tales", model.config.length, documents=100_000).valid)
-        todo = [(seed, part, value) for seed in range(SEEDS) for part, values in PARTS.items()
+        todo = [(seed, part, value) for part, values in PARTS.items() for seed in range(SEEDS)
                 for value in values if (name, part, value, seed) not in done]
         for seed, part, value in todo:
             truth = tales[seed * given.count:(seed + 1) * given.count]
