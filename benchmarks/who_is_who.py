@@ -24,7 +24,7 @@ from minildm.training.zoo import load
 STEPS, SEEDS = 32, 3
 SHARES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the steps
 PARTS = {"start": SHARES, "temperature": (1.0, 0.8, 0.6, 0.5, 0.4, 0.2), "guidance": (0.0, 0.25, 0.5, 1.0, 2.0)}
-MODELS = ("ldlm-brief", "ldlm-tales")
+MODELS = {"ldlm-brief": tuple(PARTS), "ldlm-tales": ("start", "temperature")}
 
 
 def guided(clean, strength: float):
@@ -48,12 +48,12 @@ def main() -> None:
     torch.set_num_threads(1)
     study = begun(given.out, count=given.count, steps=STEPS)
     done = {(row["model"], row["part"], row["value"], row["seed"]) for row in study["rows"]}
-    for name in MODELS:
+    for name, parts in MODELS.items():
         loaded = load(name)
         model, clean = loaded.model, loaded.model.clean
         tales = tensor(load_corpus("tales", model.config.length, documents=100_000).valid)
-        todo = [(seed, part, value) for part, values in PARTS.items() for seed in range(SEEDS)
-                for value in values if (name, part, value, seed) not in done]
+        todo = [(seed, part, value) for part in parts for seed in range(SEEDS) for value in PARTS[part]
+                if (name, part, value, seed) not in done]
         for seed, part, value in todo:
             truth = tales[seed * given.count:(seed + 1) * given.count]
             model.clean = guided(clean, value) if part == "guidance" and value else clean
