@@ -1,9 +1,10 @@
-"""Train ldlm-tales on a GPU with losses and gradients replayed as one CUDA graph: what made the zoo's weights.
+"""Train ldlm-tales on a GPU with losses and gradients replayed as one CUDA graph.
 
     python benchmarks/replay.py --out runs/ldlm-tales
 
 `minildm train ldlm --preset ldlm-tales` computes the same, but a small model's thousands of small kernels then wait for
-Python: on one H200 a step took 63 ms, and replayed 14 ms. Other flags of `minildm train ldlm` may follow.
+Python: on one H200 a step took 63 ms, and replayed 14 ms. Other flags of `minildm train ldlm` may follow. The zoo's weights
+were made by this loop before it was tidied; in this form it has not been run on a GPU yet.
 """
 
 import shlex
