@@ -74,7 +74,8 @@ def repair(loaded, kind, truth, seed):
     yield {"by": "nothing", **good(loaded, broken), **outcome(broken, broken, truth)}
     if kind in ("ldlm", "manta"):
         for back in BACK:
-            tokens = generated(loaded.model, torch.Generator().manual_seed(seed), len(truth), steps=STEPS, prompt=broken, start=back)
+            tokens = generated(loaded.model, torch.Generator().manual_seed(seed), len(truth), steps=STEPS, prompt=broken,
+                               start=back)
             yield {"by": "noise", "back": back, **good(loaded, tokens), **outcome(broken, tokens, truth)}
     if kind != "ldlm":
         rng = torch.Generator().manual_seed(seed)

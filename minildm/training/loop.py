@@ -36,7 +36,7 @@ class TrainConfig:
     beta2: float = 0.99  # AdamW's second decay
     clip: float = 1.0  # largest norm of the gradient
     ema: float = 0.999  # decay of the averaged weights
-    bf16: bool = False  # autocast to bfloat16
+    bf16: bool = False  # autocast to bfloat16, and iterate Muon in it
     compile: bool = False  # torch.compile the blocks
     checkpointing: bool = False  # recompute Transformer blocks in the backward pass, to save memory
     seed: int = 0  # of weights, order and noise

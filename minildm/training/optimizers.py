@@ -59,4 +59,4 @@ def make_optimizer(model: nn.Module, c: TrainConfig) -> Together:
     adamw = torch.optim.AdamW(groups, lr=c.lr, betas=(0.9, c.beta2), fused=True)
     if not matrices:
         return Together(adamw)
-    return Together(adamw, Muon(matrices.values(), c.lr, c.weight_decay))
+    return Together(adamw, Muon(matrices.values(), c.lr, c.weight_decay, dtype=torch.bfloat16 if c.bf16 else torch.float32))

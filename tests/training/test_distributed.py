@@ -31,10 +31,9 @@ def two(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("kind", ["gpt", *tiny.RECIPES])
+@pytest.mark.parametrize("kind", ["gpt", "masked", *tiny.RECIPES])
 def test_two_processes_equal_one_after_fifty_steps(kind, two, tmp_path):
-    """With AdamW: Muon's iteration is in bfloat16, where a difference of rounding in a gradient becomes one of 1e-4."""
-    tiny.make_trainer(kind, tmp_path, accumulate=4, steps=50, save_every=50, optimizer="adamw").fit(quiet=True)
+    tiny.make_trainer(kind, tmp_path, accumulate=4, steps=50, save_every=50).fit(quiet=True)
     for name in ("model", "average"):
         ours, theirs = (load_file(run / "step_0000050" / f"{name}.safetensors") for run in (tmp_path, two / kind))
         assert ours.keys() == theirs.keys()

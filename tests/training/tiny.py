@@ -115,7 +115,7 @@ def together(run: Path) -> None:
     """Train each kind for 50 steps on as many processes as torchrun started; note how an uneven batch is refused."""
     ranks = join()
     for kind in ("gpt", "masked", *RECIPES):
-        make_trainer(kind, run / kind, ranks, steps=50, save_every=50, accumulate=2, optimizer="adamw").fit(quiet=True)
+        make_trainer(kind, run / kind, ranks, steps=50, save_every=50, accumulate=2).fit(quiet=True)
     try:
         make_trainer("gpt", run / "uneven", ranks, batch=7)
     except UserError as error:
