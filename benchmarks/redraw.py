@@ -25,7 +25,8 @@ from minildm.transport.mixtures import denoising_error
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Cosine
 from minildm.transport.time_sampling import AdaptiveTime
-from minildm.viz import clocks, kernels, style, text_kicks
+from minildm.viz import clocks, kernels, style
+from minildm.viz.explorers import TrajectoryExplorer
 
 BAR, MOVES, OUT = 0.150, 40, Path(__file__).parent / "results" / "redraw.json"
 
@@ -48,13 +49,13 @@ def kernel_explorer():
 
 
 def text_explorer():
-    """The explorer of chapter 13, which is handed models, and here texts of theirs for real ones."""
+    """The explorer of chapters 00 and 13, which is handed models, and here texts of theirs for real ones."""
     loaded = {name: load(name) for name in ("manta-tales", "gpt-tales")}
     real = {name: one.model.generate(64, rng=torch.Generator().manual_seed(0)).tokens for name, one in loaded.items()}
-    return text_kicks.explorer({name: Writer(one.model, one.tokenizer, real[name]) for name, one in loaded.items()})
+    return TrajectoryExplorer({name: Writer(one.model, one.tokenizer, real[name]) for name, one in loaded.items()}, size=1)
 
 
-HANDED = {"clocks": schedule_explorer, "kernels": kernel_explorer, "text_kicks": text_explorer}
+HANDED = {"clocks": schedule_explorer, "kernels": kernel_explorer, "explorers": text_explorer}
 
 
 def explorers():
@@ -69,10 +70,12 @@ def redraws(explorer, rng: random.Random) -> dict:
     """Median seconds of a redraw by knob, of all that needed a new state, and of all that did not."""
     live, seconds = explorer.live(), {"first": [], "again": [], **{name: [] for name in explorer.knobs}}
     for _ in range(MOVES):
-        name = rng.choice(list(explorer.knobs))
-        value = rng.choice([value for value in explorer.knobs[name] if value != live.knobs[name].value])
+        name = rng.choice([name for name, knob in live.knobs.items() if not knob.disabled and len(explorer.knobs[name]) > 1])
+        knob = live.knobs[name]
+        offered = [value[1] if isinstance(value, tuple) else value for value in getattr(knob, "options", explorer.knobs[name])]
+        value = rng.choice([value for value in offered if value != knob.value])
         known, began = len(explorer.seen), time.process_time()
-        live.knobs[name].value = value
+        knob.value = value
         spent = time.process_time() - began
         seconds[name].append(spent)
         seconds["first" if len(explorer.seen) > known else "again"].append(spent)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ..control.feedback import Kick, kick, rollout, transport
 from ..dynamics.records import Trajectory
-from ..models.base import PAD, LanguageModel
+from ..models.base import BOS, PAD, LanguageModel
+from ..models.gpt import GPT
 from ..models.ldlm import LDLM
-from ..models.loops import Loop, loop_of
+from ..models.loops import Loop, loop_of, solvers_of
 from ..models.manta import Manta
 from ..text.tokenizers import Tokenizer
 from .editing import SPECIALS
@@ -53,16 +54,16 @@ def other_words(tokens: Int[Tensor, "b n"], count: int, vocabulary: int, rng: to
 
 @torch.no_grad()
 def kicked(model: LanguageModel, count: int, *, seed: int = 0, moment: float = 0.5, size: float | int = 1.0, direction: int = 0,
-           steps: int = 32, solver: str | None = None, lag: float | None = None, record: bool = True) -> Kick:
+           record: bool = True, **how) -> Kick:
     """Write texts; push them once; go on with the loop closed, and by the recorded controls.
 
     Args: `model` of any of the four kinds; `count` of texts; `seed` of start and noise, the same for all three paths; `moment`
     in (0, 1): the push comes when the mean clock of the positions is nearest to it; `size` in latent stds, or in written words
-    to be replaced; `direction`, a seed; `steps`, `solver`, `lag` as for `loop_of`; `record`, else paths have only states.
-    Returns a `Kick` whose paths have tokens, confidence, and for latent models the clean latents that each control implies.
-    Raises UserError as `loop_of` does. Derived in chapter 13. Source: ours.
+    to be replaced; `direction`, a seed; `record`, else paths have only states; `how`: steps, solver, lag and prompt of
+    `loop_of`. Returns a `Kick` whose paths have tokens, confidence, and for latent models the clean latents that each control
+    implies. Raises UserError as `loop_of` does. Derived in chapter 13. Source: ours.
     """
-    loop = loop_of(model, count, seed, steps, solver, lag)
+    loop = loop_of(model, count, seed, **how)
     clock = torch.stack([t.mean() for t in loop.times])
     at = min(max(int((clock - moment).abs().argmin()), 1), len(clock) - 2)
     rng = torch.Generator(model.device).manual_seed(PER_TEXT * (direction + 1) + seed)
@@ -80,6 +81,18 @@ def kicked(model: LanguageModel, count: int, *, seed: int = 0, moment: float = 0
     closed, replayed = (tell(model, loop, path, found.controls[i], plan, at)
                         for path, i in ((found.closed, 1), (found.replayed, 0)))
     return Kick(plan, closed, replayed, at, found.controls)
+
+
+@torch.no_grad()
+def unkicked(model: LanguageModel, count: int, *, seed: int = 0, **how) -> Trajectory:
+    """The plan of `kicked` alone: texts that are left alone on their way.
+
+    Args: `model`, `count`, `seed`, `how` as for `kicked`. Returns the path with tokens and confidence. Raises UserError as
+    `loop_of` does. Derived in chapter 13. Source: ours.
+    """
+    loop = loop_of(model, count, seed, **how)
+    run = rollout(transport, loop.law, loop.start, loop.times, loop.step, torch.Generator(model.device).manual_seed(seed + 2))
+    return tell(model, loop, run.path, run.controls)
 
 
 def tell(model: LanguageModel, loop: Loop, path: Trajectory, controls: Tensor, past: Trajectory | None = None,
@@ -142,19 +155,20 @@ def outcome(model: LanguageModel, paths: Kick, tokenizer: Tokenizer) -> dict[str
 
 @dataclass
 class Writer:
-    """A model as the explorer of kicked texts wants it: its kicks, the cloud of real texts, and its log-SNR, if it has one."""
+    """A model as the explorer of trajectories wants it: its paths, the cloud of real texts, and its log-SNR, if it has one."""
 
     model: LanguageModel
     tokenizer: Tokenizer
     real: Int[Tensor, "texts n"]  # tokens of real texts
     count: int = 4
-    steps: int = 32
-    seed: int = 0
     cloud: Float[Tensor, "texts n d"] = field(init=False)
     log_snr: Callable[[Tensor], Tensor] | None = field(init=False, default=None)
+    solvers: tuple[str, ...] = field(init=False)
+    stepped: bool = field(init=False)  # whether it can write in another number of steps
 
     def __post_init__(self):
-        model = self.model
+        model, self.solvers = self.model, solvers_of(self.model)
+        self.stepped = not isinstance(model, GPT)
         with torch.no_grad():
             if isinstance(model, LDLM):
                 self.cloud = model.encode(model.hidden(self.real))
@@ -163,9 +177,15 @@ class Writer:
         if isinstance(model, LDLM | Manta):
             self.log_snr = model.schedule.log_snr
 
-    def kick(self, moment: float, size: float | int, direction: int) -> Kick:
-        """The three paths of a kick."""
-        return kicked(self.model, self.count, seed=self.seed, moment=moment, size=size, direction=direction, steps=self.steps)
+    def paths(self, prompt: str, solver: str, steps: int, seed: int, moment: float, size: float | int,
+              direction: int) -> tuple[tuple[Trajectory, ...], int]:
+        """The plan, with a kick also the closed loop and the replay, and the index of the kick."""
+        begins = torch.tensor([[BOS, *self.tokenizer.encode(prompt)]]) if prompt else None
+        how = {"seed": seed, "steps": steps, "solver": solver, "prompt": begins}
+        if not size:
+            return (unkicked(self.model, self.count, **how),), 0
+        kick = kicked(self.model, self.count, moment=moment, size=size, direction=direction, **how)
+        return (kick.plan, kick.closed, kick.replayed), kick.at
 
     def pieces(self, ids: list[int]) -> list[str]:
         """Words of ids."""
@@ -184,15 +204,14 @@ def clock_after(schedule, t: Float[Tensor, "..."], size: float | int) -> Float[T
 
 
 @torch.no_grad()
-def set_back(model: LanguageModel, paths: Kick, size: float | int, *, seed: int = 0, steps: int = 32, solver: str | None = None,
-             lag: float | None = None) -> Int[Tensor, "b n"]:
+def set_back(model: LanguageModel, paths: Kick, size: float | int, *, seed: int = 0, **how) -> Int[Tensor, "b n"]:
     """The closed loop of a kick once more, told how hard it was pushed: scale the state, set the clocks back, and go on.
 
     Clocks of positions under way go back to `clock_after` and run to 1 in the steps that are left.
     Args: `paths`, and what `kicked` was given for it, of a latent model. Returns the words (b, n). Derived in chapter 13.
     Source: ours.
     """
-    loop = loop_of(model, paths.plan.states.shape[1], seed, steps, solver, lag)
+    loop = loop_of(model, paths.plan.states.shape[1], seed, **how)
     times = loop.times[paths.at:]
     now, moving = times[0], (times[0] > 0) & (times[0] < 1)
     safe = now.where(moving, 0.5)

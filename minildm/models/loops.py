@@ -10,24 +10,25 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..control.feedback import Law
 from ..dynamics.records import Field
 from ..dynamics.solvers import Step
 from ..errors import UserError
-from ..transport.diffusion import ClosedLoop, sampler, straight_step
+from ..transport.diffusion import SAMPLERS, ClosedLoop, sampler, straight_step
 from ..transport.grids import warped_grid
 from ..transport.heads import clean_from_velocity, velocity_from_clean
 from ..transport.schedules import Schedule
 from ..transport.staggering import staggered_grid
-from .base import BOS, EOS, MASK, PAD, LanguageModel, gumbel
+from .base import BOS, EOS, MASK, PAD, LanguageModel, check_request, gumbel
 from .gpt import GPT
 from .ldlm import LDLM
 from .manta import DRAWN, SHARES, Manta
 from .masked import Masked
 from .policy import Policy
+from .steering import agrees
 
 READ = 512  # texts read off at a time
 
@@ -45,18 +46,18 @@ class Loop:
 
 
 class Remembering:
-    """An LDLM's denoiser as a law (z, t) -> u that is shown its last z_hat; its memory is cut where time goes back."""
+    """A denoiser as a law (z, t) -> u that is shown its last z_hat; its memory is cut where time goes back."""
 
-    def __init__(self, model: LDLM):
-        self.model, self.seen = model, []
+    def __init__(self, clean: Callable[[Tensor, Tensor, Tensor], Tensor], schedule: Schedule):
+        self.clean, self.schedule, self.seen = clean, schedule, []
 
     def __call__(self, z: Float[Tensor, "b m d"], t: Tensor) -> Float[Tensor, "b m d"]:
         while self.seen and self.seen[-1][0] >= t:
             self.seen.pop()
         each = t.expand(len(z))
-        clean = self.model.clean(z, each, self.seen[-1][1] if self.seen else torch.zeros_like(z))
+        clean = self.clean(z, each, self.seen[-1][1] if self.seen else torch.zeros_like(z))
         self.seen.append((t, clean))
-        return velocity_from_clean(self.model.schedule, z, clean, each)
+        return velocity_from_clean(self.schedule, z, clean, each)
 
 
 class Implied(ClosedLoop):
@@ -72,12 +73,25 @@ class Implied(ClosedLoop):
         return clean_from_velocity(self.schedule, z, self.field(z, t), t.expand(len(z)))
 
 
-def each(read: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A reader of texts (batch, ...) as one of paths (time, batch, ...)."""
+def each(read: Callable[[Tensor], tuple[Tensor, Tensor]], given: Int[Tensor, "b n"],
+         known: Bool[Tensor, "b n"]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """A reader of texts (batch, ...) as one of paths (time, batch, ...); `known` words are as they were `given`."""
     def over(states: Tensor) -> tuple[Tensor, Tensor]:
-        words, sure = zip(*map(read, states.flatten(0, 1).split(READ)))
-        return torch.cat(words).unflatten(0, states.shape[:2]), torch.cat(sure).unflatten(0, states.shape[:2])
+        words, sure = (torch.cat(parts).unflatten(0, states.shape[:2])
+                       for parts in zip(*map(read, states.flatten(0, 1).split(READ))))
+        return given.where(known, words), sure.masked_fill(known, 1.0)
     return over
+
+
+def begun(prompt: Int[Tensor, "#b p"] | None, count: int, length: int, device) -> tuple[Tensor, Tensor]:
+    """Texts (count, length) that begin with the prompt, padded, and where they are known."""
+    check_request(count, length, prompt)
+    given = torch.full((count, length), PAD, device=device)
+    known = torch.zeros(count, length, dtype=torch.bool, device=device)
+    if prompt is not None:
+        given[:, :prompt.shape[1]] = prompt
+        known[:, :prompt.shape[1]] = True
+    return given, known
 
 
 def write(field: Field, tokens: Int[Tensor, "b n"], t: Tensor, s: Tensor, rng=None) -> Int[Tensor, "b n"]:
@@ -91,20 +105,36 @@ def write(field: Field, tokens: Int[Tensor, "b n"], t: Tensor, s: Tensor, rng=No
 
 
 @singledispatch
-def loop_of(model: LanguageModel, count: int, seed: int, steps: int = 32, solver: str | None = None,
-            lag: float | None = None) -> Loop:
+def loop_of(model: LanguageModel, count: int, seed: int, steps: int = 32, solver: str = "ancestral",
+            lag: float | None = None, prompt: Int[Tensor, "#b p"] | None = None) -> Loop:
     """A model's loop for `count` texts, as its `generate` runs it at its own temperature.
 
     Args: `model` of the four kinds; `count`; `seed` of the start and of the noise of words; `steps`, of a GPT always as many as
-    there are words; `solver` of a latent model, by default that of its `generate`; `lag` of a Manta-LM, by default its own.
-    Returns a `Loop`. Raises UserError on another kind of model or an unknown solver. Derived in chapter 13. Source: ours.
+    there are words; `solver`, one of `solvers_of` the model; `lag` of a Manta-LM, by default its own; `prompt`, how the texts
+    begin. Returns a `Loop`. Raises UserError on another kind of model or an unknown solver. Derived in chapter 13.
+    Source: ours.
     """
     raise UserError(f"a {type(model).__name__} does not write in steps: give a GPT, a masked model, an LDLM or a Manta-LM")
 
 
+def solvers_of(model: LanguageModel) -> tuple[str, ...]:
+    """The solvers that the loop of a model knows; a GPT and a masked model have their one way to draw words."""
+    return tuple(SAMPLERS) if isinstance(model, LDLM) else tuple(SHARES) if isinstance(model, Manta) else ("ancestral",)
+
+
+def check_solver(model: LanguageModel, solver: str) -> None:
+    """Refuse a solver that the loop of a model does not know."""
+    if solver not in solvers_of(model):
+        raise UserError(f"the loop of a {type(model).__name__} has no solver {solver!r}: "
+                        f"choose one of {', '.join(solvers_of(model))}")
+
+
 @loop_of.register
-def _(model: LDLM, count, seed, steps=32, solver=None, lag=None):
-    c, method = model.config, sampler(solver or "ancestral", model.config.writing_temperature)
+def _(model: LDLM, count, seed, steps=32, solver="ancestral", lag=None, prompt=None):
+    check_solver(model, solver)
+    c, method = model.config, sampler(solver, model.config.writing_temperature)
+    given, known = begun(prompt, count, c.length, model.device)
+    clean = model.clean if prompt is None else model.wishful(agrees(given, known), 1.0, c.length)
     rng = torch.Generator(model.device).manual_seed(seed)
     z = torch.randn(count, -(-c.length // c.compression), c.latent, generator=rng, device=model.device)
 
@@ -114,35 +144,36 @@ def _(model: LDLM, count, seed, steps=32, solver=None, lag=None):
     def end(z, u, t):
         return clean_from_velocity(model.schedule, z, u, t.expand(len(z)))
 
-    return Loop(Remembering(model), z, warped_grid(model.time, steps, model.device), step,
-                each(lambda clean: model.read_off(clean, c.length)), end)
+    return Loop(Remembering(clean, model.schedule), z, warped_grid(model.time, steps, model.device), step,
+                each(lambda clean: model.read_off(clean, c.length), given, known), end)
 
 
 @loop_of.register
-def _(model: Manta, count, seed, steps=32, solver=None, lag=None):
-    c, solver = model.config, solver or "ancestral"
-    if solver not in SHARES:
-        raise UserError(f"a Manta-LM has no solver {solver!r}: choose one of {', '.join(SHARES)}")
-    rng = torch.Generator(model.device).manual_seed(seed)
+def _(model: Manta, count, seed, steps=32, solver="ancestral", lag=None, prompt=None):
+    check_solver(model, solver)
+    c, rng = model.config, torch.Generator(model.device).manual_seed(seed)
     z = torch.randn(count, c.length, c.space.latent, generator=rng, device=model.device)
-    moving = torch.ones(count, c.length, dtype=torch.bool, device=model.device)
-    times = model.time.warp(staggered_grid(steps, c.writing_lag if lag is None else lag, moving))
+    given, known = begun(prompt, count, c.length, model.device)
+    z = model.space.encode(given, rng).where(known[..., None], z)
+    times = model.time.warp(staggered_grid(steps, c.writing_lag if lag is None else lag, ~known))
     law = Policy(model, temperature=c.writing_temperature, seed=seed + 3 if solver in DRAWN else None)
     return Loop(law, z, times, straight_step(SHARES[solver]),
-                each(model.space.read_off), lambda z, u, t: z + (1 - t) * u)
+                each(model.space.read_off, given, known), lambda z, u, t: z + (1 - t) * u)
 
 
 @loop_of.register
-def _(model: GPT, count, seed, steps=None, solver=None, lag=None):
+def _(model: GPT, count, seed, steps=None, solver="ancestral", lag=None, prompt=None):
+    check_solver(model, solver)
     n, vocabulary = model.config.length, model.config.vocabulary
-    tokens, noise = torch.full((count, n), PAD, device=model.device), gumbel((count, n, vocabulary), seed, model.device)
-    tokens[:, 0] = BOS
+    tokens, known = begun(torch.tensor([[BOS]]) if prompt is None else prompt, count, n, model.device)
+    noise, first = gumbel((count, n, vocabulary), seed, model.device), int(known[0].sum())
 
     def law(tokens, t):
         i = round(float(t) * (n - 1)) + 1
         before, u = tokens[:, :i], torch.full_like(tokens, -1)
         word = (model.logits(before)[:, -1].log_softmax(-1) + noise[:, i]).argmax(-1)
-        u[:, i] = word.masked_fill((before == EOS).any(1), PAD)
+        if i >= first:
+            u[:, i] = word.masked_fill((before == EOS).any(1), PAD)
         return u
 
     def read(states):
@@ -155,7 +186,8 @@ def _(model: GPT, count, seed, steps=None, solver=None, lag=None):
 
 
 @loop_of.register
-def _(model: Masked, count, seed, steps=32, solver=None, lag=None):
+def _(model: Masked, count, seed, steps=32, solver="ancestral", lag=None, prompt=None):
+    check_solver(model, solver)
     n, vocabulary = model.config.length, model.config.vocabulary
     noise = gumbel((count, n, vocabulary), seed, model.device)
     arrival = torch.rand(count, n, generator=torch.Generator(model.device).manual_seed(seed + 1), device=model.device)
@@ -170,5 +202,6 @@ def _(model: Masked, count, seed, steps=32, solver=None, lag=None):
         p = model.logits(tokens).softmax(-1)
         return tokens, p.amax(-1).where(tokens == MASK, p.gather(-1, tokens[..., None])[..., 0])
 
-    return Loop(law, torch.full((count, n), MASK, device=model.device),
-                torch.linspace(0, 1, steps + 1, device=model.device), write, each(read))
+    given, known = begun(prompt, count, n, model.device)
+    return Loop(law, given.masked_fill(~known, MASK), torch.linspace(0, 1, steps + 1, device=model.device), write,
+                each(read, given, known))

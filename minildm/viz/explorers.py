@@ -1,133 +1,133 @@
-"""Explorers: one recorded thing, seen live, as frames without a kernel, or as a figure in print."""
+"""The trajectory explorer: texts of any model on their way to words, left alone or kicked once; live, as frames, in print."""
 
-import math
-from collections.abc import Callable
+import html
 
 import ipywidgets as widgets
-import matplotlib.pyplot as plt
 from IPython.display import display
-from matplotlib.figure import Figure
-from torch import Tensor
 
-from ..dynamics.records import Trajectory
-from . import style, words
+from ..errors import UserError
+from . import words
 from .frames import FrameStack
-from .pictures import Plane, Strip, draw_paths, draw_plane, draw_strip
-from .scenes import Pieces, Scene, moment_of, plane_of, scene_of
+from .knobs import Explorer, Live, control, label
+from .pictures import PAGE, View, draw
+from .scenes import Shown, Writer, plane_of, scene_of
 
-Resample = Callable[[int, str, int], Trajectory]  # seed, solver, steps -> a recorded path of several texts
+KICKS = {"moment": (0.5, 0.25, 0.75), "size": (0, 1, 2, 4), "direction": (0, 1, 2, 3)}
+TEXTS, SEEDS = (0, 1, 2, 3), (0, 1, 2, 3)
+TIMES = (1.0, *(k / 32 for k in range(32)))  # shares of the steps
+STEPS = (32, 8, 16, 64)
+ALT = ("Left, a plane with a cloud of real texts, the paths of four texts and, after a kick, one path with the loop closed and "
+       "one by the replayed plan; right, what is said, words shaded by confidence and marked; below, three curves over time.")
 
 
-class TrajectoryExplorer:
-    """Texts travelling from noise through latents to words: a plane, the decoded text, log-SNR, speed and distance.
+class TrajectoryExplorer(Explorer):
+    """Texts travelling through a plane; pages are HTML, whose words can be read, and the figure is for print.
 
-    Args: `resample`, (seed, solver, steps) -> `Trajectory` with tokens; `cloud` (points, ...) of data latents, whose two
-    widest directions make the plane; `log_snr`, t -> lambda; `pieces`, ids -> strings; `solvers`, names to choose from.
+    Args: `writers`, name of a model -> `Writer`, the first of which starts; `size` of the kick that it starts with, 0 for none;
+    `solver` and `steps` that it starts with. Knobs: model, prompt, seed, solver, steps, text, time, and a kick's moment, size
+    and direction; a prompt may be any text, a seed any number up to 9999.
     """
 
-    def __init__(self, resample: Resample, cloud: Tensor, log_snr: Callable[[Tensor], Tensor], pieces: Pieces,
-                 solvers: tuple[str, ...] = ("ddim", "ancestral", "euler", "heun"), steps: int = 32, seed: int = 0):
-        self.resample, self.cloud, self.log_snr, self.pieces = resample, cloud, log_snr, pieces
-        self.solvers, self.steps, self.seed = solvers, steps, seed
-        self.directions, self.scenes = plane_of(cloud), {}
+    def __init__(self, writers: dict[str, Writer], size: int = 0, solver: str = "ancestral", steps: int = 32):
+        self.writers, self.planes, self.scenes, self.views = writers, {}, {}, {}
+        solvers = dict.fromkeys((solver, *(name for writer in writers.values() for name in writer.solvers)))
+        super().__init__(self.shown, draw, {
+            "model": tuple(writers), "prompt": ("",), "seed": SEEDS, "solver": tuple(solvers),
+            "steps": tuple(dict.fromkeys((steps, *STEPS))), "text": TEXTS, "time": TIMES, **KICKS,
+            "size": tuple(dict.fromkeys((size, *KICKS["size"])))}, ALT)
 
-    def scene(self, seed: int, solver: str, steps: int) -> Scene:
-        """The scene of a run, computed once."""
-        key = seed, solver, steps
+    def listed(self, name: str, value):
+        """The value of a knob; prompts and seeds are free."""
+        return value if name in ("prompt", "seed") else super().listed(name, value)
+
+    def shown(self, model: str, text: int, time: float, **asked) -> Shown:
+        """What a picture shows at these knobs; the paths of a run are computed once."""
+        writer = self.writers[model]
+        if model not in self.planes:
+            self.planes[model] = plane_of(writer.cloud)
+        key = model, *asked.items()
         if key not in self.scenes:
-            path = self.resample(*key)
-            self.scenes[key] = scene_of(path, self.cloud, self.directions, self.log_snr, self.pieces)
-        return self.scenes[key]
+            self.scenes[key] = scene_of(*writer.paths(**asked), model, writer.cloud, self.planes[model], writer.log_snr,
+                                        writer.pieces)
+        scene = self.scenes[key]
+        return Shown(scene, text, round(time * (len(scene.clock) - 1)))
 
-    def start(self) -> Scene:
-        """The scene that an explorer opens with."""
-        return self.scene(self.seed, self.solvers[0], self.steps)
+    def view(self, page: str, **knobs) -> tuple[View, int]:
+        """The view at these knobs on a page of this name, and the index of its time."""
+        shown = self.at(**knobs)
+        key = page, id(shown.scene), shown.text
+        if key not in self.views:
+            self.views[key] = View(shown.scene, shown.text, f"{page}-{len(self.views)}")
+        return self.views[key], shown.k
 
-    def figure(self, text: int = 0, moments: int = 4, height: float = 5.4) -> Figure:
-        """The same picture in print: all paths, and one text at a few times."""
-        scene = self.start()
-        last = len(scene.times) - 1
-        figure = plt.figure(figsize=(style.WIDTH, height))
-        grid = figure.add_gridspec(2, 1, height_ratios=(3, 1))
-        top = grid[0].subgridspec(moments, 2, width_ratios=(1, 1.25))
-        plane = figure.add_subplot(top[:, 0])
-        draw_plane(plane, scene)
-        draw_paths(plane, scene, last, text)
-        for i in range(moments):
-            moment = moment_of(scene, round(last * i / (moments - 1)), text)
-            axes = figure.add_subplot(top[i, 1])
-            axes.set_title(f"t = {moment.t:.2f}", fontsize=8)
-            words.on_axes(axes, moment)
-        draw_strip([figure.add_subplot(part) for part in grid[1].subgridspec(1, 3)], scene)
-        return figure
+    def frames(self, column: str = "time", row: str | None = None, columns=None, rows=None, **fixed) -> FrameStack:
+        """Frames that move without a kernel; numbers from small to large, by default every fourth time."""
+        columns = columns or (sorted(TIMES)[::4] if column == "time" else self.ordered(column))
+        rows = rows or (self.ordered(row) if row else [None])
+        pages, css, name = [], {}, f"frames{len(self.views)}"
+        for b in rows:
+            pages.append([])
+            for a in columns:
+                knobs = {**fixed, column: a, **({row: b} if row else {})}
+                view, k = self.view(name, **knobs)
+                css[view] = view.css
+                said = ", ".join(f"{knob} = {label(value)}" for knob, value in knobs.items())
+                pages[-1].append(f"<div>{said}</div>{view.page(k)}")
+        return FrameStack(pages, names=(row or "", column), style=words.STYLE + PAGE + "".join(css.values()))
 
-    def frames(self, texts: int = 2, moments: int = 17) -> FrameStack:
-        """Pre-rendered frames that move without a kernel: `texts` by `moments`."""
-        scene = self.start()
-        views, last = Views(scene, "frames"), len(scene.times) - 1
-        times = [round(last * i / (moments - 1)) for i in range(moments)]
-        return FrameStack([[views.page(k, text) for k in times] for text in range(texts)], style=views.css)
+    def ordered(self, knob: str) -> list:
+        """Values of a knob: numbers from small to large, words as they stand."""
+        values = list(self.knobs[knob])
+        return values if isinstance(values[0], str) else sorted(values)
+
+    def control(self, name: str) -> widgets.Widget:
+        """The widget of a knob; what is computed anew is so when a slider is let go."""
+        if name == "prompt":
+            return widgets.Text("", description="prompt", placeholder="blank", continuous_update=False)
+        if name == "seed":
+            return widgets.BoundedIntText(0, min=0, max=9999, description="seed")
+        knob = control(name, self.knobs[name])
+        if name == "steps":
+            knob.continuous_update = False
+        return knob
 
     def live(self) -> "LiveTrajectory":
-        """The explorer with a kernel: any seed, solver and number of steps."""
+        """The explorer with a kernel: any value of any knob."""
         return LiveTrajectory(self)
 
 
-class Views:
-    """The plane, the text and the strip of a scene as HTML; `name` tells the explorers of one page apart."""
+class LiveTrajectory(Live):
+    """A control for each knob, a player of the time, and the page that they make; a prompt of unknown words is told so."""
 
-    def __init__(self, scene: Scene, name: str):
-        self.scene, self.plane, self.strip = scene, Plane(scene, f"plane-{name}"), Strip(scene, f"strip-{name}")
-        self.css = words.STYLE + (
-            "<style>.scene{display:grid;grid-template-columns:auto minmax(260px,1fr);gap:2px 12px;max-width:920px}"
-            f".scene .strip{{grid-column:1/3}}{self.plane.css}{self.strip.css}</style>")
-
-    def page(self, k: int, text: int) -> str:
-        """One moment: the plane on the left, the text on the right, the strip below."""
-        moment = moment_of(self.scene, k, text)
-        return (f'<div class="scene">{self.plane.at(k, text)}<div><b>t = {moment.t:.3f}</b> · text {text}'
-                f'{words.as_html(moment)}</div><div class="strip">{self.strip.at(k, text)}</div></div>')
-
-
-class LiveTrajectory:
-    """Controls and picture of a `TrajectoryExplorer`; values change the picture at once, with or without a browser."""
+    explorer: TrajectoryExplorer
 
     def __init__(self, explorer: TrajectoryExplorer):
-        self.explorer = explorer
-        counts = sorted({8, 16, 32, 64, explorer.steps})
-        texts = explorer.start().paths.shape[1]
-        self.seed = widgets.BoundedIntText(explorer.seed, min=0, max=9999, description="seed")
-        self.solver = widgets.Dropdown(options=explorer.solvers, description="solver")
-        self.steps = widgets.SelectionSlider(options=counts, value=explorer.steps, description="steps",
-                                             continuous_update=False)
-        self.text = widgets.IntSlider(0, 0, texts - 1, description="text")
-        self.time = widgets.IntSlider(0, 0, explorer.steps, description="time")
-        self.play = widgets.Play(value=0, min=0, max=explorer.steps, interval=250)
-        self.link = widgets.jslink((self.play, "value"), (self.time, "value"))
-        self.style, self.view = widgets.HTML(), widgets.HTML()
-        for control in (self.seed, self.solver, self.steps):
-            control.observe(self.restart, "value")
-        for control in (self.text, self.time):
-            control.observe(self.redraw, "value")
-        self.box = widgets.VBox([
-            widgets.HBox([self.seed, self.solver, self.steps]), widgets.HBox([self.play, self.time, self.text]),
-            self.style, self.view])
-        self.restart()
+        self.model = None
+        super().__init__(explorer)
+        self.play = widgets.Play(value=0, min=0, max=len(TIMES) - 1, interval=250)
+        self.link = widgets.jslink((self.play, "value"), (self.knobs["time"], "index"))
+        self.box.children = [widgets.HBox([self.play, *self.box.children[0].children], layout={"flex_flow": "row wrap"}),
+                             self.view]
 
-    def restart(self, change=None) -> None:
-        """Fetch the run that the controls name and draw it from where the time stands."""
-        self.scene = self.explorer.scene(self.seed.value, self.solver.value, self.steps.value)
-        self.views = Views(self.scene, "live")
-        self.style.value = self.views.css
-        last = len(self.scene.times) - 1
-        share = self.time.value / self.time.max
-        self.play.max = self.time.max = last
-        self.time.value = math.floor(share * last + 0.5)
-        self.redraw()
+    def offer(self, model: str) -> None:
+        """Let only those solvers and numbers of steps be chosen that the model has."""
+        self.model, writer, solver = model, self.explorer.writers[model], self.knobs["solver"]
+        kept = solver.value if solver.value in writer.solvers else writer.solvers[0]
+        solver.unobserve(self.redraw, "value")  # new options choose the first, which nobody asked for
+        solver.options, solver.value = writer.solvers, kept
+        solver.observe(self.redraw, "value")
+        solver.disabled, self.knobs["steps"].disabled = len(writer.solvers) == 1, not writer.stepped
 
     def redraw(self, change=None) -> None:
-        """Show the moment that the controls name."""
-        self.view.value = self.views.page(self.time.value, self.text.value)
+        """Show the page that the knobs name."""
+        if self.knobs["model"].value != self.model:
+            self.offer(self.knobs["model"].value)
+        try:
+            view, k = self.explorer.view("live", **{name: knob.value for name, knob in self.knobs.items()})
+        except UserError as mistake:
+            self.view.value = f"<p>{html.escape(str(mistake))}</p>"
+        else:
+            self.view.value = words.STYLE + PAGE + view.css + view.page(k)
 
     def show(self) -> None:
         """Display the explorer under a cell."""

@@ -86,6 +86,10 @@ class Explorer:
 
         return FrameStack([[page(a, b) for a in columns] for b in rows], names=(row or "", column))
 
+    def control(self, name: str) -> widgets.Widget:
+        """The widget of a knob."""
+        return control(name, self.knobs[name])
+
     def live(self) -> "Live":
         """The explorer with a kernel: any value of any knob."""
         return Live(self)
@@ -96,7 +100,7 @@ class Live:
 
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
-        self.knobs = {name: control(name, values) for name, values in explorer.knobs.items()}
+        self.knobs = {name: explorer.control(name) for name in explorer.knobs}
         self.view, self.places = widgets.HTML(), []
         for knob in self.knobs.values():
             knob.observe(self.redraw, "value")

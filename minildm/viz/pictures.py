@@ -1,4 +1,4 @@
-"""The two pictures of a scene: a backdrop that matplotlib draws once, and on top of it what moves, as a small SVG."""
+"""The two pictures of a scene: drawn with matplotlib for print, and as a backdrop with a small SVG on top for what moves."""
 
 import base64
 
@@ -6,62 +6,93 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from . import words
 from .figures import pack
-from .scenes import Scene, flow_of, moment_of
-from .style import CONTROL, DATA, ERROR, INK, NOISE, TIME, VALUE
+from .scenes import PATHS, Scene, Shown, arrows, began, limits, spoken_at
+from .style import CONTROL, DATA, ERROR, INK, NOISE, WIDTH
 
 UNITS = 4  # of an SVG's coordinates, in one pixel of the page: enough for smooth lines in whole numbers
-COLUMNS, ROWS = 11, 7  # arrows of the flow
+PALE, MOMENTS = "#7aa6c2", 4
+PAGE = ("<style>.scene{display:grid;grid-template-columns:424px minmax(260px,1fr);gap:2px 14px;max-width:960px}"
+        ".scene .below{grid-column:1/3}.scene b{font:600 12px/1.4 sans-serif}.scene .three .tale{font-size:12px;"
+        "line-height:1.55}</style>")
+
+
+def colors(scene: Scene) -> tuple[str, ...]:
+    """Of the paths: a plan that is left alone is what is looked at; beside kicked ones it steps back."""
+    return (CONTROL,) if len(scene.paths) == 1 else (NOISE, CONTROL, ERROR)
+
+
+def drawn(scene: Scene, k: int) -> list[int]:
+    """Paths that have begun at the k-th time, the most important last."""
+    return [path for path in ((0,) if len(scene.paths) == 1 else (0, 2, 1)) if k >= began(scene, path)]
 
 
 # --- drawn with matplotlib ---------------------------------------------------------------------------------------
 
 def draw_plane(axes: Axes, scene: Scene) -> None:
-    """What does not move: the cloud of data, and axes that hold it and all paths."""
-    both = torch.cat([scene.paths.flatten(0, 1), scene.cloud])
-    low, high = both.min(0).values, both.max(0).values
-    margin = 0.06 * (high - low)
-    axes.set_xlim(float(low[0] - margin[0]), float(high[0] + margin[0]))
-    axes.set_ylim(float(low[1] - margin[1]), float(high[1] + margin[1]))
-    axes.scatter(*scene.cloud.T, s=9, color=DATA, alpha=0.35, lw=0)
-    axes.set_xlabel("widest direction of the data latents")
-    axes.set_ylabel("second")
+    """What does not move: the cloud of real texts, and a window that holds all."""
+    low, high = limits(scene)
+    axes.scatter(*scene.cloud.T, s=9, color=DATA, alpha=0.3, lw=0)
+    axes.set(xlim=(float(low[0]), float(high[0])), ylim=(float(low[1]), float(high[1])),
+             xlabel="widest direction of real texts", ylabel="second")
 
 
-def draw_strip(axes: list[Axes], scene: Scene) -> None:
-    """Log-SNR, speed and distance to the end over time, for all texts."""
-    curves = (("log-SNR λ(t)", scene.log_snr, VALUE), ("speed |dz/dt|", scene.speed, CONTROL),
-              ("distance to the end", scene.distance, ERROR))
-    for ax, (title, values, color) in zip(axes, curves):
-        ax.plot(scene.times, values, color=color, lw=0.7, alpha=1.0 if values.dim() == 1 else 0.45)
+def draw_curves(axes: list[Axes], scene: Scene, text: int) -> None:
+    """The curves below of one text, of all paths from where they are drawn."""
+    for ax, (title, values) in zip(axes, scene.curves.items()):
+        for path, color in enumerate(colors(scene)):
+            first = began(scene, path)
+            ax.plot(scene.clock[first:], values[path, first:, text], "--" if path == 2 else "-", color=color, lw=1.3,
+                    label=PATHS[path])
+        ax.set_xlim(-0.02, 1.02)
+        ax.margins(y=0.12)
         ax.set_title(title, fontsize=8)
-        ax.set_xlabel("t", labelpad=1)
+        ax.set_xlabel("t", labelpad=1, fontsize=8)
 
 
-def draw_paths(axes: Axes, scene: Scene, k: int, text: int) -> None:
-    """What moves, in print: the flow at the k-th time, the paths up to it, and one text's path on top."""
-    moment, (places, flow) = moment_of(scene, k, text), arrows(scene, k)
-    axes.quiver(*places.T, *flow.T, color=NOISE, alpha=0.6, width=0.004, angles="xy", pivot="mid", scale=16,
+def draw_moving(axes: Axes, scene: Scene, k: int, text: int) -> None:
+    """What moves: the flow at the k-th time, the plans of all texts up to it, and one text's paths and push on top."""
+    places, flow = arrows(scene, k)
+    axes.quiver(*places.T, *flow.T, color=NOISE, alpha=0.6, width=0.005, angles="xy", pivot="mid", scale=16,
                 scale_units="width")
-    tails = moment.tails.transpose(0, 1).numpy()
-    axes.add_collection(LineCollection(list(tails), colors=[TIME(0.5)], lw=0.9))
-    axes.scatter(*moment.tails[-1].T, s=22, color=DATA, edgecolor="white", lw=0.6, zorder=3)
-    axes.plot(*tails[text].T, color=CONTROL, lw=1.8, zorder=4)
-    axes.scatter(*tails[text, -1:].T, s=52, color=CONTROL, edgecolor=INK, lw=0.8, zorder=5)
+    axes.plot(*scene.paths[0, :k + 1].permute(2, 0, 1), color=PALE, lw=0.9)
+    axes.scatter(*scene.paths[0, k].T, s=22, color=DATA, edgecolor="white", lw=0.6, zorder=3)
+    for order, path in enumerate(drawn(scene, k)):
+        part, color = scene.paths[path, began(scene, path):k + 1, text], colors(scene)[path]
+        axes.plot(*part.T, "-" if path or len(scene.paths) == 1 else "--", color=color, lw=1.8, zorder=4 + order)
+        axes.plot(*part[-1], "o", color=color, mec=INK, ms=6, zorder=8)
+    if len(scene.paths) > 1 and k >= scene.at:
+        axes.plot(*scene.paths[:2, scene.at, text].T, color=INK, lw=2, zorder=9)
 
 
-def arrows(scene: Scene, k: int) -> tuple[Tensor, Tensor]:
-    """Places on a grid and the direction of the cloud's flow there at the k-th time; lengths go with the square root."""
-    both = torch.cat([scene.paths.flatten(0, 1), scene.cloud])
-    sides = [torch.linspace(float(a), float(b), n) for a, b, n in zip(both.min(0).values, both.max(0).values, (COLUMNS, ROWS))]
-    places = torch.cartesian_prod(*sides)
-    flow = flow_of(scene.cloud, places, float(scene.log_snr[k]))
-    length = flow.norm(dim=1, keepdim=True).clamp(min=1e-9)
-    return places, flow / (length * length.max()).sqrt()
+def draw(shown: Shown) -> Figure:
+    """The picture in print: the plane, a text at a few times or after a kick what the three paths say, and the curves."""
+    scene, k, text = shown.scene, shown.k, shown.text
+    figure = Figure(figsize=(WIDTH, 5.4), layout="none")
+    plane = figure.add_axes((0.09, 0.4, 0.35, 0.54))
+    draw_plane(plane, scene)
+    draw_moving(plane, scene, k, text)
+    plane.set_title(f"{scene.model}, t = {float(scene.clock[k]):.2f}")
+    curves = [figure.add_axes((0.06 + 0.33 * i, 0.09, 0.265, 0.19)) for i in range(3)]
+    draw_curves(curves, scene, text)
+    for ax in curves:
+        ax.axvline(float(scene.clock[k]), color=INK, lw=0.8)
+    if len(scene.paths) == 1:
+        moments = [round(k * i / (MOMENTS - 1)) for i in range(MOMENTS)]
+        said = [(f"t = {float(scene.clock[m]):.2f}", INK, spoken_at(Shown(scene, text, m), 0)) for m in moments]
+    else:
+        curves[0].legend(fontsize=6.5, loc="upper left")
+        said = [(name, color, spoken_at(shown, path)) for path, (name, color) in enumerate(zip(PATHS, colors(scene)))]
+    height = 0.6 / len(said)
+    for i, (title, color, spoken) in enumerate(said):
+        axes = figure.add_axes((0.47, 0.96 - height * (i + 1), 0.52, height - 0.035))
+        axes.text(0, 1 + 0.009 / (height - 0.035), title, color=color, weight="bold", fontsize=8, transform=axes.transAxes)
+        words.on_axes(axes, spoken, columns=66, size=5.7, pitch=0.0285 / (height - 0.035))
+    return figure
 
 
 # --- backdrop and overlay ----------------------------------------------------------------------------------------
@@ -100,47 +131,56 @@ def dot(point: np.ndarray, radius: int, color: str, edge: str) -> str:
     return f'<circle cx="{point[0]}" cy="{point[1]}" r="{radius}" fill="{color}" stroke="{edge}" stroke-width="3"/>'
 
 
-class Plane(Backdrop):
-    """The plane of latents: flow, paths up to a time, and one text's path on top."""
+class View:
+    """A text of a scene as HTML: plane and curves drawn once, and on top of them what moves; `name` is unique on a page."""
 
-    def __init__(self, scene: Scene, name: str):
-        self.scene = scene
-        figure = Figure(figsize=(4.6, 3.6), dpi=120, layout="none")
-        draw_plane(figure.add_axes((0.115, 0.125, 0.875, 0.855)), scene)
-        super().__init__(figure, name)
+    def __init__(self, scene: Scene, text: int, name: str):
+        self.scene, self.text = scene, text
+        plane = Figure(figsize=(4.4, 3.5), dpi=120, layout="none")
+        draw_plane(plane.add_axes((0.15, 0.13, 0.84, 0.86)), scene)
+        below = Figure(figsize=(9.2, 1.6), dpi=120, layout="none")
+        draw_curves([below.add_axes((0.04 + 0.335 * i, 0.29, 0.28, 0.56)) for i in range(3)], scene, text)
+        self.plane, self.below = Backdrop(plane, f"plane-{name}"), Backdrop(below, f"below-{name}")
+        self.css = f"<style>{self.plane.css}{self.below.css}</style>"
 
-    def at(self, k: int, text: int) -> str:
+    def flow(self, k: int) -> str:
+        """The cloud's flow as pins whose heads point the way."""
+        places, flow = arrows(self.scene, k)
+        middle, ahead = self.plane.units(0, places), np.rint(flow.numpy() * (1, -1) * 9 * UNITS).astype(int)
+        shafts = "".join(f"M{x - a} {y - b}l{2 * a} {2 * b}" for (x, y), (a, b) in zip(middle, ahead))
+        tips = "".join(f"M{x + a} {y + b}h0" for (x, y), (a, b) in zip(middle, ahead))
+        return (f'<path d="{shafts}" stroke="{NOISE}" stroke-width="3" opacity=".7"/><path d="{tips}" stroke="{NOISE}" '
+                f'stroke-width="11" stroke-linecap="round"/>')
+
+    def svg(self, k: int) -> str:
         """The plane at the k-th time."""
-        moment, (places, flow) = moment_of(self.scene, k, text), arrows(self.scene, k)
-        middle, ahead = self.units(0, places), flow.numpy() * (1, -1) * 9 * UNITS
-        shafts = [np.rint([m - a, m + a]).astype(int) for m, a in zip(middle, ahead)]
-        tips = [s[1] for s in shafts]
-        tails = self.units(0, moment.tails.transpose(0, 1))
-        content = (
-            f'<path d="{"".join(map(line, shafts))}" stroke="{NOISE}" stroke-width="3" opacity=".7"/>'
-            f'<path d="{"".join(f"M{x} {y}h0" for x, y in tips)}" stroke="{NOISE}" stroke-width="11" stroke-linecap="round"/>'
-            f'<path d="{"".join(map(line, tails))}" stroke="#7aa6c2" stroke-width="4" fill="none"/>'
-            + "".join(dot(tail[-1], 15, DATA, "#fff") for tail in tails)
-            + f'<path d="{line(tails[text])}" stroke="{CONTROL}" stroke-width="8" fill="none"/>'
-            + dot(tails[text, -1], 24, CONTROL, INK))
-        return self.svg(content, f"The latents of {len(tails)} texts in a plane at t = {moment.t:.2f}, on their way from "
-                                 "noise at the center to the cloud of data; one path is highlighted.")
+        scene, plans = self.scene, self.plane.units(0, self.scene.paths[0, :k + 1].transpose(0, 1))
+        content = self.flow(k) + f'<path d="{"".join(map(line, plans))}" stroke="{PALE}" stroke-width="4" fill="none"/>'
+        content += "".join(dot(plan[-1], 15, DATA, "#fff") for plan in plans)
+        for path in drawn(scene, k):
+            points, color = self.plane.units(0, scene.paths[path, began(scene, path):k + 1, self.text]), colors(scene)[path]
+            dash = "" if path or len(scene.paths) == 1 else ' stroke-dasharray="16 10"'
+            content += (f'<path d="{line(points)}" stroke="{color}" stroke-width="8" fill="none"{dash}/>'
+                        + dot(points[-1], 22, color, INK))
+        if len(scene.paths) > 1 and k >= scene.at:
+            push = self.plane.units(0, scene.paths[:2, scene.at, self.text])
+            content += f'<path d="{line(push)}" stroke="{INK}" stroke-width="9"/>'
+        return self.plane.svg(content, f"The texts of {scene.model} in a plane at t = {float(scene.clock[k]):.2f}, on their "
+                                       "way to the cloud of real texts; one is highlighted, after a kick with its three paths.")
 
-
-class Strip(Backdrop):
-    """The curves below: one text's curve and where the moment stands on it."""
-
-    def __init__(self, scene: Scene, name: str):
-        self.scene = scene
-        figure = Figure(figsize=(9.2, 1.5), dpi=120, layout="none")
-        draw_strip([figure.add_axes((0.035 + 0.335 * i, 0.27, 0.285, 0.56)) for i in range(3)], scene)
-        super().__init__(figure, name)
-
-    def at(self, k: int, text: int) -> str:
-        """The strip at the k-th time."""
-        moment, content = moment_of(self.scene, k, text), ""
-        here = (moment.log_snr, moment.speed, moment.distance)
-        for i, (value, color) in enumerate(zip(here, (VALUE, CONTROL, ERROR))):
-            content += dot(self.units(i, torch.tensor([moment.t, value])), 20, color, INK)
-        return self.svg(content, f"At t = {moment.t:.2f}: log-SNR {here[0]:.1f}, speed {here[1]:.2f}, "
-                                 f"distance to the end {here[2]:.2f}.")
+    def page(self, k: int) -> str:
+        """One moment: the plane on the left, what is said on the right, the curves below."""
+        scene, shown, marks, told = self.scene, Shown(self.scene, self.text, k), "", []
+        many = len(scene.paths) > 1
+        for i, (title, values) in enumerate(scene.curves.items()):
+            for path in drawn(scene, k):
+                here = torch.tensor([float(scene.clock[k]), float(values[path, k, self.text])])
+                marks += dot(self.below.units(i, here), 18, colors(scene)[path], INK)
+            told.append(f"{title} {', '.join(f'{float(x):.2f}' for x in values[:, k, self.text])}")
+        when = f"pushed at t = {float(scene.clock[scene.at]):.2f}" if k >= scene.at else "not pushed yet"
+        what = f"text {self.text}" + (f", {when}" if many else "")
+        names = [f'<b style="color:{color}">{name}</b>' for name, color in zip(PATHS, colors(scene))] if many else [""]
+        said = "".join(name + words.as_html(spoken_at(shown, path)) for path, name in enumerate(names))
+        return (f'<div class="scene"><div><b>{scene.model}, t = {float(scene.clock[k]):.3f}</b>, {what}{self.svg(k)}</div>'
+                f'<div class="{"three" if many else "one"}">{said}</div>'
+                f'<div class="below">{self.below.svg(marks, "; ".join(told))}</div></div>')

@@ -1,47 +1,68 @@
-"""From a recorded path to the arrays that an explorer draws; everything here is a pure function."""
+"""From recorded paths of texts to the arrays that an explorer draws; everything here is a pure function."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..dynamics.records import Trajectory
 
 Pieces = Callable[[list[int]], list[str]]  # a tokenizer's view of ids
+PATHS = ("plan", "closed loop", "plan replayed")  # without a kick there is the plan alone
+HIDDEN = "□"  # how <mask> is shown
+COLUMNS, ROWS = 11, 7  # arrows of the flow
+
+
+class Writer(Protocol):
+    """What the explorer asks of a model: its paths, latents or embeddings of real texts, words of ids, and its log-SNR."""
+
+    cloud: Float[Tensor, "texts n d"]
+    log_snr: Callable[[Tensor], Tensor] | None  # of a model of latents
+    solvers: tuple[str, ...]
+    stepped: bool  # whether it can write in another number of steps
+
+    def paths(self, prompt: str, solver: str, steps: int, seed: int, moment: float, size: float,
+              direction: int) -> tuple[tuple[Trajectory, ...], int]: ...
+
+    def pieces(self, ids: list[int]) -> list[str]: ...
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A recorded path of texts in a plane. Speeds and distances are root mean squares over all coordinates."""
+    """Several texts on their way, in the order of PATHS. Speeds and distances are root mean squares over all coordinates."""
 
-    times: Float[Tensor, " time"]
-    log_snr: Float[Tensor, " time"]  # lambda(t), cut to [-12, 12]
-    paths: Float[Tensor, "time batch 2"]  # states in the plane
-    velocity: Float[Tensor, "time batch 2"]  # their rate of change; that of the last step also stands at the end
-    speed: Float[Tensor, "time batch"]
-    distance: Float[Tensor, "time batch"]  # to the end of the path
-    cloud: Float[Tensor, "points 2"]  # data latents in the plane
-    words: list[list[list[str]]]  # by time, text and position
-    confidence: Float[Tensor, "time batch length"]
-    changed: Bool[Tensor, "time batch length"]  # another word than one time before
+    model: str
+    clock: Float[Tensor, " time"]  # mean time of all positions
+    at: int  # index of the kick
+    paths: Float[Tensor, "paths time texts 2"]  # states in the plane
+    cloud: Float[Tensor, "points 2"]  # real texts in the plane
+    log_snr: Float[Tensor, " time"] | None  # cut to [-12, 12]
+    curves: dict[str, Float[Tensor, "paths time texts"]]  # what stands below, by title
+    words: list[list[list[list[str]]]]  # by path, time, text and position
+    confidence: Float[Tensor, "paths time texts length"]
+    marked: Bool[Tensor, "paths time texts length"]  # new since the last time; after a kick another word than the plan's
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One time of a scene, with one text followed: what a picture shows."""
+class Shown:
+    """What one picture shows: a scene, the text that is followed, and the index of the time."""
 
-    t: float
-    tails: Float[Tensor, "past batch 2"]  # the paths up to now
-    velocity: Float[Tensor, "batch 2"]
+    scene: Scene
+    text: int
+    k: int
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The text of one path at one time, as `words` draws it."""
+
     words: list[str]
     confidence: Float[Tensor, " length"]
-    changed: Bool[Tensor, " length"]
-    log_snr: float
-    speed: float
-    distance: float
+    marked: Bool[Tensor, " length"]
 
 
 def plane_of(cloud: Float[Tensor, "points ..."]) -> Float[Tensor, "dimensions 2"]:
@@ -55,34 +76,69 @@ def plane_of(cloud: Float[Tensor, "points ..."]) -> Float[Tensor, "dimensions 2"
     return (directions * signs).to(cloud.dtype)
 
 
-def scene_of(path: Trajectory, cloud: Float[Tensor, "points ..."], directions: Float[Tensor, "dimensions 2"],
-             log_snr: Callable[[Tensor], Tensor], pieces: Pieces) -> Scene:
-    """Flatten a recorded path of texts into a plane.
+def speeds(states: Float[Tensor, "paths time texts d"], clock: Float[Tensor, " time"],
+           at: int) -> Float[Tensor, "paths time texts"]:
+    """How fast states move, |dz/dt|; the jump of a kick is left out, and the last step's also stands at the end.
 
-    Args: `path` with tokens; `cloud` (points, ...) of data latents; `directions` from `plane_of`; `log_snr`, t -> lambda;
-    `pieces`, ids -> strings. Returns a `Scene`.
+    Args: `states` of all paths; `clock`; `at`, index of the kick. Returns root mean squares over coordinates.
     """
-    flat = path.states.flatten(2)
-    rate = (flat.diff(dim=0) / path.times.diff()[:, None, None]).nan_to_num()
-    rate = torch.cat([rate, rate[-1:]])
-    changed = torch.zeros_like(path.tokens, dtype=torch.bool)
-    changed[1:] = path.tokens[1:] != path.tokens[:-1]
-    return Scene(
-        times=path.times, log_snr=log_snr(path.times).clamp(-12, 12), paths=flat @ directions, velocity=rate @ directions,
-        speed=rate.pow(2).mean(-1).sqrt(), distance=(flat - flat[-1]).pow(2).mean(-1).sqrt(),
-        cloud=cloud.flatten(1) @ directions, words=[[pieces(row) for row in rows] for rows in path.tokens.tolist()],
-        confidence=path.confidence, changed=changed)
+    rate = (states.diff(dim=1) / clock.diff()[:, None, None]).square().mean(-1).sqrt()
+    rate[1:, :at] = rate[:1, :at]
+    return torch.cat((rate, rate[:, -1:]), 1)
 
 
-def moment_of(scene: Scene, k: int, text: int) -> Moment:
-    """The k-th time of a scene, following one text.
+def final_words(tokens: Int[Tensor, "paths time texts n"]) -> Float[Tensor, "paths time texts"]:
+    """The share of the words at the end that stand already; padding does not count."""
+    there = tokens[:, -1:] != 0
+    return ((tokens == tokens[:, -1:]) & there).sum(-1) / there.sum(-1).clamp(min=1)
 
-    Args: `scene`; `k`, index of the time; `text`, index in the batch. Returns a `Moment`.
+
+def scene_of(paths: tuple[Trajectory, ...], at: int, name: str, cloud: Tensor, directions: Float[Tensor, "dimensions 2"],
+             log_snr: Callable[[Tensor], Tensor] | None, pieces: Pieces) -> Scene:
+    """Flatten the plan, or the three paths of a kick, into a plane.
+
+    Args: `paths` with tokens and confidence, in the order of PATHS; `at`, index of the kick; `name` of the model; `cloud` of
+    real texts; `directions` from `plane_of`; `log_snr` of clocks or None; `pieces`, ids -> strings. Returns a `Scene`.
     """
-    return Moment(
-        t=float(scene.times[k]), tails=scene.paths[: k + 1], velocity=scene.velocity[k], words=scene.words[k][text],
-        confidence=scene.confidence[k, text], changed=scene.changed[k, text], log_snr=float(scene.log_snr[k]),
-        speed=float(scene.speed[k, text]), distance=float(scene.distance[k, text]))
+    states = torch.stack([path.states.flatten(2) for path in paths])
+    tokens, sure = (torch.stack([getattr(path, what) for path in paths]) for what in ("tokens", "confidence"))
+    clock = torch.stack([t.mean() for t in paths[0].times])
+    snr = None if log_snr is None else log_snr(clock).clamp(-12, 12)
+    speed = speeds(states, clock, at)
+    if len(paths) == 1:
+        marked = torch.zeros_like(tokens, dtype=torch.bool)
+        marked[:, 1:] = tokens[:, 1:] != tokens[:, :-1]
+        curves = {"log-SNR λ(t)": snr[None, :, None].expand(speed.shape)} if log_snr else {"final words": final_words(tokens)}
+        curves |= {"speed |dz/dt|": speed, "distance to the end": (states - states[:, -1:]).square().mean(-1).sqrt()}
+    else:
+        marked = tokens != tokens[:1]
+        either = ((tokens != 0) | (tokens[:1] != 0)).sum(-1).clamp(min=1)
+        curves = {"distance to the plan": (states - states[:1]).square().mean(-1).sqrt(), "speed |dz/dt|": speed,
+                  "share of other words": marked.sum(-1) / either}
+
+    def spoken(row: list[int]) -> list[str]:
+        return [HIDDEN if word == "<mask>" else word for word in pieces(row)]
+
+    said = [[[spoken(row) for row in rows] for rows in path] for path in tokens.tolist()]
+    return Scene(name, clock, at, states @ directions, cloud.flatten(1) @ directions, snr, curves, said, sure, marked)
+
+
+def spoken_at(shown: Shown, path: int) -> Spoken:
+    """What a path says at the time that is shown."""
+    scene, k, text = shown.scene, shown.k, shown.text
+    return Spoken(scene.words[path][k][text], scene.confidence[path, k, text], scene.marked[path, k, text])
+
+
+def began(scene: Scene, path: int) -> int:
+    """The first index at which a path is drawn: the plan from the start, the kicked ones from the kick on."""
+    return scene.at if path else 0
+
+
+def limits(scene: Scene) -> tuple[Tensor, Tensor]:
+    """Corners of a window that holds the cloud and all paths, with a margin."""
+    both = torch.cat((scene.paths.flatten(0, 2), scene.cloud))
+    low, high = both.min(0).values, both.max(0).values
+    return low - 0.06 * (high - low), high + 0.06 * (high - low)
 
 
 def flow_of(cloud: Float[Tensor, "points 2"], points: Float[Tensor, "places 2"], log_snr: float
@@ -97,3 +153,17 @@ def flow_of(cloud: Float[Tensor, "points 2"], points: Float[Tensor, "places 2"],
     distance = torch.cdist(points.double(), math.sqrt(a2) * cloud.double()) ** 2
     weights = (-distance / (2 * max(1 - a2, 1e-6))).softmax(1)
     return (weights @ cloud.double()).to(points.dtype) - points
+
+
+def arrows(scene: Scene, k: int) -> tuple[Tensor, Tensor]:
+    """Places on a grid and the direction of the cloud's flow there at the k-th time; lengths go with the square root.
+
+    Args: `scene`; `k`, index of the time. Returns places and arrows (places, 2), none for texts of words, which jump.
+    """
+    if scene.log_snr is None:
+        return torch.zeros(0, 2), torch.zeros(0, 2)
+    sides = (torch.linspace(float(a), float(b), n + 2)[1:-1] for a, b, n in zip(*limits(scene), (COLUMNS, ROWS)))
+    places = torch.cartesian_prod(*sides)
+    flow = flow_of(scene.cloud, places, float(scene.log_snr[k]))
+    length = flow.norm(dim=1, keepdim=True).clamp(min=1e-9)
+    return places, flow / (length * length.max()).sqrt()

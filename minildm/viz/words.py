@@ -4,7 +4,7 @@ import html
 
 from matplotlib.axes import Axes
 
-from .scenes import Moment
+from .scenes import Spoken
 from .style import CONTROL, DATA, INK, NOISE
 
 LEVELS = 8  # of shading
@@ -20,29 +20,29 @@ def level(confidence: float) -> int:
     return min(int(confidence * LEVELS), LEVELS - 1)
 
 
-def shown(moment: Moment) -> int:
+def shown(said: Spoken) -> int:
     """How many words to show: all before the padding at the end."""
-    n = len(moment.words)
-    while n and moment.words[n - 1] == "<pad>":
+    n = len(said.words)
+    while n and said.words[n - 1] == "<pad>":
         n -= 1
     return n
 
 
-def as_html(moment: Moment) -> str:
-    """The text at a moment: the deeper the shade, the surer the word; underlined where it has just changed."""
+def as_html(said: Spoken) -> str:
+    """The text at a moment: the deeper the shade, the surer the word; underlined where it is marked."""
     spans = []
-    for word, sure, new in list(zip(moment.words, moment.confidence.tolist(), moment.changed.tolist()))[: shown(moment)]:
+    for word, sure, new in list(zip(said.words, said.confidence.tolist(), said.marked.tolist()))[: shown(said)]:
         names = f"c{level(sure)}" + " new" * new + " off" * word.startswith("<")
         spans.append(f'<i class="{names}">{"·" if word == "<pad>" else html.escape(word)}</i>')
     return f'<div class="tale">{" ".join(spans)}</div>'
 
 
-def on_axes(axes: Axes, moment: Moment, columns: int = 62, size: float = 6.4,
+def on_axes(axes: Axes, said: Spoken, columns: int = 62, size: float = 6.4,
             pitch: float = 0.2) -> None:
     """Write the text at a moment into axes without ticks, in lines of `columns` letters, `pitch` of the height apart."""
     axes.set_axis_off()
     x, line, step = 0, 0, 1 / columns
-    for word, sure, new in list(zip(moment.words, moment.confidence.tolist(), moment.changed.tolist()))[: shown(moment)]:
+    for word, sure, new in list(zip(said.words, said.confidence.tolist(), said.marked.tolist()))[: shown(said)]:
         word = "·" if word == "<pad>" else word
         if x + len(word) > columns:
             x, line = 0, line + 1

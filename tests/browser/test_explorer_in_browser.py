@@ -1,4 +1,4 @@
-"""A journey through chapter 00 in JupyterLab: the explorer of texts, each control, and what it changes."""
+"""A journey through chapter 00 in JupyterLab: the trajectory explorer, each control, and what it changes."""
 
 import re
 
@@ -21,7 +21,7 @@ def chapter(browser, lab):
 
 
 def live(page):
-    """The box of the live explorer: the only one with a solver."""
+    """The box of the live explorer: the only one with menus."""
     return page.locator(".widget-vbox", has=page.locator(".widget-dropdown")).last
 
 
@@ -54,7 +54,7 @@ def test_time_moves_words_and_picture(chapter):
     assert box.get_by_text("t = 0.000").count() == 0
 
 
-def test_text_seed_solver_and_steps_change_the_scene(chapter):
+def test_text_seed_solver_steps_prompt_and_model_change_the_scene(chapter):
     box = live(chapter)
     slider(box, "text").focus()
     before = scene(box)
@@ -63,11 +63,31 @@ def test_text_seed_solver_and_steps_change_the_scene(chapter):
     box.locator("input[type=number]").first.fill("7")
     box.locator("input[type=number]").first.press("Enter")
     before = settled(chapter, box, before)
-    box.locator("select").first.select_option("ancestral")
+    box.locator("select").nth(1).select_option("ancestral")
     before = settled(chapter, box, before)
     slider(box, "steps").focus()
     chapter.keyboard.press("ArrowRight")
+    before = settled(chapter, box, before)
+    box.locator("input[type=text]").first.fill("once at the harbor")
+    box.locator("input[type=text]").first.press("Enter")
+    before = settled(chapter, box, before)
+    assert box.locator(".tale").inner_text().split()[:5] == ["<bos>", "once", "at", "the", "harbor"]
+    box.locator("select").first.select_option("gpt-tales")
+    before = settled(chapter, box, before)
+    assert box.locator("select").nth(1).is_disabled() and box.get_by_text("gpt-tales, t =").count()
+    box.locator("select").first.select_option("ldlm-tales")
     settled(chapter, box, before)
+
+
+def test_a_kick_shows_three_paths(chapter):
+    box = live(chapter)
+    slider(box, "size").focus()
+    chapter.keyboard.press("ArrowRight")
+    box.locator(".tale").nth(2).wait_for(timeout=LONG)
+    assert box.locator(".tale").count() == 3 and box.get_by_text("plan replayed").count()
+    slider(box, "size").focus()
+    chapter.keyboard.press("ArrowLeft")
+    box.locator(".tale").nth(1).wait_for(state="detached", timeout=LONG)
 
 
 def test_play_runs_through_time(chapter):

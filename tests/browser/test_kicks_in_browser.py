@@ -1,4 +1,4 @@
-"""A journey with the explorer of kicked texts in JupyterLab: every control, for all four models of the zoo."""
+"""A journey with the trajectory explorer in JupyterLab, of texts that are kicked: every control, for all models of the zoo."""
 
 import json
 import urllib.request
@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from .conftest import ROOT
-from .journeys import LONG, boxes, changed, move, picture, run_all
+from .journeys import LONG, boxes, changed, choose, move, picture, run_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -17,11 +17,12 @@ from minildm.evaluation.kicks import Writer
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
 from minildm.training.zoo import load
-from minildm.viz import text_kicks
+from minildm.viz.explorers import TrajectoryExplorer
 
 real = tensor(load_corpus("tales", 64, documents=2000).valid[:64])
 loaded = {{name: load(name) for name in {MODELS}}}
-text_kicks.explorer({{name: Writer(one.model, one.tokenizer, real, steps=16) for name, one in loaded.items()}}).live().box
+writers = {{name: Writer(one.model, one.tokenizer, real) for name, one in loaded.items()}}
+TrajectoryExplorer(writers, size=1, steps=16).live().box
 """
 
 
@@ -37,7 +38,7 @@ def page(browser, lab):
     urllib.request.urlopen(asked).close()
     faults: list[str] = []
     opened = run_all(browser, lab, "kicks", faults)
-    opened.locator(".kicks").first.wait_for(timeout=LONG)
+    opened.locator(".scene").first.wait_for(timeout=LONG)
     yield opened
     opened.close()
     assert not faults
@@ -46,21 +47,34 @@ def page(browser, lab):
 @pytest.mark.parametrize("model", MODELS)
 def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_factory):
     box, = boxes(page)
-    assert box.locator(".kicks .tale").count() == 3
+    assert box.locator(".scene .tale").count() == 3
     if not box.get_by_text(f"{model}, t =").count():
         before = picture(box)
         box.locator("select").first.select_option(label=model)
         changed(page, box, before)
     box.get_by_text(f"{model}, t =").wait_for()
-    handles = box.locator(".noUi-handle").all()
-    assert len(handles) == 5  # time, text, moment, size, direction
+    handles = box.locator(".noUi-target:not([disabled]) .noUi-handle").all()
+    assert len(handles) == 5 + (model != "gpt-tales")  # steps, text, time, moment, size, direction
     for handle in handles:
         move(page, box, handle)
+    solver = box.locator("select").nth(1)
+    assert solver.is_disabled() == (model in ("gpt-tales", "masked-tales"))
+    if not solver.is_disabled():
+        choose(page, box, solver)
+    for kind, value in (("number", "7"), ("text", "once at the harbor")):
+        before, field = picture(box), box.locator(f"input[type={kind}]").first
+        field.fill(value)
+        field.press("Enter")
+        changed(page, box, before)
+    assert box.locator(".tale").first.inner_text().split()[1:5] == ["once", "at", "the", "harbor"]
+    field.fill("")
+    field.press("Enter")
+    changed(page, box, picture(box))
     before = picture(box)
     box.locator(".widget-play button").first.click()
     changed(page, box, before)
     box.locator(".widget-play button").first.click()  # or more pictures come while the next model is asked for
-    handles[0].focus()
+    handles[-4].focus()
     page.keyboard.press("End")
     box.get_by_text(f"{model}, t = 1.000").wait_for(timeout=LONG)
     kept = tmp_path_factory.getbasetemp() / f"kicks_{model}.png"

@@ -3,9 +3,21 @@
 import pytest
 import torch
 
+from minildm import UserError
 from minildm.control.feedback import Kick
 from minildm.dynamics.records import Trajectory
-from minildm.evaluation.kicks import agreement, clock_after, displacement, kicked, last_words, other_words, outcome, set_back
+from minildm.evaluation.kicks import (
+    Writer,
+    agreement,
+    clock_after,
+    displacement,
+    kicked,
+    last_words,
+    other_words,
+    outcome,
+    set_back,
+    unkicked,
+)
 from minildm.models.base import BOS, EOS, MASK, PAD
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.masked import Masked, MaskedConfig
@@ -34,6 +46,30 @@ def test_a_kick_of_size_zero_gives_one_path_three_times(kind):
     paths = kicked(made(kind), 5, size=0.0, steps=8)
     for path in (paths.closed, paths.replayed):
         assert torch.equal(path.states, paths.plan.states) and torch.equal(path.tokens, paths.plan.tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_that_are_left_alone_go_by_the_plan(kind):
+    plan, alone = kicked(made(kind), 5, seed=3, steps=8).plan, unkicked(made(kind), 5, seed=3, steps=8)
+    for one in ("times", "states", "tokens", "confidence"):
+        assert torch.equal(getattr(plan, one), getattr(alone, one))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_writer_hands_the_explorer_its_paths(kind):
+    tokenizer = WordTokenizer([f"w{i}" for i in range(8)])
+    writer = Writer(made(kind), tokenizer, torch.full((6, 8), 5), count=3)
+    assert "ancestral" in writer.solvers and writer.stepped == (kind != "gpt")
+    assert (writer.log_snr is None) == (kind in ("gpt", "masked")) and len(writer.cloud) == 6
+    asked = {"prompt": "w2 w3", "solver": "ancestral", "steps": 8, "seed": 1, "moment": 0.5, "direction": 0}
+    (alone,), _ = writer.paths(**asked, size=0)
+    (plan, closed, replayed), at = writer.paths(**asked, size=1)
+    assert torch.equal(plan.states, alone.states) and 0 < at < 8
+    for path in (plan, closed, replayed):
+        assert path.states.shape == plan.states.shape
+    assert writer.pieces(plan.tokens[-1, 0, :3].tolist()) == ["<bos>", "w2", "w3"]
+    with pytest.raises(UserError, match="the word 'wolf' is not in the vocabulary"):
+        writer.paths(**asked | {"prompt": "wolf"}, size=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -41,6 +41,33 @@ def test_a_manta_loop_writes_what_generate_writes(lag):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm", "manta"])
+def test_a_prompt_begins_every_text_from_the_start(kind):
+    torch.manual_seed(0)
+    model = {"gpt": lambda: GPT(GPTConfig(**SIZES)), "masked": lambda: Masked(MaskedConfig(**SIZES)), "ldlm": ldlm,
+             "manta": manta}[kind]().eval()
+    prompt = torch.tensor([[BOS, 7, 5]])
+    loop = loop_of(model, 4, 1, 8, prompt=prompt)
+    words, _sure = loop.read(run(loop).states)
+    assert (words[..., :3] == prompt).all() and words.shape[-1] == 8
+    free = loop_of(model, 4, 1, 8)
+    assert (free.read(run(free).states)[0][-1, :, :3] != prompt).any()
+    with pytest.raises(UserError, match="the prompt has 9 tokens"):
+        loop_of(model, 4, 1, 8, prompt=torch.ones(1, 9, dtype=torch.long))
+
+
+@torch.no_grad()
+def test_a_manta_and_an_ldlm_loop_go_on_from_a_prompt_as_generate_does():
+    prompt = torch.tensor([[BOS, 7, 5]])
+    for model, how in ((ldlm().eval(), {}), (manta(), {"lag": 2.0})):
+        loop = loop_of(model, 3, 5, 8, "euler", prompt=prompt, **how)
+        path = run(loop)
+        made = model.generate(3, rng=rng(5), steps=8, solver="euler", prompt=prompt, record=True, **how)
+        assert torch.allclose(path.states, made.trajectory.states, atol=1e-4)
+        assert torch.equal(loop.read(path.states[-1:])[0][0], made.tokens)
+
+
+@torch.no_grad()
 def test_the_end_that_a_control_implies_is_the_policys():
     model = manta()
     loop = loop_of(model, 2, 0, 8, "euler", 0.0)
@@ -82,8 +109,7 @@ def test_memory_is_cut_where_time_goes_back():
         shown.append(float(c.mean()))
         return torch.full_like(z, float(t[0]))
 
-    model.clean = clean
-    law, z = Remembering(model), torch.zeros(1, 2, 3)
+    law, z = Remembering(clean, model.schedule), torch.zeros(1, 2, 3)
     for t in (0.0, 0.25, 0.5, 0.75, 0.5, 0.75):
         law(z, torch.tensor(t))
     assert shown == [0.0, 0.0, 0.25, 0.5, 0.25, 0.5]
@@ -97,5 +123,6 @@ def test_a_step_of_words_writes_where_it_is_told():
 def test_mistakes_are_users_mistakes():
     with pytest.raises(UserError, match="VAE does not write in steps"):
         loop_of(space(), 1, 0)
-    with pytest.raises(UserError, match="no solver 'ddim'"):
-        loop_of(manta(), 1, 0, 4, "ddim")
+    for model, solver in ((manta(), "ddim"), (Masked(MaskedConfig(**SIZES)), "euler"), (ldlm(), "drawn")):
+        with pytest.raises(UserError, match=f"no solver '{solver}'"):
+            loop_of(model, 1, 0, 4, solver)

@@ -1,76 +1,137 @@
-"""Explorers: state to arrays is a pure function; a value changes the picture without a browser; frames stay few."""
-
-import math
+"""The trajectory explorer: paths to arrays is a pure function; a value changes the page without a browser; frames stay few."""
 
 import pytest
 import torch
 
 from minildm import UserError
 from minildm.dynamics.records import Trajectory
-from minildm.viz.explorers import TrajectoryExplorer
+from minildm.viz.explorers import TIMES, TrajectoryExplorer
 from minildm.viz.frames import FrameStack
-from minildm.viz.scenes import flow_of, moment_of, plane_of, scene_of
+from minildm.viz.scenes import HIDDEN, PATHS, arrows, began, final_words, flow_of, plane_of, scene_of, speeds, spoken_at
 
-WORDS = ["<pad>", "<bos>", "<eos>", "fox", "owl", "bear"]
+WORDS = ["<pad>", "<bos>", "<eos>", "<mask>", "fox", "owl", "bear", "cat"]
+STEPS, TEXTS, N = 32, 4, 5
 
 
-def path(seed: int, steps: int, texts: int = 3) -> Trajectory:
-    """Straight lines from noise to data, with made-up words."""
-    rng = torch.Generator().manual_seed(seed)
-    z0, z1 = torch.randn(2, texts, 4, 5, generator=rng)
-    t = torch.linspace(0, 1, steps + 1)
-    states = (1 - t)[:, None, None, None] * z0 + t[:, None, None, None] * z1
-    tokens = torch.randint(1, len(WORDS), (steps + 1, texts, 4), generator=rng)
-    tokens[..., -1] = 0
-    return Trajectory(t, states, states, tokens, torch.rand(steps + 1, texts, 4, generator=rng))
+def pieces(ids: list[int]) -> list[str]:
+    return [WORDS[i] for i in ids]
 
 
 def log_snr(t):
     return 2 * (t.log() - (1 - t).log())
 
 
-def cloud():
-    return torch.randn(40, 4, 5, generator=torch.Generator().manual_seed(9)) * torch.linspace(3, 1, 20).reshape(4, 5)
+class Straight:
+    """A writer whose plan is a straight line; its closed loop forgets the push, and its replay keeps it."""
+
+    def __init__(self, seed: int, latent: bool = True):
+        rng = torch.Generator().manual_seed(seed)
+        self.cloud = torch.randn(40, N, 3, generator=rng) * torch.linspace(3, 1, 15).reshape(N, 3)
+        self.log_snr, self.asked = log_snr if latent else None, []
+        self.solvers, self.stepped = ("ancestral", "euler") if latent else ("ancestral",), latent
+
+    def ends(self, seed):
+        return torch.randn(2, TEXTS, N, 3, generator=torch.Generator().manual_seed(seed))
+
+    def paths(self, prompt="", solver="ancestral", steps=STEPS, seed=0, moment=0.5, size=0.0, direction=0):
+        if prompt == "unheard":
+            raise UserError("the word <unheard> is not in the vocabulary")
+        self.asked.append((prompt, solver, steps, seed, moment, size, direction))
+        (z0, z1), t = self.ends(seed + 7 * (solver == "euler")), torch.linspace(0, 1, steps + 1)
+        plan = z0 + t[:, None, None, None] * (z1 - z0)
+        rng = torch.Generator().manual_seed(seed)
+        said, sure = torch.randint(3, len(WORDS), (steps + 1, TEXTS, N), generator=rng), torch.rand(steps + 1, TEXTS, N)
+        said[:, :, 0] = 1 if prompt else said[:, :, 0]
+        if not size:
+            return (Trajectory(t, plan, None, said, sure),), 0
+        at, rng = round(moment * steps), torch.Generator().manual_seed(direction)
+        push = size * torch.randn(plan.shape[1:], generator=rng)
+        left = ((t >= t[at]) * (1 - t) / (1 - t[at]))[:, None, None, None]
+        kept, other = (t >= t[at]).float()[:, None, None, None], said.clone()
+        other[at:, :, :int(size)] = 4 + (other[at:, :, :int(size)] - 3) % 4
+        return tuple(Trajectory(t, plan + d * push, None, w, sure) for d, w in ((0, said), (left, other), (kept, other))), at
+
+    def pieces(self, ids):
+        return pieces(ids)
 
 
-def scene(steps=10):
-    data = cloud()
-    return scene_of(path(0, steps), data, plane_of(data), log_snr, lambda ids: [WORDS[i] for i in ids])
+def scene(writer=None, **asked):
+    writer = writer or Straight(0)
+    return scene_of(*writer.paths(**asked), "straight", writer.cloud, plane_of(writer.cloud), writer.log_snr, pieces)
 
 
-def explorer(log=None):
-    def resample(seed, solver, steps):
-        if log is not None:
-            log.append((seed, solver, steps))
-        return path(seed, steps)
-
-    return TrajectoryExplorer(resample, cloud(), log_snr, lambda ids: [WORDS[i] for i in ids],
-                              solvers=("ddim", "euler"), steps=8)
+def explorer(**start) -> TrajectoryExplorer:
+    return TrajectoryExplorer({"straight": Straight(0), "words": Straight(1, latent=False)}, **start)
 
 
 def test_plane_is_orthonormal_and_holds_the_most_variance():
-    data = cloud().flatten(1)
-    directions = plane_of(cloud())
+    cloud = Straight(0).cloud
+    data, directions = cloud.flatten(1), plane_of(cloud)
     assert torch.allclose(directions.T @ directions, torch.eye(2), atol=1e-5)
     best = torch.linalg.eigvalsh(torch.cov(data.T)).flip(0)[:2].sum()
     assert torch.allclose((data @ directions).var(0).sum(), best, rtol=1e-4)
 
 
-def test_moment_of_a_straight_path():
-    record, here = path(0, 10), moment_of(scene(), 4, 1)
-    whole = (record.states[-1] - record.states[0])[1]
-    assert here.t == pytest.approx(0.4) and here.tails.shape == (5, 3, 2)
-    assert here.speed == pytest.approx(float(whole.pow(2).mean().sqrt()), rel=1e-4)
-    assert here.distance == pytest.approx(0.6 * float(whole.pow(2).mean().sqrt()), rel=1e-4)
-    assert here.log_snr == pytest.approx(2 * math.log(0.4 / 0.6), rel=1e-4)
-    assert torch.allclose(here.velocity[1], whole.flatten() @ plane_of(cloud()), atol=1e-3)
+def test_the_curves_of_a_straight_path():
+    writer, here = Straight(0), scene()
+    z0, z1 = writer.ends(0)
+    whole = (z1 - z0).flatten(1).square().mean(1).sqrt()
+    snr, speed, distance = here.curves.values()
+    assert torch.allclose(speed, whole.expand_as(speed), rtol=1e-4)
+    assert torch.allclose(distance[0], whole * (1 - here.clock[:, None]), atol=1e-5)
+    assert torch.allclose(snr[0, 1:-1], log_snr(here.clock[1:-1, None]).clamp(-12, 12).expand(-1, TEXTS))
+    assert torch.allclose(here.paths[0, 8], (z0 + 0.25 * (z1 - z0)).flatten(1) @ plane_of(writer.cloud), atol=1e-5)
+
+
+def test_texts_of_words_show_how_many_stand_and_no_flow():
+    tokens = torch.tensor([[[[4, 3, 3, 0]], [[4, 5, 3, 0]], [[4, 6, 5, 0]]]])
+    assert torch.allclose(final_words(tokens)[0, :, 0], torch.tensor([1 / 3, 1 / 3, 1]))
+    here = scene(Straight(1, latent=False))
+    assert next(iter(here.curves)) == "final words" and not len(arrows(here, 8)[0])
+    places, flow = arrows(scene(), 8)
+    assert places.shape == flow.shape and flow.norm(dim=1).max() == pytest.approx(1.0, abs=1e-5)
+
+
+def test_speeds_leave_the_jump_of_a_kick_out():
+    states = torch.zeros(3, 5, 1, 2)
+    states[:, 1:] += torch.arange(1.0, 5)[:, None, None]
+    states[1:, 2:] += 100
+    assert torch.allclose(speeds(states, torch.linspace(0, 1, 5), 2), torch.full((3, 5, 1), 4.0))
 
 
 def test_words_are_marked_where_they_change():
-    record, here = path(0, 10), moment_of(scene(), 4, 1)
-    assert here.words == [WORDS[i] for i in record.tokens[4, 1]]
-    assert here.changed.tolist() == (record.tokens[4, 1] != record.tokens[3, 1]).tolist()
-    assert not moment_of(scene(), 0, 1).changed.any()
+    writer = Straight(0)
+    (plan,), _ = writer.paths()
+    here = scene(writer)
+    assert here.words[0][4][1] == [HIDDEN if w == "<mask>" else w for w in pieces(plan.tokens[4, 1].tolist())]
+    assert torch.equal(here.marked[0, 1:], plan.tokens[1:] != plan.tokens[:-1]) and not here.marked[0, 0].any()
+
+
+def test_distances_to_the_plan_are_those_of_the_push():
+    here = scene(moment=0.25, size=2)
+    push = 2 * torch.randn(TEXTS, N, 3, generator=torch.Generator().manual_seed(0))
+    size, distance = push.flatten(1).square().mean(1).sqrt(), here.curves["distance to the plan"]
+    assert here.at == 8 and (distance[:, :8] == 0).all() and (distance[0] == 0).all()
+    assert torch.allclose(distance[2, 8:], size.expand(25, TEXTS), atol=1e-5)
+    assert torch.allclose(distance[1, 8:], size * (1 - here.clock[8:, None]) / 0.75, atol=1e-5)
+
+
+def test_other_words_are_those_that_differ_from_the_plan():
+    writer = Straight(0)
+    (plan, closed, _), _ = writer.paths(size=2)
+    here = scene(writer, size=2)
+    differ = closed.tokens != plan.tokens
+    assert torch.equal(here.marked[1], differ) and not here.marked[0].any()
+    assert torch.allclose(here.curves["share of other words"][1], differ.sum(-1) / N)
+    assert [began(here, path) for path in range(len(PATHS))] == [0, 16, 16]
+
+
+def test_what_is_spoken_is_of_the_path_the_time_and_the_text():
+    shown = explorer().at(time=0.75, text=2, size=2)
+    said, plan = spoken_at(shown, 1), spoken_at(shown, 0)
+    (truth, *_), _ = Straight(0).paths(size=2)
+    assert shown.k == 24 and said.marked[:2].all() and not said.marked[2:].any()
+    assert plan.words == [HIDDEN if word == "<mask>" else word for word in pieces(truth.tokens[24, 2].tolist())]
 
 
 def test_flow_of_one_point_heads_to_it_and_of_pure_noise_to_the_mean():
@@ -82,34 +143,61 @@ def test_flow_of_one_point_heads_to_it_and_of_pure_noise_to_the_mean():
     assert torch.allclose(flow_of(data, data[:3], 12.0), torch.zeros(3, 2), atol=0.05)
 
 
-def test_each_control_changes_the_page():
-    live, pages = explorer().live(), []
-    for control, value in ((live.time, 3), (live.text, 2), (live.seed, 7), (live.solver, "euler"), (live.steps, 16)):
-        before = live.view.value + live.style.value
-        control.value = value
-        pages.append(live.view.value + live.style.value)
-        assert control is live.solver or pages[-1] != before, control.description
-    assert live.time.max == 16 and live.time.value == 6
+def test_every_knob_changes_the_page_and_a_run_is_computed_once():
+    explored = explorer(size=1)
+    live = explored.live()
+    moves = {"time": TIMES[9], "text": 2, "moment": 0.25, "size": 2, "direction": 1, "seed": 7, "steps": 8, "prompt": "fox",
+             "solver": "euler", "model": "words"}
+    assert set(moves) == set(explored.knobs)
+    for name, value in moves.items():
+        before = live.view.value
+        live.knobs[name].value = value
+        assert live.view.value != before, name
+    live.knobs["model"].value = "straight"
+    for name, value in explored.start.items():
+        live.knobs[name].value = value
+    asked = explored.writers["straight"].asked
+    assert len(asked) == len(set(asked)) and ("", "ancestral", 32, 0, 0.5, 1, 0) in asked
 
 
-def test_runs_are_computed_once():
-    log: list = []
-    live = explorer(log).live()
-    live.seed.value = 1
-    live.seed.value = 0
-    live.time.value = 5
-    assert log == [(0, "ddim", 8), (1, "ddim", 8)]
+def test_only_what_a_model_has_can_be_chosen():
+    live = explorer(solver="euler").live()
+    assert live.knobs["solver"].options == ("ancestral", "euler") and live.knobs["solver"].value == "euler"
+    assert not live.knobs["solver"].disabled and not live.knobs["steps"].disabled
+    live.knobs["model"].value = "words"
+    assert live.knobs["solver"].value == "ancestral" and live.knobs["solver"].disabled and live.knobs["steps"].disabled
 
 
-def test_frames_hold_the_pages_and_are_few():
-    stack = explorer().frames(texts=2, moments=5)
-    rows = stack.stack.children
-    assert len(rows) == 2 and [len(row.children) for row in rows] == [5, 5]
-    assert "t = 0.000" in rows[0].children[0].value and "t = 1.000" in rows[1].children[4].value
+def test_a_prompt_of_unknown_words_is_told_and_loses_nothing():
+    live = explorer().live()
+    before = live.view.value
+    live.knobs["prompt"].value = "unheard"
+    assert live.view.value == "<p>the word &lt;unheard&gt; is not in the vocabulary</p>"
+    live.knobs["prompt"].value = ""
+    assert live.view.value == before
+
+
+def test_the_page_tells_whether_the_push_has_come():
+    view, _ = explorer().view("page", moment=0.5, size=1)
+    assert "not pushed yet" in view.page(15) and "pushed at t = 0.50" in view.page(16)
+    assert view.page(16).count("<circle") == TEXTS + 3 + 9 and view.page(15).count("<circle") == TEXTS + 1 + 3
+    alone, _ = explorer().view("page")
+    assert "pushed" not in alone.page(16) and alone.page(16).count("<circle") == TEXTS + 1 + 3
+
+
+@pytest.mark.parametrize("row", ["moment", "model", "text"])
+def test_frames_are_pages_from_early_to_late(row):
+    made = explorer(size=1)
+    rows = made.frames("time", row).stack.children
+    assert len(rows) == len(made.knobs[row]) and all(len(one.children) == 8 + 1 for one in rows)
+    assert "t = 0.000" in rows[0].children[0].value and "t = 1.000" in rows[0].children[-1].value
+    if row == "moment":
+        assert ["moment = 0.25" in rows[0].children[0].value, "moment = 0.75" in rows[2].children[0].value] == [True, True]
     with pytest.raises(UserError, match="at most"):
         FrameStack([[""] * 42])
 
 
-def test_figure_has_a_plane_texts_and_three_curves():
-    figure = explorer().figure(moments=4)
-    assert len(figure.axes) == 1 + 4 + 3
+@pytest.mark.parametrize(("size", "texts", "lines"), [(0, 4, TEXTS + 2), (2, 3, TEXTS + 3 * 2 + 1)])
+def test_the_figure_has_a_plane_three_curves_and_what_is_said(size, texts, lines):
+    figure = explorer().figure(time=0.75, size=size)
+    assert len(figure.axes) == 1 + 3 + texts and len(figure.axes[0].lines) == lines
