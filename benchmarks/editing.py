@@ -16,7 +16,8 @@ from rows import begun, keep
 
 from minildm.evaluation.editing import damage, doubts, fill_from_left, gaps, outcome
 from minildm.evaluation.scorecard import validity
-from minildm.models.steering import says
+from minildm.models.base import BOS, Generation
+from minildm.models.steering import insist, says
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
 from minildm.training.zoo import load
@@ -30,9 +31,10 @@ BACK = (0.4, 0.6, 0.8)  # share of the steps that a repair by noise keeps
 WISHES = ("happy", "boat", "library")  # one a seed
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
 TEMPERATURES = (1.0, 0.5)
+TRIES = 5  # of a text that should say a word
 ORDER = (("infilling", "gpt"), ("repair", "gpt"), ("infilling", "masked"), ("repair", "masked"), ("infilling", "manta"),
-         ("repair", "manta"), ("tilt", "manta"), ("repair", "ldlm"), ("infilling", "ldlm"), ("guidance", "manta"),
-         ("guidance", "ldlm"))
+         ("repair", "manta"), ("tilt", "manta"), ("tries", "manta"), ("tries", "gpt"), ("repair", "ldlm"), ("infilling", "ldlm"),
+         ("guidance", "manta"), ("guidance", "ldlm"))
 
 
 def written(loaded, tokens) -> list[str]:
@@ -46,10 +48,10 @@ def good(loaded, tokens) -> dict[str, float]:
 
 
 def generated(model, rng, count, **asked):
-    """The tokens of texts that a model writes, a few at a time; of what is asked for, tensors have a row a text."""
-    parts = []
+    """The tokens of texts that a model writes, a few at a time; of what is asked for, tensors have a row a text or one."""
+    parts, rows = [], {name: value for name, value in asked.items() if torch.is_tensor(value) and len(value) > 1}
     for i in range(0, count, AT_ONCE):
-        part = {name: value[i:i + AT_ONCE] if torch.is_tensor(value) else value for name, value in asked.items()}
+        part = {**asked, **{name: value[i:i + AT_ONCE] for name, value in rows.items()}}
         parts.append(model.generate(min(AT_ONCE, count - i), rng=rng, **part).tokens)
     return torch.cat(parts)
 
@@ -96,17 +98,42 @@ def guidance(loaded, kind, truth, seed, solver="ancestral"):
         yield {"word": word, "strength": strength, "hits": hits, **good(loaded, tokens)}
 
 
-TASKS = {"infilling": infilling, "repair": repair, "guidance": guidance, "tilt": partial(guidance, solver="paced")}
+def insisted(loaded, count, wish, rng, **asked):
+    """Tokens of texts that are written anew where they do not say a word, and how many were written for each."""
+    counts = []
+
+    def write(count):
+        counts.append(count)
+        return Generation(generated(loaded.model, rng, count, **asked), 0, 0.0)
+
+    return insist(write, count, wish, TRIES, loaded.tokenizer.size).tokens, sum(counts) / count
+
+
+def tries(loaded, kind, truth, seed):
+    """Wishes insisted on: by a GPT, which can do no more about them, and by a Manta-LM with laws that are tilted or not."""
+    word, start = WISHES[seed], {"prompt": torch.tensor([[BOS]])} if kind == "gpt" else {}
+    wish = says(loaded.tokenizer.encode(word)[0])
+    for strength in (0.0, 1.0) if kind == "manta" else (0.0,):
+        guided = {"wish": wish, "strength": strength} if strength else {}
+        tokens, each = insisted(loaded, len(truth), wish, torch.Generator().manual_seed(seed), **start, **guided)
+        hits = sum(word in text.split() for text in written(loaded, tokens)) / len(truth)
+        yield {"word": word, "strength": strength, "tries": TRIES, "texts": each, "hits": hits, **good(loaded, tokens)}
+
+
+TASKS = {"infilling": infilling, "repair": repair, "guidance": guidance, "tilt": partial(guidance, solver="paced"),
+         "tries": tries}
 
 
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--out", type=Path, default=Path("runs/editing.json"))
-    out = flags.parse_args().out
+    flags.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS), help="tasks to be done, by default all")
+    given = flags.parse_args()
+    out = given.out
     torch.set_num_threads(1)
     corpus, state = load_corpus("tales", 64, documents=100_000), begun(out, count=COUNT)
     done = {(row["task"], row["model"], row["seed"]) for row in state["rows"]}
-    for task, kind in ORDER:
+    for task, kind in [pair for pair in ORDER if pair[0] in given.only]:
         name = f"{kind}-tales"
         loaded = load(name)
         for seed in range(SEEDS):

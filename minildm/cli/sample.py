@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from ..errors import UserError
 from ..models.gpt import GPT
+from ..models.steering import insist
 from ..training.zoo import load
 from .steering import steered
 from .writing import Solver, confidence, device, shaded, write_atomically, writer
@@ -34,6 +35,7 @@ class SampleFlags:
     back: float | None = None  # share of its way from noise to text that a text to repair is set back to, by default 0.5
     guide: str | None = None  # a word that should be said, for an LDLM and a Manta-LM
     strength: float | None = None  # of wishes: of --guide, and of an LDLM's prompt and gaps; by default 1, Bayes' rule
+    tries: int | None = None  # how often a text of --guide is written until it says the word, by default once
     seed: int = 0  # of all randomness
     record: Path | None = None  # file for the recorded path, safetensors, for all but a GPT
 
@@ -47,12 +49,14 @@ def main(argv: list[str]) -> None:
     show = sys.stdout.isatty()
     recorded = flags.record is not None
     edit = steered(loaded, flags.count, length=flags.length, infill=flags.infill, gap=flags.gap, repair=flags.repair,
-                   back=flags.back, guide=flags.guide, strength=flags.strength, prompt=flags.prompt)
+                   back=flags.back, guide=flags.guide, strength=flags.strength, tries=flags.tries, prompt=flags.prompt)
     write = writer(loaded, steps=flags.steps, solver=flags.solver, length=flags.length, prompt=flags.prompt,
                    temperature=flags.temperature, lag=flags.lag, entropy_bound=flags.entropy_bound,
                    record=show or recorded, steered=edit)
     count = flags.count if flags.repair is None else len(edit["prompt"])
-    written = write(count, torch.Generator(device()).manual_seed(flags.seed))
+    rng = torch.Generator(device()).manual_seed(flags.seed)
+    written = (write(count, rng) if flags.tries is None else
+               insist(lambda left: write(left, rng), count, edit["wish"], flags.tries, loaded.tokenizer.size))
     rows = written.tokens.tolist()
     if show:
         texts = [shaded(loaded.tokenizer, *pair) for pair in zip(rows, confidence(loaded, written).tolist())]

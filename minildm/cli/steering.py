@@ -25,7 +25,7 @@ FULL = 0.75  # share of the length that a text is given, where nobody says how l
 
 def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: str | None = None, gap: int | None = None,
             repair: Path | None = None, back: float | None = None, guide: str | None = None,
-            strength: float | None = None, prompt: str | None = None) -> dict:
+            strength: float | None = None, tries: int | None = None, prompt: str | None = None) -> dict:
     """What `generate` must be told for texts with gaps, texts to repair, or a wish; refuses what a kind cannot do.
 
     The prompt of a repair has `count` rows for each paragraph of the file. To an LDLM a `prompt` and gaps are wishes.
@@ -46,6 +46,12 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
         raise UserError("--strength is that of a wish: give --guide a word, or leave out --strength")
     if strength is not None and not 0 <= strength < math.inf:
         raise UserError(f"a strength of {strength} has no meaning: give 0 or more")
+    if tries is not None and guide is None:
+        raise UserError("--tries are those of a wish: give --guide a word, or leave out --tries")
+    if tries is not None and tries < 1:
+        raise UserError(f"{tries} tries write nothing: give --tries 1 or more")
+    if tries is not None and repair is not None:
+        raise UserError("--repair writes each of its texts once: leave out --tries, or ask for more versions with --count")
     length, asked = length or model.config.length, {}
     check_request(count, length, None)
     if strength is not None:

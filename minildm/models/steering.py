@@ -5,13 +5,16 @@ the mean of z_1 by b^2/a grad log P(wish | z_t). A model knows P only approximat
 Where words are drawn, Bayes' rule tilts their laws instead.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..transport.schedules import Schedule, expand
+from .base import Generation
 
 Wish = Callable[[Float[Tensor, "b n words"]], Float[Tensor, " b"]]  # log p_i(w) -> terminal cost -log P(wish), in nats
 Look = Callable[[Tensor], tuple[Tensor, Tensor]]  # z_t -> (z_hat, logits of the words)
@@ -75,3 +78,32 @@ def tilt(wish: Wish, log_p: Float[Tensor, "b n words"]) -> Float[Tensor, "b n wo
     chance = chance.detach()[:, None, None]
     given = chance + slope - (p.detach() * slope).sum(-1, keepdim=True)
     return given.clamp(min=LEAST).log() - chance.clamp(min=LEAST).log()
+
+
+def comes_true(wish: Wish, tokens: Int[Tensor, "b n"], vocabulary: int) -> Bool[Tensor, " b"]:
+    """Whether texts fulfill a wish: P(wish | w) > 1/2, where the law of each word is certain.
+
+    Args: `wish`; `tokens` w (b, n); `vocabulary`, the number of words. Returns (b,). Derived in chapter 13. Source: ours.
+    """
+    return wish(F.one_hot(tokens, vocabulary).float().clamp(min=LEAST).log()) < math.log(2)
+
+
+def insist(write: Callable[[int], Generation], count: int, wish: Wish, tries: int, vocabulary: int) -> Generation:
+    """Write texts, and write anew those in which a wish did not come true: a share h a try becomes 1 - (1 - h)^tries.
+
+    What is kept has the law of `write` given the wish, as in rejection sampling, but for texts that never fulfilled it.
+    Args: `write`, a count -> `Generation`; `count`; `wish`; `tries` of each text; `vocabulary`. Returns the texts, and the
+    calls and seconds of all tries. Derived in chapter 13. Source: textbook.
+    """
+    made = write(count)
+    for _ in range(tries - 1):
+        left = ~comes_true(wish, made.tokens, vocabulary)
+        if not left.any():
+            break
+        more = write(int(left.sum()))
+        made.tokens[left] = more.tokens
+        if made.trajectory:
+            for name in ("states", "clean", "tokens", "confidence"):
+                getattr(made.trajectory, name)[:, left] = getattr(more.trajectory, name)
+        made.calls, made.seconds = made.calls + more.calls, made.seconds + more.seconds
+    return made

@@ -9,6 +9,7 @@ from minildm.cli import main, sample
 from minildm.cli.steering import steered, wish, with_gaps
 from minildm.errors import UserError
 from minildm.models.base import BOS, EOS, MASK, PAD
+from minildm.models.manta import Manta
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
 from minildm.training import zoo
 from minildm.training.zoo import load
@@ -114,6 +115,15 @@ def test_a_guide_is_a_wish_with_a_strength(ldlm_run, manta_run, asked, capsys):
         assert given["prompt"].shape == (1, 3) and "mask" not in given and "start" not in given
 
 
+def test_a_wish_is_tried_again_for_the_texts_that_miss_it(manta_run, capsys, monkeypatch):
+    counts, generate = [], Manta.generate
+    monkeypatch.setattr(Manta, "generate", lambda model, count, **rest: counts.append(count) or generate(model, count, **rest))
+    main(["sample", str(manta_run), "--count", "3", "--steps", "2", "--guide", "happy", "--tries", "4"])
+    texts = capsys.readouterr().out.strip("\n").split("\n\n")
+    assert len(texts) == 3 == counts[0] and 1 < len(counts) <= 4 and counts == sorted(counts, reverse=True)
+    assert len(counts) == 4 or all("happy" in text.split() for text in texts)
+
+
 def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, manta_run, asked):
     own = {gpt_run: {"prompt"}, masked_run: {"prompt", "record"}, ldlm_run: {"record"}, manta_run: {"record"}}
     for run, names in own.items():
@@ -150,6 +160,9 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
     ("ldlm", ["--guide", "happy", "--strength", "nan"], "a strength of nan has no meaning"),
     ("manta", ["--strength", "2"], "--strength is that of a wish: give --guide a word, or leave out --strength"),
     ("gpt", ["--strength", "2"], "--strength is that of a wish"),
+    ("manta", ["--tries", "2"], "--tries are those of a wish: give --guide a word, or leave out --tries"),
+    ("manta", ["--guide", "happy", "--tries", "0"], "0 tries write nothing: give --tries 1 or more"),
+    ("ldlm", ["--repair", "FILE", "--guide", "happy", "--tries", "2"], "--repair writes each of its texts once"),
     ("ldlm", ["--strength", "2"], "--strength is that of a wish"),
     ("ldlm", ["--strength", "2", "--repair", "FILE"], "--strength is that of a wish"),
     ("ldlm", ["--back", "0.3"], "--back says how much of a text --repair keeps: give --repair a file, or leave out --back"),

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from minildm.control.bridges import Mixture
-from minildm.models.steering import NEAR_NOISE, agrees, bend, both, says, tilt
+from minildm.dynamics.records import Trajectory
+from minildm.models.base import Generation
+from minildm.models.steering import NEAR_NOISE, agrees, bend, both, comes_true, insist, says, tilt
 from minildm.transport.codebook import Codebook
 from minildm.transport.mixtures import explain, posterior
 from minildm.transport.schedules import Linear, Tangent
@@ -41,6 +43,36 @@ def test_agrees_is_the_sum_over_all_texts_with_the_words():
     assert not agrees(tokens, ~given & given)(log_p).any()
     each = agrees(torch.tensor([[2, 0, 3], [1, 1, 1], [0, 0, 0]]), given.expand(3, -1))(log_p)
     assert torch.allclose(each[1], -log_p[1, 0, 1] - log_p[1, 2, 1])
+
+
+def test_a_text_fulfills_a_wish_or_does_not():
+    tokens = torch.tensor([[2, 0, 3], [1, 1, 1]])
+    assert comes_true(says(3), tokens, WORDS).tolist() == [True, False]
+    both_ends = agrees(torch.tensor([[2, 1, 3]]), torch.tensor([[True, False, True]]))
+    assert comes_true(both_ends, tokens, WORDS).tolist() == [True, False]
+
+
+def test_insisting_keeps_the_law_given_the_wish():
+    """Uniform pairs of words: 7/16 say word 1, tries make it 1 - (9/16)^tries, and which of the 7 it is stays uniform."""
+    rng, asked = torch.Generator().manual_seed(0), []
+
+    def write(count):
+        asked.append(count)
+        tokens = torch.randint(WORDS, (count, 2), generator=rng)
+        states, clean, sure = tokens[None].float().repeat(3, 1, 1, 1)
+        return Generation(tokens, 3, 0.5, Trajectory(torch.zeros(1), states, clean, tokens[None].clone(), sure))
+
+    for tries in (1, 2, 4):
+        asked.clear()
+        made = insist(write, 20_000, says(1), tries, WORDS)
+        said = (made.tokens == 1).any(1)
+        assert said.float().mean() == pytest.approx(1 - (9 / 16) ** tries, abs=0.015)
+        assert len(asked) == tries and (made.calls, made.seconds) == (3 * tries, 0.5 * tries)
+        pairs = (made.tokens[said] * torch.tensor([WORDS, 1])).sum(1).bincount(minlength=WORDS**2) / said.sum()
+        assert pairs[pairs > 0].tolist() == pytest.approx([1 / 7] * 7, abs=0.02)
+        assert torch.equal(made.trajectory.tokens[0], made.tokens)
+        assert torch.equal(made.trajectory.states[0], made.tokens.float())
+    assert insist(lambda count: Generation(torch.ones(count, 2, dtype=torch.long), 1, 0.0), 3, says(1), 9, WORDS).calls == 1
 
 
 def test_both_is_the_sum_of_two_costs():
