@@ -32,9 +32,9 @@ WISHES = ("happy", "boat", "library")  # one a seed
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
 TEMPERATURES = (1.0, 0.5)
 TRIES = 5  # of a text that should say a word
-ORDER = (("infilling", "gpt"), ("repair", "gpt"), ("infilling", "masked"), ("repair", "masked"), ("infilling", "manta"),
-         ("repair", "manta"), ("tilt", "manta"), ("tries", "manta"), ("tries", "gpt"), ("repair", "ldlm"), ("infilling", "ldlm"),
-         ("guidance", "manta"), ("guidance", "ldlm"))
+ORDER = (("infilling", "gpt"), ("repair", "gpt"), ("tries", "gpt"), ("infilling", "masked"), ("repair", "masked"),
+         ("infilling", "manta"), ("repair", "manta"), ("tilt", "manta"), ("tries", "manta"), ("repair", "ldlm"),
+         ("infilling", "ldlm"), ("guidance", "manta"), ("guidance", "ldlm"))
 
 
 def written(loaded, tokens) -> list[str]:
@@ -98,7 +98,7 @@ def guidance(loaded, kind, truth, seed, solver="ancestral"):
         yield {"word": word, "strength": strength, "hits": hits, **good(loaded, tokens)}
 
 
-def insisted(loaded, count, wish, rng, **asked):
+def insisted(loaded, count, sought, rng, **asked):
     """Tokens of texts that are written anew where they do not say a word, and how many were written for each."""
     counts = []
 
@@ -106,7 +106,7 @@ def insisted(loaded, count, wish, rng, **asked):
         counts.append(count)
         return Generation(generated(loaded.model, rng, count, **asked), 0, 0.0)
 
-    return insist(write, count, wish, TRIES, loaded.tokenizer.size).tokens, sum(counts) / count
+    return insist(write, count, sought, TRIES, loaded.tokenizer.size).tokens, sum(counts) / count
 
 
 def tries(loaded, kind, truth, seed):
