@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/editing.py --out benchmarks/results/editing.json
 
 Each model is asked with 32 calls a text, or what a GPT needs; 3 seeds of 512 tales. Every finished row is kept in the file; a
-second start goes on. What is cheap comes first, what needs gradients last. Chapter 13 reads the file.
+second start goes on. What is cheap comes first; bent ends, which need gradients, last. Chapter 13 reads the file.
 """
 
 import argparse
@@ -30,7 +30,7 @@ PARTS = 8  # calls of a doubt; the repair has the rest
 BACK = (0.4, 0.6, 0.8)  # share of the steps that a repair by noise keeps
 WISHES = ("happy", "boat", "library")  # one a seed
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
-TEMPERATURES = (1.0, 0.5)
+TEMPERATURES = (1.0, 0.5), (0.5, 0.0)  # of laws over words, and of an LDLM's noise
 TRIES = 5  # of a text that should say a word
 ORDER = (("infilling", "gpt"), ("repair", "gpt"), ("tries", "gpt"), ("infilling", "masked"), ("repair", "masked"),
          ("infilling", "manta"), ("repair", "manta"), ("tilt", "manta"), ("tries", "manta"), ("repair", "ldlm"),
@@ -65,7 +65,7 @@ def fill(loaded, kind, tokens, mask, steps, rng, temperature):
 
 def infilling(loaded, kind, truth, seed):
     mask = gaps(truth, GAP, random.Random(seed))
-    for temperature in TEMPERATURES:
+    for temperature in TEMPERATURES[kind == "ldlm"]:
         tokens = fill(loaded, kind, truth, mask, STEPS, torch.Generator().manual_seed(seed), temperature)
         yield {"temperature": temperature, **good(loaded, tokens), "same": (tokens == truth)[mask].float().mean().item()}
 
@@ -82,7 +82,7 @@ def repair(loaded, kind, truth, seed):
     if kind != "ldlm":
         rng = torch.Generator().manual_seed(seed)
         mask = doubts(loaded.model, broken, rng, PARTS) > DOUBTFUL
-        tokens = fill(loaded, kind, broken, mask, STEPS - PARTS, rng, min(TEMPERATURES))
+        tokens = fill(loaded, kind, broken, mask, STEPS - PARTS, rng, min(TEMPERATURES[0]))
         yield {"by": "doubt", "doubted": mask.float().sum(1).mean().item(), "hit": mask[broken != truth].float().mean().item(),
                **good(loaded, tokens), **outcome(broken, tokens, truth)}
 

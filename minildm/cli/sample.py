@@ -34,7 +34,7 @@ class SampleFlags:
     repair: Path | None = None  # file of texts (UTF-8, one a paragraph) to write anew, for an LDLM and a Manta-LM
     back: float | None = None  # share of its way from noise to text that a text to repair is set back to, by default 0.5
     guide: str | None = None  # a word that should be said, for an LDLM and a Manta-LM
-    strength: float | None = None  # of wishes: of --guide, and of an LDLM's prompt and gaps; by default 1, Bayes' rule
+    strength: float | None = None  # of the wish of --guide, by default 1, Bayes' rule
     tries: int | None = None  # how often a text of --guide is written until it says the word, by default once
     seed: int = 0  # of all randomness
     record: Path | None = None  # file for the recorded path, safetensors, for all but a GPT
@@ -43,7 +43,7 @@ class SampleFlags:
 def main(argv: list[str]) -> None:
     """Load, write, print."""
     flags = tyro.cli(SampleFlags, args=argv, prog="minildm sample")
-    loaded = load(flags.model, frozen=flags.repair is not None)
+    loaded = load(flags.model, frozen=any((flags.repair, flags.infill, flags.prompt)))
     if flags.record and isinstance(loaded.model, GPT):
         raise UserError("a GPT has no path from noise to text: leave out --record")
     show = sys.stdout.isatty()

@@ -28,7 +28,7 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
             strength: float | None = None, tries: int | None = None, prompt: str | None = None) -> dict:
     """What `generate` must be told for texts with gaps, texts to repair, or a wish; refuses what a kind cannot do.
 
-    The prompt of a repair has `count` rows for each paragraph of the file. To an LDLM a `prompt` and gaps are wishes.
+    The prompt of a repair has `count` rows for each paragraph of the file.
     """
     model, tokenizer = loaded.model, loaded.tokenizer
     if isinstance(model, GPT) and (infill, repair, guide) != (None, None, None):
@@ -42,7 +42,7 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
         raise UserError("--gap says how long the gaps of --infill are: give --infill a text, or leave out --gap")
     if repair is None and back is not None:
         raise UserError("--back says how much of a text --repair keeps: give --repair a file, or leave out --back")
-    if strength is not None and guide is None and not (isinstance(model, LDLM) and (prompt or infill)):
+    if strength is not None and guide is None:
         raise UserError("--strength is that of a wish: give --guide a word, or leave out --strength")
     if strength is not None and not 0 <= strength < math.inf:
         raise UserError(f"a strength of {strength} has no meaning: give 0 or more")
@@ -52,6 +52,8 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
         raise UserError(f"{tries} tries write nothing: give --tries 1 or more")
     if tries is not None and repair is not None:
         raise UserError("--repair writes each of its texts once: leave out --tries, or ask for more versions with --count")
+    if isinstance(model, LDLM) and loaded.missing and (prompt or infill or repair):
+        raise UserError(f"an LDLM reads the words it is given with its frozen encoder, which is missing: {loaded.missing}")
     length, asked = length or model.config.length, {}
     check_request(count, length, None)
     if strength is not None:
@@ -62,8 +64,6 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
         back = BACK if back is None else back
         if not 0 < back < 1:
             raise UserError(f"--back {back} leaves nothing to repair or nothing of the text: give a share between 0 and 1")
-        if isinstance(model, LDLM) and loaded.missing:
-            raise UserError(f"an LDLM reads the text to repair with its frozen encoder, which is missing: {loaded.missing}")
         texts = [tokenizer.encode(text) for text in paragraphs(read_text(repair, "file"))]
         if not texts:
             raise UserError(f"the file {repair} has no text to repair: give one with a text a paragraph")

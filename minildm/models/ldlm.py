@@ -28,7 +28,7 @@ from ..transport.schedules import Tangent
 from ..transport.time_sampling import AdaptiveTime, Uniform
 from .base import Generation, LanguageModel, Losses, check_request, mean_flat
 from .recipe import Recipe, gamma
-from .steering import Wish, agrees, bend, both
+from .steering import Wish, bend
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class LDLM(LanguageModel):
         """Write texts by carrying noise to latents in `steps` steps and reading the tokens off once, at the end.
 
         `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where the mask is True: the words
-        that are known are a wish, and `wish` another; both guide with `strength`. With `start` > 0 the prompt is noised to
+        that are known are put back into each guess. `wish` guides with `strength`. With `start` > 0 the prompt is noised to
         where a text is after that share of the steps, and written anew from there. `warped` spaces the steps evenly in
         training time v, t = F^-1(v), else evenly in t; `temperature` scales the noise of ancestral steps.
         """
@@ -186,8 +186,8 @@ class LDLM(LanguageModel):
                 z = interpolate(self.schedule, self.encode(self.hidden(given)), z, times[:1].expand(count))
             else:
                 known[:, : prompt.shape[1]] = True if mask is None else ~mask
-                wish = both(agrees(given, known), wish)
         look = self.clean if wish is None else self.wishful(wish, strength, length)
+        look = self.reminded(look, given, known) if known.any() else look
         loop = ClosedLoop(look, self.schedule, z)
         path = integrate(loop, z, times, method, rng, record=record)
         tokens, _ = self.read_off(path.states[-1], length)
@@ -198,6 +198,20 @@ class LDLM(LanguageModel):
             words, confidence = map(torch.stack, zip(*(self.read_off(z, length) for z in clean)))
             path = Trajectory(path.times, path.states, clean, words, confidence)
         return Generation(tokens, loop.calls, seconds, path if record else None)
+
+    def reminded(self, predict, given: Int[Tensor, "b n"], known: Bool[Tensor, "b n"]):
+        """A denoiser whose guess holds the words that are known, and which is shown them with its last guess.
+
+        z_hat_i <- E(h(w))_i where all words of latent i are known;  w = given where known, else argmax T(D(z_hat))
+        """
+        rest = -known.shape[1] % self.config.compression
+        held = F.pad(known, (0, rest), value=True).unflatten(1, (-1, self.config.compression)).all(-1, keepdim=True)
+
+        def look(zt, t, c):
+            clean = predict(zt, t, c)
+            words = given.where(known, self.read_off(clean, known.shape[1])[0])
+            return self.encode(self.hidden(words)).where(held, clean)
+        return look
 
     def wishful(self, wish: Wish, strength: float, length: int):
         """The denoiser with its prediction bent towards a wish about the words that would be read off it."""

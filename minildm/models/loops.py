@@ -28,7 +28,6 @@ from .ldlm import LDLM
 from .manta import DRAWN, SHARES, Manta
 from .masked import Masked
 from .policy import Policy
-from .steering import agrees
 
 READ = 512  # texts read off at a time
 
@@ -118,7 +117,10 @@ def loop_of(model: LanguageModel, count: int, seed: int, steps: int = 32, solver
 
 
 def solvers_of(model: LanguageModel) -> tuple[str, ...]:
-    """The solvers that the loop of a model knows; a GPT and a masked model have their one way to draw words."""
+    """The solvers that the loop of a model knows; a GPT and a masked model have their one way to draw words.
+
+    Args: `model`. Returns names. Derived in chapter 13. Source: ours.
+    """
     return tuple(SAMPLERS) if isinstance(model, LDLM) else tuple(SHARES) if isinstance(model, Manta) else ("ancestral",)
 
 
@@ -134,7 +136,7 @@ def _(model: LDLM, count, seed, steps=32, solver="ancestral", lag=None, prompt=N
     check_solver(model, solver)
     c, method = model.config, sampler(solver, model.config.writing_temperature)
     given, known = begun(prompt, count, c.length, model.device)
-    clean = model.clean if prompt is None else model.wishful(agrees(given, known), 1.0, c.length)
+    clean = model.clean if prompt is None else model.reminded(model.clean, given, known)
     rng = torch.Generator(model.device).manual_seed(seed)
     z = torch.randn(count, -(-c.length // c.compression), c.latent, generator=rng, device=model.device)
 

@@ -44,11 +44,6 @@ def agrees(tokens: Int[Tensor, "#b n"], given: Bool[Tensor, "#b n"]) -> Wish:
     return cost
 
 
-def both(first: Wish, second: Wish | None) -> Wish:
-    """Two wishes that do not depend on each other: Phi = Phi_1 + Phi_2, or Phi_1 alone."""
-    return first if second is None else lambda log_p: first(log_p) + second(log_p)
-
-
 def bend(look: Look, wish: Wish, strength: float, schedule: Schedule, z: Float[Tensor, "b m d"],
          t: Float[Tensor, "..."]) -> tuple[Float[Tensor, "b m d"], Float[Tensor, "b n words"]]:
     """Where latents should end when a wish is to come true: z_hat - strength b^2/a grad_z Phi.

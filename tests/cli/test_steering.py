@@ -203,15 +203,16 @@ def test_flags_that_evaluate_cannot_use(vae_run, ldlm_run, sentence):
     assert "only a Manta-LM writes with a lag" in sentence("evaluate", str(ldlm_run), "--lag", "1")
 
 
-def test_a_repair_needs_the_frozen_encoder(ldlm_run, gpt_run, sentence, tales):
+def test_given_words_need_the_frozen_encoder(ldlm_run, gpt_run, sentence, tales):
     hidden = gpt_run.with_name("hidden")
     shutil.move(gpt_run, hidden)
     try:
-        said = sentence("sample", str(ldlm_run), "--repair", str(tales))
+        said = [sentence("sample", str(ldlm_run), *flags) for flags in
+                (("--repair", str(tales)), ("--infill", "once at the ____ ."), ("--prompt", "once at"))]
         main(["sample", str(ldlm_run), "--count", "1", "--steps", "1"])
     finally:
         shutil.move(hidden, gpt_run)
-    assert "its frozen encoder, which is missing: no model" in said
+    assert all("its frozen encoder, which is missing: no model" in line for line in said)
 
 
 def test_a_zoo_of_a_vae_has_nothing_to_show(folder, vae_run, sentence, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 
 from minildm.errors import UserError
 from minildm.models.recipe import Recipe
-from minildm.models.steering import NEAR_NOISE, agrees, both, says
+from minildm.models.steering import NEAR_NOISE, agrees, says
 from minildm.transport.paths import interpolate
 
 from .small import LENGTH, VOCABULARY, gradients, ldlm, rng, texts
@@ -134,19 +134,33 @@ def guided(model, z, t, wish, strength):
     return (clean - strength * b**2 / a.clamp(min=NEAR_NOISE) * push).detach()
 
 
-def test_known_words_and_wishes_bend_each_prediction():
+def test_wishes_bend_each_prediction():
     """The second look is checked, where a is above its least; c is forgotten so that one look is a function of z and t."""
-    model, truth, mask = loud(), texts(3), torch.zeros(3, LENGTH, dtype=torch.bool)
+    model, wish = loud(), agrees(texts(3), torch.ones(3, LENGTH, dtype=torch.bool))
     predict = model.denoiser.forward
     model.denoiser.forward = lambda zt, t, c: predict(zt, t, torch.zeros_like(c))
-    mask[:, 2:4] = True
-    for ask, cost in (({"wish": says(7)}, says(7)), ({"prompt": truth, "mask": mask}, agrees(truth, ~mask)),
-                      ({"prompt": truth, "mask": mask, "wish": says(7)}, both(says(7), agrees(truth, ~mask)))):
-        path = model.generate(3, rng=rng(), steps=3, strength=1.5, record=True, **ask).trajectory
+    for cost in (says(7), wish):
+        path = model.generate(3, rng=rng(), steps=3, strength=1.5, record=True, wish=cost).trajectory
         for k in (1, 2):
             wanted = guided(model, path.states[k], float(path.times[k]), cost, 1.5)
             plain = guided(model, path.states[k], float(path.times[k]), cost, 0.0)
             assert torch.allclose(path.clean[k], wanted, atol=1e-4) and (wanted - plain).abs().max() > 1e-3
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("compression", [1, 2])
+def test_known_words_are_put_back_into_each_guess_and_shown_with_it(compression):
+    model, truth, seen = ldlm(compression=compression).eval(), texts(3), []
+    gap = torch.arange(LENGTH).eq(torch.tensor([[3], [4]])).any(0)
+    held = ~gap.unflatten(0, (-1, compression)).any(1)[:, None]
+    predict = model.denoiser.forward
+    model.denoiser.forward = lambda zt, t, c: seen.append((c, predict(zt, t, c))) or seen[-1][1]
+    path = model.generate(3, rng=rng(), steps=3, prompt=truth, mask=gap[None], record=True).trajectory
+    for k, (c, guess) in enumerate(seen):
+        words = model.read_off(guess, LENGTH)[0].where(gap, truth)
+        assert torch.allclose(path.clean[k], model.encode(model.hidden(words)).where(held, guess), atol=1e-6)
+        assert torch.equal(c, path.clean[k - 1] if k else torch.zeros_like(c))
+    assert not torch.equal(path.clean[0], seen[0][1])
 
 
 def test_a_strength_of_nothing_is_no_wish():
@@ -168,12 +182,14 @@ def test_a_start_is_the_text_noised_to_the_time_of_that_share_of_the_steps(start
     assert torch.allclose(path.states[0], interpolate(model.schedule, z1, z0, t.expand(3)), atol=1e-5)
 
 
-def test_reading_a_text_needs_the_frozen_encoder_and_keeping_words_does_not():
+def test_reading_a_text_needs_the_frozen_encoder_and_writing_freely_does_not():
     model = ldlm().eval()
     model.frozen = None
     with pytest.raises(UserError, match="loaded without its frozen encoder"):
         model.generate(2, rng=rng(), steps=2, prompt=texts(2), start=0.5)
-    assert model.generate(2, rng=rng(), steps=2, prompt=texts(2)[:, :3]).tokens.shape == (2, LENGTH)
+    with pytest.raises(UserError, match="loaded without its frozen encoder"):
+        model.generate(2, rng=rng(), steps=2, prompt=texts(2)[:, :3])
+    assert model.generate(2, rng=rng(), steps=2).tokens.shape == (2, LENGTH)
 
 
 @pytest.mark.parametrize("request_, sentence", [

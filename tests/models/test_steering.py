@@ -8,7 +8,7 @@ import torch
 from minildm.control.bridges import Mixture
 from minildm.dynamics.records import Trajectory
 from minildm.models.base import Generation
-from minildm.models.steering import NEAR_NOISE, agrees, bend, both, comes_true, insist, says, tilt
+from minildm.models.steering import NEAR_NOISE, agrees, bend, comes_true, insist, says, tilt
 from minildm.transport.codebook import Codebook
 from minildm.transport.mixtures import explain, posterior
 from minildm.transport.schedules import Linear, Tangent
@@ -73,12 +73,6 @@ def test_insisting_keeps_the_law_given_the_wish():
         assert torch.equal(made.trajectory.tokens[0], made.tokens)
         assert torch.equal(made.trajectory.states[0], made.tokens.float())
     assert insist(lambda count: Generation(torch.ones(count, 2, dtype=torch.long), 1, 0.0), 3, says(1), 9, WORDS).calls == 1
-
-
-def test_both_is_the_sum_of_two_costs():
-    log_p = noise(3, 2, WORDS).log_softmax(-1)
-    assert torch.equal(both(says(1), says(2))(log_p), says(1)(log_p) + says(2)(log_p))
-    assert both(says(1), None)(log_p).equal(says(1)(log_p))
 
 
 def test_certain_and_hopeless_wishes_have_finite_slopes():
