@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from rows import begun, keep
 
-from minildm.evaluation.editing import damage, doubts, fill_from_left, gaps, outcome
+from minildm.evaluation.editing import DOUBTFUL, damage, doubts, fill_from_left, gaps, outcome
 from minildm.evaluation.scorecard import validity
 from minildm.models.base import BOS, Generation
 from minildm.models.steering import insist, says
@@ -25,7 +25,6 @@ from minildm.training.zoo import load
 STEPS, SEEDS, COUNT = 32, 3, 512
 AT_ONCE = 64  # texts
 GAP, DAMAGE = 0.3, 0.1  # shares of a tale's words
-DOUBTFUL = 5.0  # nats above which a word is written anew
 PARTS = 8  # calls of a doubt; the repair has the rest
 BACK = (0.4, 0.6, 0.8)  # share of the steps that a repair by noise keeps
 WISHES = ("happy", "boat", "library")  # one a seed
@@ -79,12 +78,11 @@ def repair(loaded, kind, truth, seed):
             tokens = generated(loaded.model, torch.Generator().manual_seed(seed), len(truth), steps=STEPS, prompt=broken,
                                start=back)
             yield {"by": "noise", "back": back, **good(loaded, tokens), **outcome(broken, tokens, truth)}
-    if kind != "ldlm":
-        rng = torch.Generator().manual_seed(seed)
-        mask = doubts(loaded.model, broken, rng, PARTS) > DOUBTFUL
-        tokens = fill(loaded, kind, broken, mask, STEPS - PARTS, rng, min(TEMPERATURES[0]))
-        yield {"by": "doubt", "doubted": mask.float().sum(1).mean().item(), "hit": mask[broken != truth].float().mean().item(),
-               **good(loaded, tokens), **outcome(broken, tokens, truth)}
+    rng = torch.Generator().manual_seed(seed)
+    mask = doubts(loaded.model, broken, rng, PARTS) > DOUBTFUL
+    tokens = fill(loaded, kind, broken, mask, STEPS - PARTS, rng, min(TEMPERATURES[kind == "ldlm"]))
+    yield {"by": "doubt", "doubted": mask.float().sum(1).mean().item(), "hit": mask[broken != truth].float().mean().item(),
+           **good(loaded, tokens), **outcome(broken, tokens, truth)}
 
 
 def guidance(loaded, kind, truth, seed, solver="ancestral"):

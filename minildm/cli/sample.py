@@ -31,8 +31,8 @@ class SampleFlags:
     entropy_bound: float | None = None  # of a Manta-LM's solver paced: nats of words drawn at one look, by default its own
     infill: str | None = None  # a text with gaps, marked by ____, for all but a GPT
     gap: int | None = None  # tokens a gap, by default as many as fill three quarters of the length
-    repair: Path | None = None  # file of texts (UTF-8, one a paragraph) to write anew, for an LDLM and a Manta-LM
-    back: float | None = None  # share of its way from noise to text that a text to repair is set back to, by default 0.5
+    repair: Path | None = None  # file of texts (UTF-8, one a paragraph) whose doubtful words are written anew; all but a GPT
+    back: float | None = None  # of a repair by an LDLM or a Manta-LM: write all anew from this share of the way to text
     guide: str | None = None  # a word that should be said, for an LDLM and a Manta-LM
     strength: float | None = None  # of the wish of --guide, by default 1, Bayes' rule
     tries: int | None = None  # how often a text of --guide is written until it says the word, by default once
@@ -49,7 +49,8 @@ def main(argv: list[str]) -> None:
     show = sys.stdout.isatty()
     recorded = flags.record is not None
     edit = steered(loaded, flags.count, length=flags.length, infill=flags.infill, gap=flags.gap, repair=flags.repair,
-                   back=flags.back, guide=flags.guide, strength=flags.strength, tries=flags.tries, prompt=flags.prompt)
+                   back=flags.back, guide=flags.guide, strength=flags.strength, tries=flags.tries, prompt=flags.prompt,
+                   seed=flags.seed)
     write = writer(loaded, steps=flags.steps, solver=flags.solver, length=flags.length, prompt=flags.prompt,
                    temperature=flags.temperature, lag=flags.lag, entropy_bound=flags.entropy_bound,
                    record=show or recorded, steered=edit)

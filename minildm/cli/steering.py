@@ -8,34 +8,36 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..evaluation.editing import DOUBTFUL, doubts
 from ..models.base import BOS, EOS, MASK, PAD, check_request
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
 from ..models.masked import Masked
 from ..models.steering import Wish, says
+from ..text.batches import tensor
 from ..text.corpora import pad_rows
 from ..text.sources import paragraphs, read_text
 from ..text.tokenizers import Tokenizer
 from ..training.zoo import Loaded
 
 GAP = re.compile(r"\s*_{2,}")
-BACK = 0.5  # share of its way that a text to repair keeps, where nobody says how much
 FULL = 0.75  # share of the length that a text is given, where nobody says how long its gaps are
 
 
 def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: str | None = None, gap: int | None = None,
             repair: Path | None = None, back: float | None = None, guide: str | None = None,
-            strength: float | None = None, tries: int | None = None, prompt: str | None = None) -> dict:
+            strength: float | None = None, tries: int | None = None, prompt: str | None = None, seed: int = 0) -> dict:
     """What `generate` must be told for texts with gaps, texts to repair, or a wish; refuses what a kind cannot do.
 
-    The prompt of a repair has `count` rows for each paragraph of the file.
+    The prompt of a repair has `count` rows for each paragraph of the file: all is written anew from a share `back` of its way,
+    or without it the words that the model doubts, which it is asked about with noise of the `seed`.
     """
     model, tokenizer = loaded.model, loaded.tokenizer
     if isinstance(model, GPT) and (infill, repair, guide) != (None, None, None):
         raise UserError("a GPT writes from left to right and cannot be steered: leave out --infill, --repair and --guide, "
                         "or name a masked model, an LDLM or a Manta-LM")
-    if isinstance(model, Masked) and (repair, guide) != (None, None):
-        raise UserError("a masked model has no latents to steer: leave out --repair and --guide, or name an LDLM or a Manta-LM")
+    if isinstance(model, Masked) and (back, guide) != (None, None):
+        raise UserError("a masked model has no latents to steer: leave out --back and --guide, or name an LDLM or a Manta-LM")
     if infill is not None and repair is not None:
         raise UserError("--infill and --repair each give the text: choose one of them")
     if infill is None and gap is not None:
@@ -61,8 +63,7 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
     if infill is not None:
         asked["prompt"], asked["mask"] = with_gaps(infill, gap, length, tokenizer)
     if repair is not None:
-        back = BACK if back is None else back
-        if not 0 < back < 1:
+        if back is not None and not 0 < back < 1:
             raise UserError(f"--back {back} leaves nothing to repair or nothing of the text: give a share between 0 and 1")
         texts = [tokenizer.encode(text) for text in paragraphs(read_text(repair, "file"))]
         if not texts:
@@ -71,7 +72,10 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
         if longest > length:
             raise UserError(f"a text of {repair} has {longest} tokens, more than the {length} that fit: shorten it or raise "
                             "--length")
-        asked |= {"prompt": torch.from_numpy(pad_rows(texts, length, tokenizer)).repeat_interleave(count, 0), "start": back}
+        rows = tensor(pad_rows(texts, length, tokenizer))
+        doubtful = doubts(model, rows, torch.Generator().manual_seed(seed)) > DOUBTFUL if back is None else None
+        asked |= {"prompt": rows.repeat_interleave(count, 0)}
+        asked |= {"mask": doubtful.repeat_interleave(count, 0)} if back is None else {"start": back}
     if guide is not None:
         asked["wish"] = wish(guide, tokenizer)
     return asked

@@ -3,14 +3,19 @@
 import random
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..models.base import PAD, LanguageModel
 from ..models.gpt import GPT
+from ..models.ldlm import LDLM
+from ..models.manta import Manta
 from ..models.masked import MASK, Masked, word_law
 from ..text import tokenizers
 
+DOUBTFUL = 5.0  # nats above which a word is written anew
+NEARLY = 0.92  # share of the steps after which an LDLM's guess is asked about the words of a text
 SPECIALS = len(tokenizers.SPECIALS)  # ids below this stand for no word
 
 
@@ -62,14 +67,17 @@ def doubts(model: LanguageModel, tokens: Int[Tensor, "b n"], rng: torch.Generato
     """How surprising each word is to a model: -log p(w_i | the words that are shown), in nats.
 
     A GPT is shown what stands before, in one call; a masked model and a Manta-LM all but every `parts`-th word, in as many
-    calls. Args: `model`, one of these; `tokens`; `rng`; `parts`. Returns nats (b, n), 0 at the first token and at padding.
-    Derived in chapter 13. Source: ours.
+    calls. An LDLM is shown the text's latents under a little noise, `parts` times: they say each word, but its guess of them
+    says what fits. Args: `model`, one of these; `tokens`; `rng`; `parts`. Returns nats (b, n), 0 at the first token and at
+    padding. Derived in chapter 13. Source: ours.
     """
     nats = torch.zeros(tokens.shape)
     if isinstance(model, GPT):
         nats[:, 1:] = model.token_nats(tokens)
         return nats
-    for part in range(parts):
+    if isinstance(model, LDLM):
+        nats = sum(word_nats(model.second_look(tokens, NEARLY, rng), tokens) for _ in range(parts)) / parts
+    for part in range(parts) if isinstance(model, Masked | Manta) else ():
         hidden = (torch.arange(tokens.shape[1]) % parts == part).expand_as(tokens)
         if isinstance(model, Masked):
             logits = model.logits(tokens.masked_fill(hidden, MASK))
@@ -77,10 +85,14 @@ def doubts(model: LanguageModel, tokens: Int[Tensor, "b n"], rng: torch.Generato
             z = model.space.encode(tokens, rng)
             z = torch.randn(z.shape, generator=rng).where(hidden[..., None], z)
             logits = model.predict(z, (~hidden).float(), torch.zeros_like(z))[1]
-        said = logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
-        nats = torch.where(hidden, -said, nats)
+        nats = word_nats(logits, tokens).where(hidden, nats)
     nats[:, 0] = 0
     return nats.masked_fill(tokens == PAD, 0)
+
+
+def word_nats(logits: Float[Tensor, "b n words"], tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+    """Nats of each word, -log p_i(w_i)."""
+    return F.cross_entropy(logits.mT, tokens, reduction="none")
 
 
 def outcome(before: Int[Tensor, "b n"], after: Int[Tensor, "b n"], truth: Int[Tensor, "b n"]) -> dict[str, float]:

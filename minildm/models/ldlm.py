@@ -118,6 +118,13 @@ class LDLM(LanguageModel):
         """The denoiser's prediction of z_1, f(z_t, t, c)."""
         return self.denoiser(zt, t, c).float()
 
+    def second_look(self, tokens: Int[Tensor, "b n"], share: float, rng: torch.Generator) -> Float[Tensor, "b n vocabulary"]:
+        """Logits of the words that the denoiser guesses for texts under the noise that a `share` of the steps leaves."""
+        z1 = self.encode(self.hidden(tokens))
+        t = self.time.warp(torch.full((len(z1),), share, device=z1.device))
+        zt = interpolate(self.schedule, z1, torch.randn(z1.shape, generator=rng, device=z1.device), t)
+        return self.token_decoder(self.decode(self.clean(zt, t, torch.zeros_like(zt)), tokens.shape[1])).float()
+
     def losses(self, tokens: Int[Tensor, "b n"], *, step: int, rng: torch.Generator) -> Losses:
         """L = L_diff + L_h + L_w, with gradients routed by stop-gradients.
 

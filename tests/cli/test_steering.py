@@ -8,6 +8,7 @@ import torch
 from minildm.cli import main, sample
 from minildm.cli.steering import steered, wish, with_gaps
 from minildm.errors import UserError
+from minildm.evaluation.editing import DOUBTFUL, doubts
 from minildm.models.base import BOS, EOS, MASK, PAD
 from minildm.models.manta import Manta
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
@@ -105,6 +106,15 @@ def test_repairs_are_versions_of_each_paragraph(ldlm_run, manta_run, asked, tale
         assert given["prompt"].shape == (6, 64) and given["prompt"][0, 0] == BOS and (given["prompt"] == EOS).any(1).all()
 
 
+def test_without_a_share_doubtful_words_are_repaired_and_the_others_kept(masked_run, ldlm_run, manta_run, asked, tales):
+    for run in (masked_run, ldlm_run, manta_run):
+        given = asked(str(run), "--count", "2", "--steps", "2", "--repair", str(tales))
+        loaded = load(run)
+        rows = given["prompt"][::2]
+        assert torch.equal(given["mask"][::2], doubts(loaded.model, rows, torch.Generator().manual_seed(0)) > DOUBTFUL)
+        assert given["mask"].shape == (4, 64) and not given["mask"][:, 0].any() and "start" not in given
+
+
 def test_a_guide_is_a_wish_with_a_strength(ldlm_run, manta_run, asked, capsys):
     for run in (ldlm_run, manta_run):
         given = asked(str(run), "--count", "1", "--steps", "2", "--guide", "happy", "--strength", "2.5", "--prompt", "once at")
@@ -137,7 +147,7 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
     ("gpt", ["--repair", "FILE"], "name a masked model, an LDLM or a Manta-LM"),
     ("gpt", ["--guide", "happy"], "a GPT writes from left to right"),
     ("gpt", ["--lag", "1"], "only a Manta-LM writes with a lag: leave out --lag"),
-    ("masked", ["--repair", "FILE"], "a masked model has no latents to steer: leave out --repair and --guide"),
+    ("masked", ["--repair", "FILE", "--back", "0.5"], "a masked model has no latents to steer: leave out --back and --guide"),
     ("masked", ["--guide", "happy"], "name an LDLM or a Manta-LM"),
     ("masked", ["--lag", "1"], "only a Manta-LM"),
     ("masked", ["--solver", "euler"], "no sampler 'euler' of a masked model: choose one of ancestral, confidence, margin"),

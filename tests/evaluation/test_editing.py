@@ -5,13 +5,15 @@ import random
 import pytest
 import torch
 
-from minildm.evaluation.editing import SPECIALS, damage, doubts, fill_from_left, gaps, outcome
+from minildm.evaluation.editing import NEARLY, SPECIALS, damage, doubts, fill_from_left, gaps, outcome
 from minildm.models.base import BOS, EOS, PAD
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.manta import Manta
 from minildm.models.manta_config import MantaConfig
 from minildm.models.masked import Masked, MaskedConfig
 from minildm.models.vae import VAEConfig
+from tests.models.small import ldlm
+from tests.models.small import texts as texts_of_an_ldlm
 
 SIZES = {"vocabulary": 20, "length": 16, "width": 16, "heads": 2, "layers": 1}
 
@@ -87,6 +89,19 @@ def test_a_doubt_does_not_see_the_word_it_is_about(kind):
         law = logits().log_softmax(-1)
         assert torch.allclose(first, -law.gather(1, tokens[:, 3:4])[:, 0], atol=1e-5)
         assert torch.allclose(second, -law.gather(1, other[:, 3:4])[:, 0], atol=1e-5)
+
+
+@torch.no_grad()
+def test_doubts_of_an_ldlm_are_the_mean_over_second_looks():
+    made, tokens = ldlm().eval(), texts_of_an_ldlm()
+    noise = rng(3)
+    looks = [made.second_look(tokens, NEARLY, noise).log_softmax(-1).gather(-1, tokens[..., None])[..., 0] for _ in range(4)]
+    wanted = -torch.stack(looks).mean(0).masked_fill(tokens == PAD, 0)
+    assert torch.allclose(doubts(made, tokens, rng(3), parts=4)[:, 1:], wanted[:, 1:], atol=1e-5)
+    z1, t = made.encode(made.hidden(tokens)), made.time.warp(torch.tensor([0.3]))
+    zt = made.schedule.a(t) * z1 + made.schedule.b(t) * torch.randn(z1.shape, generator=rng(5))
+    guess = made.clean(zt, t.expand(len(zt)), torch.zeros_like(zt))
+    assert torch.equal(made.second_look(tokens, 0.3, rng(5)).argmax(-1), made.read_off(guess, tokens.shape[1])[0])
 
 
 def test_doubts_are_zero_where_nothing_can_be_written():
