@@ -28,7 +28,7 @@ GAP, DAMAGE = 0.3, 0.1  # shares of a tale's words
 PARTS = 8  # calls of a doubt; the repair has the rest
 BACK = (0.4, 0.6, 0.8)  # share of the steps that a repair by noise keeps
 WISHES = ("happy", "boat", "library")  # one a seed
-STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0)
+STRENGTHS = {"ancestral": (0.0, 1.0, 2.0), "paced": (0.0, 0.25, 0.5, 1.0, 2.0)}  # of bent ends, of tilted laws
 TEMPERATURES = (1.0, 0.5), (0.5, 0.0)  # of laws over words, and of an LDLM's noise
 TRIES = 5  # of a text that should say a word
 ORDER = (("infilling", "gpt"), ("repair", "gpt"), ("tries", "gpt"), ("infilling", "masked"), ("repair", "masked"),
@@ -89,7 +89,7 @@ def guidance(loaded, kind, truth, seed, solver="ancestral"):
     """Wishes at all strengths: ends that are bent, or with solver paced laws of words that are tilted."""
     word = WISHES[seed]
     wish = says(loaded.tokenizer.encode(word)[0])
-    for strength in STRENGTHS:
+    for strength in STRENGTHS[solver]:
         tokens = generated(loaded.model, torch.Generator().manual_seed(seed), len(truth), steps=STEPS, solver=solver,
                            strength=strength, wish=wish if strength else None)
         hits = sum(word in text.split() for text in written(loaded, tokens)) / len(truth)
