@@ -3,7 +3,8 @@
 import re
 
 LONG = 240_000  # milliseconds
-PRESSES = 4  # of a key, as of somebody who sees that the handle stays: a slider that is still being laid out loses some
+PRESSES = 4  # of a key, as of somebody who sees that nothing happens: a slider that is being laid out loses some
+ANSWER = 40_000  # milliseconds for a picture after a slider moved, after which the page has lost its message to the kernel
 PICTURE = """box => [...box.querySelectorAll("img, svg, table, .tale")].filter(node => node.getClientRects().length)
     .map(node => node.src || node.outerHTML).join()"""
 
@@ -55,14 +56,17 @@ def changed(page, box, before: str, wait: int = LONG) -> str:
 
 
 def move(page, box, handle) -> str:
-    """Move a slider by a step, up or from its upper end down, and see the picture change; one that moved has no second try."""
+    """Press a key on a slider, up or from its upper end down, until the picture has changed; at most PRESSES times."""
     before, (first, most) = picture(box), handle.evaluate(RANGE)
     for _ in range(PRESSES):
         handle.press("ArrowRight" if first < most else "ArrowLeft")
         page.wait_for_timeout(1000)
         if handle.evaluate(RANGE)[0] != first:
-            return changed(page, box, before)
-    raise AssertionError("the slider did not move")
+            for _ in range(ANSWER // 100):
+                page.wait_for_timeout(100)
+                if (now := picture(box)) != before:
+                    return now
+    raise AssertionError("the slider did not move, or the picture did not change")
 
 
 def choose(page, box, menu) -> None:
