@@ -1,10 +1,11 @@
 """What journeys share: a chapter run in JupyterLab, the boxes of widgets in it, their controls and their picture."""
 
 import re
+import warnings
 
 LONG = 240_000  # milliseconds
 PRESSES = 4  # of a key, as of somebody who sees that nothing happens: a slider that is being laid out loses some
-ANSWER = 40_000  # milliseconds for a picture after a slider moved, after which the page has lost its message to the kernel
+ANSWER = 40_000  # milliseconds for a picture after a slider moved; once none came in 240 s, and nobody knows why
 PICTURE = """box => [...box.querySelectorAll("img, svg, table, .tale")].filter(node => node.getClientRects().length)
     .map(node => node.src || node.outerHTML).join()"""
 
@@ -66,6 +67,7 @@ def move(page, box, handle) -> str:
                 page.wait_for_timeout(100)
                 if (now := picture(box)) != before:
                     return now
+            warnings.warn("a slider moved and its picture did not answer: the key is pressed again", stacklevel=2)
     raise AssertionError("the slider did not move, or the picture did not change")
 
 
