@@ -1,10 +1,9 @@
-"""Train ldlm-tales on a GPU with losses and gradients replayed as one CUDA graph.
+"""Train a model on a GPU with losses and gradients replayed as one CUDA graph.
 
-    python benchmarks/replay.py --out runs/ldlm-tales
+    python benchmarks/replay.py ldlm --preset ldlm-tales --out runs/ldlm-tales
 
-`minildm train ldlm --preset ldlm-tales` computes the same, but a small model's thousands of small kernels then wait for
-Python: on one H200 a step took 63 ms, and replayed 14 ms. Other flags of `minildm train ldlm` may follow. The zoo's weights
-were made by this loop before it was tidied; in this form it has not been run on a GPU yet.
+Flags are those of `minildm train`, which computes the same, but a small model's thousands of small kernels then wait for
+Python: on one H200 a step of this LDLM took 63 ms, and replayed 14 ms.
 """
 
 import shlex
@@ -17,6 +16,7 @@ import minildm.cli.train as command
 from minildm.models import ldlm
 from minildm.training.distributed import join
 from minildm.training.loop import Trainer, learning_rate, refuse_nan
+from minildm.transport.time_sampling import AdaptiveTime
 
 share = ldlm.gamma
 
@@ -24,7 +24,7 @@ share = ldlm.gamma
 class Replayed:
     """Losses and gradients of a batch as one CUDA graph, whose inputs are tensors that are filled before each replay."""
 
-    def __init__(self, trainer: Trainer, tokens: torch.Tensor):
+    def __init__(self, trainer: Trainer, tokens: torch.Tensor, step: int):
         self.model, self.bf16, device = trainer.model, trainer.config.bf16, trainer.ranks.device
         self.tokens, self.rng, self.gamma = tokens.to(device), torch.Generator(device), torch.zeros((), device=device)
         ldlm.gamma = lambda step, warmup: self.gamma
@@ -32,25 +32,28 @@ class Replayed:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(3):  # compiles the blocks and settles memory
-                self.run()
+                self.run(step)
         torch.cuda.current_stream().wait_stream(side)
         self.model.zero_grad(set_to_none=True)  # gradients that the graph makes lie in its own memory
         self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(self.rng)
         with torch.cuda.graph(self.graph):
-            self.losses = self.run()
-        self.model.time.new_loss.zero_()
-        self.model.time.new_count.zero_()
+            self.losses = self.run(step)
+        for law in self.model.modules():
+            if isinstance(law, AdaptiveTime):
+                law.new_loss.zero_()
+                law.new_count.zero_()
 
-    def run(self):
+    def run(self, step: int):
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.bf16):
-            losses = self.model(self.tokens, step=0, rng=self.rng)
+            losses = self.model(self.tokens, step=step, rng=self.rng)
         losses.total.backward()
         return losses
 
     def __call__(self, tokens: torch.Tensor, step: int, seed: int):
-        self.gamma.fill_(share(step, self.model.config.recipe.warmup))
-        self.tokens.copy_(tokens, non_blocking=True)
+        if isinstance(self.model, ldlm.LDLM):
+            self.gamma.fill_(share(step, self.model.config.recipe.warmup))
+        self.tokens.copy_(tokens.pin_memory(), non_blocking=True)
         self.rng.manual_seed(seed)
         self.graph.replay()
         return self.losses
@@ -59,15 +62,15 @@ class Replayed:
 class Replaying(Trainer):
     """The training loop with replayed steps, which looks for numbers that are not finite only when it writes a line."""
 
-    replayed = None
+    replayed, first = None, None
 
     def one_step(self, forward):
         c = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, c)
-        batch = self.batches.at(self.step)
-        if self.replayed is None:
-            self.replayed, self.line = Replayed(self, batch), (self.step, time.perf_counter())
+        batch, first = self.batches.at(self.step), self.step < getattr(self.model.config, "told_first", 0)
+        if self.replayed is None or first != self.first:  # a Manta-LM's first steps have another loss
+            self.replayed, self.first, self.line = Replayed(self, batch, self.step), first, (self.step, time.perf_counter())
         losses = self.replayed(batch, self.step, (c.seed * 1_000_003 + self.step) * 4096)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
         if (self.step + 1) % c.log_every == 0:
@@ -82,14 +85,14 @@ class Replaying(Trainer):
         """A line of the journal, with the mean time of a step since the last: replays run behind Python."""
         now, (step, began) = time.perf_counter(), self.line
         self.line = self.step, now
-        return super().figures(losses, norm, (now - began) / (self.step - step))
+        return super().figures(losses, norm, (now - began) / max(self.step - step, 1))
 
 
 def main() -> None:
     if not torch.cuda.is_available():
-        sys.exit("a CUDA graph needs a GPU: train with `minildm train ldlm --preset ldlm-tales` instead")
+        sys.exit("a CUDA graph needs a GPU: train with `minildm train` instead")
     command.Trainer = Replaying
-    kind, flags = command.parse(["ldlm", "--preset", "ldlm-tales", *sys.argv[1:]])
+    kind, flags = command.parse(sys.argv[1:])
     command.train(kind, flags, shlex.join(["python", "benchmarks/replay.py", *sys.argv[1:]]), join())
 
 

@@ -162,9 +162,10 @@ class Manta(LanguageModel):
         else:
             name, each = "words", F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")
         if self.config.times == "adaptive" and self.training:
-            under_way = moving & (t > 0)
-            self.time.observe(t[under_way], each[under_way])
-        return Losses({name: each[moving].mean()}, {"error": error[moving].mean().detach(), "moving": moving.float().mean()})
+            self.time.observe(t, each, moving & (t > 0))
+        count = moving.sum()
+        return Losses({name: (each * moving).sum() / count},
+                      {"error": (error.detach() * moving).sum() / count, "moving": moving.float().mean()})
 
     def after_step(self, step: int) -> None:
         if self.config.times == "adaptive":

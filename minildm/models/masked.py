@@ -54,7 +54,8 @@ class Masked(LanguageModel):
     def logits(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n vocabulary"]:
         """Logits of the word behind each position; <mask> itself is never behind one."""
         logits = self.stack(self.embed(tokens)) @ self.embedding.weight.T
-        return logits.index_fill(-1, torch.tensor([MASK], device=logits.device), -torch.inf)
+        logits[..., MASK] = -torch.inf
+        return logits
 
     def hide(self, tokens: Int[Tensor, "batch n"], t: Float[Tensor, " batch"], rng: torch.Generator) -> Bool[Tensor, "batch n"]:
         """Which positions are masked at time t: each with probability 1 - t."""

@@ -111,6 +111,11 @@ PRESETS = {
     "gpt-tales": SIZES["gpt"]["micro"],
     "masked-tales": SIZES["masked"]["micro"],
     "ldlm-brief": SIZES["ldlm"]["micro"],
+    "ldlm-matched": Run("ldlm",  # with about as many weights and texts as the other models have
+                        LDLMConfig(width=96, encoder_layers=1, decoder_layers=1, denoiser_layers=4, writing_temperature=0.5,
+                                   recipe=Recipe(warmup=600, decoder_noise=0.5, encoder_pull=0.05, draws=4)),
+                        TrainConfig(steps=7500, batch=64, lr=3e-3, warmup=200, bf16=True, compile=True, final_lr=0.02,
+                                    log_every=50), MANY_TALES),
     "ldlm-tales": Run("ldlm",  # for a GPU
                       LDLMConfig(encoder_layers=1, denoiser_layers=12, writing_temperature=0.5,
                                  recipe=Recipe(warmup=2000, decoder_noise=0.5, encoder_pull=0.05, draws=4)),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn as nn
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -93,7 +93,7 @@ class AdaptiveTime(TimeLaw, nn.Module):
         left, right = self.cdf[i], self.cdf[i + 1]
         return ((i + (v - left) / (right - left)) / self.bins).float()
 
-    def bin(self, t: Float[Tensor, " n"]) -> Int[Tensor, " n"]:
+    def bin(self, t: Float[Tensor, "*n"]) -> Int[Tensor, "*n"]:
         """Which bin a time is in."""
         return (t.double() * self.bins).long().clamp(0, self.bins - 1)
 
@@ -101,11 +101,11 @@ class AdaptiveTime(TimeLaw, nn.Module):
         """The share of each time's bin, over the width of a bin."""
         return (self.cdf.diff() * self.bins)[self.bin(t)].float()
 
-    def observe(self, t: Float[Tensor, " n"], loss: Float[Tensor, " n"]) -> None:
-        """Add the losses (n,) seen at times (n,) to this step's sums."""
-        i = self.bin(t)
-        self.new_loss.index_add_(0, i, loss.detach().double())
-        self.new_count.index_add_(0, i, torch.ones_like(loss, dtype=torch.float64))
+    def observe(self, t: Float[Tensor, "*n"], loss: Float[Tensor, "*n"], where: Bool[Tensor, "*n"] | None = None) -> None:
+        """Add the losses seen at times to this step's sums, those at `where` alone if it is given."""
+        i, count = self.bin(t).flatten(), torch.ones_like(loss) if where is None else where
+        self.new_loss.index_add_(0, i, (loss.detach() * count).flatten().double())
+        self.new_count.index_add_(0, i, count.flatten().double())
 
     def update(self, step: int) -> None:
         """Fold this step's sums, of all processes, into the averages; refresh the law when it is due."""
