@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/binding.py --out benchmarks/results/binding.json
 
-Four trainings of the sizes of gpt-tales, cut short. A finished one is kept in the file, so the command may be repeated.
+Four trainings of the sizes of gpt-brief, cut short. A finished one is kept in the file, so the command may be repeated.
 "Species" is the word after "NAME the" once the tale is under way: it costs nothing if the model binds names to species, and
 log 3 nats each if it knows only who is in the tale.
 """
@@ -44,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
-    run = PRESETS["gpt-tales"]
+    run = PRESETS["gpt-brief"]
     corpus = load_corpus(run.corpus.name, run.model.length, documents=run.corpus.documents)
     rows = json.loads(out.read_text())["runs"] if out.exists() else []
     for optimizer in ("adamw", "muon"):

@@ -24,9 +24,12 @@ WAYS = {  # name -> model, what to ask of it, steps
     "manta, lag 16, drawn": ("manta-tales", {"lag": 16.0, "solver": "drawn"}, (64,)),
     "masked": ("masked-tales", {}, PARALLEL),
     "masked, temperature 0.5": ("masked-tales", {"temperature": 0.5}, PARALLEL),
+    "masked, surest first": ("masked-tales", {"solver": "confidence"}, PARALLEL),
     "ldlm": ("ldlm-tales", {}, PARALLEL), "ldlm, temperature 1": ("ldlm-tales", {"temperature": 1.0}, (32,)),
     "ldlm-brief": ("ldlm-brief", {}, PARALLEL), "gpt": ("gpt-tales", {}, (None,)),
     "gpt, temperature 0.5": ("gpt-tales", {"temperature": 0.5}, (None,)),
+    "ldlm-matched": ("ldlm-matched", {}, (32,)), "manta-brief": ("manta-brief", {}, (32,)),
+    "masked-brief": ("masked-brief", {}, (64,)), "gpt-brief": ("gpt-brief", {}, (None,)),
 }
 SEEDS = 3
 

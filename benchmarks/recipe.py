@@ -105,7 +105,7 @@ def main() -> None:
                 "written": WRITTEN}
     done = finished(flags.out, settings)
     flags.out.parent.mkdir(parents=True, exist_ok=True)
-    frozen, _ = load_frozen("zoo:gpt-tales", SIZES.layer)
+    frozen, _ = load_frozen("zoo:gpt-brief", SIZES.layer)
     corpus = load_corpus("tales", SIZES.length, documents=200_000)
     frozen.calibrate(tensor(corpus.train[:2048]))
     for seed in range(flags.seeds):

@@ -132,7 +132,7 @@ def main(argv: list[str]) -> None:
     writers = {name: loaded for name in names() if not name.endswith("-brief")
                and not isinstance((loaded := load(name, frozen=False)).model, VAE)}
     if not writers:
-        raise UserError("the zoo has no language model: reinstall, or train one with `minildm train gpt --preset gpt-tales`")
+        raise UserError("the zoo has no language model: reinstall, or train one with `minildm train gpt --preset gpt-brief`")
     parts = []
     for name, loaded in writers.items():
         part = perform(name, loaded, flags)

@@ -56,7 +56,7 @@ def machine() -> Iterator[Line]:
 def zoo() -> Iterator[Line]:
     """Each model of the zoo, loaded."""
     if not names():
-        yield "MEND", "zoo", "empty: reinstall, or train one with `minildm train gpt --preset gpt-tales`"
+        yield "MEND", "zoo", "empty: reinstall, or train one with `minildm train gpt --preset gpt-brief`"
     for name in names():
         try:
             count = sum(p.numel() for p in load(name).model.parameters() if p.requires_grad)

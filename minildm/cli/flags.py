@@ -94,10 +94,10 @@ class TrainMasked(TrainFlags):
 class TrainLDLM(TrainFlags):
     """Train an LDLM on a corpus, on the states of a frozen language model that reads the same tokens.
 
-    Tales have zoo:gpt-tales. For another corpus train a GPT on it first and name its run, or take hub:NAME or minilm.
+    Tales have zoo:gpt-brief. For another corpus train a GPT on it first and name its run, or take hub:NAME or minilm.
     """
 
-    frozen: str = "zoo:gpt-tales"  # zoo:NAME, the folder of a GPT's run, hub:NAME, hub:PATH or minilm
+    frozen: str = "zoo:gpt-brief"  # zoo:NAME, the folder of a GPT's run, hub:NAME, hub:PATH or minilm
     model: LDLMFlags = field(default_factory=LDLMFlags)
 
 

@@ -37,7 +37,7 @@ class LDLMConfig:
 
     vocabulary: int = 265  # tokens, specials included
     length: int = 64  # text in tokens, padding included
-    frozen: str = "zoo:gpt-tales"  # pretrained model whose states are reshaped: zoo:NAME, hub:NAME, hub:PATH, minilm
+    frozen: str = "zoo:gpt-brief"  # pretrained model whose states are reshaped: zoo:NAME, hub:NAME, hub:PATH, minilm
     layer: int = -3  # which of its states
     hidden: int = 128  # width of those states
     compression: int = 1  # tokens a latent

@@ -107,25 +107,34 @@ SIZES = {
     },
 }
 
+BRIEF = replace(SIZES["manta"]["micro"], model=WINDOWS, train=replace(SIZES["manta"]["micro"].train, steps=6000))
+SECOND = replace(WINDOWS, told=0.9, told_first=0, ahead=6, writing_solver="paced")  # round, from the weights of the first
+PULLED = Recipe(warmup=2000, decoder_noise=0.5, encoder_pull=0.05, draws=4)
+
+
+def on_a_gpu(run: Run, **train) -> Run:
+    """A run on a million tales in large batches, as a GPU likes them."""
+    many = {"steps": 18_000, "batch": 256, "compile": True, "log_every": 200, "eval_every": 6000, "save_every": 1500}
+    return replace(run, train=replace(run.train, **many | train), corpus=MILLION_TALES)
+
+
 PRESETS = {
-    "gpt-tales": SIZES["gpt"]["micro"],
-    "masked-tales": SIZES["masked"]["micro"],
-    "ldlm-brief": SIZES["ldlm"]["micro"],
-    "ldlm-matched": Run("ldlm",  # with about as many weights and texts as the other models have
-                        LDLMConfig(width=96, encoder_layers=1, decoder_layers=1, denoiser_layers=4, writing_temperature=0.5,
-                                   recipe=Recipe(warmup=600, decoder_noise=0.5, encoder_pull=0.05, draws=4)),
-                        TrainConfig(steps=7500, batch=64, lr=3e-3, warmup=200, bf16=True, compile=True, final_lr=0.02,
-                                    log_every=50), MANY_TALES),
-    "ldlm-tales": Run("ldlm",  # for a GPU
-                      LDLMConfig(encoder_layers=1, denoiser_layers=12, writing_temperature=0.5,
-                                 recipe=Recipe(warmup=2000, decoder_noise=0.5, encoder_pull=0.05, draws=4)),
-                      TrainConfig(steps=36_000, batch=128, lr=2e-3, warmup=500, bf16=True, compile=True, final_lr=0.02,
-                                  log_every=100, eval_every=3000, save_every=3000), MILLION_TALES),
+    "gpt-tales": on_a_gpu(SIZES["gpt"]["micro"]),
+    "masked-tales": on_a_gpu(SIZES["masked"]["micro"]),
+    "ldlm-tales": on_a_gpu(replace(SIZES["ldlm"]["micro"], model=LDLMConfig(encoder_layers=1, denoiser_layers=12,
+                                                                            writing_temperature=0.5, recipe=PULLED)),
+                           steps=36_000, batch=128, lr=2e-3, warmup=500, log_every=100, eval_every=3000, save_every=3000),
+    "ldlm-matched": on_a_gpu(replace(SIZES["ldlm"]["micro"],  # about as many weights as the others have
+                                     model=LDLMConfig(width=96, encoder_layers=1, decoder_layers=1, denoiser_layers=4,
+                                                      recipe=replace(PULLED, warmup=1500)))),
+    "manta-windows": on_a_gpu(BRIEF, steps=15_000),
+    "manta-tales": on_a_gpu(replace(BRIEF, model=SECOND), steps=3000, lr=2e-3, warmup=50, seed=1),
     "vae-tales": SIZES["vae"]["micro"],
-    "manta-windows": replace(SIZES["manta"]["micro"], model=WINDOWS, train=replace(SIZES["manta"]["micro"].train, steps=6000)),
-    "manta-tales": replace(SIZES["manta"]["micro"],  # a second round, from the weights of manta-windows
-                           model=replace(WINDOWS, told=0.9, told_first=0, ahead=6, writing_solver="paced"),
-                           train=replace(SIZES["manta"]["micro"].train, steps=1500, lr=2e-3, warmup=50, seed=1)),
+    "gpt-brief": SIZES["gpt"]["micro"],
+    "masked-brief": SIZES["masked"]["micro"],
+    "ldlm-brief": SIZES["ldlm"]["micro"],
+    "manta-brief-windows": BRIEF,
+    "manta-brief": replace(BRIEF, model=SECOND, train=replace(BRIEF.train, steps=1500, lr=2e-3, warmup=50, seed=1)),
     "gpt-nano": SIZES["gpt"]["nano"],
     "masked-nano": SIZES["masked"]["nano"],
     "ldlm-nano": SIZES["ldlm"]["nano"],
