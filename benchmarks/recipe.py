@@ -17,11 +17,11 @@ import torch
 from minildm.evaluation.diversity import unigram_entropy
 from minildm.evaluation.likelihood import reconstruction
 from minildm.evaluation.provenance import provenance
+from minildm.evaluation.scorecard import good_sentences, validity
 from minildm.models.ldlm import LDLM, LDLMConfig
 from minildm.models.recipe import Recipe
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
-from minildm.text.tales_parser import read, sentences
 from minildm.training.loop import TrainConfig, Trainer
 from minildm.training.zoo import load_frozen
 
@@ -57,12 +57,10 @@ def measure(model: LDLM, corpus, seed: int) -> dict[str, float]:
     share = power / power.sum()
     tokens = model.generate(WRITTEN, rng=torch.Generator().manual_seed(seed)).tokens
     texts = [corpus.tokenizer.decode(row) for row in tokens.tolist()]
-    reports, understood = zip(*map(read, texts))
-    said = sum(len(sentences(text.split())) for text in texts)
     return {
         "reconstruction": reconstruction(model, rows)["token_accuracy"],
-        "good_sentences": sum(map(len, understood)) / max(said, 1),
-        "grammatical": sum(r.grammatical for r in reports) / WRITTEN,
+        "good_sentences": good_sentences(texts),
+        "grammatical": validity(texts)["grammatical"],
         "entropy": unigram_entropy(tokens.numpy()),
         "different_words": len(set(" ".join(texts).split())),
         "latent_std": z.std().item(),

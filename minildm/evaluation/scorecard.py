@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..models.base import Generation
-from ..text.tales_parser import ERROR_KINDS, log_prob, parse
+from ..text.tales_parser import ERROR_KINDS, log_prob, parse, read, sentences
 from ..text.tokenizers import Tokenizer, body
 from . import diversity
 
@@ -42,6 +42,15 @@ def validity(texts: list[str]) -> dict[str, float]:
     if good:
         scores["law_nats_per_token"] = -sum(map(log_prob, good)) / sum(len(text.split()) for text in good)
     return scores
+
+
+def good_sentences(texts: list[str]) -> float:
+    """Share of the sentences of texts that fit a template of the language.
+
+    Args: `texts`. Returns a share, 0 where there is no sentence. Derived in chapter 15. Source: ours.
+    """
+    understood = sum(len(read(text)[1]) for text in texts)
+    return understood / max(sum(len(sentences(text.split())) for text in texts), 1)
 
 
 def variety(rows: np.ndarray, vocabulary: int, training: np.ndarray | None) -> dict[str, float]:
