@@ -45,7 +45,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 @cache
 def model(kind: str):
-    loaded = load({"ldlm": "ldlm-brief"}.get(kind, f"{kind}-tales"))
+    loaded = load(f"{kind}-brief")
     loaded.model.requires_grad_(False)
     return loaded.model, loaded.tokenizer
 

@@ -129,7 +129,7 @@ def main(argv: list[str]) -> None:
     flags = tyro.cli(DemoFlags, args=argv, prog="minildm demo")
     if flags.count < 1:
         raise UserError(f"cannot write {flags.count} tales: ask for at least 1")
-    writers = {name: loaded for name in names() if not name.endswith("-brief")
+    writers = {name: loaded for name in names() if name.endswith("-tales")
                and not isinstance((loaded := load(name, frozen=False)).model, VAE)}
     if not writers:
         raise UserError("the zoo has no language model: reinstall, or train one with `minildm train gpt --preset gpt-brief`")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from .journeys import LOGS
+
 ROOT = Path(__file__).parent.parent.parent
 TOLD = "display(explorer.live().box)"  # what a reader is told to run in a new cell
 QUIET = ("--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -68,6 +70,7 @@ def lab(tmp_path_factory):
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
                f"--ServerApp.root_dir={home}", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
                "--ServerApp.log_level=ERROR"]
+    LOGS.append(home / "log")
     with open(home / "log", "w") as log:
         server = subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"

@@ -1,11 +1,10 @@
 """What journeys share: a chapter run in JupyterLab, the boxes of widgets in it, their controls and their picture."""
 
 import re
-import warnings
 
 LONG = 240_000  # milliseconds
-PRESSES = 4  # of a key, as of somebody who sees that nothing happens: a slider that is being laid out loses some
-ANSWER = 40_000  # milliseconds for a picture after a slider moved; once none came in 240 s, and nobody knows why
+PRESSES = 4  # of a key, as of somebody who sees that the handle stays: a slider that is still being laid out loses some
+LOGS = []  # of the JupyterLab that is used
 PICTURE = """box => [...box.querySelectorAll("img, svg, table, .tale")].filter(node => node.getClientRects().length)
     .map(node => node.src || node.outerHTML).join()"""
 
@@ -47,28 +46,39 @@ def picture(box) -> str:
     return box.evaluate(PICTURE)
 
 
-def changed(page, box, before: str, wait: int = LONG) -> str:
-    """The picture, once it differs from `before`; `wait` in milliseconds."""
-    for _ in range(wait // 100):
+def changed(page, box, before: str) -> str:
+    """The picture, once it differs from `before`."""
+    for _ in range(LONG // 100):
         page.wait_for_timeout(100)
         if (now := picture(box)) != before:
             return now
-    raise AssertionError("the picture did not change")
+    raise AssertionError(f"the picture did not change{said_by_the_lab(page)}")
+
+
+def said_by_the_lab(page) -> str:
+    """What JupyterLab knows of its kernels, and the end of its log: for a journey that got no answer."""
+    if "/lab/" not in page.url:
+        return ""
+    kernels = page.request.get(page.url.partition("/lab/")[0] + "/api/kernels").text()
+    return f"; kernels: {kernels}; log: {LOGS[0].read_text()[-2000:] if LOGS else ''}"
+
+
+def settle(page) -> None:
+    """Wait until no kernel of a JupyterLab computes: a slider's message waits until it is idle."""
+    if "/lab/" in page.url:
+        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(timeout=LONG)
 
 
 def move(page, box, handle) -> str:
-    """Press a key on a slider, up or from its upper end down, until the picture has changed; at most PRESSES times."""
+    """Move a slider by a step, up or from its upper end down, and see the picture change; one that moved has no second try."""
+    settle(page)
     before, (first, most) = picture(box), handle.evaluate(RANGE)
     for _ in range(PRESSES):
         handle.press("ArrowRight" if first < most else "ArrowLeft")
         page.wait_for_timeout(1000)
         if handle.evaluate(RANGE)[0] != first:
-            for _ in range(ANSWER // 100):
-                page.wait_for_timeout(100)
-                if (now := picture(box)) != before:
-                    return now
-            warnings.warn("a slider moved and its picture did not answer: the key is pressed again", stacklevel=2)
-    raise AssertionError("the slider did not move, or the picture did not change")
+            return changed(page, box, before)
+    raise AssertionError("the slider did not move")
 
 
 def choose(page, box, menu) -> None:

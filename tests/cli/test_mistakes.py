@@ -15,7 +15,7 @@ from .conftest import TINY
     (["fly"], "no command 'fly': choose one of demo, train, sample, evaluate, doctor"),
     (["train"], "say what to train: minildm train gpt|masked|ldlm|vae|manta"),
     (["train", "rnn"], "say what to train"),
-    (["train", "gpt", "--preset", "gpt-novels"], "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-nano"),
+    (["train", "gpt", "--preset", "gpt-novels"], "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-brief,"),
     (["train", "gpt", "--preset", "ldlm-nano"], "no preset 'ldlm-nano' of a gpt"),
     (["train", "gpt", "--size", "giant"], "no size 'giant': choose one of nano, micro, small, base"),
     (["train", "gpt", "--size", "nano", "--preset", "gpt-nano"], "give one of them"),
@@ -27,7 +27,8 @@ from .conftest import TINY
     (["train", "ldlm", "--frozen", "zoo:gpt-novels"], "no model 'zoo:gpt-novels'"),
     (["train", "ldlm", "--frozen", "runs/none"], "no model 'runs/none'"),
     (["train", "manta", "--vae", "zoo:vae-novels"], "no model 'zoo:vae-novels'"),
-    (["train", "manta", "--preset", "vae-nano"], "no preset 'vae-nano' of a manta: choose one of manta-windows, manta-tales"),
+    (["train", "manta", "--preset", "vae-nano"], "no preset 'vae-nano' of a manta: choose one of manta-windows, manta-tales, "
+     "manta-brief-windows, manta-brief, manta-nano"),
     (["train", "gpt", "--documents", "9", "--weights", "runs/none"], "no model 'runs/none'"),
     (["sample", "gpt-novels"], "no model 'gpt-novels': the zoo has"),
 ])
