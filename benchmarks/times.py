@@ -62,8 +62,8 @@ def main() -> None:
     flags.add_argument("--out", type=Path, default=Path("runs/times.json"))
     given = flags.parse_args()
     torch.set_num_threads(1)
-    study = begun(given.out, laws={name: {"recipe": asdict(VARIANTS[recipe]), **memory} for name, (recipe, memory) in LAWS.items()},
-                  train=asdict(TRAIN))
+    laws = {name: {"recipe": asdict(VARIANTS[recipe]), **memory} for name, (recipe, memory) in LAWS.items()}
+    study = begun(given.out, laws=laws, train=asdict(TRAIN))
     done = {(row["law"], row["seed"]) for row in study["rows"]}
     frozen, _ = load_frozen("zoo:gpt-brief", SIZES.layer)
     corpus = load_corpus("tales", SIZES.length, documents=200_000)

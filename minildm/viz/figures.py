@@ -2,18 +2,22 @@
 
 import io
 
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from .style import WIDTH
 
 
-def panels(columns: int, rows: int = 1, height: float = 2.6) -> tuple[Figure, list]:
-    """A figure of the book's width with its axes in reading order; `height` of one row in inches."""
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * height), squeeze=False)
-    return figure, list(axes.flat)
+def panels(columns: int, rows: int = 1, height: float = 2.6, **grid) -> tuple[Figure, list]:
+    """A figure of the book's width with its axes in reading order; `height` of one row in inches.
+
+    Pyplot does not know of it, so that widgets may draw in another thread than cells, as JupyterLab has it.
+    """
+    figure = Figure(figsize=(WIDTH, rows * height))
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(rows, columns, squeeze=False, **grid).flat)
 
 
 def few_colors(image: Image.Image, colors: int) -> Image.Image:
@@ -30,9 +34,8 @@ def pack(pixels, colors: int = 64) -> bytes:
 
 
 def picture(figure: Figure, dpi: int = 120, colors: int = 64) -> bytes:
-    """A figure as a PNG file with a small palette, closed afterwards."""
+    """A figure as a PNG file with a small palette."""
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=dpi)
-    plt.close(figure)
     few_colors(Image.open(drawn), colors).save(packed, "PNG", optimize=True)
     return packed.getvalue()

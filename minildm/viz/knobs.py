@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
@@ -32,12 +31,10 @@ def control(name: str, values: Sequence[Hashable]) -> widgets.Widget:
 
 
 def pixels(figure: Figure, dpi: int) -> np.ndarray:
-    """A figure as an image (height, width, 4), closed afterwards."""
+    """A figure as an image (height, width, 4)."""
     figure.set_dpi(dpi)
     figure.canvas.draw()
-    image = np.array(figure.canvas.buffer_rgba())
-    plt.close(figure)
-    return image
+    return np.array(figure.canvas.buffer_rgba())
 
 
 class Explorer:

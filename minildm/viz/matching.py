@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -12,6 +11,7 @@ from torch import Tensor
 from ..control.bridges import Mixture
 from . import style
 from .bridging import START, round_mixture
+from .figures import panels
 from .knobs import Explorer
 
 LAWS = {"two narrow modes": round_mixture([0.5, 0.5], [-2.0, 2.0], 0.1),
@@ -168,7 +168,7 @@ def matched(batch: int, reflow: str, time: float, data: str) -> Matched:
 
 def draw(shown: Matched) -> Figure:
     """Straight paths of pairs, paths of the flow, the law at one time, and the three energies."""
-    figure, axes = plt.subplots(1, 4, figsize=(style.WIDTH, 2.3), width_ratios=(1, 1, 0.6, 0.55))
+    figure, axes = panels(4, height=2.3, width_ratios=(1, 1, 0.6, 0.55))
     z0, z1 = shown.pairs
     straight = torch.lerp(z0[:SHOWN], z1[:SHOWN], TIMES[:, None])
     gap = torch.full((SHOWN, 1), torch.nan)  # one line with gaps is drawn faster than many lines

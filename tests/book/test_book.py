@@ -2,7 +2,6 @@
 
 import base64
 
-import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import torch
@@ -11,6 +10,7 @@ import minildm
 from minildm import UserError, book
 from minildm.checks import ch00
 from minildm.checks.verdict import Must, brief, exercise, same
+from minildm.viz.figures import panels
 
 SCRIPT = '''# %% [markdown]
 r"""
@@ -40,7 +40,7 @@ def test_chapter_reads_the_mode(monkeypatch, capsys):
 def test_figure_is_shown_with_its_description_and_its_name(monkeypatch, capsys):
     shown = []
     monkeypatch.setattr(minildm.chapters, "display", lambda data, metadata, raw: shown.append((data, metadata)))
-    figure, axes = plt.subplots()
+    figure, (axes,) = panels(1)
     axes.plot([1, 2])
     minildm.chapter(3).figure(figure, "line", "A line that rises from one to two.")
     (data, metadata), = shown

@@ -3,7 +3,6 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import pytest
 import torch
 
@@ -77,4 +76,3 @@ def test_figure_has_a_panel_for_each_moment():
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["t = 0.00", "t = 0.50", "t = 1.00"]
     dots = torch.from_numpy(figure.axes[1].collections[-1].get_offsets().data)
     assert torch.allclose(dots.float(), PATHS[2])
-    plt.close(figure)

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import matplotlib.pyplot as plt
 import pytest
 import torch
 
@@ -62,7 +61,6 @@ def test_a_state_names_its_choice_and_its_figure_has_three_panels():
     assert shown.plans is best_plans("cart", 2.0) and WEIGHTS[shown.chosen] == 10.0
     figure = draw(shown)
     assert len(figure.axes) == 3 and figure.axes[2].get_ylim()[1] > shown.plans.effort.max()
-    plt.close(figure)
 
 
 def test_every_knob_changes_the_picture():
