@@ -25,6 +25,7 @@ from .writing import confidence, device, shaded, write_atomically, writer
 HEADINGS = ("model", "grammatical", "consistent", "calls", "latency of one", "tokens/s")
 FRAMES = 7  # times of the figure
 LINE = 96  # characters of a line in the figure
+OTHERS = ("-brief", "-matched")  # endings of the names of smaller models of a kind
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def main(argv: list[str]) -> None:
     flags = tyro.cli(DemoFlags, args=argv, prog="minildm demo")
     if flags.count < 1:
         raise UserError(f"cannot write {flags.count} tales: ask for at least 1")
-    writers = {name: loaded for name in names() if name.endswith("-tales")
+    writers = {name: loaded for name in names() if not name.endswith(OTHERS)
                and not isinstance((loaded := load(name, frozen=False)).model, VAE)}
     if not writers:
         raise UserError("the zoo has no language model: reinstall, or train one with `minildm train gpt --preset gpt-brief`")

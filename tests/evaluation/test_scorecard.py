@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from minildm.evaluation.provenance import provenance
-from minildm.evaluation.scorecard import markdown, scorecard, validity
+from minildm.evaluation.scorecard import good_sentences, markdown, scorecard, validity
 from minildm.models.base import Generation
 from minildm.text import tales
 from minildm.text.corpora import pad_rows
-from minildm.text.tales_parser import log_prob
+from minildm.text.tales_parser import log_prob, sentences
 from minildm.text.tokenizers import WordTokenizer
 
 WORDS = WordTokenizer(tales.vocabulary())
@@ -29,6 +29,14 @@ def test_true_tales_are_valid_and_their_nats_are_exact():
     assert not any(v for k, v in scores.items() if k.startswith("error_"))
     nats, words = sum(map(log_prob, TEXTS)), sum(len(text.split()) for text in TEXTS)
     assert scores["law_nats_per_token"] == pytest.approx(-nats / words)
+
+
+def test_good_sentences_are_those_that_a_template_reads():
+    first, second = TEXTS[:2]
+    said = len(sentences(first.split()))
+    assert good_sentences(TEXTS) == 1 and good_sentences(["", ""]) == 0
+    assert good_sentences([first, "the the ."]) == pytest.approx(said / (said + 1))
+    assert good_sentences([second.replace("the", "the the", 1)]) == pytest.approx(1 - 1 / len(sentences(second.split())))
 
 
 def test_faults_are_counted_by_kind():

@@ -113,6 +113,15 @@ def test_averages_are_bias_corrected():
     assert sampler.curve()[3].item() == pytest.approx(5.0) and sampler.new_count.sum() == 0
 
 
+def test_only_what_is_asked_for_is_observed():
+    """Losses of texts (batch, n) of which some do not count, as in a Manta-LM, give the sums of the others alone."""
+    t, loss = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(0))
+    some, whole, chosen = t > 0.4, AdaptiveTime(bins=4), AdaptiveTime(bins=4)
+    whole.observe(t, loss, some)
+    chosen.observe(t[some], loss[some])
+    assert torch.allclose(whole.new_loss, chosen.new_loss) and torch.equal(whole.new_count, chosen.new_count)
+
+
 def test_the_law_waits_for_every_bin_and_for_its_turn():
     sampler = AdaptiveTime(bins=2, refresh=3)
     uniform = sampler.cdf.clone()
