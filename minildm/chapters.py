@@ -1,8 +1,10 @@
 """What a chapter stands on: `book = minildm.chapter(12)` seeds, picks sizes by mode and shows figures in one style."""
 
 import base64
+import json
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from IPython.display import display
@@ -11,6 +13,8 @@ from matplotlib.figure import Figure
 from .errors import UserError
 from .viz import style
 from .viz.figures import picture
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class Book:
         width = round(96 * figure.get_figwidth())
         meta = {"alt": alt, "figure": f"{self.name}_{name}", "width": width}
         display({"image/png": png, "text/plain": alt}, metadata={"image/png": meta}, raw=True)
+
+    def results(self, name: str) -> dict:
+        """A study of `benchmarks/results`, which lies beside the book."""
+        return json.loads((RESULTS / f"{name}.json").read_text())
 
     def html(self, page: str, text: str) -> None:
         """Show a piece of HTML, or `text` where HTML cannot be shown."""
