@@ -14,6 +14,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from minildm.training.checkpoint import config_card
+from minildm.training.presets import PRESETS
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -211,6 +214,14 @@ def test_import_is_light():
     heavy = ("matplotlib", "transformers", "datasets", "IPython", "ipywidgets", "tyro", "tokenizers")
     code = f"import sys, minildm; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_presets_train_the_models_of_the_zoo():
+    for card in sorted((ROOT / "minildm" / "zoo").glob("*.json")):
+        config, run = json.loads(card.read_text())["config"], PRESETS[card.stem]
+        asked = config_card(run.train)
+        assert config["model"] == config_card(run.model) and config["corpus"] == config_card(run.corpus), card.name
+        assert all(config["train"][k] == asked[k] for k in asked if not k.endswith("_every")), card.name
 
 
 def test_the_readme_shows_the_scores_of_the_cards():

@@ -91,7 +91,10 @@ def doubts(model: LanguageModel, tokens: Int[Tensor, "b n"], rng: torch.Generato
 
 
 def word_nats(logits: Float[Tensor, "b n words"], tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-    """Nats of each word, -log p_i(w_i)."""
+    """Nats of each word, -log p_i(w_i).
+
+    Args: `logits` of words; `tokens`. Returns nats (b, n). Derived in chapter 13. Source: textbook.
+    """
     return F.cross_entropy(logits.mT, tokens, reduction="none")
 
 
