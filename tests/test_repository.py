@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from minildm.cli.flags import parse
 from minildm.training.checkpoint import config_card
 from minildm.training.presets import PRESETS
 
@@ -222,6 +224,15 @@ def test_presets_train_the_models_of_the_zoo():
         asked = config_card(run.train)
         assert config["model"] == config_card(run.model) and config["corpus"] == config_card(run.corpus), card.name
         assert all(config["train"][k] == asked[k] for k in asked if not k.endswith("_every")), card.name
+
+
+def test_the_command_of_a_card_is_still_understood():
+    for card in sorted((ROOT / "minildm" / "zoo").glob("*.json")):
+        content = json.loads(card.read_text())
+        kind, flags = parse(shlex.split(content["command"])[2:])  # behind "minildm train" or "python benchmarks/replay.py"
+        asked = config_card(flags.train)
+        assert kind == content["kind"] and flags.documents == content["config"]["corpus"]["documents"], card.name
+        assert all(content["config"]["train"][k] == asked[k] for k in asked if not k.endswith("_every")), card.name
 
 
 def test_the_readme_shows_the_scores_of_the_cards():
