@@ -145,13 +145,15 @@ class LDLM(LanguageModel):
 
         pull = recipe.encoder_pull * gamma(step, recipe.warmup)
         target = (z1.detach() + pull * (z1 - z1.detach())).repeat(recipe.draws, 1, 1)
-        t = (self.time if recipe.adaptive_time else Uniform()).draw(len(target), rng)
+        law = self.time if recipe.adaptive_time else Uniform()
+        t = law.draw(len(target), rng)
         zt = interpolate(self.schedule, target, noise_like(target), t)
         condition = torch.zeros_like(zt)
         with torch.no_grad():
             condition[::2] = self.clean(zt[::2], t[::2], condition[::2])
         per_text = mean_flat((self.clean(zt, t, condition) - target) ** 2)
-        self.time.observe(t, per_text)
+        if self.training:
+            self.time.observe(t, per_text, 1 / law.density(t))
         terms["diffusion"] = per_text.mean()
         return Losses(terms, {"gamma": torch.as_tensor(pull), "latent_std": z1.detach().std(),
                               "error_self": per_text.detach()[::2].mean(), "error_plain": per_text.detach()[1::2].mean()})

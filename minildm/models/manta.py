@@ -162,7 +162,7 @@ class Manta(LanguageModel):
         else:
             name, each = "words", F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")
         if self.config.times == "adaptive" and self.training:
-            self.time.observe(t, each, moving & (t > 0))
+            self.time.observe(t, each, (moving & (t > 0)) / self.time.density(t))
         count = moving.sum()
         return Losses({name: (each * moving).sum() / count},
                       {"error": (error.detach() * moving).sum() / count, "moving": moving.float().mean()})

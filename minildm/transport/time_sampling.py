@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn as nn
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -40,7 +40,7 @@ class TimeLaw:
         """Time t = F^-1(v); uniform v gives the training law, a uniform grid of v the sampling grid."""
         raise NotImplementedError
 
-    def density(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def density(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """p(t) = F'(t), how often time t is drawn against the uniform law."""
         raise NotImplementedError
 
@@ -76,8 +76,9 @@ class LogitNormal(TimeLaw):
 class AdaptiveTime(TimeLaw, nn.Module):
     """Time sampler whose density is proportional to the fall of the loss, p(t) ~ -dL/dt, so L(F^-1(v)) is affine in v.
 
-    A bin keeps a bias-corrected moving average of its loss; each `refresh` steps the averages are made monotone, and
-    their falls, mixed with a uniform `floor`, become the law of time. Until then time is uniform.
+    At every step a bin takes in the losses that fell into it, each counting 1/p(t): l <- decay l + (1 - decay) sum loss/p(t),
+    c <- decay c + (1 - decay) sum 1/p(t). So the means l/c of all bins tell of the same past, however often each was drawn.
+    Each `refresh` steps the means are made monotone; their falls, mixed with a uniform `floor`, become the law of time.
     """
 
     def __init__(self, bins: int = 50, decay: float = 0.99, refresh: int = 100, floor: float = 0.1):
@@ -97,33 +98,30 @@ class AdaptiveTime(TimeLaw, nn.Module):
         """Which bin a time is in."""
         return (t.double() * self.bins).long().clamp(0, self.bins - 1)
 
-    def density(self, t: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def density(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """The share of each time's bin, over the width of a bin."""
         return (self.cdf.diff() * self.bins)[self.bin(t)].float()
 
-    def observe(self, t: Float[Tensor, "*n"], loss: Float[Tensor, "*n"], where: Bool[Tensor, "*n"] | None = None) -> None:
-        """Add the losses seen at times to this step's sums, those at `where` alone if it is given."""
-        i, count = self.bin(t).flatten(), torch.ones_like(loss) if where is None else where
+    def observe(self, t: Float[Tensor, "*n"], loss: Float[Tensor, "*n"], count: Float[Tensor, "*n"] | None = None) -> None:
+        """Add losses seen at times to this step's sums; each counts 1/p(t), or what `count` says if t has another law."""
+        i, count = self.bin(t).flatten(), 1 / self.density(t) if count is None else count
         self.new_loss.index_add_(0, i, (loss.detach() * count).flatten().double())
         self.new_count.index_add_(0, i, count.flatten().double())
 
     def update(self, step: int) -> None:
-        """Fold this step's sums, of all processes, into the averages; refresh the law when it is due."""
+        """Fold this step's sums, of all processes, into the discounted ones; refresh the law when it is due."""
         if dist.is_initialized():
             dist.all_reduce(self.new_loss)
             dist.all_reduce(self.new_count)
-        seen = self.new_count > 0
-        mean = self.new_loss / self.new_count.clamp(min=1)
-        for kept, new in ((self.loss, mean), (self.weight, seen.double())):
-            kept.copy_((self.decay * kept + (1 - self.decay) * new).where(seen, kept))
-        self.new_loss.zero_()
-        self.new_count.zero_()
+        for kept, new in ((self.loss, self.new_loss), (self.weight, self.new_count)):
+            kept.lerp_(new, 1 - self.decay)
+            new.zero_()
         if (step + 1) % self.refresh == 0 and bool((self.weight > 0).all()):
             self.cdf.copy_(self.law())
 
     def curve(self) -> Float[Tensor, " bins"]:
-        """Bias-corrected mean loss of each bin."""
-        return self.loss / self.weight.clamp(min=1e-12)
+        """Mean loss of each bin, zero where none was seen."""
+        return (self.loss / self.weight).nan_to_num()
 
     def law(self) -> Float[Tensor, " edges"]:
         """Distribution function F at the edges: falls between neighboring bins, half to each, plus the floor."""

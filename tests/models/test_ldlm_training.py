@@ -134,11 +134,15 @@ def test_the_running_std_moves_a_hundredth_a_step_in_training_alone():
 
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_times_are_observed_and_adapted_if_asked(adaptive):
+    """In training alone, each text counting 1/p(t) of the law that its time was drawn from."""
     model = ldlm(replace(WARMUP, adaptive_time=adaptive))
     model.time.cdf.copy_(torch.linspace(0, 1, 51).double() ** 3)  # late times only: few below 0.5
-    model.losses(texts(), step=0, rng=rng())
-    assert model.time.new_count.sum() == 6
-    assert (model.time.new_count[:25].sum() <= 1) == adaptive
+    model.eval().losses(texts(), step=0, rng=rng())
+    assert model.time.new_count.sum() == 0
+    model.train().losses(texts(), step=0, rng=rng())
+    texts_in = model.time.new_count * (50 * model.time.cdf.diff() if adaptive else 1)
+    assert texts_in.sum().item() == pytest.approx(6, rel=1e-5) and torch.allclose(texts_in, texts_in.round(), rtol=1e-5)
+    assert (texts_in[:25].sum() <= 1.5) == adaptive
 
 
 def test_half_of_the_texts_are_told_a_first_guess():

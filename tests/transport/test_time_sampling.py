@@ -100,24 +100,50 @@ def test_it_recovers_when_the_loss_changes():
     assert straightness(sampler, falls_late) == pytest.approx(straightness(twin, falls_late), abs=0.02)
 
 
-def test_averages_are_bias_corrected():
-    """A constant loss is read as that constant after a single step, in each bin that was seen."""
+def test_means_are_quotients_of_discounted_sums():
+    """A constant loss is read as that constant after a single step; a bin that is not seen keeps its mean and loses weight."""
     sampler = AdaptiveTime(bins=4)
     sampler.observe(torch.tensor([0.1, 0.1, 0.9]), torch.tensor([2.0, 4.0, 5.0]))
     sampler.update(0)
     assert sampler.curve().tolist() == pytest.approx([3.0, 0, 0, 5.0])
-    assert sampler.weight.tolist() == pytest.approx([0.01, 0, 0, 0.01])
-    sampler.observe(torch.tensor([0.1, 1.0]), torch.tensor([6.0, 5.0]))
+    assert sampler.weight.tolist() == pytest.approx([0.02, 0, 0, 0.01])
+    sampler.observe(torch.tensor([0.1]), torch.tensor([6.0]))
     sampler.update(1)
-    assert sampler.curve()[0].item() == pytest.approx((0.99 * 0.01 * 3 + 0.01 * 6) / (0.99 * 0.01 + 0.01))
-    assert sampler.curve()[3].item() == pytest.approx(5.0) and sampler.new_count.sum() == 0
+    assert sampler.curve().tolist() == pytest.approx([(0.99 * 6 + 6) / (0.99 * 2 + 1), 0, 0, 5.0])
+    assert sampler.weight.tolist() == pytest.approx([0.0298, 0, 0, 0.0099]) and sampler.new_count.sum() == 0
+
+
+def test_all_bins_tell_of_the_same_past():
+    """(07.23): under laws that change, the mean of a bin is sum decay^(n-s) L_s(bin) / sum decay^(n-s)."""
+    sampler, random, steps = AdaptiveTime(bins=5, decay=0.98, refresh=10**6), rng(), 200
+    laws = torch.tensor([[0.02, 0.08, 0.1, 0.3, 0.5], [0.5, 0.3, 0.1, 0.08, 0.02]], dtype=torch.float64)
+    fell = 2.0 ** (-torch.arange(steps, dtype=torch.float64) / 50)
+    for step in range(steps):
+        sampler.cdf[1:] = laws[step // 20 % 2].cumsum(0)
+        t = sampler.draw(2000, random)
+        sampler.observe(t, fell[step] * (5 - sampler.bin(t)))
+        sampler.update(step)
+    past = 0.98 ** torch.arange(steps - 1, -1, -1, dtype=torch.float64)
+    assert torch.allclose(sampler.curve() / (past @ fell / past.sum()), torch.arange(5, 0, -1).double(), rtol=0.01)
+
+
+@pytest.mark.parametrize("half", [300, 1000])
+def test_a_falling_loss_does_not_mislead_the_law(half):
+    """The loss halves every `half` steps; the law still follows its shape. (Means of each bin's own last looks fail here.)"""
+    for seed in range(3):
+        sampler, random = AdaptiveTime(), rng(seed)
+        for step in range(1000):
+            t = sampler.draw(64, random)
+            sampler.observe(t, 2 ** (-step / half) * (falls_late(t) + 0.05 * torch.randn(64, generator=random)))
+            sampler.update(step)
+        assert straightness(sampler, falls_late) >= 0.98
 
 
 def test_only_what_is_asked_for_is_observed():
     """Losses of texts (batch, n) of which some do not count, as in a Manta-LM, give the sums of the others alone."""
     t, loss = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(0))
     some, whole, chosen = t > 0.4, AdaptiveTime(bins=4), AdaptiveTime(bins=4)
-    whole.observe(t, loss, some)
+    whole.observe(t, loss, some.float())
     chosen.observe(t[some], loss[some])
     assert torch.allclose(whole.new_loss, chosen.new_loss) and torch.equal(whole.new_count, chosen.new_count)
 
