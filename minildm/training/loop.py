@@ -137,6 +137,8 @@ class Trainer:
         self.optimizer.load(checkpoint.read_tensors(folder / "optimizer.safetensors", device))
         self.step, self.best = card["step"], card["best"]
         self.best_score = math.inf if self.best is None else card["best_score"]
+        if self.ranks.rank == 0:
+            checkpoint.prune(self.run, self.best)  # a killed run may have stopped in the middle of it
         return True
 
     def save(self) -> None:

@@ -90,6 +90,15 @@ def test_killed_while_saving_goes_back_to_the_checkpoint_before(tmp_path, never_
     assert_same(tmp_path, never_killed["ldlm"])
 
 
+def test_killed_while_deleting_an_old_checkpoint_deletes_the_rest_of_it(tmp_path, never_killed):
+    child = subprocess.run(command("dies_pruning", "ldlm", tmp_path), **CHILD)
+    assert child.returncode == -signal.SIGKILL
+    trainer = tiny.make_trainer("ldlm", tmp_path)
+    assert trainer.resume() and trainer.step == 12
+    trainer.fit(tiny.score, quiet=True)
+    assert_same(tmp_path, never_killed["ldlm"])
+
+
 def test_a_running_normalization_resumes_exactly_too(tmp_path, never_killed):
     first = tiny.make_trainer("running", tmp_path)
     one_step = first.one_step

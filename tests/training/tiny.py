@@ -105,6 +105,20 @@ def dies_saving(kind: str, run: Path) -> None:
     make_trainer(kind, run).fit(score, quiet=True)
 
 
+def dies_pruning(kind: str, run: Path) -> None:
+    """Train to the last checkpoint, and die when of the oldest one, which is to be deleted, one file is gone."""
+    prune = checkpoint.prune
+
+    def half(run, best):
+        if (run / "step_0000012").exists():
+            next(checkpoint.steps_saved(run)[0].iterdir()).unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        prune(run, best)
+
+    checkpoint.prune = half
+    make_trainer(kind, run).fit(score, quiet=True)
+
+
 def compiled(kind: str, run: Path) -> None:
     """Three steps traced by the compiler's front; its back would need a C++ toolchain."""
     torch.compile = partial(torch.compile, backend="eager")
@@ -126,5 +140,5 @@ def together(run: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     task, *kind, run = sys.argv[1:]
-    tasks = {"victim": victim, "dies_saving": dies_saving, "compiled": compiled, "together": together}
+    tasks = {task.__name__: task for task in (victim, dies_saving, dies_pruning, compiled, together)}
     tasks[task](*kind, Path(run))
