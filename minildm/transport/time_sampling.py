@@ -124,7 +124,7 @@ class AdaptiveTime(TimeLaw, nn.Module):
         return (self.loss / self.weight).nan_to_num()
 
     def law(self) -> Float[Tensor, " edges"]:
-        """Distribution function F at the edges: falls between neighboring bins, half to each, plus the floor."""
+        """Distribution function F at the edges: each bin has the mean of the falls beside it, and its part of the floor."""
         monotone = isotonic_decreasing(self.curve().cpu().numpy(), self.weight.cpu().numpy())
         falls = -np.diff(monotone)
         density = np.concatenate(([falls[0]], (falls[:-1] + falls[1:]) / 2, [falls[-1]]))

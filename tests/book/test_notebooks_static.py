@@ -141,3 +141,4 @@ def test_files_are_normal(path):
     raw = json.loads(path.read_text())
     assert [cell["id"] for cell in raw["cells"]] == [f"cell-{i:02d}" for i in range(len(raw["cells"]))]
     assert all(set(cell["metadata"]) <= {"tags"} for cell in raw["cells"])
+    assert not any("\t" in line for cell in raw["cells"] for line in cell["source"])  # as \tfrac in a plain string
