@@ -19,7 +19,7 @@ from minildm.evaluation.likelihood import reconstruction
 from minildm.evaluation.provenance import provenance
 from minildm.evaluation.scorecard import good_sentences, validity
 from minildm.models.ldlm import LDLM, LDLMConfig
-from minildm.models.recipe import Recipe
+from minildm.models.recipe import NAIVE, Recipe
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
 from minildm.training.loop import TrainConfig, Trainer
@@ -36,7 +36,7 @@ REMOVED = {
 VARIANTS = {
     "full": FULL,
     **{name: replace(FULL, **change) for name, change in REMOVED.items()},
-    "naive joint": Recipe(decoder_loss="cross_entropy", warmup=0, adaptive_time=False, decoder_noise=0.0),
+    "naive joint": NAIVE,
     "small pull": SMALL_PULL,
     **{f"small pull, {name}": replace(SMALL_PULL, **change) for name, change in REMOVED.items()},
     "no norm": replace(FULL, latent_norm="none"),

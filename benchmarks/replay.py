@@ -11,6 +11,7 @@ import sys
 import time
 
 import torch
+import torch.distributed as dist
 
 import minildm.cli.train as command
 from minildm.models import ldlm
@@ -60,7 +61,7 @@ class Replayed:
 
 
 class Replaying(Trainer):
-    """The training loop with replayed steps, which looks for numbers that are not finite only when it writes a line."""
+    """The training loop with replayed steps, which looks for numbers that are not finite only when it writes something."""
 
     replayed, first = None, None
 
@@ -73,13 +74,18 @@ class Replaying(Trainer):
             self.replayed, self.first, self.line = Replayed(self, batch, self.step), first, (self.step, time.perf_counter())
         losses = self.replayed(batch, self.step, (c.seed * 1_000_003 + self.step) * 4096)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
-        if (self.step + 1) % c.log_every == 0:
-            refuse_nan({**losses.terms, "norm of the gradient": norm}, batch, self.step, self.run)
+        if self.due(self.step + 1):
+            refuse_nan(losses, norm, batch, self.step, self.run)
         self.optimizer.step()
         self.model.after_step(self.step)
         self.average.update(self.model, self.step)
         self.step += 1
-        return losses, norm.item() if self.step % c.log_every == 0 else 0.0
+        return losses, norm.item() if self.due(self.step) else 0.0
+
+    def due(self, step: int) -> bool:
+        """Whether a line or a checkpoint is written at a step."""
+        c = self.config
+        return step == c.steps or any(step % every == 0 for every in (c.log_every, c.save_every, c.eval_every))
 
     def figures(self, losses, norm, seconds):
         """A line of the journal, with the mean time of a step since the last: replays run behind Python."""
@@ -93,6 +99,8 @@ def main() -> None:
         sys.exit("a CUDA graph needs a GPU: train with `minildm train` instead")
     command.Trainer = Replaying
     kind, flags = command.parse(sys.argv[1:])
+    if flags.train.accumulate > 1 or dist.is_torchelastic_launched():
+        sys.exit("a graph holds one part of a batch on one GPU: leave out --train.accumulate and torchrun")
     command.train(kind, flags, shlex.join(["python", "benchmarks/replay.py", *sys.argv[1:]]), join())
 
 

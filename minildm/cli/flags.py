@@ -63,7 +63,7 @@ class MantaFlags(MantaConfig):
 class TrainFlags:
     """Train a model on a corpus. A run stopped at any moment goes on from its last checkpoint."""
 
-    preset: str | None = None  # a run of the book: KIND-tales or KIND-nano; the other flags change its values
+    preset: str | None = None  # a run of the book: KIND-tales, KIND-brief, ldlm-matched; other flags change its values
     size: Literal["nano", "micro", "small", "base"] | None = None  # or a point on the scale dial, by default nano
     corpus: str = "tales"  # tales, tales:EVENTS, pydocs, kjv, file:PATH (UTF-8, a document a paragraph) or hub:NAME
     length: int = 64  # tokens a text

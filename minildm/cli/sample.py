@@ -43,6 +43,8 @@ class SampleFlags:
 def main(argv: list[str]) -> None:
     """Load, write, print."""
     flags = tyro.cli(SampleFlags, args=argv, prog="minildm sample")
+    if not 0 <= flags.seed < 2**63:
+        raise UserError(f"--seed must be from 0 to {2**63 - 1}, not {flags.seed}")
     loaded = load(flags.model, frozen=any((flags.repair, flags.infill, flags.prompt)))
     if flags.record and isinstance(loaded.model, GPT):
         raise UserError("a GPT has no path from noise to text: leave out --record")

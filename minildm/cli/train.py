@@ -1,7 +1,8 @@
 """`minildm train`: corpus, model and trainer out of flags; also under `torchrun`."""
 
+import math
 import shlex
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ from ..training.presets import CorpusConfig
 from ..training.zoo import load, load_frozen, load_space
 from .flags import TrainFlags, parse
 
+LEAST = {"layer": -math.inf, "encoder_layers": 0, "warmup": 0, "told_first": 0}  # of counts that may be below 1
 WATCHED = 256  # validation rows looked at during training
 WRITTEN = 32  # texts written during training
 CALIBRATED = 2048  # training rows that set the scale of frozen states
@@ -66,19 +68,29 @@ def read_corpus(flags: TrainFlags, base: Pretrained) -> Corpus:
     return corpus
 
 
+def refuse_sizes(config, flag: str = "--model") -> None:
+    """Refuse a number that no model can have: a count below its least, by default 1, or another number below 0."""
+    for name, value in ((each.name, getattr(config, each.name)) for each in fields(config)):
+        least = LEAST.get(name, 1 if isinstance(value, int) else 0)
+        if is_dataclass(value):
+            refuse_sizes(value, f"{flag}.{name}")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and not least <= value < math.inf:
+            raise UserError(f"{flag}.{name.replace('_', '-')} must be at least {least} and finite, not {value}")
+
+
 def make_model(kind: str, flags: TrainFlags, corpus: Corpus, pretrained: FrozenEncoder | VAE | None) -> LanguageModel:
     """The untrained model, its weights drawn from the seed; frozen states get their scale from training rows."""
     torch.manual_seed(flags.train.seed)
     heads, width = flags.model.heads, flags.model.width
     if heads < 1 or width < 1 or width % (2 * heads):
         raise UserError(f"a width of {width} cannot be cut into {heads} heads of even size: change --model.width")
-    sizes = replace(flags.model, vocabulary=corpus.tokenizer.size, length=flags.length)
+    own = {"ldlm": lambda: {"frozen": flags.frozen, "hidden": pretrained.width}, "manta": lambda: {"space": pretrained.config}}
+    sizes = replace(flags.model, vocabulary=corpus.tokenizer.size, length=flags.length, **own.get(kind, dict)())
+    refuse_sizes(sizes)
     if kind == "ldlm":
         pretrained.calibrate(tensor(corpus.train[:CALIBRATED]))
-        return LDLM(replace(sizes, frozen=flags.frozen, hidden=pretrained.width), pretrained)
-    if kind == "manta":
-        return Manta(replace(sizes, space=pretrained.config), pretrained)
-    return {"gpt": GPT, "masked": Masked, "vae": VAE}[kind](sizes)
+        return LDLM(sizes, pretrained)
+    return Manta(sizes, pretrained) if kind == "manta" else {"gpt": GPT, "masked": Masked, "vae": VAE}[kind](sizes)
 
 
 def watch(corpus: Corpus, quiet: bool):

@@ -50,7 +50,7 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
     model, steered = loaded.model.to(device()), steered or {}
     if isinstance(model, VAE):
         raise UserError("a VAE puts no words in order, so it writes no texts: name a Manta-LM, which steers in its space")
-    if temperature is not None and temperature < 0:
+    if temperature is not None and not 0 <= temperature < math.inf:
         raise UserError(f"a temperature of {temperature} has no meaning: give 0 or more")
     for name, flag, value in (("a lag", "--lag", lag), ("an entropy bound", "--entropy-bound", entropy_bound)):
         if value is not None and not isinstance(model, Manta):

@@ -114,7 +114,7 @@ def miss(model: Manta, rows: np.ndarray, batch: int = 64) -> dict[str, float]:
     """
     rng, seen = torch.Generator(model.device).manual_seed(0), []
     for tokens in valid_batches(rows, batch):
-        losses = model.losses(tokens.to(model.device), step=0, rng=rng)
+        losses = model.losses(tokens.to(model.device), step=model.config.told_first, rng=rng)
         seen.append({**losses.terms, "error": losses.metrics["error"]})
     return {name: float(torch.stack([one[name] for one in seen]).mean()) for name in seen[0]}
 

@@ -36,7 +36,7 @@ def validity(texts: list[str]) -> dict[str, float]:
     reports = [parse(text) for text in texts]
     kinds = Counter(kind for report in reports for kind in {e.kind for e in report.errors})
     good = [text for text, report in zip(texts, reports) if report.consistent]
-    scores = {"grammatical": fmean(r.grammatical and text != "" for r, text in zip(reports, texts)),
+    scores = {"grammatical": fmean(report.grammatical for report in reports),
               "consistent": len(good) / len(texts),
               **{f"error_{kind}": kinds[kind] / len(texts) for kind in ERROR_KINDS}}
     if good:

@@ -52,11 +52,12 @@ class Manta(LanguageModel):
         self.config, self.schedule = c, Linear()
         self.space = (space or VAE(c.space)).requires_grad_(False).eval()
         self.policy = VectorField(c.space.latent, c.vocabulary, c.width, c.heads, c.layers, c.kernel,
-                                  c.ahead if c.ahead > 1 else 0)
+                                  c.ahead if c.ahead > 1 else 0, pointer=c.head == "words")
         self.prior = nn.Parameter(torch.zeros(c.vocabulary))
         self.leave = nn.Linear(c.width, c.space.latent) if c.head == "clean" else None
         self.time = {"adaptive": AdaptiveTime, "uniform": Uniform, "logit_normal": LogitNormal}[c.times]()
         self.pairs: Pairs | None = None  # noise and texts that belong together, made by `reflow`
+        self.check_solver(c.writing_solver, False, None)
 
     def train(self, mode: bool = True) -> "Manta":
         """The space is never in training mode."""
@@ -242,6 +243,7 @@ class Manta(LanguageModel):
             raise UserError(f"solver {solver} has no entropy bound: take solver paced, without a start or a lag")
         if solver == PACED and travels:
             raise UserError("solver paced takes no lag and no start: leave them out, or take another solver")
-        if solver == PACED and (not self.config.windows or self.config.head != "words"):
-            raise UserError("solver paced needs a law over words and words that see no noise: train with --model.windows "
-                            "--model.head words")
+        if solver in DRAWN and self.config.head != "words":
+            raise UserError(f"solver {solver} draws words, and a clean head has no law over them: take ancestral or euler")
+        if solver == PACED and not self.config.windows:
+            raise UserError("solver paced needs words that see no noise: train with --model.windows")

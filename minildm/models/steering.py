@@ -33,17 +33,6 @@ def says(word: int) -> Wish:
     return cost
 
 
-def agrees(tokens: Int[Tensor, "#b n"], given: Bool[Tensor, "#b n"]) -> Wish:
-    """The wish that given positions hold given words: Phi = -sum_{i given} log p_i(w_i).
-
-    Args: `tokens` w (b, n); `given` (b, n). Returns a `Wish`. Derived in chapter 13. Source: ours.
-    """
-    def cost(log_p: Float[Tensor, "b n words"]) -> Float[Tensor, " b"]:
-        said = log_p.gather(-1, tokens.expand(log_p.shape[:2])[..., None])[..., 0]
-        return -(said * given).sum(1)
-    return cost
-
-
 def bend(look: Look, wish: Wish, strength: float, schedule: Schedule, z: Float[Tensor, "b m d"],
          t: Float[Tensor, "..."]) -> tuple[Float[Tensor, "b m d"], Float[Tensor, "b n words"]]:
     """Where latents should end when a wish is to come true: z_hat - strength b^2/a grad_z Phi.

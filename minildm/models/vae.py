@@ -60,7 +60,8 @@ class VAE(LanguageModel):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
         for name, start in (("mean", torch.zeros(c.latent)), ("square", torch.ones(c.latent))):
             self.register_buffer(name, start)
-            self.register_buffer(f"new_{name}", torch.zeros(c.latent), persistent=False)
+        self.register_buffer("new_moments", torch.zeros(2, c.latent), persistent=False)  # of this step, summed over its parts
+        self.register_buffer("parts", torch.zeros(()), persistent=False)
 
     def posteriors(self, tokens: Int[Tensor, "b n"]) -> tuple[Float[Tensor, "b n latent"], Float[Tensor, "b n latent"]]:
         """Mean and std of q(z | w), std = sqrt(floor^2 + e^(2 s)), which can come close to the floor and leave it again."""
@@ -106,8 +107,8 @@ class VAE(LanguageModel):
         z = mean + std * torch.randn(mean.shape, generator=rng, device=mean.device)
         channels = divergence(mean, std).mean((0, 1))
         if self.training:
-            self.new_mean.copy_(z.detach().mean((0, 1)))
-            self.new_square.copy_(z.detach().square().mean((0, 1)))
+            self.new_moments += torch.stack((z.detach().mean((0, 1)), z.detach().square().mean((0, 1))))
+            self.parts += 1
         logits = self.logits(z)
         return Losses({"words": F.cross_entropy(logits.flatten(0, 1), tokens.flatten()),
                        "kl": self.config.kl * channels.clamp(min=self.config.free_bits).sum()},
@@ -116,12 +117,13 @@ class VAE(LanguageModel):
 
     def after_step(self, step: int) -> None:
         """Fold this step's moments of the latents, of all processes, into their running mean."""
-        for name in ("mean", "square"):
-            new = getattr(self, f"new_{name}")
-            if dist.is_initialized():
-                dist.all_reduce(new)
-                new /= dist.get_world_size()
-            getattr(self, name).lerp_(new, 0.02)
+        if dist.is_initialized():
+            dist.all_reduce(self.new_moments)
+            dist.all_reduce(self.parts)
+        for kept, new in zip((self.mean, self.square), self.new_moments / self.parts):
+            kept.lerp_(new, 0.02)
+        self.new_moments.zero_()
+        self.parts.zero_()
 
     @torch.no_grad()
     def generate(self, count: int, *, rng: torch.Generator, length: int | None = None) -> Generation:

@@ -78,19 +78,21 @@ class VectorField(nn.Module):
     What enters is the state, what it alone says of its word, the position's own time, and a self-condition; so noisy and
     finished positions can stand side by side.
     Args: `latent` channels of a state; `words` of the vocabulary; `gaps` that are told apart, a gap being how many words before
-    it a position cannot see. Derived in chapter 13. Source: ours.
+    it a position cannot see; `pointer`: whether it also scores words. Derived in chapter 13. Source: ours.
     """
 
-    def __init__(self, latent: int, words: int, width: int, heads: int, layers: int, kernel: str, gaps: int = 0):
+    def __init__(self, latent: int, words: int, width: int, heads: int, layers: int, kernel: str, gaps: int = 0,
+                 pointer: bool = True):
         super().__init__()
         self.checkpointing = False
         self.enter, self.words = nn.Linear(2 * latent, width), nn.Linear(words, width, bias=False)
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.mix = ShortConvolution(width, before=3, after=0 if kernel == "causal" else 3)
         self.blocks = nn.ModuleList(OperatorBlock(width, heads, kernel) for _ in range(layers))
-        self.norm, self.pointer = RMSNorm(width), Pointer(width, heads, kernel == "causal")
+        self.norm, self.pointer = RMSNorm(width), Pointer(width, heads, kernel == "causal") if pointer else None
         init_weights(self, layers)
-        nn.init.constant_(self.pointer.gain.bias, 2.0)
+        if pointer:
+            nn.init.constant_(self.pointer.gain.bias, 2.0)
         nn.init.normal_(self.words.weight, std=width**-0.5)
         self.gap = nn.Parameter(torch.zeros(gaps, width)) if gaps else None
         for layer, size in ((self.enter, 0.3), (self.time[0], 1.0), (self.time[2], 1.0)):

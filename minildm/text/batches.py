@@ -10,35 +10,29 @@ from ..errors import UserError
 
 
 class Batches:
-    """Endless batches of rows, every row once an epoch, cut evenly over the ranks of a distributed run.
+    """Endless batches of rows, every row once an epoch.
 
-    Step s takes the s-th batch in the row order of its epoch, a permutation drawn from (seed, epoch) alone.
-    So a resumed run needs only its step, and the batches of all ranks together are the batch of one process.
+    Step s takes the s-th batch in the row order of its epoch, a permutation drawn from (seed, epoch) alone. So a resumed run
+    needs only its step, and every process of a distributed run knows the whole batch that it takes its part of.
 
-    Args: `rows` (rows, length) integers; `batch`, rows a step over all ranks; `seed`; `rank` of `world` processes.
-    Raises UserError when `batch` does not divide evenly over `world`, or when there are fewer rows than `batch`.
-    Derived in chapter 00. Source: ours.
+    Args: `rows` (rows, length) integers; `batch`, rows a step; `seed`. Raises UserError when there are fewer rows than
+    `batch`. Derived in chapter 00. Source: ours.
     """
 
-    def __init__(self, rows: np.ndarray, batch: int, seed: int, rank: int = 0, world: int = 1):
-        if batch < 1 or batch % world:
-            raise UserError(f"a batch of {batch} rows cannot be cut evenly over {world} process(es): "
-                            f"make --batch a positive multiple of {world}")
+    def __init__(self, rows: np.ndarray, batch: int, seed: int):
         if len(rows) < batch:
             raise UserError(f"the corpus has {len(rows)} rows, fewer than a batch of {batch}: "
-                            "lower --batch or give more text")
-        self.rows, self.batch, self.seed, self.rank, self.world = rows, batch, seed, rank, world
+                            "lower --train.batch or give more text")
+        self.rows, self.batch, self.seed = rows, batch, seed
         self.steps = len(rows) // batch  # in an epoch; the rows left over wait for the next permutation
         self.epoch, self.order = -1, np.empty(0)
 
     def at(self, step: int) -> LongTensor:
-        """This rank's rows of a step, (batch // world, length) int64."""
+        """The rows of a step, (batch, length) int64."""
         epoch, place = divmod(step, self.steps)
         if epoch != self.epoch:
             self.epoch, self.order = epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.rows))
-        share = self.batch // self.world
-        start = place * self.batch + self.rank * share
-        return tensor(self.rows[self.order[start:start + share]])
+        return tensor(self.rows[self.order[place * self.batch:(place + 1) * self.batch]])
 
 
 def tensor(rows: np.ndarray) -> LongTensor:

@@ -26,6 +26,14 @@ class Ranks:
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
+    def mean(self, value: torch.Tensor) -> torch.Tensor:
+        """The mean of a number over the processes."""
+        if self.world == 1:
+            return value
+        total = value.detach().to(self.device, copy=True)
+        dist.all_reduce(total)
+        return total / self.world
+
     def barrier(self) -> None:
         if self.world > 1:
             dist.barrier()

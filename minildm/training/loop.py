@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from tqdm import tqdm
 
@@ -19,6 +20,15 @@ from . import checkpoint
 from .distributed import Ranks
 from .journal import Journal
 from .optimizers import make_optimizer
+
+RULES = {
+    "at least 1": (("steps", "batch", "accumulate", "log_every", "eval_every", "save_every"), lambda x: x >= 1),
+    "at least 0": (("final_lr", "warmup", "weight_decay"), lambda x: x >= 0),
+    "above 0": (("lr", "clip"), lambda x: x > 0),
+    "from 0 to below 1": (("beta2", "ema"), lambda x: 0 <= x < 1),
+    "from 0 to 2147483647": (("seed",), lambda x: 0 <= x < 2**31),
+}
+CONTENTS = ("corpus", "tokenizer", "frozen")  # what a card says of the files that a run reads
 
 
 @dataclass(frozen=True)
@@ -45,9 +55,10 @@ class TrainConfig:
     save_every: int = 500  # steps between checkpoints
 
     def __post_init__(self):
-        for name in ("steps", "batch", "accumulate", "log_every", "eval_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        for rule, (names, holds) in RULES.items():
+            for name in names:
+                if not holds(getattr(self, name)):
+                    raise UserError(f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}")
 
 
 def learning_rate(step: int, c: TrainConfig) -> float:
@@ -85,15 +96,23 @@ class Average:
             torch._foreach_lerp_(means, values, 1 - decay) if dtype.is_floating_point else torch._foreach_copy_(means, values)
 
 
-def refuse_nan(numbers: dict[str, torch.Tensor], tokens: torch.Tensor, step: int, run: Path) -> None:
+def mean_losses(parts: list[Losses]) -> Losses:
+    """The losses of a batch from those of its parts of equal size, without their graphs."""
+    terms, metrics = ({name: torch.stack([some[name].detach() for some in each]).mean(0) for name in each[0]}
+                      for each in ([part.terms for part in parts], [part.metrics for part in parts]))
+    return Losses(terms, metrics)
+
+
+def refuse_nan(losses: Losses, norm: torch.Tensor, tokens: torch.Tensor, step: int, run: Path) -> None:
     """Stop at a number that is not finite, naming the first and saving the batch; a GPU is waited for once."""
+    numbers = {**{f"loss term {name}": value for name, value in losses.terms.items()}, "norm of the gradient": norm}
     finite = torch.stack([value.detach().float() for value in numbers.values()]).isfinite().tolist()
     for (name, value), good in zip(numbers.items(), finite):
         if not good:
             path = run / "bad_batch.safetensors"
             save_file({"tokens": tokens.cpu()}, path)
             raise UserError(f"the {name} is {value.item()} at step {step}: the batch is in {path}; "
-                            "lower --train.lr or train again with another --train.seed")
+                            "lower --train.lr or take another --train.seed, and another --out")
 
 
 def compile_blocks(model: torch.nn.Module) -> None:
@@ -108,9 +127,10 @@ class Trainer:
 
     def __init__(self, model: LanguageModel, rows, config: TrainConfig, run: Path, card: dict, ranks: Ranks = Ranks()):
         self.config, self.run, self.card, self.ranks = config, Path(run), card, ranks
-        if config.batch % (ranks.world * config.accumulate):
+        self.parts = ranks.world * config.accumulate  # of a batch, each with noise of its own
+        if config.batch % self.parts:
             raise UserError(f"a batch of {config.batch} texts cannot be cut evenly for {ranks.world} processes x "
-                            f"{config.accumulate} parts: choose a multiple of {ranks.world * config.accumulate}")
+                            f"{config.accumulate} parts: choose a multiple of {self.parts}")
         self.model = model.to(ranks.device)
         for part in model.modules():
             if hasattr(part, "checkpointing"):
@@ -128,17 +148,17 @@ class Trainer:
             return False
         folder, device = saved[-1], str(self.ranks.device)
         card = checkpoint.read_card(folder)
-        if card["config"] != self.card["config"]:
-            changed = [k for k in self.card["config"] if card["config"].get(k) != self.card["config"][k]]
+        changed = [k for k in self.card["config"] if card["config"].get(k) != self.card["config"][k]]
+        changed += [f"contents of {k}" for k in CONTENTS if card.get(k) != self.card.get(k)]
+        changed += ["processes x accumulate"] * (card["parts"] != self.parts)
+        if changed:
             raise UserError(f"{folder} was trained with another configuration ({', '.join(changed)}): "
-                            "repeat its flags or choose another --out")
+                            "repeat its flags and files or choose another --out")
         checkpoint.fit(self.model, checkpoint.read_tensors(folder / "model.safetensors", device), str(folder))
         self.average.weights = checkpoint.read_tensors(folder / "average.safetensors", device)
         self.optimizer.load(checkpoint.read_tensors(folder / "optimizer.safetensors", device))
         self.step, self.best = card["step"], card["best"]
         self.best_score = math.inf if self.best is None else card["best_score"]
-        if self.ranks.rank == 0:
-            checkpoint.prune(self.run, self.best)  # a killed run may have stopped in the middle of it
         return True
 
     def save(self) -> None:
@@ -146,7 +166,7 @@ class Trainer:
         if self.ranks.rank == 0:
             folder = self.run / f"step_{self.step:07d}"
             score = self.best_score if math.isfinite(self.best_score) else None
-            card = {**self.card, "step": self.step, "best": self.best, "best_score": score}
+            card = {**self.card, "parts": self.parts, "step": self.step, "best": self.best, "best_score": score}
             checkpoint.write_folder(folder, {
                 "model": checkpoint.trained_state(self.model), "average": self.average.weights,
                 "optimizer": self.optimizer.tensors()}, card)
@@ -154,23 +174,23 @@ class Trainer:
         self.ranks.barrier()
 
     def one_step(self, forward: Callable[..., Losses]) -> tuple[Losses, float]:
-        """Gradients of all parts, clip, update, average; returns the last losses and the gradient's norm."""
+        """Gradients of all parts, clip, update, average; returns the mean losses of its parts and the gradient's norm."""
         c, ranks = self.config, self.ranks
         rate = learning_rate(self.step, c)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch, seen = self.batches.at(self.step), {}
-        parts = batch.chunk(ranks.world * c.accumulate)
+        batch, seen = self.batches.at(self.step), []
+        parts = batch.chunk(self.parts)
         for i in range(c.accumulate):
             part = i * ranks.world + ranks.rank
             tokens = parts[part].to(ranks.device, non_blocking=True)
             with torch.autocast(ranks.device.type, dtype=torch.bfloat16, enabled=c.bf16):
                 losses = forward(tokens, step=self.step, rng=noise(c.seed, self.step, part, ranks.device))
             (losses.total / c.accumulate).backward()
-            for name, value in losses.terms.items():
-                seen[f"loss term {name}"] = seen.get(f"loss term {name}", 0) + value.detach()
-        seen["norm of the gradient"] = norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
-        refuse_nan(seen, batch, self.step, self.run)  # before it reaches the weights
+            seen.append(losses)
+        losses = mean_losses(seen)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
+        refuse_nan(losses, norm, batch, self.step, self.run)  # before it reaches the weights
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.model.after_step(self.step)
@@ -180,11 +200,25 @@ class Trainer:
 
     def fit(self, evaluate: Callable[[LanguageModel, int], dict] | None = None, quiet: bool = False) -> None:
         """Train to the end; of the figures of `evaluate(model, step)`, "score" (lower is better) picks the best."""
+        lock = FileLock(self.run / "lock")
+        try:
+            if self.ranks.rank == 0:
+                lock.acquire(timeout=0)
+            self.train(evaluate, quiet)
+        except Timeout as error:
+            raise UserError(f"another process trains in {self.run}: wait for it, or choose another --out") from error
+        finally:
+            lock.release()
+
+    def train(self, evaluate: Callable[[LanguageModel, int], dict] | None, quiet: bool) -> None:
+        """The steps of `fit`, for whoever holds the run's folder."""
         c, ranks = self.config, self.ranks
         if c.compile:
             compile_blocks(self.model)
-        forward = ranks.wrap(self.model)
-        journal = Journal(self.run / "journal.jsonl", self.step) if ranks.rank == 0 else None
+        forward, journal = ranks.wrap(self.model), None
+        if ranks.rank == 0:
+            checkpoint.prune(self.run, self.best)  # a killed run may have stopped in the middle of it
+            journal = Journal(self.run / "journal.jsonl", self.step)
         bar = tqdm(total=c.steps, initial=self.step, disable=quiet or ranks.rank > 0, desc=self.run.name, mininterval=2)
         self.model.train()
         while self.step < c.steps:
@@ -192,9 +226,11 @@ class Trainer:
             losses, norm = self.one_step(forward)
             bar.update()
             last = self.step == c.steps
-            if journal and (self.step % c.log_every == 0 or last):
-                journal.write(**self.figures(losses, norm, time.perf_counter() - began))
+            if self.step % c.log_every == 0 or last:
+                line = self.figures(losses, norm, time.perf_counter() - began)
                 bar.set_postfix(loss=f"{losses.total.item():.3f}")
+                if journal:
+                    journal.write(**line)
             due = evaluate and (self.step % c.eval_every == 0 or last)
             if due and journal:
                 journal.write(step=self.step, kind="evaluation", **self.evaluate(evaluate))
@@ -219,7 +255,7 @@ class Trainer:
         """One line of the journal."""
         tokens = self.config.batch * self.batches.rows.shape[1]
         memory = torch.cuda.max_memory_allocated() / 2**20 if self.ranks.device.type == "cuda" else None
-        named = {k: round(v.item(), 5) for k, v in {**losses.terms, **losses.metrics}.items()}
+        named = {k: round(self.ranks.mean(v).item(), 5) for k, v in {**losses.terms, **losses.metrics}.items()}
         flops = 6 * sum(p.numel() for p in self.model.parameters() if p.requires_grad) * tokens / seconds
         return {"step": self.step, "kind": "step", **named, "lr": learning_rate(self.step - 1, self.config),
                 "norm": round(norm, 4), "tokens_per_s": round(tokens / seconds), "tflops": round(flops / 1e12, 4),

@@ -26,11 +26,12 @@ def isotonic_decreasing(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def stratified(n: int, rng: torch.Generator) -> Float[Tensor, " n"]:
-    """Uniform numbers, one in each n-th of [0, 1], so that no batch misses a region: v_i = (i + xi_i) / n.
+    """Uniform numbers, one in each n-th of [0, 1), so that no batch misses a region: v_i = (i + xi_i) / n.
 
-    Args: `n`; `rng`. Returns v (n,), increasing, on the device of `rng`. Derived in chapter 07. Source: textbook.
+    Args: `n`; `rng`. Returns v (n,), increasing and below 1, on the device of `rng`. Derived in chapter 07. Source: textbook.
     """
-    return (torch.arange(n, device=rng.device) + torch.rand(n, generator=rng, device=rng.device)) / n
+    v = (torch.arange(n, device=rng.device) + torch.rand(n, generator=rng, device=rng.device)) / n
+    return v.clamp(max=1 - 2**-24)  # n - 1 + xi may round to n
 
 
 class TimeLaw:

@@ -86,7 +86,18 @@ def test_moments_follow_the_latents_and_standardize_them():
     assert z.mean(0).abs().max() < 0.05 and (z.std(0) - 1).abs().max() < 0.05
     before = vae.mean.clone()
     vae.eval().losses(tokens(), step=0, rng=rng())
-    assert torch.equal(vae.new_mean, vae.new_mean) and torch.equal(vae.mean, before)
+    assert vae.parts == 0 and torch.equal(vae.mean, before)
+
+
+def test_moments_of_a_step_are_those_of_all_its_parts():
+    vae, halves = model().train(), (tokens(64)[::2], tokens(64)[1::2])
+    z = torch.cat([vae.encode(half, rng(i)) * vae.std + vae.mean for i, half in enumerate(halves)])
+    for i, half in enumerate(halves):
+        vae.losses(half, step=0, rng=rng(i))
+    vae.after_step(0)
+    assert torch.allclose(vae.mean, 0.02 * z.mean((0, 1)), atol=1e-6)
+    assert torch.allclose(vae.square, 0.98 + 0.02 * z.square().mean((0, 1)), atol=1e-6)
+    assert vae.parts == 0 and not vae.new_moments.any()
 
 
 @torch.no_grad()

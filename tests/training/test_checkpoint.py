@@ -116,13 +116,13 @@ def test_truncated_and_corrupt_weights(damage, tmp_path):
 
 
 def test_weights_of_another_model(tmp_path):
-    gpt, ldlm = (checkpoint.trained_state(tiny.make_model(kind)) for kind in ("gpt", "ldlm"))
+    gpt, ldlm = (checkpoint.trained_state(tiny.MODELS[kind]()) for kind in ("gpt", "ldlm"))
     with pytest.raises(UserError, match="checkpoint of another model"):
-        checkpoint.fit(tiny.make_model("gpt"), ldlm, "here")
+        checkpoint.fit(tiny.tiny_gpt(), ldlm, "here")
     with pytest.raises(UserError, match=r"here does not fit .* embedding\.weight has shape \(7, 16\), not \(20, 16\)"):
-        checkpoint.fit(tiny.make_model("gpt"), {**gpt, "embedding.weight": torch.zeros(7, 16)}, "here")
+        checkpoint.fit(tiny.tiny_gpt(), {**gpt, "embedding.weight": torch.zeros(7, 16)}, "here")
 
 
 def test_a_config_becomes_json():
-    card = checkpoint.config_card(tiny.make_model("ldlm").config)
+    card = checkpoint.config_card(tiny.MODELS["ldlm"]().config)
     assert json.loads(json.dumps(card)) == card and card["recipe"]["warmup"] == tiny.RECIPES["ldlm"].warmup

@@ -31,7 +31,7 @@ def two(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("kind", ["gpt", "masked", *tiny.RECIPES])
+@pytest.mark.parametrize("kind", tiny.MODELS)
 def test_two_processes_equal_one_after_fifty_steps(kind, two, tmp_path):
     tiny.make_trainer(kind, tmp_path, accumulate=4, steps=50, save_every=50).fit(quiet=True)
     for name in ("model", "average"):
@@ -39,6 +39,10 @@ def test_two_processes_equal_one_after_fifty_steps(kind, two, tmp_path):
         assert ours.keys() == theirs.keys()
         for key in ours:
             assert (ours[key] - theirs[key]).abs().max() <= 1e-5, key
+    one, both = (read_journal(run / "journal.jsonl") for run in (tmp_path, two / kind))
+    for line, twin in zip(one, both, strict=True):
+        for name in line.keys() - {"tokens_per_s", "tflops", "memory_mb", "kind"}:
+            assert line[name] == pytest.approx(twin[name], abs=1e-4), name
 
 
 def test_the_law_of_time_moved_and_the_running_std_too(two):

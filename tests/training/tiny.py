@@ -13,8 +13,11 @@ import torch
 from minildm.errors import UserError
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.ldlm import LDLM, LDLMConfig
+from minildm.models.manta import Manta
+from minildm.models.manta_config import MantaConfig
 from minildm.models.masked import Masked, MaskedConfig
 from minildm.models.recipe import NAIVE, Recipe
+from minildm.models.vae import VAE, VAEConfig
 from minildm.nets.frozen import FrozenEncoder
 from minildm.training import checkpoint
 from minildm.training.distributed import Ranks, join, leave
@@ -58,16 +61,28 @@ def tiny_masked() -> Masked:
     return Masked(MaskedConfig(VOCABULARY, LENGTH, layers=2, **SIZES))
 
 
-def make_model(kind: str):
-    if kind in RECIPES:
-        return tiny_ldlm(RECIPES[kind])
-    return tiny_gpt() if kind == "gpt" else tiny_masked()
+def tiny_vae() -> VAE:
+    torch.manual_seed(0)
+    return VAE(VAEConfig(VOCABULARY, LENGTH, latent=4, **SIZES))
+
+
+def tiny_manta(**changes) -> Manta:
+    space = tiny_vae()
+    model = Manta(MantaConfig(VOCABULARY, LENGTH, layers=1, **SIZES, space=space.config, **changes), space)
+    if model.config.times == "adaptive":
+        model.time = AdaptiveTime(bins=4, refresh=5)
+    return model
+
+
+MODELS = {"gpt": tiny_gpt, "masked": tiny_masked, "vae": tiny_vae, "manta": tiny_manta,
+          "manta, clean": partial(tiny_manta, head="clean", times="uniform"),
+          **{name: partial(tiny_ldlm, recipe) for name, recipe in RECIPES.items()}}
 
 
 def make_trainer(kind: str, run: Path, ranks: Ranks = Ranks(), **changes) -> Trainer:
     config = TrainConfig(**{**dict(steps=12, batch=8, warmup=4, log_every=1, eval_every=4, save_every=3), **changes})
     card = {"config": {"train": asdict(config), "kind": kind}}
-    return Trainer(make_model(kind), rows(), config, run, card, ranks)
+    return Trainer(MODELS[kind](), rows(), config, run, card, ranks)
 
 
 @torch.no_grad()
@@ -128,7 +143,7 @@ def compiled(kind: str, run: Path) -> None:
 def together(run: Path) -> None:
     """Train each kind for 50 steps on as many processes as torchrun started; note how an uneven batch is refused."""
     ranks = join()
-    for kind in ("gpt", "masked", *RECIPES):
+    for kind in MODELS:
         make_trainer(kind, run / kind, ranks, steps=50, save_every=50, accumulate=2).fit(quiet=True)
     try:
         make_trainer("gpt", run / "uneven", ranks, batch=7)

@@ -209,6 +209,12 @@ LAWS = {"uniform": Uniform, "logit-normal": LogitNormal, "shifted": lambda: Logi
 every = pytest.mark.parametrize("law", LAWS)
 
 
+def test_stratified_numbers_are_below_one():
+    """With this seed the last number would round to 1, where a masked model divides by the share of known words, 0."""
+    last = torch.rand(512, generator=rng(57532))[-1]
+    assert (511 + last) / 512 == 1 > stratified(512, rng(57532)).max()
+
+
 @every
 def test_the_density_is_the_slope_of_the_distribution_function(law):
     """Along t = F^-1(v): the integral of the density over each tenth of v is a tenth."""
