@@ -8,13 +8,12 @@ log 3 nats each if it knows only who is in the tale.
 """
 
 import argparse
-import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from rows import begun, keep
 
-from minildm.evaluation.provenance import provenance
 from minildm.models.gpt import GPT
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
@@ -46,24 +45,23 @@ def main() -> None:
     out = parser.parse_args().out
     run = PRESETS["gpt-brief"]
     corpus = load_corpus(run.corpus.name, run.model.length, documents=run.corpus.documents)
-    rows = json.loads(out.read_text())["runs"] if out.exists() else []
+    study = begun(out, "runs", steps=STEPS, batch=run.train.batch)
+    done = {(row["optimizer"], row["convolution"]) for row in study["runs"]}
     for optimizer in ("adamw", "muon"):
         for convolution in (False, True):
-            if any((r["optimizer"], r["convolution"]) == (optimizer, convolution) for r in rows):
+            if (optimizer, convolution) in done:
                 continue
             torch.manual_seed(0)
             model = GPT(replace(run.model, vocabulary=corpus.tokenizer.size))
             model.mix.taps.requires_grad_(convolution)
             train = replace(run.train, steps=STEPS, optimizer=optimizer, ema=0.995, lr=2e-3 if optimizer == "adamw" else 4e-3)
             folder = out.parent / "runs" / f"binding_{optimizer}_{convolution}"
-            trainer = Trainer(model, corpus.train, train, folder, {"config": {}})
+            trainer = Trainer(model, corpus.train, train, folder, {"config": {"train": asdict(train)}})
             trainer.resume()
             trainer.fit(quiet=True)
             model.load_state_dict(trainer.average.weights, strict=False)
-            rows.append({"optimizer": optimizer, "convolution": convolution, "lr": train.lr, **measure(model, corpus)})
-            card = {"steps": STEPS, "batch": train.batch, **provenance(torch.device("cpu")), "runs": rows}
-            out.write_text(json.dumps(card, indent=1) + "\n")
-    print(out.read_text())
+            row = {"optimizer": optimizer, "convolution": convolution, "lr": train.lr, **measure(model, corpus)}
+            keep(out, study, row, key="runs")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ import json
 from pathlib import Path
 from statistics import fmean
 
-import torch
+from rows import begun, write
 
 from minildm.evaluation.kicks import agreement, kicked, last_words, outcome, set_back
-from minildm.evaluation.provenance import provenance
 from minildm.evaluation.scorecard import validity
 from minildm.training.zoo import load
 
@@ -70,7 +69,7 @@ def main() -> None:
     flags.add_argument("--device", default="cpu")
     flags.add_argument("--only", nargs="*", default=list(SETTINGS), help="models")
     given = flags.parse_args()
-    state = json.loads(given.out.read_text()) if given.out.exists() else {"rows": []}
+    state = begun(given.out)
     for case in [case for case in cases() if case["model"] in given.only]:
         loaded = load(case["model"], frozen=False)
         loaded.model.to(given.device)
@@ -78,9 +77,8 @@ def main() -> None:
             if any((case | {"seed": seed}).items() <= row.items() for row in state["rows"]):
                 continue
             state["rows"].append(case | {"seed": seed} | measure(loaded, case, given.count, seed))
-            state |= {"summary": summary(state["rows"])} | provenance(torch.device(given.device))
-            given.out.parent.mkdir(parents=True, exist_ok=True)
-            given.out.write_text(json.dumps(state, indent=1) + "\n")
+            state["summary"] = summary(state["rows"])
+            write(given.out, state, given.device)
             print(json.dumps(state["rows"][-1]), flush=True)
 
 

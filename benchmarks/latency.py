@@ -12,14 +12,14 @@ they have read, run to the end. Rounds alternate between the models.
 
 import argparse
 import json
-import math
+import sys
 from pathlib import Path
 from statistics import fmean, median
 
 import torch
+from rows import write
 
 import minildm.models.gpt
-from minildm.evaluation.provenance import provenance
 from minildm.training.zoo import load
 
 RESULTS = Path(__file__).parent / "results"
@@ -40,8 +40,11 @@ def quality() -> dict[tuple[str, int | None], float]:
 
 def fewest_steps(shares: dict) -> dict[str, int]:
     """The fewest steps with which each parallel model reaches the target."""
-    return {way: min((steps for (name, steps), share in shares.items() if name == listed and share >= TARGET), default=math.inf)
-            for way, (_, listed) in WAYS.items()}
+    enough = {way: [steps for (name, steps), share in shares.items() if name == listed and share >= TARGET]
+              for way, (_, listed) in WAYS.items()}
+    for way in [way for way, steps in enough.items() if not steps]:
+        sys.exit(f"no row of quality.json has {way} at {TARGET:.0%} grammatical tales: add rows with more steps")
+    return {way: min(steps) for way, steps in enough.items()}
 
 
 def timed(model, batch: int, length: int, seed: int, **asked) -> tuple[float, int]:
@@ -85,7 +88,7 @@ def main() -> None:
             print(json.dumps(row), flush=True)
     listed = {f"{way}, {n}": share for (way, n), share in shares.items()}
     study = {"target": TARGET, "steps": steps, "shares": listed, "rows": rows}
-    given.out.write_text(json.dumps(study | provenance(torch.device("cpu")), indent=1) + "\n")
+    write(given.out, study)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,16 @@ configuration is refused. Chapter 13 reads the file.
 """
 
 import argparse
-import json
 import random
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from rows import begun, keep
 
 from minildm.control.feedback import rollout, transport
 from minildm.dynamics.solvers import euler
-from minildm.evaluation.provenance import provenance
 from minildm.evaluation.rectification import first_within
 from minildm.evaluation.scorecard import good_sentences, validity
 from minildm.models.manta import Manta
@@ -25,6 +24,8 @@ from minildm.models.manta_config import MantaConfig
 from minildm.models.policy import Policy
 from minildm.text.corpora import pad_rows
 from minildm.text.tales import LEXICON, sample
+from minildm.training.checkpoint import config_card
+from minildm.training.journal import read_journal
 from minildm.training.loop import TrainConfig, Trainer
 from minildm.training.zoo import load
 from minildm.transport.couplings import reflow
@@ -94,21 +95,31 @@ def measure(model: Manta, tokenizer, seed: int) -> dict[str, float]:
     return scores
 
 
-def one_run(name: str, seed: int, rows, loaded, out: Path) -> dict:
-    """Train one variant with one seed and measure it."""
+def trainer(name: str, seed: int, rows, loaded, runs: Path) -> Trainer:
+    """A variant's training with one seed."""
     torch.manual_seed(seed)
-    model = Manta(replace(VARIANTS[name], space=loaded.model.config), loaded.model)
+    model, train = Manta(replace(VARIANTS[name], space=loaded.model.config), loaded.model), replace(TRAIN, seed=seed)
+    card = {"config": {"model": config_card(model.config), "train": config_card(train)}}
+    return Trainer(model, rows, train, runs / f"{name}-{seed}", card)
+
+
+def one_run(name: str, seed: int, rows, loaded, runs: Path) -> dict:
+    """Train one variant with one seed and measure it."""
+    training = trainer(name, seed, rows, loaded, runs)
+    model = training.model
     if name == "clean head, reflow":
-        teacher = Manta(model.config, loaded.model)
-        Trainer(teacher, rows, replace(TRAIN, seed=seed), out.parent / f"clean head-{seed}", {"config": {}}).resume()
+        teaching = trainer("clean head", seed, rows, loaded, runs)
+        if not teaching.resume():
+            sys.exit(f"{teaching.run}, which reflow learns from, is gone: delete the rows of seed {seed} and start again")
+        teacher = teaching.model
+        teacher.load_state_dict(teaching.average.weights, strict=False)
         z0 = torch.randn(PAIRS, CLEAN.length, loaded.model.config.latent, generator=torch.Generator().manual_seed(seed))
         grid = staggered_grid(64, 0.0, torch.ones(z0.shape[:2], dtype=torch.bool))
         model.pairs = reflow(Policy(teacher.eval()), z0, teacher.time.warp(grid), "euler")
-    trainer = Trainer(model, rows, replace(TRAIN, seed=seed), out.parent / f"{name}-{seed}", {"config": {}})
-    trainer.fit(quiet=True)
-    model.load_state_dict(trainer.average.weights, strict=False)
-    losses = [json.loads(line) for line in (out.parent / f"{name}-{seed}" / "journal.jsonl").read_text().splitlines()]
-    error = sum(line["error"] for line in losses[-8:]) / 8
+    training.resume()
+    training.fit(quiet=True)
+    model.load_state_dict(training.average.weights, strict=False)
+    error = sum(line["error"] for line in read_journal(training.run / "journal.jsonl")[-8:]) / 8
     return {"variant": name, "seed": seed, "error": error, "parameters": sum(p.numel() for p in model.policy.parameters()),
             **measure(model, loaded.tokenizer, seed)}
 
@@ -122,20 +133,11 @@ def main() -> None:
     given = flags.parse_args()
     loaded = load("vae-tales")
     config = {"variants": {k: asdict(v) for k, v in VARIANTS.items()}, "train": asdict(TRAIN), "world": asdict(WORLD)}
-    config = json.loads(json.dumps(config))
-    study = json.loads(given.out.read_text()) if given.out.exists() else {"config": config, "runs": []}
-    if study["config"] != config:
-        sys.exit(f"{given.out} was made with another configuration: choose another --out")
-    study |= provenance(torch.device("cpu"))
+    study = begun(given.out, "runs", config=config)
     rows, done = corpus(loaded.tokenizer), {(run["variant"], run["seed"]) for run in study["runs"]}
     for seed in range(given.seeds):
-        for name in VARIANTS:
-            if (name, seed) in done:
-                continue
-            study["runs"].append(one_run(name, seed, rows, loaded, given.runs / "study"))
-            given.out.parent.mkdir(parents=True, exist_ok=True)
-            given.out.write_text(json.dumps(study, indent=1) + "\n")
-            print({k: round(v, 3) if isinstance(v, float) else v for k, v in study["runs"][-1].items()}, flush=True)
+        for name in [name for name in VARIANTS if (name, seed) not in done]:
+            keep(given.out, study, one_run(name, seed, rows, loaded, given.runs), key="runs")
 
 
 if __name__ == "__main__":

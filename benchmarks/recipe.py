@@ -8,15 +8,14 @@ configuration is refused. Chapter 12 reads the file.
 
 import argparse
 import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from rows import begun, keep
 
 from minildm.evaluation.diversity import unigram_entropy
 from minildm.evaluation.likelihood import reconstruction
-from minildm.evaluation.provenance import provenance
 from minildm.evaluation.scorecard import good_sentences, validity
 from minildm.models.ldlm import LDLM, LDLMConfig
 from minildm.models.recipe import NAIVE, Recipe
@@ -83,38 +82,20 @@ def one_run(name: str, seed: int, corpus, frozen, out: Path) -> dict:
     return {"variant": name, "seed": seed, **measure(model, corpus, seed), "curve": curve}
 
 
-def finished(out: Path, settings: dict) -> list[dict]:
-    """The runs that the file holds, which must have been made with these settings."""
-    if not out.exists():
-        return []
-    kept = json.loads(out.read_text())
-    changed = [key for key in settings if kept[key] != settings[key]]
-    if changed:
-        sys.exit(f"{out} was made with another configuration ({', '.join(changed)}): choose another --out")
-    return kept["runs"]
-
-
 def main() -> None:
     flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     flags.add_argument("--out", type=Path, default=Path("runs/recipe_nano.json"))
     flags.add_argument("--seeds", type=int, default=3)
     flags = flags.parse_args()
-    settings = {"model": asdict(SIZES), "train": asdict(TRAIN), "recipes": {k: asdict(v) for k, v in VARIANTS.items()},
-                "written": WRITTEN}
-    done = finished(flags.out, settings)
-    flags.out.parent.mkdir(parents=True, exist_ok=True)
+    study = begun(flags.out, "runs", model=asdict(SIZES), train=asdict(TRAIN), written=WRITTEN,
+                  recipes={name: asdict(recipe) for name, recipe in VARIANTS.items()})
+    done = {(run["variant"], run["seed"]) for run in study["runs"]}
     frozen, _ = load_frozen("zoo:gpt-brief", SIZES.layer)
     corpus = load_corpus("tales", SIZES.length, documents=200_000)
     frozen.calibrate(tensor(corpus.train[:2048]))
     for seed in range(flags.seeds):
-        for name in VARIANTS:
-            if any((r["variant"], r["seed"]) == (name, seed) for r in done):
-                continue
-            done.append(one_run(name, seed, corpus, frozen, flags.out))
-            print({k: v for k, v in done[-1].items() if k != "curve"}, flush=True)
-            beside = flags.out.with_suffix(".tmp")
-            beside.write_text(json.dumps({**settings, **provenance(torch.device("cpu")), "runs": done}) + "\n")
-            beside.replace(flags.out)
+        for name in [name for name in VARIANTS if (name, seed) not in done]:
+            keep(flags.out, study, one_run(name, seed, corpus, frozen, flags.out), key="runs")
 
 
 if __name__ == "__main__":

@@ -6,18 +6,17 @@ A finished run is kept in the file, so the command may be stopped and repeated. 
 """
 
 import argparse
-import json
 import math
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from rows import begun, keep
 from torch import nn
 
 from minildm.evaluation import readings
 from minildm.evaluation import rectification as r
-from minildm.evaluation.provenance import provenance
 from minildm.models.vae import VAE, VAEConfig
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
@@ -99,16 +98,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     flags = parser.parse_args()
     corpus, settings = load_corpus("tales", 64), {"train": asdict(TRAIN), "model": asdict(VAEConfig()), "start": START}
-    done = json.loads(flags.out.read_text())["runs"] if flags.out.exists() else []
+    study = begun(flags.out, "runs", **settings)
+    done = {(run["weight"], run["seed"]) for run in study["runs"]}
     for seed in range(flags.seeds):
-        for weight in WEIGHTS:
-            if any((run["weight"], run["seed"]) == (weight, seed) for run in done):
-                continue
-            done.append({"weight": weight, "seed": seed, **measure(trained(weight, seed, corpus), corpus, seed)})
-            print({name: value for name, value in done[-1].items() if name not in ("errors", "misread", "between")}, flush=True)
-            beside = flags.out.with_suffix(".tmp")
-            beside.write_text(json.dumps({**settings, **provenance(torch.device("cpu")), "runs": done}, indent=1) + "\n")
-            beside.replace(flags.out)
+        for weight in [weight for weight in WEIGHTS if (weight, seed) not in done]:
+            row = {"weight": weight, "seed": seed, **measure(trained(weight, seed, corpus), corpus, seed)}
+            keep(flags.out, study, row, key="runs")
 
 
 if __name__ == "__main__":

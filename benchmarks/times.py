@@ -92,7 +92,8 @@ def main() -> None:
             model = LDLM(replace(SIZES, vocabulary=corpus.tokenizer.size, recipe=VARIANTS[recipe]), frozen)
             model.time = averages(**memory)
             run = given.out.parent / "runs" / given.out.stem / f"{name.replace(' ', '_')}_{seed}"
-            trainer = Trainer(model, corpus.train, replace(TRAIN, seed=seed), run, {"config": {}})
+            config = {"model": asdict(model.config), "train": asdict(replace(TRAIN, seed=seed)), "law": laws[name]}
+            trainer = Trainer(model, corpus.train, replace(TRAIN, seed=seed), run, {"config": config})
             trainer.resume()
             trainer.fit(quiet=True)
             model.load_state_dict(trainer.average.weights, strict=False)
