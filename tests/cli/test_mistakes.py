@@ -30,6 +30,9 @@ from .conftest import TINY
     (["train", "manta", "--preset", "vae-nano"], "no preset 'vae-nano' of a manta: choose one of manta-windows, manta-tales, "
      "manta-brief-windows, manta-brief, manta-nano"),
     (["train", "gpt", "--documents", "9", "--weights", "runs/none"], "no model 'runs/none'"),
+    (["train", "gpt", "--documents", "9", "--model.layers", "0"], "--model.layers must be at least 1 and finite, not 0"),
+    (["train", "vae", "--documents", "9", "--model.latent", "0"], "--model.latent must be at least 1"),
+    (["sample", "gpt-tales", "--seed", "99999999999999999999"], "--seed must be from 0 to 9223372036854775807"),
     (["sample", "gpt-novels"], "no model 'gpt-novels': the zoo has"),
 ])
 def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):
@@ -38,11 +41,27 @@ def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind, flags, said", [
+    ("ldlm", ["compression", "0"], "--model.compression must be at least 1 and finite, not 0"),
+    ("ldlm", ["recipe.draws", "0"], "--model.recipe.draws must be at least 1"),
+    ("ldlm", ["recipe.decoder-noise", "nan"], "--model.recipe.decoder-noise must be at least 0 and finite, not nan"),
+    ("manta", ["writing-lag", "-1"], "--model.writing-lag must be at least 0"),
+    ("manta", ["writing-solver", "paced"], "solver paced needs words that see no noise: train with --model.windows"),
+    ("manta", ["head", "clean", "--model.writing-solver", "drawn"], "a clean head has no law over them: take ancestral or euler"),
+])
+def test_models_that_there_cannot_be(kind, flags, said, gpt_run, vae_run, sentence, tmp_path):
+    base = ["--frozen", str(gpt_run)] if kind == "ldlm" else ["--vae", str(vae_run)]
+    flags = [f"--model.{flags[0]}", *flags[1:], "--out", str(tmp_path / "run")]
+    assert said in sentence("train", kind, *TINY, *base, *flags)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("argv, said", [
     (["train", "gpt", "--wings", "2"], "Unrecognized options: --wings"),
     (["train", "gpt", "--train.steps", "0"], "--steps must be at least 1, not 0"),
     (["train", "gpt", "--train.steps", "-5"], "--steps must be at least 1, not -5"),
     (["train", "gpt", "--train.steps", "many"], "many"),
+    (["train", "gpt", "--train.seed", "-1"], "--seed must be from 0 to 2147483647, not -1"),
     (["sample"], "Required options"),
     (["sample", "x", "--solver", "rk9"], "rk9"),
     (["evaluate", "x", "--wings", "2"], "--wings"),
@@ -85,6 +104,7 @@ def test_requests_that_no_model_can_fulfil(gpt_run, masked_run, ldlm_run, senten
     assert "the prompt has 7 tokens but the text only 5" in sentence("sample", ldlm, "--prompt", prompt, "--length", "5")
     assert "leave out --record" in sentence("sample", gpt, "--record", "path.safetensors")
     assert "a temperature of -1.0 has no meaning" in sentence("sample", gpt, "--temperature", "-1")
+    assert "a temperature of nan has no meaning" in sentence("sample", gpt, "--temperature", "nan")
     assert "give at least 1 of each" in sentence("evaluate", gpt, "--seeds", "0")
     assert "is no GPT" in sentence("train", "ldlm", *TINY, "--frozen", ldlm)
 

@@ -105,7 +105,7 @@ def test_a_manta_on_what_is_no_space_for_it(gpt_run, prose, vae_run, sentence, t
 
 def test_a_folder_of_another_run_is_refused(gpt_run, sentence):
     said = sentence("train", "gpt", *TINY, "--train.steps", "7", "--out", str(gpt_run))
-    assert "was trained with another configuration (train): repeat its flags or choose another --out" in said
+    assert "was trained with another configuration (train): repeat its flags and files or choose another --out" in said
 
 
 @pytest.fixture
@@ -114,6 +114,14 @@ def prose(tmp_path):
     path = tmp_path / "prose.txt"
     path.write_text("\n\n".join(f"Paragraph {i} says that {i} times {i} makes {i * i}." for i in range(200)))
     return f"file:{path}"
+
+
+def test_a_run_whose_corpus_has_changed_is_not_resumed(prose, sentence, tmp_path):
+    flags = ["gpt", *TINY, "--corpus", prose, "--out", str(tmp_path / "run")]
+    main(["train", *flags])
+    path = tmp_path / "prose.txt"
+    path.write_text(path.read_text().replace("makes", "gives"))
+    assert "another configuration (contents of corpus, contents of tokenizer)" in sentence("train", *flags)
 
 
 def test_a_corpus_in_other_words_than_the_frozen_model(prose, gpt_run, sentence, tmp_path):

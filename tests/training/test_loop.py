@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from minildm.errors import UserError
@@ -42,6 +44,33 @@ def test_zero_or_negative_counts_are_refused(name):
     for value in (0, -3):
         with pytest.raises(UserError, match=f"--{name.replace('_', '-')} must be at least 1, not {value}"):
             TrainConfig(**{name: value})
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"lr": 0.0}, "--lr must be above 0, not 0.0"), ({"lr": math.nan}, "--lr must be above 0, not nan"),
+    ({"clip": 0.0}, "--clip must be above 0"), ({"ema": 1.0}, "--ema must be from 0 to below 1, not 1.0"),
+    ({"beta2": 1.5}, "--beta2 must be from 0 to below 1"), ({"warmup": -5}, "--warmup must be at least 0, not -5"),
+    ({"weight_decay": -1.0}, "--weight-decay must be at least 0"), ({"final_lr": -0.1}, "--final-lr must be at least 0"),
+    ({"seed": -1}, "--seed must be from 0 to 2147483647, not -1"), ({"seed": 2**31}, "--seed must be from 0 to 2147483647"),
+])
+def test_numbers_that_train_nothing_are_refused(change, said):
+    with pytest.raises(UserError, match=re.escape(said)):
+        TrainConfig(**change)
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path):
+    with FileLock(tmp_path / "lock"), pytest.raises(UserError, match=r"another process trains in .*: wait for it, or choose"):
+        tiny.make_trainer("gpt", tmp_path).fit(quiet=True)
+    assert not (tmp_path / "journal.jsonl").exists()
+    tiny.make_trainer("gpt", tmp_path).fit(quiet=True)
+
+
+def test_a_line_of_the_journal_has_the_mean_losses_of_all_parts(tmp_path):
+    trainer = tiny.make_trainer("gpt", tmp_path, steps=1, accumulate=2)
+    parts = [trainer.model(part, step=0, rng=torch.Generator()).total.item() for part in trainer.batches.at(0).chunk(2)]
+    trainer.fit(quiet=True)
+    line = read_journal(tmp_path / "journal.jsonl")[0]
+    assert line["cross_entropy"] == pytest.approx(sum(parts) / 2, abs=1e-4) and parts[0] != pytest.approx(parts[1], abs=1e-3)
 
 
 def weights(optimizer) -> list[set[int]]:

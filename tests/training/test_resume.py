@@ -13,6 +13,7 @@ import torch
 
 from minildm.errors import UserError
 from minildm.training.checkpoint import steps_saved
+from minildm.training.distributed import Ranks
 from minildm.training.journal import read_journal
 
 from . import tiny
@@ -129,6 +130,17 @@ def test_another_configuration_is_refused(never_killed):
     for change in ({"lr": 2e-3}, {"steps": 24}, {"seed": 1}):
         with pytest.raises(UserError, match=r"another configuration \(train\)"):
             tiny.make_trainer("gpt", never_killed["gpt"], **change).resume()
+
+
+def test_other_contents_and_other_parts_are_refused(never_killed):
+    trainer = tiny.make_trainer("gpt", never_killed["gpt"])
+    for name in ("corpus", "tokenizer", "frozen"):
+        trainer.card = {"config": trainer.card["config"], name: {"sha256": "other"}}
+        with pytest.raises(UserError, match=rf"another configuration \(contents of {name}\): repeat its flags and files"):
+            trainer.resume()
+    trainer = tiny.make_trainer("gpt", never_killed["gpt"], ranks=Ranks(0, 2))
+    with pytest.raises(UserError, match=r"another configuration \(processes x accumulate\)"):
+        trainer.resume()
 
 
 def test_nothing_to_resume(tmp_path):
