@@ -27,6 +27,7 @@ class SampleFlags:
     length: int | None = None  # longest text in tokens, by default that of training
     prompt: str | None = None  # how the texts begin
     temperature: float | None = None  # of the law over words, or of an LDLM's noise; by default the model's own, else 1
+    top_p: float | None = None  # of a GPT and a masked model: draw from the most probable words that have this mass
     lag: float | None = None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
     entropy_bound: float | None = None  # of a Manta-LM's solver paced: nats of words drawn at one look, by default its own
     infill: str | None = None  # a text with gaps, marked by ____, for all but a GPT
@@ -54,7 +55,7 @@ def main(argv: list[str]) -> None:
                    back=flags.back, guide=flags.guide, strength=flags.strength, tries=flags.tries, prompt=flags.prompt,
                    seed=flags.seed)
     write = writer(loaded, steps=flags.steps, solver=flags.solver, length=flags.length, prompt=flags.prompt,
-                   temperature=flags.temperature, lag=flags.lag, entropy_bound=flags.entropy_bound,
+                   temperature=flags.temperature, top_p=flags.top_p, lag=flags.lag, entropy_bound=flags.entropy_bound,
                    record=show or recorded, steered=edit)
     count = flags.count if flags.repair is None else len(edit["prompt"])
     rng = torch.Generator(device()).manual_seed(flags.seed)

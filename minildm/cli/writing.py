@@ -41,8 +41,8 @@ def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
 
 
 def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = None, length: int | None = None,
-           temperature: float | None = None, prompt: str | None = None, lag: float | None = None,
-           entropy_bound: float | None = None, record: bool = False, steered: dict | None = None):
+           temperature: float | None = None, top_p: float | None = None, prompt: str | None = None,
+           lag: float | None = None, entropy_bound: float | None = None, record: bool = False, steered: dict | None = None):
     """A loaded model as a function (count, rng) -> `Generation`; refuses what its kind cannot do.
 
     Only what was asked for is passed on, so that the rest is the model's own; `steered` is what `cli.steering` says.
@@ -52,6 +52,8 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
         raise UserError("a VAE puts no words in order, so it writes no texts: name a Manta-LM, which steers in its space")
     if temperature is not None and not 0 <= temperature < math.inf:
         raise UserError(f"a temperature of {temperature} has no meaning: give 0 or more")
+    if top_p is not None and not (isinstance(model, GPT | Masked) and 0 < top_p <= 1):
+        raise UserError("--top-p is a share above 0, of the words of a GPT or a masked model: leave it out for another model")
     for name, flag, value in (("a lag", "--lag", lag), ("an entropy bound", "--entropy-bound", entropy_bound)):
         if value is not None and not isinstance(model, Manta):
             raise UserError(f"only a Manta-LM writes with {name}: leave out {flag}")
@@ -59,8 +61,8 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
             raise UserError(f"{name} of {value} has no meaning: give 0 or more")
     if prompt is not None and "prompt" in steered:
         raise UserError("--infill and --repair give the whole text: leave out --prompt")
-    wanted = {"steps": steps, "solver": solver, "length": length, "temperature": temperature, "lag": lag,
-              "entropy_bound": entropy_bound}
+    wanted = {"steps": steps, "solver": solver, "length": length, "temperature": temperature, "top_p": top_p,
+              "lag": lag, "entropy_bound": entropy_bound}
     asked = {name: value for name, value in wanted.items() if value is not None}
     if prompt or isinstance(model, GPT | Masked):
         asked["prompt"] = torch.tensor([[BOS, *loaded.tokenizer.encode(prompt or "")]])

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..models.base import PAD, LanguageModel
+from ..models.base import PAD, LanguageModel, nucleus
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
 from ..models.manta import Manta
-from ..models.masked import MASK, Masked, word_law
+from ..models.masked import MASK, Masked
 from ..text import tokenizers
 
 DOUBTFUL = 5.0  # nats above which a word is written anew
@@ -57,7 +57,7 @@ def fill_from_left(model: GPT, tokens: Int[Tensor, "b n"], mask: Bool[Tensor, "b
     """
     tokens = tokens.masked_fill(mask, PAD)
     for i in mask.any(0).nonzero()[:, 0].tolist():
-        law = word_law(model.logits(tokens[:, :i])[:, -1], temperature)
+        law = nucleus(model.logits(tokens[:, :i])[:, -1], temperature)
         tokens[:, i] = torch.multinomial(law, 1, generator=rng)[:, 0].where(mask[:, i], tokens[:, i])
     return tokens
 

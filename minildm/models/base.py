@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -63,6 +64,24 @@ def check_request(count: int, length: int, prompt: Tensor | None, steps: int | N
         raise UserError(f"cannot sample in {steps} steps: ask for at least 1")
     if prompt is not None and prompt.shape[-1] >= length:
         raise UserError(f"the prompt has {prompt.shape[-1]} tokens but the text only {length}: shorten it or raise the length")
+
+
+def nucleus(logits: Float[Tensor, "... vocabulary"], temperature: float = 1.0,
+            top_p: float = 1.0) -> Float[Tensor, "... vocabulary"]:
+    """The law that words are drawn from: tempered softmax cut to its most probable words, in float64.
+
+    p proportional to exp(logits / temperature) on the smallest set of words with mass >= top_p
+    Args: `logits` (..., vocabulary); `temperature` > 0, or 0 for the most probable word; `top_p` in (0, 1].
+    Returns probabilities (..., vocabulary). Derived in chapter 09. Source: 1904.09751; float64: 2409.02908.
+    """
+    if temperature == 0:
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).double()
+    law = (logits.double() / temperature).softmax(-1)
+    if top_p == 1:
+        return law
+    ordered, index = law.sort(-1, descending=True)
+    ordered[ordered.cumsum(-1) - ordered >= top_p] = 0
+    return torch.zeros_like(law).scatter(-1, index, ordered / ordered.sum(-1, keepdim=True))
 
 
 def gumbel(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:

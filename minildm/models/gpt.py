@@ -13,7 +13,7 @@ from ..dynamics.records import Trajectory
 from ..nets.cache import Cache
 from ..nets.layers import ShortConvolution, init_weights
 from ..nets.transformer import Stack
-from .base import BOS, EOS, PAD, Generation, LanguageModel, Losses, check_request
+from .base import BOS, EOS, PAD, Generation, LanguageModel, Losses, check_request, nucleus
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,6 @@ class GPTConfig:
     width: int = 128  # channels of a state
     heads: int = 4  # attention heads
     layers: int = 4  # blocks
-
-
-def nucleus(logits: Float[Tensor, "batch vocabulary"], temperature: float, top_p: float) -> Float[Tensor, "batch vocabulary"]:
-    """The law that sampling draws from: tempered softmax cut to its most probable words, in float64.
-
-    p proportional to exp(logits / temperature) on the smallest set of words with mass >= top_p
-    Args: `logits` (batch, vocabulary); `temperature` > 0, or 0 for the most probable word; `top_p` in (0, 1].
-    Returns probabilities (batch, vocabulary). Derived in chapter 09. Source: ours.
-    """
-    if temperature == 0:
-        return F.one_hot(logits.argmax(-1), logits.shape[-1]).double()
-    probs = (logits.double() / temperature).softmax(-1)
-    if top_p < 1:
-        ordered, index = probs.sort(-1, descending=True)
-        ordered[ordered.cumsum(-1) - ordered >= top_p] = 0
-        probs = torch.zeros_like(probs).scatter(-1, index, ordered)
-    return probs / probs.sum(-1, keepdim=True)
 
 
 class GPT(LanguageModel):

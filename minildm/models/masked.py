@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..nets.layers import ShortConvolution, init_weights
 from ..nets.transformer import Stack
 from ..transport.time_sampling import Uniform
-from .base import MASK, Generation, LanguageModel, Losses, check_request
+from .base import MASK, Generation, LanguageModel, Losses, check_request, nucleus
 
 SOLVERS = ("ancestral", "confidence", "margin")
 
@@ -79,7 +79,7 @@ class Masked(LanguageModel):
     @torch.no_grad()
     def generate(self, count: int, *, rng: torch.Generator, steps: int | None = None, solver: str = "ancestral",
                  length: int | None = None, prompt: Int[Tensor, "#batch p"] | None = None,
-                 mask: Bool[Tensor, "#batch p"] | None = None, temperature: float = 1.0, top_k: int | None = None,
+                 mask: Bool[Tensor, "#batch p"] | None = None, temperature: float = 1.0, top_p: float = 1.0,
                  record: bool = False) -> Generation:
         """Write texts by revealing masks in `steps` steps, by default as many as there are positions.
 
@@ -94,7 +94,7 @@ class Masked(LanguageModel):
         start = torch.full((count, length), MASK, device=self.device)
         if prompt is not None:
             start[:, : prompt.shape[1]] = prompt if mask is None else prompt.masked_fill(mask, MASK)
-        predict = Predictor(self, temperature, top_k, record)
+        predict = Predictor(self, temperature, top_p, record)
         step = ancestral
         if solver != "ancestral":
             step = reveal_best(margin if solver == "margin" else top_probability, (start == MASK).sum(1, keepdim=True))
@@ -108,13 +108,13 @@ class Masked(LanguageModel):
 
 
 class Predictor:
-    """A masked model as the field that samplers call: laws of the words behind masks, tempered, cut to their top; counts calls.
+    """A masked model as the field that samplers call: the `nucleus` of the words behind masks; counts calls.
 
     `sure` records how probable each position's word was when it was revealed, and how probable its best word is until then.
     """
 
-    def __init__(self, model: Masked, temperature: float, top_k: int | None, record: bool):
-        self.model, self.temperature, self.top_k, self.record = model, temperature, top_k, record
+    def __init__(self, model: Masked, temperature: float, top_p: float, record: bool):
+        self.model, self.temperature, self.top_p, self.record = model, temperature, top_p, record
         self.calls, self.sure, self.law = 0, [], None
 
     def note(self, tokens: Int[Tensor, "batch n"], logits: Float[Tensor, "batch n vocabulary"] | None = None) -> None:
@@ -132,22 +132,7 @@ class Predictor:
         logits = self.model.logits(tokens)
         if self.record:
             self.note(tokens, logits)
-        return word_law(logits[tokens == MASK], self.temperature, self.top_k)
-
-
-def word_law(logits: Float[Tensor, "... vocabulary"], temperature: float = 1.0, top_k: int | None = None) -> Tensor:
-    """The law that words are drawn from: tempered softmax over the `top_k` most probable words, in float64.
-
-    p(w) proportional to exp(logit_w / temperature) where logit_w is among the k largest, else 0
-    Args: `logits` (..., vocabulary); `temperature` > 0, or 0 for the most probable word; `top_k`, by default all words.
-    Returns probabilities of the same shape. Derived in chapter 09. Source: textbook; float64 as 2409.02908 asks.
-    """
-    logits = logits.double()
-    if temperature == 0:
-        temperature, top_k = 1.0, 1
-    if top_k is not None:
-        logits = logits.masked_fill(logits < logits.topk(top_k, dim=-1).values[..., -1:], -torch.inf)
-    return (logits / temperature).softmax(-1)
+        return nucleus(logits[tokens == MASK], self.temperature, self.top_p)
 
 
 def ancestral(predict, tokens: Int[Tensor, "batch n"], t: Tensor, s: Tensor, rng: torch.Generator) -> Int[Tensor, "batch n"]:

@@ -47,7 +47,7 @@ def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):
     ("ldlm", ["recipe.decoder-noise", "nan"], "--model.recipe.decoder-noise must be at least 0 and finite, not nan"),
     ("manta", ["writing-lag", "-1"], "--model.writing-lag must be at least 0"),
     ("manta", ["writing-solver", "paced"], "solver paced needs words that see no noise: train with --model.windows"),
-    ("manta", ["head", "clean", "--model.writing-solver", "drawn"], "a clean head has no law over them: take ancestral or euler"),
+    ("manta", ["head", "clean", "--model.writing-solver", "drawn"], "has no law over them: take ancestral or euler"),
 ])
 def test_models_that_there_cannot_be(kind, flags, said, gpt_run, vae_run, sentence, tmp_path):
     base = ["--frozen", str(gpt_run)] if kind == "ldlm" else ["--vae", str(vae_run)]
@@ -104,6 +104,8 @@ def test_requests_that_no_model_can_fulfil(gpt_run, masked_run, ldlm_run, senten
     assert "the prompt has 7 tokens but the text only 5" in sentence("sample", ldlm, "--prompt", prompt, "--length", "5")
     assert "leave out --record" in sentence("sample", gpt, "--record", "path.safetensors")
     assert "a temperature of -1.0 has no meaning" in sentence("sample", gpt, "--temperature", "-1")
+    for model, share in ((gpt, "0"), (gpt, "1.5"), (ldlm, "0.9")):
+        assert "--top-p is a share above 0" in sentence("sample", model, "--top-p", share)
     assert "a temperature of nan has no meaning" in sentence("sample", gpt, "--temperature", "nan")
     assert "give at least 1 of each" in sentence("evaluate", gpt, "--seeds", "0")
     assert "is no GPT" in sentence("train", "ldlm", *TINY, "--frozen", ldlm)

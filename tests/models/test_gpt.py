@@ -5,12 +5,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from minildm.errors import UserError
-from minildm.models.base import BOS, EOS, PAD
-from minildm.models.gpt import GPT, GPTConfig, nucleus
+from minildm.models.base import BOS, EOS, PAD, nucleus
+from minildm.models.gpt import GPT, GPTConfig
 
 CONFIG = GPTConfig(vocabulary=20, length=12, width=16, heads=2, layers=3)
 
@@ -54,27 +52,6 @@ def test_cached_generation_equals_the_most_probable_words_computed_anew(prompt):
     written = gpt.generate(2, rng=rng(), temperature=0.0, prompt=prompt).tokens
     ends = (tokens == EOS).long().cumsum(1) - (tokens == EOS).long()
     assert torch.equal(written, tokens.masked_fill(ends > 0, PAD))
-
-
-@settings(deadline=None)
-@given(st.integers(0, 1000), st.floats(0.2, 3), st.floats(0.05, 1))
-def test_nucleus_is_the_smallest_set_of_words_with_the_mass_asked_for(seed, temperature, top_p):
-    logits = torch.randn(3, 9, generator=rng(seed))
-    full = (logits.double() / temperature).softmax(-1)
-    for p, row in zip(nucleus(logits, temperature, top_p), full):
-        kept = p > 0
-        assert p.dtype == torch.float64 and p.sum().item() == pytest.approx(1)
-        assert row[kept].sum() >= top_p - 1e-9
-        assert row[kept].sum() - row[kept].min() < top_p + 1e-9
-        assert row[kept].min() >= row[~kept].max() if (~kept).any() else True
-        assert torch.allclose(p[kept], row[kept] / row[kept].sum())
-
-
-def test_nucleus_at_its_ends():
-    logits = torch.tensor([[1.0, 3.0, 2.0]])
-    assert nucleus(logits, 0.0, 0.5).tolist() == [[0, 1, 0]]
-    assert nucleus(logits, 1.0, 1e-9).tolist() == [[0, 1, 0]]
-    assert torch.allclose(nucleus(logits, 1.0, 1.0), logits.double().softmax(-1))
 
 
 def test_words_are_drawn_with_their_probabilities():

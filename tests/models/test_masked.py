@@ -5,13 +5,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from minildm.dynamics.solvers import integrate
 from minildm.errors import UserError
 from minildm.models.base import BOS, MASK
-from minildm.models.masked import SOLVERS, Masked, MaskedConfig, ancestral, margin, reveal_best, top_probability, word_law
+from minildm.models.masked import SOLVERS, Masked, MaskedConfig, ancestral, margin, reveal_best, top_probability
 
 CONFIG = MaskedConfig(vocabulary=20, length=12, width=16, heads=2, layers=2)
 FIRST = 4  # the first word of the two-word laws below
@@ -154,19 +152,6 @@ def test_prompts_and_gaps():
     gap[:, 4:7] = True
     filled = masked.generate(3, rng=rng(), steps=4, prompt=text, mask=gap, temperature=0.0).tokens
     assert torch.equal(filled[~gap], text[~gap]) and (filled[gap] != MASK).all()
-
-
-@settings(deadline=None)
-@given(st.integers(0, 1000), st.floats(0.2, 3), st.integers(1, 20))
-def test_word_law(seed, temperature, k):
-    logits = torch.randn(5, 20, generator=rng(seed))
-    law = word_law(logits, temperature, k)
-    assert law.dtype == torch.float64 and torch.allclose(law.sum(-1), torch.ones(5, dtype=torch.float64))
-    assert ((law > 0).sum(-1) == k).all() and (law.argmax(-1) == logits.argmax(-1)).all()
-    ratio = (law.amax(-1) / law.masked_fill(law == 0, 2).amin(-1)).log() * temperature
-    ordered = logits.double().sort(-1, descending=True).values
-    assert torch.allclose(ratio, ordered[:, 0] - ordered[:, k - 1])
-    assert torch.equal(word_law(logits, 0.0).argmax(-1), logits.argmax(-1)) and word_law(logits, 0.0).amax() == 1
 
 
 def test_texts_are_a_function_of_the_seed_and_calls_are_counted():
