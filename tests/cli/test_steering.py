@@ -140,6 +140,8 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
         assert asked(str(run), "--count", "1").keys() == names | {"rng", "count"}
     given = asked(str(manta_run), "--count", "1", "--temperature", "0", "--lag", "0", "--steps", "3", "--solver", "euler")
     assert [given[name] for name in ("temperature", "lag", "steps", "solver")] == [0, 0, 3, "euler"]
+    for run in (gpt_run, masked_run):
+        assert asked(str(run), "--count", "1", "--top-p", "0.5")["top_p"] == 0.5
 
 
 @pytest.mark.parametrize("kind, flags, said", [
