@@ -150,7 +150,7 @@ class Trainer:
         card = checkpoint.read_card(folder)
         changed = [k for k in self.card["config"] if card["config"].get(k) != self.card["config"][k]]
         changed += [f"contents of {k}" for k in CONTENTS if card.get(k) != self.card.get(k)]
-        changed += ["processes x accumulate"] * (card["parts"] != self.parts)
+        changed += ["processes x accumulate"] * (card.get("parts", self.parts) != self.parts)
         if changed:
             raise UserError(f"{folder} was trained with another configuration ({', '.join(changed)}): "
                             "repeat its flags and files or choose another --out")
