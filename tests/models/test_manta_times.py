@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from minildm.evaluation.likelihood import miss
+
 from .small import rng
-from .tiny_manta import N, manta
+from .tiny_manta import N, manta, texts
 
 
 def test_texts_are_told_first_and_some_of_them_later():
@@ -39,3 +41,10 @@ def test_lags_of_windows_are_spread_over_their_logarithm():
     lag = (N - 1) * (window - t)[~level].diff(dim=1).mean(1)  # window - t = -v rises by L / (N - 1) a position
     for share, wanted in ((0.25, 2.0), (0.5, 4.0), (0.75, 8.0)):
         assert lag.quantile(share).item() == pytest.approx(wanted, rel=0.15)
+
+
+def test_a_policy_is_judged_by_the_task_of_its_whole_training():
+    """Not by that of its first steps, in which all words are told from noise."""
+    rows = texts(64).numpy()
+    first, later = (miss(manta(windows=True, lag=4.0, told_first=steps), rows) for steps in (700, 0))
+    assert first == later
