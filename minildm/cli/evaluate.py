@@ -32,6 +32,7 @@ class EvaluateFlags:
     solver: Solver | None = None  # ancestral; masked confidence, margin; LDLM ddim, euler, heun; Manta euler, drawn, paced
     length: int | None = None  # longest text in tokens, by default that of training
     temperature: float | None = None  # of the law over words, or of an LDLM's noise; by default the model's own, else 1
+    top_p: float | None = None  # of a GPT and a masked model: draw from the most probable words that have this mass
     lag: float | None = None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
     entropy_bound: float | None = None  # of a Manta-LM's solver paced: nats of words drawn at one look, by default its own
     out: Path | None = None  # the JSON file, by default scorecard.json in the run's folder or runs/MODEL.json
@@ -43,7 +44,7 @@ def evaluate(flags: EvaluateFlags) -> dict:
     if flags.count < 1 or flags.seeds < 1:
         raise UserError(f"{flags.count} texts of {flags.seeds} seeds are no sample: give at least 1 of each")
     loaded = load(flags.model)
-    asked = {name: getattr(flags, name) for name in ("steps", "solver", "length", "temperature", "lag", "entropy_bound")}
+    asked = {name: getattr(flags, name) for name in ("steps", "solver", "length", "temperature", "top_p", "lag", "entropy_bound")}
     if not isinstance(loaded.model, VAE):
         write = writer(loaded, **asked)
     elif any(value is not None for value in asked.values()):

@@ -81,9 +81,11 @@ def test_evaluate_a_gpt_on_tales(gpt_run, capsys, tmp_path):
 
 
 def test_evaluate_a_masked_model_on_tales(masked_run, capsys, tmp_path):
-    main(["evaluate", str(masked_run), "--count", "4", "--seeds", "1", "--steps", "5", "--out", str(tmp_path / "card.json")])
+    main(["evaluate", str(masked_run), "--count", "4", "--seeds", "1", "--steps", "5", "--top-p", "0.9",
+          "--out", str(tmp_path / "card.json")])
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["held_out"]["excess"] > 0 and card["held_out"]["nats_standard_error"] > 0 and card["mean"]["calls"] == 5
+    assert card["rows"][0]["top_p"] == 0.9
     assert "held out: nats_per_token" in capsys.readouterr().out
 
 
