@@ -44,7 +44,8 @@ def evaluate(flags: EvaluateFlags) -> dict:
     if flags.count < 1 or flags.seeds < 1:
         raise UserError(f"{flags.count} texts of {flags.seeds} seeds are no sample: give at least 1 of each")
     loaded = load(flags.model)
-    asked = {name: getattr(flags, name) for name in ("steps", "solver", "length", "temperature", "top_p", "lag", "entropy_bound")}
+    names = ("steps", "solver", "length", "temperature", "top_p", "lag", "entropy_bound")
+    asked = {name: getattr(flags, name) for name in names}
     if not isinstance(loaded.model, VAE):
         write = writer(loaded, **asked)
     elif any(value is not None for value in asked.values()):
