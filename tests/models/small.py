@@ -55,3 +55,10 @@ def gradients(model: LDLM, term: str, step: int = 0) -> dict[str, list[torch.Ten
 
 def feels(grads: list[torch.Tensor]) -> bool:
     return any((g != 0).any() for g in grads)
+
+
+def agrees(tokens: torch.Tensor, given: torch.Tensor):
+    """The wish that given positions hold given words: Phi = -sum_{i given} log p_i(w_i)."""
+    def cost(log_p):
+        return -(log_p.gather(-1, tokens.expand(log_p.shape[:2])[..., None])[..., 0] * given).sum(1)
+    return cost

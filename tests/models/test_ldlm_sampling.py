@@ -7,10 +7,10 @@ import torch
 
 from minildm.errors import UserError
 from minildm.models.recipe import Recipe
-from minildm.models.steering import NEAR_NOISE, agrees, says
+from minildm.models.steering import NEAR_NOISE, says
 from minildm.transport.paths import interpolate
 
-from .small import LENGTH, VOCABULARY, gradients, ldlm, rng, texts
+from .small import LENGTH, VOCABULARY, agrees, gradients, ldlm, rng, texts
 
 CALLS = {"ddim": 5, "ancestral": 5, "euler": 5, "heun": 9}
 

@@ -13,6 +13,8 @@ from minildm.transport.codebook import Codebook
 from minildm.transport.mixtures import explain, posterior
 from minildm.transport.schedules import Linear, Tangent
 
+from .small import agrees
+
 WORDS, D, WIDTH = 4, 3, 0.3  # words, channels, variance of a code
 
 
@@ -24,13 +26,6 @@ def chances(log_p: torch.Tensor):
     """Yields (words of a text, its probability in each row) for all texts of independent words."""
     for text in itertools.product(range(log_p.shape[-1]), repeat=log_p.shape[1]):
         yield text, sum(log_p[:, i, w] for i, w in enumerate(text)).exp()
-
-
-def agrees(tokens: torch.Tensor, given: torch.Tensor):
-    """The wish that given positions hold given words: Phi = -sum_{i given} log p_i(w_i)."""
-    def cost(log_p):
-        return -(log_p.gather(-1, tokens.expand(log_p.shape[:2])[..., None])[..., 0] * given).sum(1)
-    return cost
 
 
 @pytest.mark.parametrize("n", [1, 2, 4])
