@@ -72,7 +72,7 @@ def nucleus(logits: Float[Tensor, "... vocabulary"], temperature: float = 1.0,
 
     p proportional to exp(logits / temperature) on the smallest set of words with mass >= top_p
     Args: `logits` (..., vocabulary); `temperature` > 0, or 0 for the most probable word; `top_p` in (0, 1].
-    Returns probabilities (..., vocabulary). Derived in chapter 09. Source: 1904.09751; float64: 2409.02908.
+    Returns probabilities (..., vocabulary). Derived in chapter 00. Source: 1904.09751; float64: 2409.02908.
     """
     if temperature == 0:
         return F.one_hot(logits.argmax(-1), logits.shape[-1]).double()

@@ -162,7 +162,7 @@ class Manta(LanguageModel):
             name, each = "clean", error
         else:
             name, each = "words", F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")
-        if self.config.times == "adaptive" and self.training:
+        if self.config.times == "adaptive" and self.training:  # tau is not uniform: p(t) up to a factor that hardly changes
             self.time.observe(t, each, (moving & (t > 0)) / self.time.density(t))
         count = moving.sum()
         return Losses({name: (each * moving).sum() / count},
