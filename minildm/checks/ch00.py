@@ -9,7 +9,7 @@ from ..text.tales_parser import parse
 from .verdict import Must, exercise
 
 
-@exercise("00.1", hint="each decision has probability 1/n, probabilities multiply, and logarithms add up")
+@exercise("00.1", hints=("each decision has probability 1/n, probabilities multiply, and logarithms add up",))
 def check_1():
     """Tales told at random: the counts of their decisions, and their exact log-probability."""
     for seed in range(20):
@@ -23,7 +23,7 @@ def check_1():
         yield (counts,), tales.sample(random.Random(seed), 1 + seed % 5).log_prob
 
 
-@exercise("00.2", hint="divide the sum of nats by the sum of lengths, and only then take the exponential")
+@exercise("00.2", hints=("divide the sum of nats by the sum of lengths, and only then take the exponential",))
 def check_2():
     """Texts that are all as surprising as a choice among `options` equally likely words; then of two kinds."""
     rng = torch.Generator().manual_seed(2)
@@ -35,7 +35,7 @@ def check_2():
     yield (torch.stack([10 * two, 30 * eight]), lengths), float(2 ** 0.25 * 8 ** 0.75)
 
 
-@exercise("00.3", hint="a^2 / b^2 = exp(lambda) and a^2 + b^2 = 1 give a^2 as a logistic function of lambda")
+@exercise("00.3", hints=("a^2 / b^2 = exp(lambda) and a^2 + b^2 = 1 give a^2 as a logistic function of lambda",))
 def check_3():
     """Angles of the unit circle give both sides: a = sin, b = cos, lambda = 2 log tan; then the two far ends."""
     rng = torch.Generator().manual_seed(3)
@@ -46,7 +46,7 @@ def check_3():
     yield (ends,), (torch.tensor([0.0, 1.0], dtype=torch.float64), torch.tensor([1.0, 0.0], dtype=torch.float64))
 
 
-@exercise("00.4", hint="the end of a tale names a place, a mood, a thing or a color: which word would make it untrue?")
+@exercise("00.4", hints=("the end of a tale names a place, a mood, a thing or a color: which word would make it untrue?",))
 def check_4():
     """Tales of every split and length; what comes back must be one word away, grammatical and not consistent."""
     for seed in range(20):

@@ -8,7 +8,7 @@ from ..control.systems import DoubleIntegrator
 from .verdict import Must, exercise
 
 
-@exercise("01.1", hint="the best control is constant; set the derivative of (01.5) to zero, then insert it")
+@exercise("01.1", hints=("the best control is constant; set the derivative of (01.5) to zero, then insert it",))
 def check_1():
     """Control and cost of the optimum, in any dimension; a start on the target costs nothing; no time, no help."""
     rng = torch.Generator().manual_seed(1)
@@ -24,7 +24,7 @@ def check_1():
         yield (start, target, 1.0, 2.0, 0.0), (2 * (target - start), (target - start).square().sum(1))
 
 
-@exercise("01.2", hint="begin with p = c z_n; (q, v) goes to (q + h v, v + h u), so p_q passes h p_q on to p_v")
+@exercise("01.2", hints=("begin with p = c z_n; (q, v) goes to (q + h v, v + h u), so p_q passes h p_q on to p_v",))
 def check_2():
     """The gradient of a cart's plan under Euler, against autograd through the package's rollout."""
     rng = torch.Generator().manual_seed(2)
@@ -37,7 +37,7 @@ def check_2():
             yield (plan, start, time / steps, effort, weight), slope(price, plan[..., None])[1][..., 0]
 
 
-@exercise("01.3", hint="use the new velocity to move the angle: v' = v - h sin q, then q' = q + h v'")
+@exercise("01.3", hints=("use the new velocity to move the angle: v' = v - h sin q, then q' = q + h v'",))
 def check_3():
     """A step of the free pendulum that is first order and keeps areas: the determinant of its derivative is one."""
     rng = torch.Generator().manual_seed(3)
@@ -59,7 +59,7 @@ def check_3():
         yield (z, h), Must("(q', v') whose derivative by (q, v) has determinant 1 and can be had by autograd", keeps_area)
 
 
-@exercise("01.4", hint="u = a + b t; its two integrals must take away the velocity v and the end q + T v; solve for a and b")
+@exercise("01.4", hints=("u = a + b t; its two integrals must take away the velocity v and the end q + T v; solve for a and b",))
 def check_4():
     """The least effort that brings a cart to rest at the origin: the textbook's case, and any start by the Gramian."""
     rng = torch.Generator().manual_seed(4)

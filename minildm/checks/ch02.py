@@ -13,7 +13,7 @@ def draws(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("02.1", hint="for each move: its price plus the value at clamp(i + m, 0, n - 1); then the minimum over moves")
+@exercise("02.1", hints=("for each move: its price plus the value at clamp(i + m, 0, n - 1); then the minimum over moves",))
 def check_1():
     """Free moves of one cell spread the minimum; dear ones change nothing; the chapter's table; any row otherwise."""
     table = torch.tensor([3.0, 1.0, 6.0, 4.0, 0.0], dtype=torch.float64)
@@ -27,7 +27,7 @@ def check_1():
         yield (values, moves, prices), torch.tensor(best, dtype=torch.float64)
 
 
-@exercise("02.2", hint="autograd of value(z, t).sum() in (t, z) with create_graph=True, and once more of V_z.sum() in z")
+@exercise("02.2", hints=("autograd of value(z, t).sum() in (t, z) with create_graph=True, and once more of V_z.sum() in z",))
 def check_2():
     """Zero on the closed form, with noise and without; on a polynomial what differentiation by hand gives."""
     rng = torch.Generator().manual_seed(2)
@@ -45,7 +45,7 @@ def check_2():
         yield (lambda z, t, a=a, b=b: a * t * z**3 + b * z**2, z, t, g), by_hand
 
 
-@exercise("02.3", hint="costs (batch, end) = phi + |z - y|^2 / (2 (1 - t)); argmin, or softmax of -costs / g^2, over ends")
+@exercise("02.3", hints=("costs (batch, end) = phi + |z - y|^2 / (2 (1 - t)); argmin, or softmax of -costs / g^2, over ends",))
 def check_3():
     """One end leaves no choice; the formulas of Hopf-Lax and Hopf-Cole on a grid; weights so sharp that they underflow."""
     rng, t = torch.Generator().manual_seed(3), 0.4
@@ -66,7 +66,7 @@ def check_3():
         yield (coarse.points(), terminal(coarse.points()), z, t, g), nearest
 
 
-@exercise("02.4", hint="values[2:] - 2 values[1:-1] + values[:-2] must not exceed dz^2 / tau")
+@exercise("02.4", hints=("values[2:] - 2 values[1:-1] + values[:-2] must not exceed dz^2 / tau",))
 def check_4():
     """Lower edges of parabolas pass, whatever their ends; sharp valleys fail, and so does too much curvature."""
     rng = torch.Generator().manual_seed(4)

@@ -11,7 +11,7 @@ def _randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("03.1", hint="insert z' = Fz + Gu into the cost, set the derivative in u to zero, then insert the u you found")
+@exercise("03.1", hints=("insert z' = Fz + Gu into the cost, set the derivative in u to zero, then insert the u you found",))
 def check_1():
     """Identity: nothing to steer with. Oracle: the least squares of stacked square roots, any sizes."""
     rng = torch.Generator().manual_seed(1)
@@ -25,7 +25,7 @@ def check_1():
         yield (F, G, Q, R, P), (K, Q + K.T @ R @ K + left.T @ left)
 
 
-@exercise("03.2", hint="t has one number for each sentence: give it as many dimensions as z before you divide")
+@exercise("03.2", hints=("t has one number for each sentence: give it as many dimensions as z before you divide",))
 def check_2():
     """Any shape, a time for each sentence, finite and infinite weights, and the least time for the second."""
     rng = torch.Generator().manual_seed(2)
@@ -54,7 +54,7 @@ class _Step:
         return f"step z -> tanh(z W + {self.shift:.3g})"
 
 
-@exercise("03.3", hint="walk from the last step to the first; the gradient of (p * step(z)).sum() by z is the next p")
+@exercise("03.3", hints=("walk from the last step to the first; the gradient of (p * step(z)).sum() by z is the next p",))
 def check_3():
     """No step at all, steps that do nothing, and steps of any length whose derivative is known."""
     rng = torch.Generator().manual_seed(3)
@@ -71,7 +71,7 @@ def check_3():
         yield (steps, torch.stack(states), p), torch.stack(costates[::-1])
 
 
-@exercise("03.4", hint="the gain must make every eigenvalue of A - BK negative; try the signs of a spring and of a brake")
+@exercise("03.4", hints=("the gain must make every eigenvalue of A - BK negative; try the signs of a spring and of a brake",))
 def check_4():
     """Behavior: the cart comes home from anywhere, at no more than a given share above the least cost."""
     system = linearize(DoubleIntegrator(running_weight=1.0), torch.zeros(2).double(), torch.zeros(1).double())

@@ -16,7 +16,7 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("04.1", hint="the drift is multiplied by the length of the step, the noise by its square root")
+@exercise("04.1", hints=("the drift is multiplied by the length of the step, the noise by its square root",))
 def check_1():
     """Steps of any length equal the package's, which draws the same xi; a step of length zero stays where it is."""
     rng = torch.Generator().manual_seed(1)
@@ -31,7 +31,7 @@ def check_1():
             yield (z, u, float(then - now), g, xi), expected
 
 
-@exercise("04.2", hint="the value of chapter 03, plus d g^2/2 log(1 + c (1 - t)), which is the same at every z")
+@exercise("04.2", hints=("the value of chapter 03, plus d g^2/2 log(1 + c (1 - t)), which is the same at every z",))
 def check_2():
     """The value of the soft law under noise, in any number of dimensions; at t = 1 it is the terminal cost."""
     rng = torch.Generator().manual_seed(2)
@@ -42,7 +42,7 @@ def check_2():
         yield (z, y, 1.0, 5.0, 2.0), 5 * (z - y).square().sum(-1) / 2
 
 
-@exercise("04.3", hint="scale time so that the bridge runs from 0 to 1: the share of the way is (s - t)/(r - t)")
+@exercise("04.3", hints=("scale time so that the bridge runs from 0 to 1: the share of the way is (s - t)/(r - t)",))
 def check_3():
     """Conditioning of the Gaussian pair (Z_s, Z_r) given Z_t; the middle of a long bridge; both ends."""
     rng = torch.Generator().manual_seed(3)
@@ -55,7 +55,7 @@ def check_3():
         yield (z, y, 0.0, 2.0, 2.0, 1.0), (y, 0.0)
 
 
-@exercise("04.4", hint="u = sum_k r_k (m_k - z) g^2 / (v + g^2 (1 - t)), where r_k is the share of mode k at z at this time")
+@exercise("04.4", hints=("u = sum_k r_k (m_k - z) g^2 / (v + g^2 (1 - t)), where r_k is the share of mode k at z at this time",))
 def check_4():
     """One mode of no width is the pinned law; between two even modes nothing moves; else the autograd of log h."""
     rng = torch.Generator().manual_seed(4)
@@ -70,7 +70,7 @@ def check_4():
         yield (z, t, weights, means, v, g), drift
 
 
-@exercise("04.5", hint="work with log a, log b and logsumexp; a new beta makes the columns right, a new alpha the rows")
+@exercise("04.5", hints=("work with log a, log b and logsumexp; a new beta makes the columns right, a new alpha the rows",))
 def check_5():
     """A coupling with the right marginals whose logarithm is C / -epsilon plus a row term plus a column term."""
     rng = torch.Generator().manual_seed(5)
@@ -88,7 +88,7 @@ def check_5():
         yield (cost, a, b, epsilon), Must("a coupling of a and b, a_i b_j exp((alpha_i + beta_j - C_ij)/epsilon)", solved)
 
 
-@exercise("04.6", hint="Var(Z_t) has four parts: both ends, twice their covariance, and the bridge between them")
+@exercise("04.6", hints=("Var(Z_t) has four parts: both ends, twice their covariance, and the bridge between them",))
 def check_6():
     """Both ends for any noise; the straight blend for no noise; Sinkhorn's covariance solves k g^2 = s0^2 s1^2 - k^2."""
     rng = torch.Generator().manual_seed(6)

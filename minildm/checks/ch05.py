@@ -20,7 +20,7 @@ def rand(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("05.1", hint="the variance at time t is t^2 s^2 + (1 - t)^2; s'/s in (05.5) is half its derivative over itself")
+@exercise("05.1", hints=("the variance at time t is t^2 s^2 + (1 - t)^2; s'/s in (05.5) is half its derivative over itself",))
 def check_1():
     """The flow from N(0, I) to N(m, s^2 I): where it starts, where it carries one standard deviation, and in between."""
     rng = torch.Generator().manual_seed(1)
@@ -34,7 +34,7 @@ def check_1():
         yield (m[None] + s, 1.0, m, s), (m + s)[None]
 
 
-@exercise("05.2", hint="where v > 0 the edge takes the density of the box to its left, where v < 0 of the one to its right")
+@exercise("05.2", hints=("where v > 0 the edge takes the density of the box to its left, where v < 0 of the one to its right",))
 def check_2():
     """Boxes by a loop over edges; a single full box under a strong drift gives only what it has; nothing moves without flux."""
     rng = torch.Generator().manual_seed(2)
@@ -54,7 +54,7 @@ def check_2():
         yield (torch.ones(n, dtype=torch.float64), 0 * v, g, width, h), torch.ones(n, dtype=torch.float64)
 
 
-@exercise("05.3", hint="shares r_k are a softmax over modes of log w_k - (z - t m_k)^2/(2 q_k) - log(q_k)/2")
+@exercise("05.3", hints=("shares r_k are a softmax over modes of log w_k - (z - t m_k)^2/(2 q_k) - log(q_k)/2",))
 def check_3():
     """Velocity and score of a mixture on the line: one mode, many modes, far out in the tail, and at both ends of time."""
     rng = torch.Generator().manual_seed(3)
@@ -67,7 +67,7 @@ def check_3():
             yield (z, t, weights, means, stds), (u, score)
 
 
-@exercise("05.4", hint="go through the flow: take g^2/2 score off the drift, and put more or less of it back")
+@exercise("05.4", hints=("go through the flow: take g^2/2 score off the drift, and put more or less of it back",))
 def check_4():
     """Drifts of one law: no noise, the same noise, more, less; a law at rest stays at rest."""
     rng = torch.Generator().manual_seed(4)
@@ -81,7 +81,7 @@ def check_4():
         yield (score / 2, score, 1.0, 0.0), 0 * score
 
 
-@exercise("05.5", hint="e'Je is the trace plus a sum over i < j of (J_ij + J_ji) e_i e_j, and these products are uncorrelated")
+@exercise("05.5", hints=("e'Je is the trace plus a sum over i < j of (J_ij + J_ji) e_i e_j, and these products are uncorrelated",))
 def check_5():
     """The variance over all 2^d vectors of signs; none for a diagonal matrix, none for a rotation."""
     rng = torch.Generator().manual_seed(5)

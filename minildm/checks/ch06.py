@@ -20,7 +20,7 @@ def rand(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.rand(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("06.1", hint="z_t mixes the two ends; of the forms of (06.4), choose the one that never divides by zero")
+@exercise("06.1", hints=("z_t mixes the two ends; of the forms of (06.4), choose the one that never divides by zero",))
 def check_1():
     """Points and velocities of straight paths: states of any shape, each with its own time; both ends of time."""
     rng = torch.Generator().manual_seed(1)
@@ -32,7 +32,7 @@ def check_1():
         yield (z0, z1, torch.ones_like(t)), (z1, z1 - z0)
 
 
-@exercise("06.2", hint="z_t is Gaussian about t y_i with variance (1 - t)^2; a softmax over the data gives the weights")
+@exercise("06.2", hints=("z_t is Gaussian about t y_i with variance (1 - t)^2; a softmax over the data gives the weights",))
 def check_2():
     """One data point: the pinned law. At t = 0: the mean of the data. Else the mixture of Gaussians of no width, also late."""
     rng = torch.Generator().manual_seed(2)
@@ -47,7 +47,7 @@ def check_2():
             yield (near, t, data), (mean - near) / (1 - t)
 
 
-@exercise("06.3", hint="the smallest noise goes with the smallest data: put the sorted noise where the data of that rank stand")
+@exercise("06.3", hints=("the smallest noise goes with the smallest data: put the sorted noise where the data of that rank stand",))
 def check_3():
     """The noise in the order of the data, and the data untouched; what is sorted stays."""
     rng = torch.Generator().manual_seed(3)
@@ -60,7 +60,7 @@ def check_3():
         yield (z0.sort().values, z1.sort().values), z0.sort().values
 
 
-@exercise("06.4", hint="a step from t_k to t_{k+1} has the velocity (z_{k+1} - z_k)/(t_{k+1} - t_k), and lasts t_{k+1} - t_k")
+@exercise("06.4", hints=("a step from t_k to t_{k+1} has the velocity (z_{k+1} - z_k)/(t_{k+1} - t_k), and lasts t_{k+1} - t_k",))
 def check_4():
     """Energy and straightness of recorded paths at uneven times; straight ones have none of the second."""
     rng = torch.Generator().manual_seed(4)
@@ -74,7 +74,7 @@ def check_4():
         yield (times, line), (float((states[-1] - states[0]).square().sum(-1).mean()), 0.0)
 
 
-@exercise("06.5", hint="torch.func.jvp(field, (z, t), (how z moves, how t moves)) is the derivative along the path")
+@exercise("06.5", hints=("torch.func.jvp(field, (z, t), (how z moves, how t moves)) is the derivative along the path",))
 def check_5():
     """A turn accelerates towards its center, a push that grows with time evenly, a pinned law not at all; then a mixture."""
     rng = torch.Generator().manual_seed(5)

@@ -23,7 +23,7 @@ def times(rng: torch.Generator, count: int) -> torch.Tensor:
     return 0.05 + 0.9 * torch.rand(count, 1, generator=rng, dtype=torch.float64)
 
 
-@exercise("07.1", hint="exp(lambda/2) = a/b = tan(pi t/2)/d")
+@exercise("07.1", hints=("exp(lambda/2) = a/b = tan(pi t/2)/d",))
 def check_1():
     """There and back by the package's schedule, for any shape; both ends."""
     rng = torch.Generator().manual_seed(1)
@@ -34,7 +34,7 @@ def check_1():
     yield (torch.tensor([-torch.inf, torch.inf], dtype=torch.float64), 3.0), torch.tensor([0.0, 1.0], dtype=torch.float64)
 
 
-@exercise("07.2", hint="the noise is -b times the score; then solve z = a z_1 + b z_0 for z_1")
+@exercise("07.2", hints=("the noise is -b times the score; then solve z = a z_1 + b z_0 for z_1",))
 def check_2():
     """The posterior mean of mixtures from their scores, on several paths."""
     rng = torch.Generator().manual_seed(2)
@@ -45,7 +45,7 @@ def check_2():
             yield (z, mixture_score(kind, law)(z, t), kind.a(t), kind.b(t)), posterior(kind, law, z, t)[0]
 
 
-@exercise("07.3", hint="insert z_1 = (z - b z_0)/a into a' z_1 + b' z_0 and collect the noise")
+@exercise("07.3", hints=("insert z_1 = (z - b z_0)/a into a' z_1 + b' z_0 and collect the noise",))
 def check_3():
     """True pairs and wrong predictions alike, converted by the package."""
     rng = torch.Generator().manual_seed(3)
@@ -57,7 +57,7 @@ def check_3():
             yield (sample.zt, noise, kind.a(t), kind.b(t), kind.da(t), kind.db(t)), wanted
 
 
-@exercise("07.4", hint="shrink by a_r/a; the variance that is missing is b_r^2 - (a_r/a)^2 b^2")
+@exercise("07.4", hints=("shrink by a_r/a; the variance that is missing is b_r^2 - (a_r/a)^2 b^2",))
 def check_4():
     """Mean and spread; from the data itself it is the path; a step of no length moves nothing."""
     rng = torch.Generator().manual_seed(4)
@@ -73,7 +73,7 @@ def check_4():
             yield (z, a, b, a, b, xi), z
 
 
-@exercise("07.5", hint="merge a block with the one before while its mean is larger, and remember how many entries it holds")
+@exercise("07.5", hints=("merge a block with the one before while its mean is larger, and remember how many entries it holds",))
 def check_5():
     """What falls stays; what rises becomes its weighted mean; else the package's fit."""
     yield ([4.0, 3.0, 3.0, 1.0], [1.0, 2.0, 1.0, 1.0]), Must("[4, 3, 3, 1]", near([4.0, 3.0, 3.0, 1.0]))
@@ -96,7 +96,7 @@ def near(wanted: list[float]):
     return met
 
 
-@exercise("07.6", hint="find the bin with searchsorted on cdf, then go on in it by (v - left)/(right - left) of its width")
+@exercise("07.6", hints=("find the bin with searchsorted on cdf, then go on in it by (v - left)/(right - left) of its width",))
 def check_6():
     """The edges are met; inside a bin it is linear; uniform laws change nothing."""
     rng = torch.Generator().manual_seed(6)

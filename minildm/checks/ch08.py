@@ -18,7 +18,7 @@ def coefficients(rng: torch.Generator) -> tuple[float, float, float, float]:
     return t, (1 - t) ** power, s, (1 - s) ** power
 
 
-@exercise("08.1", hint="k1 at the start, k2 where Euler's step ends; half their sum moves, half their difference is the error")
+@exercise("08.1", hints=("k1 at the start, k2 where Euler's step ends; half their sum moves, half their difference is the error",))
 def check_1():
     """The package's Heun, forward and backward; a constant field has no error; u = t is Euler's fault by h^2/2 exactly."""
     rng = torch.Generator().manual_seed(1)
@@ -36,7 +36,7 @@ def check_1():
         yield (lambda z, t: torch.ones_like(z) * t, z, 0.0, 0.4), (z + 0.08, torch.full_like(z, 0.08))
 
 
-@exercise("08.2", hint="keep the noise (z - a clean)/b that the prediction implies, and put it at the new time")
+@exercise("08.2", hints=("keep the noise (z - a clean)/b that the prediction implies, and put it at the new time",))
 def check_2():
     """A point of the path of any pair goes to the point of the same pair; to t = 1 it is the prediction; staying stays."""
     rng = torch.Generator().manual_seed(2)
@@ -49,7 +49,7 @@ def check_2():
         yield (z0, z1, 0.0, 1.0, 0.3, 0.7), 0.3 * z1 + 0.7 * z0
 
 
-@exercise("08.3", hint="z_k = (a/a_next) z_next + fresh noise of variance b^2 - (a/a_next)^2 b_next^2; condition")
+@exercise("08.3", hints=("z_k = (a/a_next) z_next + fresh noise of variance b^2 - (a/a_next)^2 b_next^2; condition",))
 def check_3():
     """Conditioning of the joint Gaussian of (z_next, z_k) given z_1; from pure noise; to the end."""
     rng = torch.Generator().manual_seed(3)
@@ -63,7 +63,7 @@ def check_3():
         yield (z, z1, a, b, 1.0, 0.0), (z1, 0.0)
 
 
-@exercise("08.4", hint="the variance of the means with the weights given z: their mean square less their square mean")
+@exercise("08.4", hints=("the variance of the means with the weights given z: their mean square less their square mean",))
 def check_4():
     """The autograd of the closed-form field, for any weights, places and coefficients; one mode alone is linear."""
     rng = torch.Generator().manual_seed(4)
@@ -82,7 +82,7 @@ def check_4():
             yield (z, means, weights, a, b, da, -db, std), slopes
 
 
-@exercise("08.5", hint="integrate the line through the two predictions over rho from rho_k to rho_next, times b_next")
+@exercise("08.5", hints=("integrate the line through the two predictions over rho from rho_k to rho_next, times b_next",))
 def check_5():
     """Exact when the prediction is a straight line in rho = a/b; with two equal predictions it is DDIM."""
     rng = torch.Generator().manual_seed(5)

@@ -18,7 +18,7 @@ def entropy(p: torch.Tensor) -> torch.Tensor:
     return -torch.special.xlogy(p, p).sum()
 
 
-@exercise("09.1", hint="a mask opens with probability (s - t)/(1 - t), not s; a visible word never changes")
+@exercise("09.1", hints=("a mask opens with probability (s - t)/(1 - t), not s; a visible word never changes",))
 def check_1():
     """Whether each mask opens, decided one by one; from t = 0 to 1 all do, and nothing happens in no time."""
     rng = torch.Generator().manual_seed(1)
@@ -33,7 +33,7 @@ def check_1():
             yield (tokens, words, chance, t, s), expected
 
 
-@exercise("09.2", hint="the sum of the entropies of all marginals, less the entropy of the whole table; mind 0 log 0")
+@exercise("09.2", hints=("the sum of the entropies of all marginals, less the entropy of the whole table; mind 0 log 0",))
 def check_2():
     """A product has none, copies cost (m - 1) log N, names without repetition log N/(N - 1); else KL to the product."""
     rng = torch.Generator().manual_seed(2)
@@ -53,7 +53,7 @@ def check_2():
         yield (joint,), float((joint * (joint / product).log()).sum())
 
 
-@exercise("09.3", hint="both words fall into one step with probability 1/S; else the second is drawn knowing the first")
+@exercise("09.3", hints=("both words fall into one step with probability 1/S; else the second is drawn knowing the first",))
 def check_3():
     """For two words the staircase is exact: their mutual information over the number of steps."""
     rng = torch.Generator().manual_seed(3)
@@ -65,7 +65,7 @@ def check_3():
     yield (torch.eye(4, dtype=torch.float64) / 4, 8), math.log(4) / 8
 
 
-@exercise("09.4", hint="the Jacobian (diag(pi) - pi pi')/tau is symmetric: pi * (v - the mean of v under pi), over tau")
+@exercise("09.4", hints=("the Jacobian (diag(pi) - pi pi')/tau is symmetric: pi * (v - the mean of v under pi), over tau",))
 def check_4():
     """The vector-Jacobian product of softmax(scores / tau), by autograd; it vanishes for a constant v."""
     rng = torch.Generator().manual_seed(4)
@@ -77,7 +77,7 @@ def check_4():
             yield (scores, tau, torch.ones(shape, dtype=torch.float64)), torch.zeros(shape, dtype=torch.float64)
 
 
-@exercise("09.5", hint="the baseline of a draw is the mean cost of the others; with its own cost in it, it is biased")
+@exercise("09.5", hints=("the baseline of a draw is the mean cost of the others; with its own cost in it, it is biased",))
 def check_5():
     """Costs less the mean of the others, times scores; equal costs give zero; two draws give half the difference twice."""
     rng = torch.Generator().manual_seed(5)

@@ -17,7 +17,7 @@ def some_words(rng: torch.Generator, count: int, d: int) -> tuple[Tensor, Tensor
     return randn(rng, count).softmax(0), 2 * randn(rng, count, d), randn(rng, count, d).exp() / 4
 
 
-@exercise("10.1", hint="first the mean over words, then the floor of each channel, then the sum over channels")
+@exercise("10.1", hints=("first the mean over words, then the floor of each channel, then the sum over channels",))
 def check_1():
     """The KL of torch's own Gaussians, mean over words, clamped channel by channel; a dead channel pays its free bits."""
     rng = torch.Generator().manual_seed(1)
@@ -36,7 +36,7 @@ def linear_loss(power: float, noise: float, beta: float, width: Tensor, gain: Te
     return fit + beta * ((slope**2 * power + width**2 - 1) / 2 - width.log())
 
 
-@exercise("10.2", hint="compare beta times the noise with the power: below, the channel lives; above, the code is the prior")
+@exercise("10.2", hints=("compare beta times the noise with the power: below, the channel lives; above, the code is the prior",))
 def check_2():
     """No other width and gain have a smaller loss, on a fine grid; above the threshold the channel is dead."""
     rng = torch.Generator().manual_seed(2)
@@ -54,7 +54,7 @@ def check_2():
         yield (power, noise, 1.5 * power / noise), (1.0, 0.0)
 
 
-@exercise("10.3", hint="log share plus the log densities of all channels, normalization included, then a softmax over words")
+@exercise("10.3", hints=("log share plus the log densities of all channels, normalization included, then a softmax over words",))
 def check_3():
     """Bayes' rule with torch's own Gaussians; equal means are told apart by their widths; far codes are sure."""
     rng = torch.Generator().manual_seed(3)
@@ -67,7 +67,7 @@ def check_3():
     yield (100 * means, share, 100 * means, variances), torch.eye(count, dtype=torch.float64)
 
 
-@exercise("10.4", hint="the reader of 10.3 with means t m and variances (1-t)^2 + t^2 v; each word adds m + l (z - t m)")
+@exercise("10.4", hints=("the reader of 10.3 with means t m and variances (1-t)^2 + t^2 v; each word adds m + l (z - t m)",))
 def check_4():
     """z plus (1 - t) times the score of the law of z_t, by autograd, over t; the score is the other way to the same field."""
     rng = torch.Generator().manual_seed(4)
@@ -83,7 +83,7 @@ def check_4():
             yield (z, share, means, variances, t), (z + (1 - t) * score) / t
 
 
-@exercise("10.5", hint="a diagonal matrix plus one outer product, t(1-t)/4 of Delta/q with itself; ask eigvalsh for the last")
+@exercise("10.5", hints=("a diagonal matrix plus one outer product, t(1-t)/4 of Delta/q with itself; ask eigvalsh for the last",))
 def check_5():
     """The top eigenvalue of the Jacobian by autograd, halfway between two words of one width a channel."""
     rng = torch.Generator().manual_seed(5)

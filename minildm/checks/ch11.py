@@ -12,7 +12,7 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("11.1", hint="softmax(q k' / sqrt d + log w) v; softmax itself subtracts the largest score, exp alone overflows")
+@exercise("11.1", hints=("softmax(q k' / sqrt d + log w) v; softmax itself subtracts the largest score, exp alone overflows",))
 def check_1():
     """Plain attention to points that are repeated as often as their weights say; nothing from weight zero; large scores."""
     rng = torch.Generator().manual_seed(1)
@@ -27,7 +27,7 @@ def check_1():
             yield (size * q, k, v, times.double() / times.sum()), similar @ values / similar.sum(1, keepdim=True)
 
 
-@exercise("11.2", hint="each point stands for half of the gap to either neighbor; divide by the whole length")
+@exercise("11.2", hints=("each point stands for half of the gap to either neighbor; divide by the whole length",))
 def check_2():
     """Integrals of functions that are straight between neighbors: one tooth of a saw at each point."""
     rng = torch.Generator().manual_seed(2)
@@ -40,7 +40,7 @@ def check_2():
     yield (torch.arange(5, dtype=torch.float64),), torch.tensor([0.125, 0.25, 0.25, 0.25, 0.125], dtype=torch.float64)
 
 
-@exercise("11.3", hint="rate c is base^(-2c/d); the pair is (x_c, x_{c + d/2}), turned by the matrix of (11.12)")
+@exercise("11.3", hints=("rate c is base^(-2c/d); the pair is (x_c, x_{c + d/2}), turned by the matrix of (11.12)",))
 def check_3():
     """Each pair times its matrix; positions may be fractional and negative."""
     rng = torch.Generator().manual_seed(3)
@@ -55,7 +55,7 @@ def check_3():
         yield (x, positions, base), expected
 
 
-@exercise("11.4", hint="c_m with the weights, times R_m, back with the other sign; waves m > 0 count twice; real part")
+@exercise("11.4", hints=("c_m with the weights, times R_m, back with the other sign; waves m > 0 count twice; real part",))
 def check_4():
     """The kernel written out; one wave alone is the mean; a shift moves a text of slow waves."""
     rng = torch.Generator().manual_seed(4)
@@ -73,7 +73,7 @@ def check_4():
     yield (wave, places, torch.full((16,), 1 / 16, dtype=torch.float64), shift, 16.0), wave.roll(-5)
 
 
-@exercise("11.5", hint="share T (weights share / its sum)': normalize each slice over the points, not each point over slices")
+@exercise("11.5", hints=("share T (weights share / its sum)': normalize each slice over the points, not each point over slices",))
 def check_5():
     """Entry by entry; one slice gives the weights in every row."""
     rng = torch.Generator().manual_seed(5)

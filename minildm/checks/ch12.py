@@ -10,7 +10,7 @@ from ..transport.time_sampling import AdaptiveTime
 from .verdict import Must, exercise
 
 
-@exercise("12.1", hint="shift the sigmoid so that it is 0 at s = 0, divide so that it is 1 at s = W, then leave room for g")
+@exercise("12.1", hints=("shift the sigmoid so that it is 0 at s = 0, divide so that it is 1 at s = W, then leave room for g",))
 def check_1():
     """The published table, the two ends, and any step of any warm-up."""
     rng = torch.Generator().manual_seed(1)
@@ -23,7 +23,7 @@ def check_1():
             yield (step, warmup), gamma(step, warmup)
 
 
-@exercise("12.2", hint="the weights are a softmax over the texts of -|y - z_i|^2 / (2 sigma^2); they sum to one")
+@exercise("12.2", hints=("the weights are a softmax over the texts of -|y - z_i|^2 / (2 sigma^2); they sum to one",))
 def check_2():
     """Two points have a tanh as posterior mean; far from all noise the nearest text wins; any shapes otherwise."""
     rng = torch.Generator().manual_seed(2)
@@ -40,7 +40,7 @@ def check_2():
         yield (y, z, h, 20.0), (mass @ h) / mass.sum(1, keepdim=True)
 
 
-@exercise("12.3", hint="a value without a gradient is z.detach(); add gamma times something that is zero but has a gradient")
+@exercise("12.3", hints=("a value without a gradient is z.detach(); add gamma times something that is zero but has a gradient",))
 def check_3():
     """The value is z_1 itself, and its derivative with respect to z_1 is gamma."""
     rng = torch.Generator().manual_seed(3)
@@ -59,7 +59,7 @@ def check_3():
         yield (z1, share), Must(f"a tensor equal to z_1 whose gradient with respect to z_1 is {share}", routed)
 
 
-@exercise("12.4", hint="each bin gets the fall to its left and to its right, half of each; normalize, mix in the floor, sum up")
+@exercise("12.4", hints=("each bin gets the fall to its left and to its right, half of each; normalize, mix in the floor, sum up",))
 def check_4():
     """A line needs no warp; a curve of the linear-Gaussian model is warped like the package does it."""
     bins = 20
@@ -72,7 +72,7 @@ def check_4():
             yield (sampler.loss.clone(), floor), sampler.law()
 
 
-@exercise("12.5", hint="set the derivative in q to zero and take the square root of both sides before solving")
+@exercise("12.5", hints=("set the derivative in q to zero and take the square root of both sides before solving",))
 def check_5():
     """The minimum of sigma^2 / (q + sigma^2) + gamma q / (1 + rho q), found by halving on the sign of its derivative."""
     rng = torch.Generator().manual_seed(5)

@@ -13,7 +13,7 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("13.1", hint="each law is affine in its end, so the mean of the laws is the law of the mean end, p @ ends")
+@exercise("13.1", hints=("each law is affine in its end, so the mean of the laws is the law of the mean end, p @ ends",))
 def check_1():
     """One end is its own law; any number of ends otherwise, by summing the laws one by one."""
     rng = torch.Generator().manual_seed(1)
@@ -24,7 +24,7 @@ def check_1():
         yield (ends, p, z, t, c), torch.einsum("bk,kbd->bd", p, laws)
 
 
-@exercise("13.2", hint="log prior plus evidence, then softmax over words; q has one entry a channel and a row for each time")
+@exercise("13.2", hints=("log prior plus evidence, then softmax over words; q has one entry a channel and a row for each time",))
 def check_2():
     """The prior at t = 0; everywhere else densities of Gaussians, multiplied out."""
     rng = torch.Generator().manual_seed(2)
@@ -39,7 +39,7 @@ def check_2():
         yield (z, t, prior, means, variances), joint / joint.sum(1, keepdim=True)
 
 
-@exercise("13.3", hint="rank the movers from 0, divide by their number less one (at least 1), clip, then set the known")
+@exercise("13.3", hints=("rank the movers from 0, divide by their number less one (at least 1), clip, then set the known",))
 def check_3():
     """All together at lag 0; one mover alone; by hand with known positions."""
     nobody = torch.zeros(5, dtype=torch.bool)
@@ -51,7 +51,7 @@ def check_3():
     yield (0.2, 1.5, torch.tensor([1, 1, 0, 1]).bool()), torch.tensor([1.0, 1.0, 0.5, 1.0], dtype=torch.float64)
 
 
-@exercise("13.4", hint="the control tells both ends: z_1 = z + (1 - t) u and z_0 = z - t u")
+@exercise("13.4", hints=("the control tells both ends: z_1 = z + (1 - t) u and z_0 = z - t u",))
 def check_4():
     """Euler's step without renewal, whatever the noise; the package's step, given the noise that it draws."""
     rng = torch.Generator().manual_seed(4)
@@ -66,7 +66,7 @@ def check_4():
                 yield (z, u, t, s, share, drawn), wanted
 
 
-@exercise("13.5", hint="log P(wish | z) is a logsumexp of log p(w | z) over A; its gradient times (1 - t)^2 / t moves z_hat")
+@exercise("13.5", hints=("log P(wish | z) is a logsumexp of log p(w | z) over A; its gradient times (1 - t)^2 / t moves z_hat",))
 def check_5():
     """The end of the posterior that knows the wish, by summing over the wanted words alone."""
     rng = torch.Generator().manual_seed(5)

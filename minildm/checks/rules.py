@@ -1,0 +1,65 @@
+"""Ways that an exercise may forbid: automatic differentiation, needless calls of a function, large or complex tensors."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from unittest import mock
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class RuleBroken(Exception):
+    """An answer was reached by a way that the exercise forbids: one sentence that says which."""
+
+
+@contextmanager
+def without_autograd():
+    """Inside, every backward pass and every forward-mode derivative raises RuleBroken."""
+    def refuse(*_, **__):
+        raise RuleBroken("This exercise asks for the derivative by hand: do not call autograd or torch.func.")
+
+    with mock.patch("torch.autograd._engine_run_backward", refuse), mock.patch("torch.autograd.forward_ad.make_dual", refuse):
+        yield
+
+
+class Counted:
+    """A function that may be called `most` times; the next call raises RuleBroken. `calls` counts them."""
+
+    def __init__(self, function: Callable, most: int):
+        self.function = function
+        self.most = most
+        self.calls = 0
+
+    def __call__(self, *arguments):
+        self.calls += 1
+        if self.calls > self.most:
+            raise RuleBroken(f"The function may be called {self.most} times here: keep what it returned and use it again.")
+        return self.function(*arguments)
+
+
+class Small(TorchDispatchMode):
+    """Inside, a tensor of more than `most` numbers, or a complex one where `real`, raises RuleBroken.
+
+    A view counts as what it is a view of, so that an expanded vector is still a vector.
+    """
+
+    def __init__(self, most: int, real: bool = False):
+        super().__init__()
+        self.most = most
+        self.real = real
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        for made in tree_leaves(result):
+            if isinstance(made, Tensor):
+                self.inspect(made)
+        return result
+
+    def inspect(self, made: Tensor) -> None:
+        """Refuse a tensor that the exercise forbids."""
+        numbers = made.untyped_storage().nbytes() // made.element_size()
+        if numbers > self.most:
+            raise RuleBroken(f"A tensor of {numbers} numbers was made; this exercise must do with at most {self.most}.")
+        if self.real and made.is_complex():
+            raise RuleBroken("This exercise asks for real numbers only: a complex tensor was made.")
