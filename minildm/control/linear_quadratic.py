@@ -193,12 +193,15 @@ def algebraic(system: LinearQuadratic) -> Float[Tensor, "... state state"]:
     Costates are p = Pz along optimal paths, so the stable eigenvectors (x, p) of the Hamiltonian matrix
     H = [[A, -B R^-1 B'], [-Q, -A']] span the graph of P: with X and Y their halves, P = Y X^-1.
     Args: `system`, which some feedback makes stable and whose Q sees every unstable motion. Returns P (..., state, state).
-    Derived in chapter 03. Source: textbook.
+    Raises UserError when the loop that it closes is not stable. Derived in chapter 03. Source: textbook.
     """
     push = system.B @ torch.linalg.solve(system.R, system.B.mT)
     top, bottom = torch.cat((system.A, -push), dim=-1), torch.cat((-system.Q, -system.A.mT), dim=-1)
     rates, vectors = torch.linalg.eig(torch.cat((top, bottom), dim=-2))
     stable = rates.real.argsort(dim=-1)[..., None, :system.state]
     X, Y = vectors.gather(-1, stable.expand(*vectors.shape[:-1], -1)).chunk(2, dim=-2)
-    P = torch.linalg.solve(X.mT, Y.mT).mT.real
-    return (P + P.mT) / 2
+    P = torch.linalg.solve_ex(X.mT, Y.mT).result.mT.real
+    P = (P + P.mT) / 2
+    if not (P.isfinite().all() and torch.linalg.eigvals(system.A - system.B @ system.gain(P)).real.max() < 0):
+        raise UserError("no constant P steers this plant to rest: B must reach, and Q must see, every unstable motion")
+    return P

@@ -18,7 +18,7 @@ class Plan:
     coupling: Float[Tensor, "*batch n m"]
     alpha: Float[Tensor, "*batch n"]
     beta: Float[Tensor, "*batch m"]
-    error: float  # sum of |row sum - a_i|, the largest of the batch; columns are exact
+    error: float  # of this coupling: sum of |row sum - a_i|, or of |column sum - b_j|, the largest of the batch
     rounds: int  # at the last epsilon, until the error was small enough
 
 
@@ -42,18 +42,46 @@ def sweep(cost: Float[Tensor, "*batch n m"], log_a: Float[Tensor, "*batch n"], l
     return beta, -epsilon * (log_b[..., None, :] + (beta[..., None, :] - cost) / epsilon).logsumexp(-1)
 
 
+def check_problem(cost: Float[Tensor, "*batch n m"], a: Float[Tensor, "*#batch rows"], b: Float[Tensor, "*#batch columns"],
+                  epsilon: float) -> None:
+    """Refuse costs and marginals that make no transport problem.
+
+    Args: as of `sinkhorn`. Returns nothing. Raises UserError with what is wrong. Derived in chapter 04. Source: ours.
+    """
+    if not epsilon > 0:
+        raise UserError(f"epsilon is {epsilon:g}: the entropy needs a weight above zero")
+    if not cost.isfinite().all():
+        raise UserError("a cost is infinite or not a number: every pair of points needs a finite cost")
+    if cost.shape[-2:] != (a.shape[-1], b.shape[-1]):
+        raise UserError(f"the costs are of {cost.shape[-2]} x {cost.shape[-1]} pairs, but there are {a.shape[-1]} x "
+                        f"{b.shape[-1]} weights: give one weight for each point")
+    if not ((a >= 0).all() and (b >= 0).all() and torch.allclose(a.sum(-1), b.sum(-1))):
+        raise UserError("the two clouds have different mass, or a negative one: make a and b >= 0, and sum to one")
+
+
+def marginal_error(coupling: Float[Tensor, "*batch n m"], a: Float[Tensor, "*batch n"], b: Float[Tensor, "*batch m"]) -> float:
+    """How far a coupling is from its marginals, max(sum_i |sum_j P_ij - a_i|, sum_j |sum_i P_ij - b_j|).
+
+    Args: `coupling` P (..., n, m); `a` (..., n); `b` (..., m). Returns the largest of the batch. Derived in chapter 04.
+    Source: textbook.
+    """
+    rows, columns = (coupling.sum(-1) - a).abs().sum(-1), (coupling.sum(-2) - b).abs().sum(-1)
+    return max(float(rows.max()), float(columns.max()))
+
+
 def sinkhorn(cost: Float[Tensor, "*batch n m"], a: Float[Tensor, "*batch n"], b: Float[Tensor, "*batch m"], epsilon: float,
              tolerance: float = 1e-6, most: int = 20_000) -> Plan:
     """The coupling P of a and b with the least sum of P C + epsilon KL(P | a b), by Sinkhorn's algorithm on logarithms.
 
     It starts hot, at an epsilon as large as the costs, and halves it every 20 rounds: small epsilons alone converge slowly.
     Args: `cost` C (..., n, m); `a` (..., n) and `b` (..., m), >= 0, each with sum 1; `epsilon` > 0, in units of the cost,
-    g^2 for a bridge with noise g; `tolerance` on the sum of |row sum - a_i|; `most`, rounds at most at the last epsilon.
-    Returns a `Plan`. Raises UserError when the sums of a and b differ, or if `most` rounds do not reach the tolerance.
+    g^2 for a bridge with noise g; `tolerance` on the sums of |row sum - a_i| and of |column sum - b_j|; `most`, rounds at
+    most at the last epsilon.
+    Returns a `Plan`. Raises UserError when the costs, a or b make no problem, if `most` rounds do not reach the tolerance, or
+    if the coupling misses it because the costs are not precise enough for so small an epsilon.
     Derived in chapter 04. Source: textbook.
     """
-    if not torch.allclose(a.sum(-1), b.sum(-1)):
-        raise UserError("the two clouds have different mass: make a and b sum to one")
+    check_problem(cost, a, b, epsilon)
     log_a, log_b, alpha = a.log(), b.log(), torch.zeros_like(a)
     for k in range(math.ceil(math.log2(max(1.0, float(cost.max()) / epsilon))), 0, -1):
         for _ in range(20):
@@ -63,7 +91,13 @@ def sinkhorn(cost: Float[Tensor, "*batch n m"], a: Float[Tensor, "*batch n"], b:
         error = float((a * (((alpha - better) / epsilon).exp() - 1)).abs().sum(-1).max())  # rows, with the old alpha
         if error <= tolerance:
             gain = (alpha[..., :, None] + beta[..., None, :] - cost) / epsilon
-            return Plan((log_a[..., :, None] + log_b[..., None, :] + gain).exp(), alpha, beta, error, rounds)
+            coupling = (log_a[..., :, None] + log_b[..., None, :] + gain).exp()
+            error = marginal_error(coupling, a, b)
+            if error > tolerance:
+                raise UserError(f"the coupling is {error:.1e} away from its marginals, for in {cost.dtype} the costs are not "
+                                f"precise enough: use float64, or raise epsilon (now {epsilon:g}) or tolerance (now "
+                                f"{tolerance:g})")
+            return Plan(coupling, alpha, beta, error, rounds)
         alpha = better
     raise UserError(f"Sinkhorn is {error:.1e} away from its marginals after {most} rounds: raise epsilon (now {epsilon:g}), "
                     f"tolerance (now {tolerance:g}) or most")

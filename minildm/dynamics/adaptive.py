@@ -51,7 +51,7 @@ class DormandPrince:
     ratio = rms(error / (absolute + relative max(|z_t|, |z_s|))) <= 1 accepts; the next step is 0.9 ratio^(-1/5) times as
     long, from a fifth to ten times. The batch is one system: its largest errors shorten the steps of all. The estimate is of
     order 5 and the error of order 6, so that error/tolerance falls as tolerance^(1/5): at 1e-5 and more, a step may err a few
-    times more than it should.
+    times more than it should. It raises UserError where no step is short enough: a field that is not finite, or too stiff.
     Derived in chapter 08. Source: Dormand and Prince.
     """
 
@@ -67,10 +67,13 @@ class DormandPrince:
         """Yields (time, state) after each accepted step; each of `times` is met exactly."""
         slope = field(z, times[0])
         h = self.first(z, slope, times)
-        least = 10 * torch.finfo(times.dtype).eps
+        least = 10 * torch.finfo(times.dtype).eps * float(times.abs().max())  # below, a step is mostly rounding
         for t, end in pairwise(times):
             while t != end:
                 s = end if abs(h) >= abs(end - t) else t + h
+                if s == t:
+                    raise UserError(f"a step of {float(h):.1g} does not move the time {float(t):g} in {times.dtype}: "
+                                    "give times in float64 or near zero, or tolerate more")
                 ahead, error, last = dormand_prince(field, z, t, s, slope)
                 ratio = float(self.size(error, z, ahead))
                 h = (s - t) * min(10.0, max(0.2, 0.9 * max(ratio, 1e-10) ** -0.2))

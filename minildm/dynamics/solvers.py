@@ -88,6 +88,19 @@ def step_of(method: str | Step) -> Step:
     return STEPS[method] if isinstance(method, str) else method
 
 
+def check_times(times: Float[Tensor, "time ..."]) -> None:
+    """Refuse times that are not finite, or that turn around on their way.
+
+    Args: `times` (time, ...). Returns nothing. Raises UserError, too, when there is no time at all. Derived in chapter 08.
+    Source: ours.
+    """
+    if not len(times) or not times.isfinite().all():
+        raise UserError("the times of a path must be finite numbers, and at least one")
+    ahead = times.diff(dim=0)
+    if (ahead > 0).any() and (ahead < 0).any():
+        raise UserError("the times of a path must rise all the way or fall all the way: sort them")
+
+
 def integrate(field: Field | None, start: Shaped[Tensor, "batch ..."], times: Float[Tensor, "time ..."],
               method: str | Step = "euler", rng: torch.Generator | None = None, record: bool = True) -> Trajectory:
     """Solve dz/dt = u(z, t) over the given times.
@@ -97,8 +110,10 @@ def integrate(field: Field | None, start: Shaped[Tensor, "batch ..."], times: Fl
     direction, or (time, ...) where parts of a state have times of their own; `method`, a name of STEPS, a step function, which
     may use `rng`, or a `DormandPrince`, which takes steps of its own between the times and records them; `record`, else only
     start and end are kept.
-    Returns a `Trajectory`. Raises UserError on an unknown method. Derived in chapter 08. Source: ours.
+    Returns a `Trajectory`. Raises UserError on an unknown method, and on times that are not finite or turn around.
+    Derived in chapter 08. Source: ours.
     """
+    check_times(times)
     if isinstance(method, DormandPrince) and record:
         moments, states = zip((times[0], start), *method.walk(field, start, times))
         return Trajectory(torch.stack(moments), torch.stack(states))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..errors import UserError
+
 
 def shortest_path(cost: np.ndarray, u: np.ndarray, v: np.ndarray, row_of: np.ndarray, start: int) -> tuple:
     """Dijkstra's search from a free row to the nearest free column, along unmatched edges out and matched edges back.
@@ -27,9 +29,11 @@ def assign(cost: np.ndarray) -> np.ndarray:
 
     It grows a matching by one row at a time along a shortest path, and moves the prices so that no reduced cost is negative
     and those of matched edges are zero, which proves that the matching is the best: sum C >= sum u + sum v = its cost.
-    Args: `cost` C (n, n), finite. Returns s (n,), the column of each row. Derived in chapter 06.
-    Source: Jonker and Volgenant.
+    Args: `cost` C (n, n), finite. Returns s (n,), the column of each row. Raises UserError on any other cost.
+    Derived in chapter 06. Source: Jonker and Volgenant.
     """
+    if cost.shape != (len(cost), len(cost)) or not np.isfinite(cost).all():
+        raise UserError("an assignment needs as many columns as rows, and finite costs")
     n = len(cost)
     u, v = np.zeros(n), cost.min(axis=0)
     row_of, column_of = np.full(n, -1), np.full(n, -1)

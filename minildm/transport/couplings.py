@@ -8,18 +8,32 @@ from torch import Tensor
 
 from ..control.sinkhorn import draw_pairs, half_squares, sinkhorn
 from ..dynamics.solvers import Field, Step, integrate
+from ..errors import UserError
 from .assignment import assign
 
 Coupling = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]  # (z_0, z_1, rng) -> pairs z_0, z_1
 Pairs = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]  # (count, rng) -> z_0, z_1, (count, ...) each
-State = Float[Tensor, "batch ..."]
+State = Float[Tensor, "_ ..."]
+
+
+def check_pairs(z0: Tensor, z1: Tensor) -> None:
+    """Refuse noise and data that cannot be paired one to one.
+
+    Args: `z0`, `z1`, any shapes. Returns nothing. Raises UserError that names both shapes when they differ.
+    Derived in chapter 06. Source: ours.
+    """
+    if z0.shape != z1.shape:
+        raise UserError(f"noise of shape {tuple(z0.shape)} cannot be paired with data of shape {tuple(z1.shape)}: "
+                        "give as many points of noise as of data, of one dimension")
 
 
 def independent(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
     """Noise and data as they come, p(z_0, z_1) = p(z_0) p(z_1).
 
-    Args: `z0`, `z1` (batch, ...). Returns them. Derived in chapter 06. Source: textbook.
+    Args: `z0`, `z1` (batch, ...). Returns them. Raises UserError when their shapes differ. Derived in chapter 06.
+    Source: textbook.
     """
+    check_pairs(z0, z1)
     return z0, z1
 
 
@@ -27,9 +41,10 @@ def optimal(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[T
     """The pairing of a batch with the least effort, argmin over permutations s of sum_i |z_1i - z_0s(i)|^2 / 2.
 
     Of a batch it is exact; of the two laws it is an estimate that gets better as the batch grows.
-    Args: `z0`, `z1` (batch, ...). Returns the noise in a new order, and the data as they were. Derived in chapter 06.
-    Source: OT-CFM.
+    Args: `z0`, `z1` (batch, ...). Returns the noise in a new order, and the data as they were. Raises UserError when their
+    shapes differ or a number is not finite. Derived in chapter 06. Source: OT-CFM.
     """
+    check_pairs(z0, z1)
     cost = half_squares(z1.flatten(1), z0.flatten(1))
     order = assign(cost.double().cpu().numpy())
     return z0[torch.from_numpy(order).to(z0.device)], z1
@@ -40,10 +55,11 @@ def entropic(epsilon: float) -> Coupling:
 
     It is `optimal` for small epsilon and `independent` for large.
     Args: `epsilon` > 0, in units of C = |z_1 - z_0|^2 / 2; g^2 for a bridge with noise g. Returns a coupling that draws as
-    many pairs as there are, some points twice; it raises UserError where `sinkhorn` does. Derived in chapter 06.
-    Source: OT-CFM.
+    many pairs as there are, some points twice; it raises UserError when the shapes differ, and where `sinkhorn` does.
+    Derived in chapter 06. Source: OT-CFM.
     """
     def couple(z0: Tensor, z1: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        check_pairs(z0, z1)
         cost = half_squares(z0.flatten(1).double(), z1.flatten(1).double())
         even = torch.full((len(z0),), 1 / len(z0), dtype=torch.float64, device=z0.device)
         i, j = draw_pairs(sinkhorn(cost, even, even, epsilon).coupling, len(z0), rng)

@@ -173,3 +173,14 @@ def test_linearized_pendulum_upright_and_hanging():
         assert torch.allclose(near.Q1, torch.diag(torch.tensor([10 * sign, 10.0])).double())
     with pytest.raises(UserError, match="linearize where f"):
         linearize(Pendulum(), torch.tensor([1.0, 0.0]), torch.zeros(1))
+
+
+@pytest.mark.parametrize(("A", "B", "Q"), [
+    ([[1.0, 0.0], [0.0, -1.0]], [[0.0], [1.0]], [[1.0, 0.0], [0.0, 1.0]]),  # the control does not reach what grows
+    ([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]], [[0.0, 0.0], [0.0, 0.0]]),  # drifting away costs nothing
+    ([[0.0, 1.0], [-1.0, 0.0]], [[0.0], [0.0]], [[1.0, 0.0], [0.0, 1.0]]),  # it swings for ever
+])
+def test_no_algebraic_solution_where_no_feedback_brings_rest(A, B, Q):
+    A, B, Q = (torch.tensor(rows, dtype=torch.float64) for rows in (A, B, Q))
+    with pytest.raises(UserError, match="steers this plant to rest"):
+        algebraic(LinearQuadratic(A, B, Q, torch.eye(1).double(), Q))

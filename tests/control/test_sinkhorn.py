@@ -7,7 +7,14 @@ import torch
 
 from minildm import UserError
 from minildm.control.bridges import Mixture, bridge_step, doob, log_transform, mixture_h
-from minildm.control.sinkhorn import draw_pairs, gaussian_covariance, half_squares, sinkhorn, terminal_weight
+from minildm.control.sinkhorn import (
+    check_problem,
+    draw_pairs,
+    gaussian_covariance,
+    half_squares,
+    sinkhorn,
+    terminal_weight,
+)
 from minildm.dynamics.solvers import euler_maruyama, integrate
 
 
@@ -69,6 +76,41 @@ def test_the_mistakes_of_a_user():
         sinkhorn(cost, even(8), 2 * even(8), 1.0)
     with pytest.raises(UserError, match="after 3 rounds: raise epsilon"):
         sinkhorn(cost, even(8), even(8), 0.01, most=3)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan])
+def test_an_epsilon_that_is_not_above_zero_is_refused(epsilon):
+    with pytest.raises(UserError, match="above zero"):
+        sinkhorn(half_squares(cloud(4, 1), cloud(4, 1, seed=1)), even(4), even(4), epsilon)
+
+
+@pytest.mark.parametrize("wrong", [math.inf, math.nan])
+def test_a_cost_that_is_no_number_is_refused(wrong):
+    cost = half_squares(cloud(4, 1), cloud(4, 1, seed=1))
+    cost[1, 2] = wrong
+    with pytest.raises(UserError, match="finite cost"):
+        sinkhorn(cost, even(4), even(4), 1.0)
+
+
+def test_weights_must_belong_to_the_points():
+    cost = half_squares(cloud(4, 1), cloud(5, 1))
+    with pytest.raises(UserError, match="4 x 5 pairs, but there are 5 x 4"):
+        check_problem(cost, even(5), even(4), 1.0)
+    with pytest.raises(UserError, match="negative"):
+        sinkhorn(cost, torch.tensor([-0.5, 0.5, 0.5, 0.5], dtype=torch.float64), even(5), 1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("epsilon", [10.0**-k for k in range(0, 18, 2)])
+def test_the_error_reported_is_that_of_the_coupling(dtype, epsilon):
+    """Below the precision of the costs, the coupling is refused instead of called converged."""
+    cost, a = half_squares(cloud(20, 2), cloud(20, 2, seed=1)).to(dtype), even(20).to(dtype)
+    try:
+        plan = sinkhorn(cost, a, a, epsilon, tolerance=1e-4, most=200)
+    except UserError as refused:
+        assert epsilon < 0.1 and ("not precise enough" in str(refused).replace("\n", " ") or "rounds" in str(refused))
+        return
+    assert plan.error == pytest.approx(miss(plan, a, a), abs=1e-12) and plan.error <= 1e-4
 
 
 def test_no_other_coupling_is_better():

@@ -126,3 +126,29 @@ def test_a_field_that_blows_up_is_refused():
         integrate(lambda z, t: z**2, torch.full((1, 1), 2.0, dtype=torch.float64), ENDS, DormandPrince())
     with pytest.raises(UserError, match="at t = 0: "):
         integrate(lambda z, t: z * torch.nan, START, ENDS, DormandPrince())
+
+
+@pytest.mark.parametrize("start", [1e3, 1e6])
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-12])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_it_arrives_or_gives_up_however_far_from_zero_the_times_are(start, tolerance, dtype):
+    calls = 0
+
+    def decay(z, t):
+        nonlocal calls
+        calls += 1
+        assert calls < 20_000
+        return -100 * z
+
+    times = torch.tensor([start, start + 1], dtype=dtype)
+    try:
+        path = integrate(decay, torch.ones(1, 1, dtype=dtype), times, DormandPrince(tolerance, tolerance))
+        assert path.times[-1] == times[-1] and (path.times.diff() > 0).all()
+    except UserError as refused:
+        assert dtype == torch.float32 and ("too stiff" in str(refused) or "does not move the time" in str(refused))
+
+
+def test_a_step_that_does_not_move_the_time_is_refused():
+    times = torch.tensor([1e7, 1e7 + 1], dtype=torch.float32)
+    with pytest.raises(UserError, match="does not move the time"):
+        integrate(lambda z, t: -100 * z, torch.ones(1, 1), times, DormandPrince(1e-3, 1e-3))

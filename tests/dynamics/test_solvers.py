@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from minildm.dynamics.adaptive import DormandPrince
 from minildm.dynamics.solvers import STEPS, integrate
 from minildm.errors import UserError
 
@@ -77,3 +78,15 @@ def test_states_of_any_shape_are_carried():
 def test_unknown_solvers_are_refused():
     with pytest.raises(UserError, match="no solver 'rk9': choose one of euler, heun, midpoint, rk4"):
         integrate(field, START, times(2), "rk9")
+
+
+@pytest.mark.parametrize("wrong", [[0.0, 1.0, 0.5], [1.0, 0.0, 0.5], [0.0, math.nan], [0.0, math.inf], []])
+@pytest.mark.parametrize("method", ["euler", DormandPrince()])
+def test_times_that_turn_around_or_are_no_numbers_are_refused(wrong, method):
+    with pytest.raises(UserError, match="times of a path"):
+        integrate(field, START, torch.tensor(wrong, dtype=torch.float64), method)
+
+
+def test_a_time_may_stand_still():
+    still = integrate(field, START, torch.tensor([0.0, 0.5, 0.5, 1.0], dtype=torch.float64), "rk4")
+    assert torch.equal(still.states[1], still.states[2])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minildm.dynamics.solvers import integrate
+from minildm.errors import UserError
 from minildm.transport.assignment import assign
 from minildm.transport.couplings import coupled, entropic, independent, optimal, reflow
 from minildm.transport.energies import energy, flow_energy, straightness
@@ -112,3 +113,31 @@ def test_coupling_and_reflow_straighten_learned_flows():
     _, paired = learn(coupled(two_moons, optimal))
     _, again = learn(reflow(field, torch.randn(4000, 2, generator=rng(5)), times))
     assert paired < plain / 3 and again < plain / 3
+
+
+@pytest.mark.parametrize("coupling", [independent, optimal, entropic(1.0)])
+@pytest.mark.parametrize(("noise", "data"), [((50, 2), (60, 2)), ((60, 2), (50, 2)), ((4, 2), (4, 3)), ((0, 2), (3, 2))])
+def test_clouds_of_unequal_size_are_refused_by_name(coupling, noise, data):
+    with pytest.raises(UserError) as refused:
+        coupling(torch.zeros(noise), torch.zeros(data), rng())
+    assert str(noise) in str(refused.value) and str(data) in str(refused.value)
+
+
+@pytest.mark.parametrize("coupling", [optimal, entropic(1.0)])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_points_that_are_no_numbers_are_refused(coupling, wrong):
+    z0, z1 = clouds(8)
+    z0[3, 1] = wrong
+    with pytest.raises(UserError, match="finite"):
+        coupling(z0, z1, rng())
+
+
+def test_a_table_that_is_not_square_is_no_assignment():
+    with pytest.raises(UserError, match="as many columns as rows"):
+        assign(np.zeros((4, 6)))
+
+
+def test_an_epsilon_below_the_precision_of_the_costs_is_refused():
+    z0, z1 = clouds(64)
+    with pytest.raises(UserError, match="raise epsilon"):
+        entropic(1e-16)(z0, z1, rng())
