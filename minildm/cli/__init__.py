@@ -4,6 +4,7 @@ import importlib
 import sys
 
 from ..errors import UserError
+from .printing import safe_output
 
 COMMANDS = {
     "demo": "text from every shipped model, and figures/demo.png",
@@ -18,16 +19,23 @@ HELP = "usage: minildm COMMAND ...\n\n" + "\n".join(f"  {name:10}{does}" for nam
 
 def main(argv: list[str] | None = None) -> None:
     """Run a subcommand; a user's mistake prints one sentence and exits with 2."""
-    command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        if command in ("-h", "--help"):
-            print(HELP)
-        elif command in COMMANDS:
-            importlib.import_module(f".{command}", __name__).main(rest)
-        else:
-            raise UserError(f"no command {command!r}: choose one of {', '.join(COMMANDS)}")
+        with safe_output():
+            run(sys.argv[1:] if argv is None else argv)
     except UserError as mistake:
-        print(f"minildm: {mistake}", file=sys.stderr)
+        with safe_output():
+            print(f"minildm: {mistake}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit("minildm: stopped")
+
+
+def run(argv: list[str]) -> None:
+    """Hand the flags to the subcommand that comes first."""
+    command, *rest = argv or ["--help"]
+    if command in ("-h", "--help"):
+        print(HELP)
+    elif command in COMMANDS:
+        importlib.import_module(f".{command}", __name__).main(rest)
+    else:
+        raise UserError(f"no command {command!r}: choose one of {', '.join(COMMANDS)}")
