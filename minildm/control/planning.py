@@ -22,7 +22,7 @@ class Plan:
 
     run: Rollout
     costates: Float[Tensor, "time 1 state"]
-    steps: int  # Newton steps that it took
+    steps: int  # steps of the method that it took
 
 
 def extremal(system: System, start: Float[Tensor, "batch state"], costate: Float[Tensor, "batch state"],
@@ -94,7 +94,9 @@ def transcribe(system: System, guess: Rollout, most: int = 100) -> Plan:
     """Direct transcription: all states and controls at once, the equations of motion as constraints, costates as multipliers.
 
     min J(w) with z_0 = start and z_{k+1} = step(z_k, u_k), where w = (z_0, u_0, z_1, ..., z_n); by steps of `kkt`, with H
-    the convex part of the second derivative of J (Gauss and Newton), halved until J + price * |defects| falls
+    the second derivative of J alone, of which negative curvature is clipped to zero. A step is halved until
+    J + price * |defects| falls (a line search). H leaves out -p . d2(defects)/dw2, the curvature of the plant, as Gauss and
+    Newton did for least squares; so near a plan of a nonlinear plant the steps shrink by a factor each, not quadratically.
     Args: `system`; `guess` (batch 1), any states and controls, whose first state is the start; `most` steps.
     Returns a `Plan`; for a linear plant with quadratic costs the first step is exact. Raises UserError when it does not
     settle. Derived in chapter 03. Source: textbook.

@@ -38,6 +38,16 @@ def test_cross_entropy_is_entropy_plus_divergence():
     assert divergence > 0
 
 
+def test_the_mean_of_single_perplexities_may_lie_on_either_side_of_the_pooled_one():
+    """(00.5): never below it for equal lengths, by Jensen; on both sides for unequal ones, as in the worked solution."""
+    nats = torch.rand(1000, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    lengths, single = torch.tensor([10.0, 20.0, 30.0, 40.0, 50.0], dtype=torch.float64), nats.exp().mean(1)
+    assert (single >= nats.mean(1).exp()).all()
+    pooled = ((nats * lengths).sum(1) / lengths.sum()).exp()
+    assert (single > pooled).any() and (single < pooled).any()
+    assert 2 ** (10 / 20) * 8 ** (10 / 20) < (2 + 8) / 2 < 2 ** (10 / 40) * 8 ** (30 / 40)
+
+
 def test_path_goes_from_noise_to_data():
     """(00.7): z_t = a z_1 + b z_0, with noise at t = 0 and data at t = 1."""
     z1, z0 = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))

@@ -1,17 +1,19 @@
 """The boxed equations of chapter 01, both sides evaluated."""
 
 import math
+import re
 
 import pytest
 import torch
 from torch import Tensor
 
-from minildm.checks import ch01
 from minildm.control.feedback import cost, replay, rollout
 from minildm.control.gradients import descend, plan_cost, slope
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass, squares
 from minildm.dynamics.solvers import STEPS
 from minildm.viz.steering import tangent_plan
+
+from .notebooks import CHAPTERS, load, number, prose
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -133,15 +135,8 @@ def test_the_plan_of_a_linear_plant_in_closed_form():
     assert torch.allclose(cost(system, rollout(system.plant, replay(held, times), start, times)), price(held))
 
 
-@pytest.mark.parametrize(("check", "wrong"), [
-    (ch01.check_1, lambda z, y, r, c, T: (c * (y - z) / (r + c), r * c / (r + c) * squares(z - y))),
-    (ch01.check_1, lambda z, y, r, c, T: (c * (z - y) / (r + c * T), r * c / (r + c * T) * squares(z - y))),
-    (ch01.check_2, lambda plan, z, h, r, c: h * r * plan),
-    (ch01.check_3, lambda z, h: z + h * torch.stack((z[:, 1], -torch.sin(z[:, 0])), dim=1)),
-    (ch01.check_3, lambda z, h: z.detach()),
-    (ch01.check_4, lambda q, v, T, t: torch.full_like(t, -2 * q / T**2)),
-])
-def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
-    check(wrong)
-    said = capsys.readouterr().out
-    assert "not yet" in said and "hint" in said
+def test_as_many_steps_follow_as_are_announced():
+    """(01.6): "four short steps solve the problem", and four numbered steps lead to it."""
+    (path,) = [path for path in CHAPTERS if number(path) == "01"]
+    word, steps = re.search(r"(\w+) short steps solve the problem\.(.*?)\\tag\{01\.6\}", prose(load(path)), re.DOTALL).groups()
+    assert word == "four" and re.findall(r"\*Step (\d)\.\*", steps) == ["1", "2", "3", "4"]

@@ -4,13 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from minildm.checks import ch03
 from minildm.control.adjoint import adjoint, hamiltonian
-from minildm.control.feedback import cost, kick, replay, rollout, transport
+from minildm.control.feedback import Rollout, cost, kick, replay, rollout, transport
 from minildm.control.hjb import best_control, residual
 from minildm.control.linear_quadratic import LinearQuadratic, algebraic, riccati, soft_law
-from minildm.control.planning import extremal, kkt
+from minildm.control.planning import extremal, kkt, transcribe
 from minildm.control.systems import Pendulum
+from minildm.dynamics.records import Trajectory
+from minildm.dynamics.solvers import rk4
 from minildm.viz.kicks import share_left
 
 
@@ -100,6 +101,59 @@ def test_the_kkt_step_is_the_lowest_point_on_its_plane():
         assert slope @ other + other @ H @ other / 2 > slope @ move + move @ H @ move / 2
 
 
+def swing_up(times: Tensor):
+    """J and the defects of the pendulum's swing-up in n equal steps, as functions of w = (z_0, u_0, z_1, ..., z_n)."""
+    pendulum, n = Pendulum(weight=10.0), len(times) - 1
+
+    def J(w: Tensor) -> Tensor:
+        return times[1] * w[:-2].view(n, 3)[:, 2].square().sum() / 2 + pendulum.terminal(w[None, -2:])[0]
+
+    def c(w: Tensor) -> Tensor:
+        rows, last = w[:-2].view(n, 3), w[None, -2:]
+        ahead = rk4(lambda z, t: pendulum.plant(z, rows[:, 2:], t), rows[:, :2], *times[:2])
+        return (torch.cat((rows[:, :2], last)) - torch.cat((torch.zeros(1, 2).double(), ahead))).flatten()
+
+    return J, c
+
+
+def test_steps_with_the_curvature_of_the_plant_are_newton_s_and_without_it_they_are_not():
+    """(03.13): with the Hessian of J - p'c lengths of steps are squared, with that of J alone they shrink by a factor."""
+    n, times = 20, grid(20, 4.0)
+    J, c = swing_up(times)
+    line = (times / 4)[:, None, None] * torch.tensor([torch.pi, 0.0]).double()
+    found = transcribe(Pendulum(weight=10.0), Rollout(Trajectory(times, line), torch.zeros(n, 1, 1).double()))
+    states, controls = found.run.path.states[:, 0], found.run.controls[:, 0]
+    best = torch.cat((torch.cat((states[:-1], controls), 1).flatten(), states[-1]))
+    assert c(best).abs().max() < 1e-6  # transcribe keeps these constraints and minimizes this cost
+    lengths = {}
+    for curved in (1.0, 0.0):
+        w, p = best.round(decimals=1), found.costates.flatten().round(decimals=1)
+        for _ in range(8):
+            S = torch.func.hessian(lambda w, p=p, curved=curved: J(w) - curved * p @ c(w))(w)
+            move, p = kkt(S, torch.func.jacrev(c)(w), torch.func.grad(J)(w), c(w))
+            w = w + move
+            lengths.setdefault(curved, []).append(float(move.norm()))
+        assert (w - best).norm() < (1e-6 if curved else 1e-3)  # both go to the plan that transcribe found
+    exact, alone = lengths[1.0], lengths[0.0]
+    assert exact[2] < exact[1] ** 2 < exact[0] ** 4 and exact[3] < 1e-12
+    factors = torch.tensor(alone[3:]) / torch.tensor(alone[2:-1])
+    assert ((factors > 0.25) & (factors < 0.4)).all()
+
+
+def test_a_stationary_control_need_not_minimize_the_hamiltonian():
+    """(03.11): f = u, l = (u^2 - 1)^2 / 4, Phi = 0: u = 0 is stationary at all times, with p = 0, and u = 1 costs less."""
+    def H(u: Tensor, p: float = 0.0) -> Tensor:
+        return (u**2 - 1) ** 2 / 4 + p * u
+
+    for u, curvature, price in ((0.0, -1.0, 0.25), (1.0, 2.0, 0.0), (-1.0, 2.0, 0.0)):
+        u = torch.tensor(u, dtype=torch.float64)
+        assert torch.func.grad(H)(u) == 0 and torch.func.grad(torch.func.grad(H))(u) == curvature and H(u) == price
+    for plant, z in ((Pendulum(), draw(1, 2)), (system(3), draw(1, 3))):  # a system of the chapter: H is convex in u
+        bend = torch.func.hessian(lambda u, plant=plant, z=z: hamiltonian(plant, z, u, z, torch.zeros(())).sum())(
+            torch.zeros(1, plant.control).double())
+        assert torch.linalg.eigvalsh(bend.view(plant.control, plant.control)).min() > 0
+
+
 def test_soft_and_pinned_laws_are_way_to_go_over_time_to_go():
     """(03.15), both forms, and (03.16) as its limit; the values stand in tests/control/test_linear_quadratic.py."""
     y, z = draw(2, 5, 3)
@@ -118,18 +172,3 @@ def test_share_of_a_kick_that_is_left(c):
     share = share_left(c, times[10:], times[10])[:, None, None]
     assert torch.allclose((paths.closed.states - paths.plan.states)[10:], share * push)
     assert torch.allclose((paths.replayed.states - paths.plan.states)[10:], push.expand(16, 4, 2))
-
-
-@pytest.mark.parametrize(("check", "wrong"), [
-    (ch03.check_1, lambda F, G, Q, R, P: (torch.linalg.solve(R + G.T @ P @ G, G.T @ P @ F), Q + F.T @ P @ F)),
-    (ch03.check_1, lambda F, G, Q, R, P: (torch.linalg.solve(R, G.T @ P @ F), P)),
-    (ch03.check_2, lambda y, z, t, c, tau: (y - z) / (1 / c + 1 - t)),
-    (ch03.check_2, lambda y, z, t, c, tau: (y - z) / (1 / c + 1 - t).view(-1, *[1] * (z.ndim - 1))),
-    (ch03.check_3, lambda steps, states, p: p.expand(len(states), *p.shape)),
-    (ch03.check_4, lambda: torch.tensor([[1.0, 0.0]])),
-    (ch03.check_4, lambda: torch.tensor([[-1.0, -1.7]])),
-])
-def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
-    check(wrong)
-    said = capsys.readouterr().out
-    assert "not yet" in said and "hint" in said
