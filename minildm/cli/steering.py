@@ -16,6 +16,7 @@ from ..models.masked import Masked
 from ..models.steering import Wish, says
 from ..text.batches import tensor
 from ..text.corpora import pad_rows
+from ..text.nearest import legal
 from ..text.sources import paragraphs, read_text
 from ..text.tokenizers import Tokenizer
 from ..training.zoo import Loaded
@@ -65,7 +66,7 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
     if repair is not None:
         if back is not None and not 0 < back < 1:
             raise UserError(f"--back {back} leaves nothing to repair or nothing of the text: give a share between 0 and 1")
-        texts = [tokenizer.encode(text) for text in paragraphs(read_text(repair, "file"))]
+        texts = [tokenizer.encode(legal(text, tokenizer)) for text in paragraphs(read_text(repair, "file"))]
         if not texts:
             raise UserError(f"the file {repair} has no text to repair: give one with a text a paragraph")
         longest = max(map(len, texts)) + 2
@@ -88,7 +89,7 @@ def with_gaps(text: str, gap: int | None, length: int, tokenizer: Tokenizer) -> 
         raise UserError("--infill has no gap: mark each by two underscores or more, like 'once at the ____ there lived ____ .'")
     if gap is not None and gap < 1:
         raise UserError(f"a gap of {gap} tokens is none: give --gap 1 or more")
-    pieces = [tokenizer.encode(part) for part in parts]
+    pieces = [tokenizer.encode(legal(part, tokenizer)) for part in parts]
     gaps, room = len(pieces) - 1, int(FULL * length) - 2 - sum(map(len, pieces))
     sizes = [gap or max(room // gaps + (i < room % gaps), 1) for i in range(gaps)]
     row, hidden = [BOS, *pieces[0]], [False] * (1 + len(pieces[0]))
@@ -104,6 +105,7 @@ def with_gaps(text: str, gap: int | None, length: int, tokenizer: Tokenizer) -> 
 
 def wish(word: str, tokenizer: Tokenizer) -> Wish:
     """The wish that a word be said; it must be one token, after a space or without one."""
+    word = legal(word, tokenizer)
     ids = min((tokenizer.encode(text) for text in (f" {word}", word)), key=len)
     if len(ids) != 1:
         raise UserError(f"--guide takes one token, and {word!r} is {len(ids)}: name a word that the vocabulary has as a whole")

@@ -15,6 +15,7 @@ from ..models.gpt import GPT
 from ..models.manta import Manta
 from ..models.masked import Masked
 from ..models.vae import VAE
+from ..text.nearest import legal
 from ..text.tokenizers import SPECIALS, Tokenizer
 from ..training.zoo import Loaded
 
@@ -65,7 +66,7 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
               "lag": lag, "entropy_bound": entropy_bound}
     asked = {name: value for name, value in wanted.items() if value is not None}
     if prompt or isinstance(model, GPT | Masked):
-        asked["prompt"] = torch.tensor([[BOS, *loaded.tokenizer.encode(prompt or "")]])
+        asked["prompt"] = torch.tensor([[BOS, *loaded.tokenizer.encode(legal(prompt or "", loaded.tokenizer))]])
     asked |= steered
     asked |= {name: asked[name].to(model.device) for name in ("prompt", "mask") if name in asked}
     if isinstance(model, GPT):

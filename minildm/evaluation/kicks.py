@@ -18,6 +18,7 @@ from ..models.gpt import GPT
 from ..models.ldlm import LDLM
 from ..models.loops import Loop, loop_of, solvers_of
 from ..models.manta import Manta
+from ..text.nearest import legal
 from ..text.tokenizers import Tokenizer
 from .editing import SPECIALS
 from .scorecard import validity
@@ -180,7 +181,7 @@ class Writer:
     def paths(self, prompt: str, solver: str, steps: int, seed: int, moment: float, size: float | int,
               direction: int) -> tuple[tuple[Trajectory, ...], int]:
         """The plan, with a kick also the closed loop and the replay, and the index of the kick."""
-        begins = torch.tensor([[BOS, *self.tokenizer.encode(prompt)]]) if prompt else None
+        begins = torch.tensor([[BOS, *self.tokenizer.encode(legal(prompt, self.tokenizer))]]) if prompt else None
         how = {"seed": seed, "steps": steps, "solver": solver, "prompt": begins}
         if not size:
             return (unkicked(self.model, self.count, **how),), 0
