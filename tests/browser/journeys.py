@@ -5,8 +5,8 @@ import re
 LONG = 240_000  # milliseconds
 PRESSES = 4  # of a key, as of somebody who sees that the handle stays: a slider that is still being laid out loses some
 LOGS = []  # of the JupyterLab that is used
-PICTURE = """box => [...box.querySelectorAll("img, svg, table, .tale")].filter(node => node.getClientRects().length)
-    .map(node => node.src || node.outerHTML).join()"""
+PICTURE = """box => [...box.querySelectorAll("img, svg, table, .tale")]
+    .filter(node => node.checkVisibility({ visibilityProperty: true })).map(node => node.src || node.outerHTML).join()"""
 
 RANGE = "node => [node.value ?? node.ariaValueNow, node.max ?? node.ariaValueMax].map(Number)"
 
@@ -36,9 +36,9 @@ def run_all(browser, lab: str, chapter: str, faults: list[str]):
 
 
 def boxes(page) -> list:
-    """The outermost boxes of widgets, in JupyterLab or on a page without a kernel."""
-    return page.locator(".jp-OutputArea-output > .widget-vbox, .jp-OutputArea-output .jupyter-widgets-view > .widget-vbox, "
-                        "div.widget").all()
+    """The outermost boxes of widgets in JupyterLab."""
+    return page.locator(".jp-OutputArea-output > .widget-vbox, "
+                        ".jp-OutputArea-output .jupyter-widgets-view > .widget-vbox").all()
 
 
 def picture(box) -> str:

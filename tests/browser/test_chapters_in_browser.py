@@ -1,7 +1,7 @@
-"""Journeys through each chapter: all cells run in JupyterLab, every control of every widget moved; pages without a kernel.
+"""Journeys through each chapter: all cells run in JupyterLab, and every control of every widget is moved.
 
 Widgets are found by their structure, so that a new chapter is moved as soon as it exists. A chapter whose widgets need no
-kernel is moved on its page only; chapter 00 has a journey of its own.
+kernel is moved on its page of the site only; chapter 00 has a journey of its own.
 """
 
 import json
@@ -9,7 +9,7 @@ import json
 import pytest
 
 from .conftest import ROOT, TOLD
-from .journeys import LONG, boxes, changed, choose, move, picture, run_all
+from .journeys import boxes, changed, choose, move, picture, run_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -44,22 +44,3 @@ def test_every_control_changes_its_picture(browser, lab, chapter, tmp_path_facto
     page.screenshot(path=tmp_path_factory.getbasetemp() / f"{chapter[:2]}_explorer_in_lab.png")
     page.close()
     assert not faults
-
-
-@pytest.mark.parametrize("chapter", [path.stem for path in PATHS])
-def test_frames_move_without_a_kernel(page, served, chapter):
-    foreign, faults = [], []
-    page.on("request", lambda request: request.url.startswith(("http", "ws")) and not request.url.startswith(served)
-            and foreign.append(request.url))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(f"{served}/{chapter}.html")
-    page.locator("div.widget").first.wait_for(timeout=LONG)
-    frames = [box for box in boxes(page) if not box.get_by_text("needs a kernel").count()]
-    assert frames
-    for box in frames:
-        for slider in box.locator("input[type=range]").all():
-            move(page, box, slider)
-        before = picture(box)
-        box.get_by_role("button", name="play").click()
-        changed(page, box, before)
-    assert not foreign and not faults
