@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 import nbformat
-from nbformat.validator import iter_validate
+from nbformat.validator import get_validator
 
 from .errors import UserError
 
@@ -38,9 +38,9 @@ def read(path: Path) -> nbformat.NotebookNode:
         loaded = json.loads(text)
         if not isinstance(loaded, dict) or loaded.get("nbformat") != 4:
             raise ValueError("it is not of format 4")
-        for wrong in iter_validate(loaded, version=4, version_minor=5, relax_add_props=True):
-            raise wrong
-    except (OSError, ValueError, RecursionError, nbformat.ValidationError) as error:
+        for wrong in get_validator(4, 5, relax_add_props=True).iter_errors(loaded):
+            raise ValueError(wrong.message)
+    except (OSError, ValueError, RecursionError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path} is no notebook that can be read ({reason}): get it again from the repository") from error
     return nbformat.reads(text, as_version=4)

@@ -1,15 +1,17 @@
 """Budgets, anatomy and cleanliness of the chapters, read from the files without running them."""
 
+import html
 import json
 import re
 
 import pytest
 
-from minildm.book import NAME, faults, figures
+from minildm.book import NAME, STATE, faults, figures
 
 from .notebooks import APPENDICES, CHAPTERS, EQUATION, ROOT, SOLUTIONS, TAG, code, load, number, outputs, printed, prose
 
-CELLS, WORDS, LINES, EQUATIONS, FIGURES, KILOBYTES = (40, 80), (2500, 5500), 25, (8, 25), (4, 10), 400
+CELLS, WORDS, LINES, EQUATIONS, FIGURES, KILOBYTES = (40, 80), (2500, 5500), 25, (8, 25), (4, 10), 800
+FRAMES = 21  # of a player, at least: fewer look like separate pictures
 FEWER_EQUATIONS = {"00": 4, "16": 3, "17": 3}  # chapters that are not about derivations: least number of equations
 ANATOMY = ["# {} · ", "## Objectives", "minildm.chapter(", "## First look", "## Notation", "## 1. ", "## 2. ", "## 3. ",
            "## Break it", "## Experiment", "## Play", "## Summary", "## Exercises", "## Further reading",
@@ -134,6 +136,17 @@ def test_citations_are_in_the_references(path):
     keys = set(re.findall(r"@\w+\{(\w+),", (ROOT / "notebooks" / "references.bib").read_text()))
     cited = set(re.findall(r"\[@(\w+)\]", prose(load(path))))
     assert cited <= keys and (cited or path in APPENDICES)
+
+
+@chapter
+def test_players_show_motion(path):
+    """Every player over frames, and every player of paths, has enough moments to be seen as a motion."""
+    book = load(path)
+    saved = book.metadata.get("widgets", {}).get(STATE, {"state": {}})["state"].values()
+    lengths = [model["state"].get("max", 100) + 1 for model in saved if model["model_name"] == "PlayModel"]
+    paths = re.findall(r'aria-label="time" min="0"\s+max="(\d+)"', html.unescape("".join(map(printed, outputs(book)))))
+    lengths += [int(last) + 1 for last in paths]
+    assert lengths and min(lengths) >= FRAMES, lengths
 
 
 @notebook
