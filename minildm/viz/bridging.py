@@ -126,4 +126,5 @@ def explorer() -> Explorer:
     """The explorer of chapter 04."""
     return Explorer(bridges, draw, {"noise": NOISES, "coupling": COUPLINGS, "time": MOMENTS, "seed": SEEDS},
                     "Left, paths of Brownian bridges from noise to two modes; middle, a histogram of where they are at one "
-                    "time with the exact law and the target; right, the coupling of starts and ends.")
+                    "time with the exact law and the target; right, the coupling of starts and ends.",
+                    between=("noise", "time"))

@@ -108,4 +108,4 @@ def explorer(errors: dict[float, Float[Tensor, " n"]], law: Law) -> Explorer:
 
     return Explorer(state, draw, {"d": NOISIER, "modes": tuple(errors), "schedule": SCHEDULES, "head": HEADS},
                     "Left, amounts of data and noise against time; middle, the log-SNR with twelve steps of the warped grid; "
-                    "right, the loss of a head against time and against warped time.")
+                    "right, the loss of a head against time and against warped time.", between=("d",))

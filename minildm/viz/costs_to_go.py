@@ -111,4 +111,4 @@ def explorer() -> Explorer:
     """The explorer of chapter 02: knobs `time`, `system` and noise `g`."""
     return Explorer(scene, draw, {"system": tuple(STAGES), "time": SHARES, "g": NOISES},
                     "Left: a map of the cost-to-go with arrows of the steered flow. Right: a cut through it at this time, and "
-                    "the terminal cost.")
+                    "the terminal cost.", between=("time", "g"))

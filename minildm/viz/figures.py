@@ -29,7 +29,7 @@ def pack(pixels, colors: int = 64) -> bytes:
     """Pixels (height, width, 4) as a small WebP file."""
     packed = io.BytesIO()
     image = few_colors(Image.fromarray(np.asarray(pixels)), colors).convert("RGB")
-    image.save(packed, "WEBP", lossless=True, quality=50, method=2)
+    image.save(packed, "WEBP", lossless=True, quality=100, method=4)
     return packed.getvalue()
 
 

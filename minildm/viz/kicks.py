@@ -114,4 +114,4 @@ def explorer() -> Explorer:
     """The explorer of chapter 03."""
     return Explorer(kicked, draw, {"time": MOMENTS, "system": SYSTEMS, "size": SIZES, "direction": DIRECTIONS},
                     "Left, a planned path, and from a kick on one path steered by feedback and one by the replayed plan; "
-                    "right, their distances to the plan over time.")
+                    "right, their distances to the plan over time.", between=("time", "size", "direction"))

@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ..errors import UserError
-from .figures import pack
-from .frames import FrameStack
+from .frames import FrameStack, Sheet
 
-LIVE_DPI, FRAME_DPI = 80, 72
+DPI = 80  # of live pictures and of frames
 
 
 def label(value: Hashable) -> str:
@@ -23,11 +22,20 @@ def label(value: Hashable) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def numbers(values: Iterable[Hashable]) -> bool:
+    """Whether a knob's values are numbers."""
+    return all(isinstance(value, float | int) for value in values)
+
+
+def ordered(values: Sequence[Hashable]) -> list:
+    """A knob's values: numbers from small to large, words as they stand."""
+    return sorted(values) if numbers(values) else list(values)
+
+
 def control(name: str, values: Sequence[Hashable]) -> widgets.Widget:
     """A slider over numbers, from small to large, or a menu of words; it starts at the first value."""
-    numbers = all(isinstance(value, float | int) for value in values)
-    kind, shown = (widgets.SelectionSlider, sorted(values)) if numbers else (widgets.Dropdown, values)
-    return kind(options=[(label(value), value) for value in shown], value=values[0], description=name)
+    kind = widgets.SelectionSlider if numbers(values) else widgets.Dropdown
+    return kind(options=[(label(value), value) for value in ordered(values)], value=values[0], description=name)
 
 
 def pixels(figure: Figure, dpi: int) -> np.ndarray:
@@ -37,16 +45,35 @@ def pixels(figure: Figure, dpi: int) -> np.ndarray:
     return np.array(figure.canvas.buffer_rgba())
 
 
+class Layout:
+    """Places of axes that are found once: pictures of one explorer do not jump, and are drawn faster."""
+
+    def __init__(self):
+        self.places = []
+
+    def pixels(self, figure: Figure) -> np.ndarray:
+        """A figure as an image (height, width, 4), its axes where those of the first were."""
+        if not self.places:
+            figure.set_dpi(DPI)
+            figure.draw_without_rendering()
+            self.places = [axes.get_position() for axes in figure.axes]
+        figure.set_layout_engine("none")
+        for axes, place in zip(figure.axes, self.places):
+            axes.set_position(place)
+        return pixels(figure, DPI)
+
+
 class Explorer:
     """One picture with knobs: live with a kernel, over pre-rendered frames without one, and still in print.
 
     Args: `state`, a pure function of the knobs by name -> anything; `draw`, what it returned -> a figure; `knobs`, name ->
-    the values it can take, the first being where it starts; `alt`, what the picture shows, in words.
+    the values of its control, the first being where it starts; `alt`, what the picture shows, in words; `between`, names of
+    knobs for which a figure or a frame may take any number between the smallest and the largest value.
     """
 
     def __init__(self, state: Callable[..., Any], draw: Callable[[Any], Figure], knobs: dict[str, Sequence[Hashable]],
-                 alt: str):
-        self.state, self.draw, self.knobs, self.alt = state, draw, knobs, alt
+                 alt: str, between: Sequence[str] = ()):
+        self.state, self.draw, self.knobs, self.alt, self.between = state, draw, knobs, alt, between
         self.start = {name: values[0] for name, values in knobs.items()}
         self.seen = {}
 
@@ -55,9 +82,14 @@ class Explorer:
         if name not in self.knobs:
             raise UserError(f"there is no knob {name!r}: choose among {', '.join(self.knobs)}")
         values = {label(v): v for v in self.knobs[name]}
-        if label(value) not in values:
+        if label(value) in values:
+            return values[label(value)]
+        if name not in self.between:
             raise UserError(f"{name} cannot be {label(value)}: choose among {', '.join(values)}")
-        return values[label(value)]
+        low, high = min(values.values()), max(values.values())
+        if not (numbers([value]) and low <= value <= high):
+            raise UserError(f"{name} cannot be {label(value)}: choose a number from {label(low)} to {label(high)}")
+        return value
 
     def at(self, **values) -> Any:
         """The state at these knobs, others where they start; computed once."""
@@ -73,15 +105,16 @@ class Explorer:
     def frames(self, column: str, row: str | None = None, columns: Sequence | None = None, rows: Sequence | None = None,
                **fixed) -> FrameStack:
         """Frames over one knob or two that move without a kernel; `columns` and `rows` are by default all their values."""
-        columns, rows = columns or self.knobs[column], rows or (self.knobs[row] if row else [None])
-
-        def page(a, b) -> str:
-            knobs = {**fixed, column: a, **({row: b} if row else {})}
-            data = base64.b64encode(pack(pixels(self.figure(**knobs), FRAME_DPI), 24)).decode()
-            return (f"<div>{', '.join(f'{name} = {label(value)}' for name, value in knobs.items())}</div>"
-                    f'<img alt="{html.escape(self.alt)}" src="data:image/webp;base64,{data}">')
-
-        return FrameStack([[page(a, b) for a in columns] for b in rows], names=(row or "", column))
+        columns = ordered(self.knobs[column]) if columns is None else columns
+        rows = rows or (ordered(self.knobs[row]) if row else [None])
+        pages, css, layout = [], "", Layout()
+        for b in rows:
+            asked = [{**fixed, column: a, **({row: b} if row else {})} for a in columns]
+            sheet = Sheet([layout.pixels(self.figure(**knobs)) for knobs in asked], self.alt)
+            pages.append([f"<div>{', '.join(f'{name} = {label(value)}' for name, value in knobs.items())}</div>{sheet.svg(k)}"
+                          for k, knobs in enumerate(asked)])
+            css += sheet.css
+        return FrameStack(pages, names=(row or "", column), style=f"<style>{css}</style>")
 
     def control(self, name: str) -> widgets.Widget:
         """The widget of a knob."""
@@ -98,7 +131,7 @@ class Live:
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
         self.knobs = {name: explorer.control(name) for name in explorer.knobs}
-        self.view, self.places = widgets.HTML(), []
+        self.view, self.layout = widgets.HTML(), Layout()
         for knob in self.knobs.values():
             knob.observe(self.redraw, "value")
         self.box = widgets.VBox([widgets.HBox(list(self.knobs.values()), layout={"flex_flow": "row wrap"}), self.view])
@@ -107,14 +140,7 @@ class Live:
     def redraw(self, change=None) -> None:
         """Draw the picture that the knobs name."""
         figure, png = self.explorer.figure(**{name: knob.value for name, knob in self.knobs.items()}), io.BytesIO()
-        if not self.places:  # laying a figure out takes longer than drawing it, and is done once
-            figure.set_dpi(LIVE_DPI)
-            figure.draw_without_rendering()
-            self.places = [axes.get_position() for axes in figure.axes]
-        figure.set_layout_engine("none")
-        for axes, place in zip(figure.axes, self.places):
-            axes.set_position(place)
-        image = Image.fromarray(pixels(figure, LIVE_DPI)).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
+        image = Image.fromarray(self.layout.pixels(figure)).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
         image.save(png, "PNG", compress_level=1)
         data = base64.b64encode(png.getvalue()).decode()
         self.view.value = f'<img alt="{html.escape(self.explorer.alt)}" src="data:image/png;base64,{data}">'

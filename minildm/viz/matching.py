@@ -197,4 +197,5 @@ def explorer() -> Explorer:
     """The explorer of chapter 06."""
     return Explorer(matched, draw, {"batch": BATCHES, "reflow": REFLOWS, "time": MOMENTS, "data": tuple(LAWS)},
                     "From left to right: straight paths from noise to data by pairs, with the number of crossings; paths of "
-                    "the flow of their mean, which do not cross; the law at one time; three energies as bars.")
+                    "the flow of their mean, which do not cross; the law at one time; three energies as bars.",
+                    between=("batch", "time"))

@@ -172,4 +172,4 @@ def explorer() -> Explorer:
     return Explorer(moving, draw, {"time": MOMENTS, "noise": NOISES, "law": tuple(LAWS), "drift": DRIFTS},
                     "Left, bands of the exact density over time with paths of particles; middle, a histogram of the "
                     "particles at one time with the exact density; right, the terms of the Fokker-Planck equation, and "
-                    "what is left over.")
+                    "what is left over.", between=("time", "noise"))

@@ -91,7 +91,7 @@ class Rectifying:
     exact: Float[Tensor, "time start"]
     border: Float[Tensor, " time"]
     typical: Float[Tensor, " time"]
-    confused: list[float]  # by width, small to large
+    confused: list[float]  # by width, small to large, and last at the width that is shown
     off: list[float]
 
 
@@ -102,7 +102,7 @@ def rectifying(width: float, words: int, steps: int) -> Rectifying:
     """
     exact, means = flow(width, words), places(width, words)
     middle = (means[words // 2 - 1] + means[words // 2]) / 2 * TIMES[:, None]
-    every = sorted(WIDTHS)
+    every = (*sorted(WIDTHS), width)
     return Rectifying(width, means, walk(width, words, steps), exact, rates(width, words, middle)[:, 0],
                       rates(width, words, exact.flip(0)[1:]).mean(1), [confused(w, words) for w in every],
                       [off(w, words, steps) for w in every])
@@ -125,8 +125,8 @@ def draw(shown: Rectifying) -> Figure:
     stiff.legend(loc="upper left")
     every = sorted(WIDTHS)
     for values, color, name in ((shown.confused, style.ERROR, "misread codes"), (shown.off, style.CONTROL, "error of Euler")):
-        cost.plot(every, values, color=color, label=name)
-        cost.plot(shown.width, values[every.index(shown.width)], "o", color=color, ms=6)
+        cost.plot(every, values[:-1], color=color, label=name)
+        cost.plot(shown.width, values[-1], "o", color=color, ms=6)
     cost.set(xlabel="width s", xscale="log", yscale="log", ylim=(1e-4, 2), xlim=(0.025, 1), title="what a width costs")
     cost.set_xticks((0.03, 0.1, 0.3, 0.9), ("0.03", "0.1", "0.3", "0.9"))
     cost.set_yticks((1e-4, 1e-3, 1e-2, 0.1, 1), ("0.0001", "0.001", "0.01", "0.1", "1"))
@@ -139,4 +139,5 @@ def explorer() -> Explorer:
     """The explorer of chapter 10."""
     return Explorer(rectifying, draw, {"width": WIDTHS, "words": WORDS, "steps": STEPS},
                     "Left, Euler's paths from noise to words over the exact paths; middle, stiffness over time at a border and "
-                    "on typical paths; right, misread codes and the error of Euler against the width of the codes.")
+                    "on typical paths; right, misread codes and the error of Euler against the width of the codes.",
+                    between=("width", "words", "steps"))

@@ -134,4 +134,5 @@ def explorer() -> Explorer:
     """The explorer of chapter 08."""
     return Explorer(stepping, draw, {"steps": STEPS, "solver": tuple(CALLS), "grid": GRIDS, "std": STDS},
                     "Left, paths of a solver from noise to two modes over the exact paths; right, the error at the end "
-                    "against calls of the field for four solvers, with a dot where the left panel is.")
+                    "against calls of the field for four solvers, with a dot where the left panel is.",
+                    between=("steps", "std"))
