@@ -1,8 +1,12 @@
 """The command `minildm`: each subcommand is a file of this folder with a `main(argv)`."""
 
+import difflib
 import importlib
+import platform
 import sys
+from importlib.metadata import version
 
+from .. import __version__
 from ..errors import UserError
 from .printing import safe_output
 
@@ -14,7 +18,7 @@ COMMANDS = {
     "doctor": "OK or the mend, for everything the book needs",
 }
 HELP = "usage: minildm COMMAND ...\n\n" + "\n".join(f"  {name:10}{does}" for name, does in COMMANDS.items()) + (
-    "\n\nminildm COMMAND --help explains the flags of a command.")
+    "\n\nminildm COMMAND --help explains the flags of a command, minildm --version names the versions.")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -35,7 +39,11 @@ def run(argv: list[str]) -> None:
     command, *rest = argv or ["--help"]
     if command in ("-h", "--help"):
         print(HELP)
+    elif command == "--version":
+        print(f"minildm {__version__}, torch {version('torch')}, Python {platform.python_version()}")
     elif command in COMMANDS:
         importlib.import_module(f".{command}", __name__).main(rest)
     else:
-        raise UserError(f"no command {command!r}: choose one of {', '.join(COMMANDS)}")
+        meant = difflib.get_close_matches(command, COMMANDS, 1)
+        advice = f"did you mean {meant[0]}?" if meant else f"choose one of {', '.join(COMMANDS)}"
+        raise UserError(f"no command {command!r}: {advice}")

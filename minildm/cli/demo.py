@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +19,7 @@ from ..text.tokenizers import SPECIALS, Tokenizer, body
 from ..training.zoo import Loaded, load, names
 from ..viz import style
 from ..viz.figures import picture
+from .parsing import parse_flags
 from .writing import confidence, device, shaded, write_atomically, writer
 
 HEADINGS = ("model", "grammatical", "consistent", "calls", "latency of one", "tokens/s")
@@ -127,7 +127,7 @@ def draw(parts: list[Shown]) -> Figure:
 
 def main(argv: list[str]) -> None:
     """Load, write, print, draw."""
-    flags = tyro.cli(DemoFlags, args=argv, prog="minildm demo")
+    flags = parse_flags(DemoFlags, argv, "minildm demo")
     if flags.count < 1:
         raise UserError(f"cannot write {flags.count} tales: ask for at least 1")
     writers = {name: loaded for name in names() if not name.endswith(OTHERS)

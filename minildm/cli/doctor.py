@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
-import tyro
 
 from ..errors import UserError
 from ..models.gpt import GPT, GPTConfig
 from ..training.loop import TrainConfig
 from ..training.optimizers import make_optimizer
 from ..training.zoo import load, names
+from .parsing import parse_flags
 from .writing import device
 
 NEEDED = ("torch", "numpy", "matplotlib", "ipywidgets", "einops", "filelock", "jaxtyping", "safetensors", "tokenizers",
@@ -104,4 +104,4 @@ def doctor() -> None:
 
 def main(argv: list[str]) -> None:
     """Parse no flags but --help, then check."""
-    tyro.cli(doctor, args=argv, prog="minildm doctor")
+    parse_flags(doctor, argv, "minildm doctor")

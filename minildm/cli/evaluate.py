@@ -15,6 +15,7 @@ from ..models.vae import VAE
 from ..text.corpora import load_corpus
 from ..text.tokenizers import WordTokenizer
 from ..training.zoo import load, publish
+from .parsing import parse_flags
 from .writing import Solver, device, write_atomically, writer
 
 READ = 100_000  # training rows in which copies are looked up
@@ -75,7 +76,7 @@ def evaluate(flags: EvaluateFlags) -> dict:
 
 def main(argv: list[str]) -> None:
     """Measure, print, write, and publish if asked to."""
-    flags = tyro.cli(EvaluateFlags, args=argv, prog="minildm evaluate")
+    flags = parse_flags(EvaluateFlags, argv, "minildm evaluate")
     card = evaluate(flags)
     if "mean" in card:
         print(markdown({Path(flags.model).name: card}) + "\n")

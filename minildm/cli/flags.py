@@ -14,6 +14,7 @@ from ..models.masked import MaskedConfig
 from ..models.vae import VAEConfig
 from ..training.loop import TrainConfig
 from ..training.presets import KINDS, Run, find_run
+from .parsing import parse_flags
 
 
 @dataclass(frozen=True)
@@ -147,5 +148,5 @@ def parse(argv: list[str]) -> tuple[str, TrainFlags]:
     chosen = first.parse_known_args(rest)[0]
     run = find_run(kind, chosen.preset, chosen.size)
     name = chosen.preset or f"{kind}-{chosen.size or 'nano'}"
-    return kind, tyro.cli(FLAGS[kind][0], args=rest, default=defaults(run, name),
-                          prog=f"minildm train {kind}", config=(tyro.conf.FlagCreatePairsOff,))
+    return kind, parse_flags(FLAGS[kind][0], rest, f"minildm train {kind}", default=defaults(run, name),
+                             config=(tyro.conf.FlagCreatePairsOff,))

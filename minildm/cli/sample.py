@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..models.gpt import GPT
 from ..models.steering import insist
 from ..training.zoo import load
+from .parsing import parse_flags
 from .steering import steered
 from .writing import Solver, confidence, device, shaded, write_atomically, writer
 
@@ -43,7 +44,7 @@ class SampleFlags:
 
 def main(argv: list[str]) -> None:
     """Load, write, print."""
-    flags = tyro.cli(SampleFlags, args=argv, prog="minildm sample")
+    flags = parse_flags(SampleFlags, argv, "minildm sample")
     if not 0 <= flags.seed < 2**63:
         raise UserError(f"--seed must be from 0 to {2**63 - 1}, not {flags.seed}")
     loaded = load(flags.model, frozen=any((flags.repair, flags.infill, flags.prompt)))

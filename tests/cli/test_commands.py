@@ -1,11 +1,14 @@
 """`minildm sample`, `evaluate`, `demo`, `doctor` and their help."""
 
 import json
+import platform
+from importlib.metadata import version
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import minildm
 from minildm.cli import COMMANDS, main
 from minildm.cli.writing import shaded
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
@@ -25,6 +28,12 @@ def test_help_is_readable(argv, capsys):
     if argv[:2] == ["train", "ldlm"]:
         assert "--model.recipe.decoder-noise FLOAT" in said and "std of the noise on the decoder's input" in said
         assert "--model.vocabulary" not in said
+
+
+def test_version_names_package_torch_and_python(capsys):
+    main(["--version"])
+    said = capsys.readouterr().out
+    assert said == f"minildm {minildm.__version__}, torch {version('torch')}, Python {platform.python_version()}\n"
 
 
 def test_sample_is_a_function_of_the_seed(gpt_run, masked_run, ldlm_run, manta_run, capsys):

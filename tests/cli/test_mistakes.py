@@ -13,6 +13,7 @@ from .conftest import TINY
 
 @pytest.mark.parametrize("argv, said", [
     (["fly"], "no command 'fly': choose one of demo, train, sample, evaluate, doctor"),
+    (["sampel", "gpt-tales"], "no command 'sampel': did you mean sample?"),
     (["train"], "say what to train: minildm train gpt|masked|ldlm|vae|manta"),
     (["train", "rnn"], "say what to train"),
     (["train", "gpt", "--preset", "gpt-novels"], "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-brief,"),
@@ -57,18 +58,32 @@ def test_models_that_there_cannot_be(kind, flags, said, gpt_run, vae_run, senten
 
 
 @pytest.mark.parametrize("argv, said", [
-    (["train", "gpt", "--wings", "2"], "Unrecognized options: --wings"),
-    (["train", "gpt", "--train.steps", "0"], "--steps must be at least 1, not 0"),
+        (["train", "gpt", "--train.steps", "0"], "--steps must be at least 1, not 0"),
     (["train", "gpt", "--train.steps", "-5"], "--steps must be at least 1, not -5"),
     (["train", "gpt", "--train.steps", "many"], "many"),
     (["train", "gpt", "--train.seed", "-1"], "--seed must be from 0 to 2147483647, not -1"),
     (["sample"], "Required options"),
     (["sample", "x", "--solver", "rk9"], "rk9"),
-    (["evaluate", "x", "--wings", "2"], "--wings"),
-    (["doctor", "--wings"], "--wings"),
 ])
 def test_flags_that_do_not_parse(argv, said, refused):
     assert said in refused(*argv)
+
+
+@pytest.mark.parametrize("argv, said", [
+    (["sample", "--temprature", "1", "gpt-tales"], "`minildm sample` has no flag --temprature: did you mean --temperature?"),
+    (["sample", "gpt-tales", "--top_pp=0.9"], "no flag --top_pp: did you mean --top-p?"),
+    (["sample", "gpt-tales", "-count", "3"], "no flag -count: did you mean --count?"),
+    (["sample", "gpt-tales", "--seed", "x", "--promt", "y"], "no flag --promt: did you mean --prompt?"),
+    (["evaluate", "gpt-tales", "--texts"], "`minildm evaluate` has no flag --texts: did you mean --count?"),
+    (["evaluate", "--json", "x", "gpt-tales"], "no flag --json: did you mean --out?"),
+    (["train", "gpt", "--stpes", "5"], "`minildm train gpt` has no flag --stpes: did you mean --train.steps?"),
+    (["train", "ldlm", "--denoiser-layer", "5"], "did you mean --model.denoiser-layers?"),
+    (["train", "gpt", "--wings", "2"], "no flag --wings: `minildm train gpt --help` explains those there are"),
+    (["demo", "--fig", "x.png"], "`minildm demo` has no flag --fig: did you mean --figure?"),
+    (["doctor", "--wings"], "`minildm doctor` has no flag --wings"),
+])
+def test_an_unknown_flag_is_answered_with_the_likely_one(argv, said, sentence):
+    assert said in sentence(*argv)
 
 
 @pytest.mark.parametrize("content, said", [
