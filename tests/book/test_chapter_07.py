@@ -2,12 +2,12 @@
 
 import math
 from functools import lru_cache
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
 
-from minildm.checks import ch07
 from minildm.control.bridges import Mixture
 from minildm.dynamics.solvers import integrate
 from minildm.transport.grids import warped_grid
@@ -157,14 +157,17 @@ def test_the_loss_is_affine_in_warped_time(kind):
     assert torch.allclose(left, ends[0] - v * (ends[0] - ends[1]), atol=0.02)
 
 
-@pytest.mark.parametrize(("check", "wrong"), [
-    (ch07.check_1, lambda log_snr, d: Tangent(d).from_log_snr(-log_snr)),
-    (ch07.check_2, lambda z, score, a, b: (z + b * score) / a),
-    (ch07.check_3, lambda z, noise, a, b, da, db: da * (z - b * noise) + db * noise),
-    (ch07.check_4, lambda z, a, b, a_r, b_r, xi: a_r / a * z + b_r * xi),
-    (ch07.check_5, lambda y, weight: [min(y[:i + 1]) for i in range(len(y))]),
-    (ch07.check_6, lambda v, cdf: torch.from_numpy(cdf.numpy())[(v * (len(cdf) - 1)).long()]),
-])
-def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
-    check(wrong)
-    assert "not yet" in capsys.readouterr().out
+def test_equal_fractions_of_draws_fall_between_equal_falls_of_the_loss():
+    """(07.20) in words, for the exact denoiser, from which no training can remove anything."""
+    bins = 1000
+    sampler = AdaptiveTime(bins=bins, floor=0.0)
+    middles = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
+    sampler.loss, sampler.weight = denoising_error(Linear(), LAW, middles, points=101), torch.ones(bins, dtype=torch.float64)
+    sampler.cdf = sampler.law()
+    drawn = sampler.draw(20_000, torch.Generator().manual_seed(0)).double()
+    loss = denoising_error(Linear(), LAW, drawn.sort().values[::50], points=101)
+    levels = torch.linspace(float(loss[0]), float(loss[-1]), 6).double()
+    even = denoising_error(Linear(), LAW, torch.linspace(0, 1, 401).double(), points=101)
+    by_law, by_clock = (torch.stack([((some <= high) & (some > low)).double().mean() for high, low in pairwise(levels)])
+                        for some in (loss, even))
+    assert (by_law - 0.2).abs().max() < 0.02 < 0.1 < (by_clock - 0.2).abs().max()
