@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from .rules import Small
 from .verdict import exercise
 
 
@@ -12,13 +13,16 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("11.1", hints=("softmax(q k' / sqrt d + log w) v; softmax itself subtracts the largest score, exp alone overflows",))
+@exercise("11.1", hints=(
+    "what becomes of a factor in front of an exponential when it is written inside of the exponent?",
+    "a weight stands in the numerator and in the denominator, and what it is added to there grows with the width d",
+    "scores divided by the square root of d, each with the logarithm of its weight added; a softmax of torch divides safely"))
 def check_1():
     """Plain attention to points that are repeated as often as their weights say; nothing from weight zero; large scores."""
     rng = torch.Generator().manual_seed(1)
     for n, d, c in ((2, 2, 1), (4, 3, 5), (6, 8, 2)):
         q, k, v = randn(rng, n, d), randn(rng, n, d), randn(rng, n, c)
-        for size in (1.0, 300.0):
+        for size in (1.0, 2000.0):
             times = torch.randint(0, 4, (n,), generator=rng)
             times[0] += 1
             keys, values = k.repeat_interleave(times, 0), v.repeat_interleave(times, 0)
@@ -27,7 +31,10 @@ def check_1():
             yield (size * q, k, v, times.double() / times.sum()), similar @ values / similar.sum(1, keepdim=True)
 
 
-@exercise("11.2", hints=("each point stands for half of the gap to either neighbor; divide by the whole length",))
+@exercise("11.2", hints=(
+    "what is the integral of a straight line over one gap, in terms of its values at the two ends?",
+    "look at one point: which gaps does its value enter, and with which share of each?",
+    "half of the gap to its left and half of the gap to its right, where there is one; then make the sum one"))
 def check_2():
     """Integrals of functions that are straight between neighbors: one tooth of a saw at each point."""
     rng = torch.Generator().manual_seed(2)
@@ -40,7 +47,10 @@ def check_2():
     yield (torch.arange(5, dtype=torch.float64),), torch.tensor([0.125, 0.25, 0.25, 0.25, 0.125], dtype=torch.float64)
 
 
-@exercise("11.3", hints=("rate c is base^(-2c/d); the pair is (x_c, x_{c + d/2}), turned by the matrix of (11.12)",))
+@exercise("11.3", rule=lambda inputs: Small(most=2**20, real=True), hints=(
+    "which two numbers of a row does one rotation mix, and by which angle?",
+    "(11.12) is a matrix of two rows: each of the two new numbers needs both of the old ones",
+    "split each row into its halves; cosine and sine of position times rate mix them, with one minus sign, and join again"))
 def check_3():
     """Each pair times its matrix; positions may be fractional and negative."""
     rng = torch.Generator().manual_seed(3)
@@ -55,11 +65,14 @@ def check_3():
         yield (x, positions, base), expected
 
 
-@exercise("11.4", hints=("c_m with the weights, times R_m, back with the other sign; waves m > 0 count twice; real part",))
+@exercise("11.4", rule=lambda inputs: Small(most=len(inputs[0]) ** 2 - 1), hints=(
+    "in which order can the double sum over points and waves be taken so that no pair of points appears?",
+    "first the coefficient of each wave, then its product with R, then the sum over waves at each position",
+    "what wave -m gives is the conjugate of what wave m gives: together twice a real part; wave 0 has no partner"))
 def check_4():
     """The kernel written out; one wave alone is the mean; a shift moves a text of slow waves."""
     rng = torch.Generator().manual_seed(4)
-    for n, M, period in ((5, 1, 7.0), (6, 3, 6.0), (9, 4, 20.0)):
+    for n, M, period in ((16, 1, 7.0), (24, 3, 6.0), (40, 4, 20.0)):
         values, positions, weights = randn(rng, n), 5 * randn(rng, n), randn(rng, n).softmax(0)
         R = torch.complex(randn(rng, M), randn(rng, M))
         kernel = torch.zeros(n, n, dtype=torch.float64)
@@ -67,13 +80,16 @@ def check_4():
             angle = 2 * math.pi * m / period * (positions[:, None] - positions)
             kernel += (2 if m else 1) * (R[m].real * angle.cos() - R[m].imag * angle.sin())
         yield (values, positions, weights, R, period), kernel @ (weights * values)
-    places = torch.arange(16, dtype=torch.float64)
+    places = torch.arange(48, dtype=torch.float64)
     wave = torch.cos(2 * math.pi * 3 * places / 16) + 0.5
     shift = torch.exp(2j * math.pi * 5 * torch.arange(5, dtype=torch.float64) / 16)
-    yield (wave, places, torch.full((16,), 1 / 16, dtype=torch.float64), shift, 16.0), wave.roll(-5)
+    yield (wave, places, torch.full((48,), 1 / 48, dtype=torch.float64), shift, 16.0), wave.roll(-5)
 
 
-@exercise("11.5", hints=("share T (weights share / its sum)': normalize each slice over the points, not each point over slices",))
+@exercise("11.5", hints=(
+    "which of the three factors in (11.19) divides by something, and over what does that sum run?",
+    "read s_g as a mean: the weights of the points inside of one slice sum to one",
+    "from a point to slices, from slices to slices, and from a slice to the points in it: three matrices in this order"))
 def check_5():
     """Entry by entry; one slice gives the weights in every row."""
     rng = torch.Generator().manual_seed(5)

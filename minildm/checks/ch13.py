@@ -5,6 +5,7 @@ import torch
 from ..control.linear_quadratic import pinned_law, soft_law
 from ..transport.codebook import Codebook
 from ..transport.diffusion import straight_step
+from .rules import Counted
 from .verdict import exercise
 
 
@@ -13,7 +14,10 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("13.1", hints=("each law is affine in its end, so the mean of the laws is the law of the mean end, p @ ends",))
+@exercise("13.1", hints=(
+    "how does the soft law depend on its end: what happens to it when the end is doubled and z stays?",
+    "the law is affine in its end, and the probabilities of a row sum to one",
+    "so the mean may be taken before the law is applied: one end for each row of the batch, then one call"))
 def check_1():
     """One end is its own law; any number of ends otherwise, by summing the laws one by one."""
     rng = torch.Generator().manual_seed(1)
@@ -24,7 +28,10 @@ def check_1():
         yield (ends, p, z, t, c), torch.einsum("bk,kbd->bd", p, laws)
 
 
-@exercise("13.2", hints=("log prior plus evidence, then softmax over words; q has one entry a channel and a row for each time",))
+@exercise("13.2", hints=(
+    "what does Bayes' rule multiply, and which of its factors does this position give by itself?",
+    "(13.7) has two terms; both are divided by q, which differs from channel to channel and from row to row",
+    "logarithm of the prior plus the evidence of each word, then a softmax over words; at t = 0 nothing is divided by t"))
 def check_2():
     """The prior at t = 0; everywhere else densities of Gaussians, multiplied out."""
     rng = torch.Generator().manual_seed(2)
@@ -39,7 +46,10 @@ def check_2():
         yield (z, t, prior, means, variances), joint / joint.sum(1, keepdim=True)
 
 
-@exercise("13.3", hints=("rank the movers from 0, divide by their number less one (at least 1), clip, then set the known",))
+@exercise("13.3", hints=(
+    "which positions have a rank, and what are the ranks of the first and of the last of them?",
+    "count the movers only; the rank is a fraction of their number less one, and one mover alone has rank 0",
+    "ranks, then (13.13) with its clip, and last of all the known positions are put to 1"))
 def check_3():
     """All together at lag 0; one mover alone; by hand with known positions."""
     nobody = torch.zeros(5, dtype=torch.bool)
@@ -51,7 +61,10 @@ def check_3():
     yield (0.2, 1.5, torch.tensor([1, 1, 0, 1]).bool()), torch.tensor([1.0, 1.0, 0.5, 1.0], dtype=torch.float64)
 
 
-@exercise("13.4", hints=("the control tells both ends: z_1 = z + (1 - t) u and z_0 = z - t u",))
+@exercise("13.4", hints=(
+    "a velocity on a straight path says where the path begins and where it ends: what are the two?",
+    "put the two ends together at the time s; then part of the old noise gives way to fresh noise of the same variance",
+    "z_1 = z + (1 - t) u and z_0 = z - t u; with both in hand, (13.15) has nothing unknown left"))
 def check_4():
     """Euler's step without renewal, whatever the noise; the package's step, given the noise that it draws."""
     rng = torch.Generator().manual_seed(4)
@@ -66,16 +79,31 @@ def check_4():
                 yield (z, u, t, s, share, drawn), wanted
 
 
-@exercise("13.5", hints=("log P(wish | z) is a logsumexp of log p(w | z) over A; its gradient times (1 - t)^2 / t moves z_hat",))
+class Wish(Counted):
+    """log P(wish | z) as a function of log p(w | z), for P(wish | w) = `chances` (words,); it may be called once."""
+
+    def __init__(self, chances: torch.Tensor):
+        super().__init__(lambda log_p: (log_p + chances.log()).logsumexp(-1), most=1)
+        self.chances = chances
+
+    def __str__(self) -> str:
+        return f"a wish over {len(self.chances)} words"
+
+
+@exercise("13.5", hints=(
+    "which function of z is the wish, when the log-probabilities that it takes are themselves functions of z?",
+    "the mean end without the wish is (13.8); the wish moves it along one gradient, by (13.19) with a = t and b = 1 - t",
+    "torch can give that gradient from one call of the wish; what you then have is an end, and a velocity is asked for"))
 def check_5():
-    """The end of the posterior that knows the wish, by summing over the wanted words alone."""
+    """The end of the posterior that knows the wish, from words reweighted by their chances to fulfil it."""
     rng = torch.Generator().manual_seed(5)
     for words, d in ((2, 1), (4, 2), (7, 3)):
-        for _ in range(3):
+        for sharp in (True, True, False):
             book = Codebook(randn(rng, words, d), 0.05 + randn(rng, d).square())
             z, t = randn(rng, d), 0.05 + 0.9 * float(torch.rand((), generator=rng))
-            wanted = torch.zeros(words, dtype=torch.bool)
-            wanted[torch.randperm(words, generator=rng)[: (words + 1) // 2]] = True
+            chances = torch.rand(words, generator=rng, dtype=torch.float64)
+            if sharp:
+                chances = (chances >= chances.median()).double()
             now = torch.tensor(t, dtype=torch.float64)
-            p = book.evidence(z, now).masked_fill(~wanted, -torch.inf).softmax(-1)
-            yield (z, t, book.means, book.variances, wanted), pinned_law(book.endpoint(p, z, now), z, t)
+            p = (book.evidence(z, now) + chances.log()).softmax(-1)
+            yield (z, t, book.means, book.variances, Wish(chances)), pinned_law(book.endpoint(p, z, now), z, t)

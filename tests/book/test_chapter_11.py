@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minildm.checks import ch11
 from minildm.nets.layers import FeedForward, RMSNorm, rotary_angles, rotate
 from minildm.nets.operators import KERNELS, AttentionOperator, SliceOperator, make_operator, quadrature_weights
 
@@ -204,26 +203,3 @@ def test_later_words_are_not_heard(kernel):
     slopes = torch.autograd.functional.jacobian(Stack(kernel).double(), randn(1, 5, WIDTH))[0, :, :, 0].norm(dim=(1, 3))
     above, rest = slopes[torch.ones(5, 5).triu(1).bool()], slopes[torch.ones(5, 5).tril().bool()]
     assert (rest > 1e-6).all() and (bool((above == 0).all()) if kernel == "causal" else bool((above > 1e-6).all()))
-
-
-def without_weights(q, k, v, w):
-    return (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v
-
-
-def filter_without_pairs(values, positions, weights, R, period):
-    waves = torch.exp(2j * math.pi * positions[:, None] * torch.arange(len(R), dtype=torch.float64) / period)
-    return (waves @ (R * ((weights * values).to(R.dtype) @ waves.conj()))).real
-
-
-@pytest.mark.parametrize(("check", "wrong"), [
-    (ch11.check_1, without_weights),
-    (ch11.check_1, lambda q, k, v, w: (without_weights(q, k, torch.diag(w), w)) @ v),
-    (ch11.check_1, lambda q, k, v, w: ((q @ k.T / q.shape[-1] ** 0.5).exp() * w) @ v),
-    (ch11.check_2, lambda points: torch.full_like(points, 1 / len(points))),
-    (ch11.check_3, lambda x, positions, base: rotate(x, rotary_angles(-positions, x.shape[-1], base))),
-    (ch11.check_4, filter_without_pairs),
-    (ch11.check_5, lambda share, weights, T: share @ T @ share.T * weights),
-])
-def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
-    check(wrong)
-    assert "not yet" in capsys.readouterr().out

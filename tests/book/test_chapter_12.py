@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from minildm.checks import ch12
 from minildm.models.recipe import gamma
 from minildm.transport.heads import noise_from_clean, velocity_from_clean
 from minildm.transport.paths import interpolate
@@ -126,17 +125,3 @@ def test_loss_is_affine_in_warped_time(d):
     v = torch.linspace(0, 1, 101, dtype=torch.float64)
     assert torch.allclose(path.b(sampler.warp(v).double()) ** 2, 1 - v, atol=0.01)
     assert torch.allclose(sampler.cdf, path.a(torch.linspace(0, 1, 401, dtype=torch.float64)) ** 2, atol=0.01)
-
-
-@pytest.mark.parametrize(("check", "wrong"), [
-    (ch12.check_1, lambda step, warmup: min(1.0, step / warmup)),
-    (ch12.check_2, lambda y, z, h, sigma: (-torch.cdist(y, z) / (2 * sigma**2)).softmax(1) @ h),
-    (ch12.check_3, lambda z1, share: share * z1),
-    (ch12.check_3, lambda z1, share: z1.detach()),
-    (ch12.check_4, lambda loss, floor: torch.cat([loss.new_zeros(1), (loss / loss.sum()).cumsum(0)])),
-    (ch12.check_5, lambda sigma, pull, rho: (sigma - pull * sigma**2) / (pull - rho * sigma)),
-])
-def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
-    check(wrong)
-    said = capsys.readouterr().out
-    assert "not yet" in said and "hint" in said

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev
 
-from minildm.checks import ch13
 from minildm.control.bridges import Mixture
 from minildm.control.linear_quadratic import pinned_law, soft_law
 from minildm.dynamics.solvers import integrate
@@ -236,16 +235,3 @@ def test_a_wish_bends_the_end(t):
     push = grad(lambda z: codes.evidence(z, now).log_softmax(-1)[wanted].logsumexp(-1))(z)
     plain = codes.endpoint(codes.evidence(z, now).softmax(-1), z, now)
     assert torch.allclose(codes.endpoint(p, z, now), plain + (1 - t) ** 2 / t * push)
-
-
-@pytest.mark.parametrize(("check", "wrong"), [
-    (ch13.check_1, lambda ends, p, z, t, c: (p @ ends - z) / (1 - t)),
-    (ch13.check_2, lambda z, t, prior, means, variances: (prior.log() - torch.cdist(z, t[:, None, None] * means)[:, 0] / 2
-                                                          ).softmax(-1)),
-    (ch13.check_3, lambda t, lag, known: ((1 + lag) * t - lag * torch.linspace(0, 1, len(known)).double()).clamp(0, 1)),
-    (ch13.check_4, lambda z, u, t, s, share, xi: z + (s - t) * u + share * (s - t) ** 0.5 * xi),
-    (ch13.check_5, lambda z, t, means, variances, wanted: (means[wanted].mean(0) - z) / (1 - t)),
-])
-def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
-    check(wrong)
-    assert "not yet" in capsys.readouterr().out
