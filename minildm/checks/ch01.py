@@ -5,12 +5,16 @@ from torch import Tensor
 
 from ..control.gradients import plan_cost, slope
 from ..control.systems import DoubleIntegrator
-from .verdict import Must, exercise
+from .rules import Counted, without_autograd
+from .verdict import Must, as_numbers, exercise, fault
 
 
-@exercise("01.1", hints=("the best control is constant; set the derivative of (01.5) to zero, then insert it",))
+@exercise("01.1", hints=(
+    "which part of a control moves the end, and which part only costs?",
+    "only one constant vector is left to choose: (01.5) is a quadratic function of it",
+    "where the derivative of (01.5) vanishes stands the control; its cost is (01.5) at that place"))
 def check_1():
-    """Control and cost of the optimum, in any dimension; a start on the target costs nothing; no time, no help."""
+    """Control and cost of the optimum, in any dimension; a start on the target costs nothing; without time only a cost."""
     rng = torch.Generator().manual_seed(1)
     for batch, state in ((1, 1), (4, 2), (3, 5)):
         start, target = torch.randn(2, batch, state, generator=rng, dtype=torch.float64)
@@ -21,10 +25,18 @@ def check_1():
             missed = weight * (start + time * u - target).square().sum(1) / 2
             yield (start, target, effort, weight, time), (u, spent + missed)
         yield (start, start, 1.0, 2.0, 3.0), (torch.zeros_like(start), torch.zeros_like(start[:, 0]))
-        yield (start, target, 1.0, 2.0, 0.0), (2 * (target - start), (target - start).square().sum(1))
+        missed = (target - start).square().sum(1)
+
+        def costs(got: object, missed=missed) -> bool:
+            return isinstance(got, tuple | list) and len(got) == 2 and fault(got[1], missed) is None
+
+        yield (start, target, 1.0, 2.0, 0.0), Must("any control, and the cost of missing by the whole way", costs)
 
 
-@exercise("01.2", hints=("begin with p = c z_n; (q, v) goes to (q + h v, v + h u), so p_q passes h p_q on to p_v",))
+@exercise("01.2", rule=lambda inputs: without_autograd(), hints=(
+    "what does a nudge of the last state cost, and what does it cost one step earlier?",
+    "write the 2 x 2 derivative of one step, transpose it, and carry p back with it",
+    "a nudge of the velocity also moves the next position, so p_v gains something from p_q, and p_q stays as it is"))
 def check_2():
     """The gradient of a cart's plan under Euler, against autograd through the package's rollout."""
     rng = torch.Generator().manual_seed(2)
@@ -37,29 +49,57 @@ def check_2():
             yield (plan, start, time / steps, effort, weight), slope(price, plan[..., None])[1][..., 0]
 
 
-@exercise("01.3", hints=("use the new velocity to move the angle: v' = v - h sin q, then q' = q + h v'",))
+class Force(Counted):
+    """A force that may be asked for once in each case."""
+
+    def __repr__(self) -> str:
+        return f"force {self.function.__name__}, which may be called once"
+
+
+def pendulum(q: Tensor) -> Tensor:
+    return -torch.sin(q)
+
+
+def spring(q: Tensor) -> Tensor:
+    return -q
+
+
+def ditch(q: Tensor) -> Tensor:
+    return -torch.tanh(2 * q)
+
+
+@exercise("01.3", hints=(
+    "Euler computes two new numbers from two old ones: must both of them be made from old ones only?",
+    "a map that changes one coordinate, by an amount that depends on the other only, keeps areas",
+    "make the step of two such maps, one after the other; the second one sees what the first one made"))
 def check_3():
-    """A step of the free pendulum that is first order and keeps areas: the determinant of its derivative is one."""
+    """Areas by central differences, which any kind of number can pass; nearness to Euler's step, at which order one begins."""
     rng = torch.Generator().manual_seed(3)
-    for h in (0.3, 0.1, 0.01):
-        z = torch.randn(6, 2, generator=rng, dtype=torch.float64).requires_grad_()
+    for function in (pendulum, spring, ditch):
+        for h, gap in ((0.3, 0.02), (0.1, 0.02), (0.01, 0.02)):
+            middle = 3 * torch.rand(6, 1, 2, generator=rng, dtype=torch.float64) - 1.5
+            z = (middle + gap * torch.tensor([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], dtype=torch.float64)).flatten(0, 1)
 
-        def near(got, z=z, h=h) -> bool:
-            ahead = z + h * torch.stack((z[:, 1], -torch.sin(z[:, 0])), dim=1)
-            return isinstance(got, Tensor) and got.shape == z.shape and bool(((got - ahead).abs() <= 2 * h**2).all())
+            def near(got: object, z=z, h=h, function=function) -> bool:
+                ahead, got = z + h * torch.stack((z[:, 1], function(z[:, 0])), dim=1), as_numbers(got)
+                return got is not None and got.shape == z.shape and bool(((got - ahead).abs() <= 2 * h**2).all())
 
-        def keeps_area(got, z=z, near=near) -> bool:
-            if not near(got) or not got.requires_grad:
-                return False
-            rows = [torch.autograd.grad(got[:, i].sum(), z, retain_graph=True, allow_unused=True)[0] for i in (0, 1)]
-            return all(row is not None for row in rows) and torch.allclose(
-                torch.linalg.det(torch.stack(rows, dim=1)), torch.ones(6, dtype=torch.float64), rtol=1e-12)
+            def keeps_area(got: object, gap=gap, near=near) -> bool:
+                if not near(got):
+                    return False
+                _, right, left, up, down = as_numbers(got).double().view(6, 5, 2).unbind(1)
+                slopes = torch.stack((right - left, up - down), dim=2) / (2 * gap)
+                return bool(((torch.linalg.det(slopes) - 1).abs() < 1e-4).all())
 
-        yield (z, h), Must("(q', v') of shape (6, 2), within 2 h^2 of Euler's step", near)
-        yield (z, h), Must("(q', v') whose derivative by (q, v) has determinant 1 and can be had by autograd", keeps_area)
+            yield (z, h, Force(function, most=1)), Must("(q', v') of shape (30, 2), within 2 h^2 of Euler's step", near)
+            if h > 0.01:  # below, the area of Euler's step is right to 1e-4, too
+                yield (z, h, Force(function, most=1)), Must("(q', v') whose derivative by (q, v) has determinant 1", keeps_area)
 
 
-@exercise("01.4", hints=("u = a + b t; its two integrals must take away the velocity v and the end q + T v; solve for a and b",))
+@exercise("01.4", hints=(
+    "which two things must have happened to the cart at time T?",
+    "a straight line has two numbers; say with two integrals what it does to velocity and position",
+    "a push at time t moves the end by T - t times its size: solve the two linear equations for the two numbers"))
 def check_4():
     """The least effort that brings a cart to rest at the origin: the textbook's case, and any start by the Gramian."""
     rng = torch.Generator().manual_seed(4)

@@ -1,10 +1,12 @@
 """Checks of chapter 02: a step backwards, a residual, controls towards ends, and a judge of kinks."""
 
+import math
+
 import torch
 
 from ..control.grid import Grid
 from ..control.hjb import hopf_cole, hopf_lax
-from ..control.systems import PointMass, TwoWells, squares
+from ..control.systems import PointMass, TwoWells
 from .verdict import exercise
 
 
@@ -13,23 +15,30 @@ def draws(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("02.1", hints=("for each move: its price plus the value at clamp(i + m, 0, n - 1); then the minimum over moves",))
+@exercise("02.1", hints=(
+    "what does one move cost from one cell, all in all?",
+    "make a row for each move: what it costs from every cell; then compare the rows",
+    "where a move leads out of the row its entry is infinite; the answer is the least entry of each column"))
 def check_1():
-    """Free moves of one cell spread the minimum; dear ones change nothing; the chapter's table; any row otherwise."""
+    """Free moves of one cell spread the minimum; dear ones change nothing; the chapter's table; any row; the edge."""
     table = torch.tensor([3.0, 1.0, 6.0, 4.0, 0.0], dtype=torch.float64)
     yield (table, [-1, 0, 1], [0.0, 0.0, 0.0]), torch.tensor([1.0, 1, 1, 0, 0], dtype=torch.float64)
     yield (table, [-1, 0, 1], [9.0, 0.0, 9.0]), table
     yield (table, [-1, 0, 1], [0.8, 0.0, 0.8]), torch.tensor([1.8, 1, 1.8, 0.8, 0], dtype=torch.float64)
     rng = torch.Generator().manual_seed(1)
-    for n, moves in ((1, [0, 3]), (6, [-2, 1]), (9, [-4, -1, 0, 2, 5])):
+    for n, moves in ((1, [0, 3]), (6, [-2, 1]), (9, [-4, -1, 0, 2, 5]), (5, [2]), (4, [-3, 1])):
         values, prices = draws(rng, n), draws(rng, len(moves)).abs().tolist()
-        best = [min(p + float(values[min(max(i + m, 0), n - 1)]) for m, p in zip(moves, prices)) for i in range(n)]
+        best = [min((p + float(values[i + m]) for m, p in zip(moves, prices) if 0 <= i + m < n), default=math.inf)
+                for i in range(n)]
         yield (values, moves, prices), torch.tensor(best, dtype=torch.float64)
 
 
-@exercise("02.2", hints=("autograd of value(z, t).sum() in (t, z) with create_graph=True, and once more of V_z.sum() in z",))
+@exercise("02.2", hints=(
+    "the states of a batch do not influence each other: what then is the gradient of the sum over the batch?",
+    "two first derivatives from one call, and V_zz as the derivative of one of them",
+    "autograd forgets how a gradient was made unless it is told to keep that for a second derivative"))
 def check_2():
-    """Zero on the closed form, with noise and without; on a polynomial what differentiation by hand gives."""
+    """Zero on the closed form, with noise and without, and -V_z^2 on twice of it; on a polynomial what is found by hand."""
     rng = torch.Generator().manual_seed(2)
     for c, y, g in ((1.0, 0.0, 0.0), (4.0, 1.0, 0.0), (4.0, -1.0, 0.7)):
         z, t = draws(rng, 9), 0.9 * torch.rand(9, generator=rng, dtype=torch.float64)
@@ -38,6 +47,7 @@ def check_2():
             return c * (z - y) ** 2 / (2 * (1 + c * (1 - t))) + g**2 / 2 * torch.log(1 + c * (1 - t))
 
         yield (value, z, t, g), torch.zeros(9, dtype=torch.float64)
+        yield (lambda z, t, value=value: 2 * value(z, t), z, t, g), -(c * (z - y) / (1 + c * (1 - t))) ** 2
     for g in (0.0, 0.5, 2.0):
         a, b = draws(rng, 2).tolist()
         z, t = draws(rng, 6), draws(rng, 6)
@@ -45,7 +55,10 @@ def check_2():
         yield (lambda z, t, a=a, b=b: a * t * z**3 + b * z**2, z, t, g), by_hand
 
 
-@exercise("02.3", hints=("costs (batch, end) = phi + |z - y|^2 / (2 (1 - t)); argmin, or softmax of -costs / g^2, over ends",))
+@exercise("02.3", hints=(
+    "what does it cost from one state to go to one end, and to end there?",
+    "collect these costs in a table (batch, end); without noise each row has a best end, with noise a weighted mean",
+    "the weights of (02.18) do not change when a constant is taken from all costs of a row: take the least"))
 def check_3():
     """One end leaves no choice; the formulas of Hopf-Lax and Hopf-Cole on a grid; weights so sharp that they underflow."""
     rng, t = torch.Generator().manual_seed(3), 0.4
@@ -66,19 +79,21 @@ def check_3():
         yield (coarse.points(), terminal(coarse.points()), z, t, g), nearest
 
 
-@exercise("02.4", hints=("values[2:] - 2 values[1:-1] + values[:-2] must not exceed dz^2 / tau",))
+@exercise("02.4", hints=(
+    "which of the two kinds of kink does (02.14) forbid?",
+    "take the step of the grid for delta: each three neighbors give one second difference",
+    "one of them that is too large, by more than rounding, is enough to refuse the whole row"))
 def check_4():
-    """Lower edges of parabolas pass, whatever their ends; sharp valleys fail, and so does too much curvature."""
+    """Lower edges of parabolas pass, whatever their ends, and ridges too; sharp valleys and too much curvature do not."""
     rng = torch.Generator().manual_seed(4)
-    z = torch.linspace(-2, 2, 81, dtype=torch.float64)
-    for tau in (0.1, 0.5, 1.0):
-        ends, prices = draws(rng, 6), draws(rng, 6)
+    for count, tau in ((81, 0.1), (81, 0.5), (41, 1.0), (201, 2.0)):
+        z = torch.linspace(-2, 2, count, dtype=torch.float64)
+        dz, ends, prices = 4 / (count - 1), draws(rng, 6), draws(rng, 6)
         edge = (prices + (z[:, None] - ends) ** 2 / (2 * tau)).amin(1)
-        yield (edge, 0.05, tau), True
-        yield (edge + 0.3 * (z - z[40]).abs() / tau, 0.05, tau), bool((edge.diff().diff()
-               + (0.3 * (z - z[40]).abs() / tau).diff().diff() <= 0.05**2 / tau + 1e-9).all())
-        yield (-z.abs(), 0.05, tau), True
-        yield (z.abs(), 0.05, tau), False
-        yield (0.9 * z**2 / (2 * tau), 0.05, tau), True
-        yield (1.1 * z**2 / (2 * tau), 0.05, tau), False
-    yield (squares(z[:, None]), 0.05, 1.0), True
+        yield (edge, dz, tau), True
+        yield (edge - 0.3 * z.abs() / tau, dz, tau), True
+        yield (edge + 10 * z.abs() / tau, dz, tau), False
+        yield (-z.abs(), dz, tau), True
+        yield (z.abs(), dz, tau), False
+        yield (0.9 * z**2 / (2 * tau), dz, tau), True
+        yield (1.1 * z**2 / (2 * tau), dz, tau), False

@@ -8,7 +8,6 @@ import torch
 
 import minildm
 from minildm import UserError, book
-from minildm.checks import ch00
 from minildm.viz.figures import panels
 
 SCRIPT = '''# %% [markdown]
@@ -107,16 +106,3 @@ def test_faults_are_found():
 def test_unknown_chapter_is_refused():
     with pytest.raises(UserError, match="no chapter 98"):
         book.chapters(["98"])
-
-
-@pytest.mark.parametrize(("check", "wrong"), [
-    (ch00.check_1, lambda counts: -float(sum(counts))),
-    (ch00.check_2, lambda nats, lengths: float((nats / lengths).exp().mean())),
-    (ch00.check_3, lambda x: (torch.exp(x / 2) / torch.sqrt(1 + torch.exp(x)), 1 / torch.sqrt(1 + torch.exp(x)))),
-    (ch00.check_4, lambda text: text),
-    (ch00.check_4, lambda text: text.replace(".", "fox", 1)),
-])
-def test_the_usual_mistakes_are_told_apart(check, wrong, capsys):
-    check(wrong)
-    said = capsys.readouterr().out
-    assert "not yet" in said and "hint" in said
