@@ -4,7 +4,6 @@ import base64
 
 import nbformat
 import pytest
-import torch
 
 import minildm
 from minildm import UserError, book
