@@ -39,7 +39,7 @@ def best_control(system: System, z: Float[Tensor, "batch state"], p: Float[Tenso
     slope = torch.func.grad(total)
     first = slope(u)
     bends = [slope(u + e) - first for e in torch.eye(system.control).to(z)]  # the slope is affine in u
-    return -torch.linalg.solve(torch.stack(bends, dim=-1), first)
+    return -torch.linalg.solve_ex(torch.stack(bends, dim=-1), first).result
 
 
 def steer(system: System, slope: Callable[[Tensor, Tensor], Tensor]) -> Law:

@@ -66,11 +66,12 @@ def shoot(system: System, start: Float[Tensor, " state"], times: Float[Tensor, "
             controls = torch.stack([best_control(system, *both[k].chunk(2, dim=-1), t) for k, t in enumerate(times)])
             z, p = both.chunk(2, dim=-1)
             return Plan(Rollout(Trajectory(times, z), (controls[1:] + controls[:-1]) / 2), p, steps)
-        move, share = torch.linalg.solve(slopes(costate), gap[0])[None], 1.0
+        move, share = torch.linalg.solve_ex(slopes(costate), gap[0]).result[None], 1.0
         while not (trial := miss(costate - share * move)).norm() < gap.norm() and share > 1e-6:
             share /= 2
         costate, gap = costate - share * move, trial
-    raise UserError(f"shooting still misses by {gap.norm():.1e} after {most} steps: begin nearer to the costate")
+    raise UserError(f"shooting still misses by {gap.norm():.1e} after {most} steps: begin nearer to the costate, and let every "
+                    "control have a price")
 
 
 def convex(H: Float[Tensor, "... n n"]) -> Float[Tensor, "... n n"]:
@@ -87,7 +88,7 @@ def kkt(H: Float[Tensor, "w w"], C: Float[Tensor, "c w"], slope: Float[Tensor, "
     Args: as named. Returns the move dw (w,) and the multipliers p (c,). Derived in chapter 03. Source: textbook.
     """
     full = torch.cat((torch.cat((H, -C.T), 1), torch.cat((C, C.new_zeros(len(C), len(C))), 1)))
-    return torch.linalg.solve(full, -torch.cat((slope, defects))).split((len(slope), len(defects)))
+    return torch.linalg.solve_ex(full, -torch.cat((slope, defects))).result.split((len(slope), len(defects)))
 
 
 def transcribe(system: System, guess: Rollout, most: int = 100) -> Plan:

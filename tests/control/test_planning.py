@@ -98,3 +98,10 @@ def test_methods_that_do_not_arrive_say_so():
         shoot(UP, REST, grid(8, 4.0), torch.tensor([-3.0, 3.0]).double(), most=1)
     with pytest.raises(UserError, match="begin nearer to a path"):
         transcribe(UP, straight(grid(8, 4.0), REST, torch.tensor([math.pi, 0.0]).double()), most=2)
+
+
+@pytest.mark.parametrize("effort", [0.0, math.nan])
+def test_shooting_without_a_price_of_control_is_refused_in_one_sentence(effort):
+    times = torch.linspace(0, 1, 6, dtype=torch.float64)
+    with pytest.raises(UserError, match="let every control have a price"):
+        shoot(DoubleIntegrator(effort=effort), REST, times, torch.zeros(2).double())
