@@ -32,7 +32,7 @@ def notebook_for_pages(app, docname: str, source: list[str]) -> None:
         return
     notebook = json.loads(source[0])
     for cell in notebook["cells"]:
-        cell["source"] = "".join(cell["source"]).replace("](../README.md)", "](../index.md)")
+        cell["source"] = "".join(cell["source"]).replace("](../README.md)", "](../index.md)").replace("](#R", "](#r")
         for output in cell.get("outputs", []):
             if shown := output.get("metadata", {}).get("image/png"):
                 cell["metadata"]["mystnb"] = {"image": {"alt": shown["alt"], "width": f"{shown['width']}px"}}

@@ -4,7 +4,8 @@ A chapter's name is its number, 07; an appendix's is appendix_a; without names, 
 
 It runs each notebook from clean in laptop mode, puts the outputs in place with normalized metadata, and writes the
 figures that a chapter showed to figures/. `--figures` only writes the figures that the notebooks already hold.
-`--export FOLDER` and `--import FILE.py` turn notebooks into percent scripts and back, for editing.
+`--export FOLDER` and `--import FILE.py` turn notebooks into percent scripts and back, for editing; `--cite` turns
+citations such as [@Ho2020] into links and lists the works.
 """
 
 import argparse
@@ -178,6 +179,15 @@ def figures(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
     return found
 
 
+def linked(path: Path) -> None:
+    """Link the citations of a notebook and list their works, in place."""
+    from .citations import cite, references
+
+    notebook = read(path)
+    cite(notebook, references(NOTEBOOKS / "references.bib"))
+    save(notebook, path)
+
+
 def chapters(names: list[str]) -> list[Path]:
     """Chapters and appendices by name, all without names, each followed by its solutions, if it has any."""
     found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) + sorted(NOTEBOOKS.glob("appendix_[a-z]_*.ipynb"))
@@ -197,6 +207,7 @@ def main() -> None:
     parser.add_argument("--figures", action="store_true", help="only write the figures that the notebooks hold")
     parser.add_argument("--import", dest="script", type=Path, metavar="FILE.py", help="make a notebook from a percent "
                         "script such as 07_title.py; one in a folder `solutions` becomes the solutions")
+    parser.add_argument("--cite", action="store_true", help="only link the citations, and list what the chapters cite")
     parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the chapters' percent scripts to a folder")
     arguments = parser.parse_args()
     if arguments.script:
@@ -206,6 +217,9 @@ def main() -> None:
     for path in chapters(arguments.names):
         if arguments.export:
             write(arguments.export / path.relative_to(NOTEBOOKS).with_suffix(".py"), to_script(read(path)))
+            continue
+        if arguments.cite:
+            linked(path)
             continue
         if not arguments.figures:
             print(f"running {path.relative_to(ROOT)}", flush=True)

@@ -38,7 +38,7 @@ ARROWS = {
     "evaluation": {"models", "text", "control", "dynamics"},
     "viz": {"dynamics", "control"},
 }
-FREE = {"checks", "cli", "__main__", "__init__", "chapters", "book", "doctor"}  # may import anything
+FREE = {"checks", "cli", "__main__", "__init__", "chapters", "book", "citations", "doctor"}  # may import anything
 FULL_DOCSTRINGS = ("Returns", "Derived in chapter", "Source")
 
 PRIVATE_PATH = re.compile(r"(?<![\w.])/(work|tmp|root|home|opt|Users)/")

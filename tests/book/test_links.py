@@ -17,7 +17,7 @@ def text_of(path: Path) -> str:
 
 def links(text: str) -> list[str]:
     """Targets inside the repository."""
-    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    return [link for link in re.findall(r'\]\(([^)\s]+)(?: "[^"]*")?\)', text) if "://" not in link]
 
 
 def headings(path: Path) -> set[str]:

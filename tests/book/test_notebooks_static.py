@@ -7,6 +7,7 @@ import re
 import pytest
 
 from minildm.book import NAME, STATE, faults, figures
+from minildm.citations import raw
 
 from .notebooks import APPENDICES, CHAPTERS, EQUATION, ROOT, SOLUTIONS, TAG, code, load, number, outputs, printed, prose
 
@@ -49,7 +50,7 @@ def test_budgets(path):
     equations = EQUATION.findall(prose(book))
     shown = [output for output in outputs(book) if "image/png" in output.get("data", {})]
     assert CELLS[0] <= len(book.cells) <= CELLS[1]
-    assert WORDS[0] <= words(prose(book)) <= WORDS[1]
+    assert WORDS[0] <= words(raw(prose(book))) <= WORDS[1]
     assert FEWER_EQUATIONS.get(number(path), EQUATIONS[0]) <= len(equations) <= EQUATIONS[1]
     assert FIGURES[0] <= len(shown) <= FIGURES[1]
 
@@ -134,7 +135,8 @@ def test_figures_are_those_of_the_chapter(path):
 @page
 def test_citations_are_in_the_references(path):
     keys = set(re.findall(r"@\w+\{(\w+),", (ROOT / "notebooks" / "references.bib").read_text()))
-    cited = set(re.findall(r"\[@(\w+)\]", prose(load(path))))
+    text = prose(load(path))
+    cited = set(re.findall(r"\[@(\w+)", text)) | set(re.findall(r'\]\(\S+ "(\w+): ', text))
     assert cited <= keys and (cited or path in APPENDICES)
 
 

@@ -84,9 +84,8 @@ def test_a_page_is_whole_in_light_and_dark_wide_and_narrow(opened, name):
     assert not re.findall(r"\$|\\[a-zA-Z(\[]", page.evaluate(WORDS))
     assert page.evaluate(TOO_WIDE) <= 0
     assert page.evaluate(LIGHTNESS, "body")[0] > 200
-    for _ in range(3):  # the button goes through the reader's system, light and dark
-        if page.locator("html[data-theme=dark]").count() == 0:
-            page.locator(".theme-switch-button").first.click()
+    page.get_by_label("Color mode").first.click()
+    page.locator(".theme-change-button[data-mode=dark]").first.click()
     assert page.evaluate(LIGHTNESS, "body")[0] < 50
     assert all(light > 200 for light in page.evaluate(LIGHTNESS, ".widget, .cell_output > .output > img, .cell_output > img"))
     page.set_viewport_size({"width": 400, "height": 900})
