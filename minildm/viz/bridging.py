@@ -110,8 +110,7 @@ def draw(shown: Bridges) -> Figure:
     law.plot(shown.density, LINE, color=style.VALUE, lw=1.4, label=f"law at t = {shown.moment:g}")
     if not shown.pinned:
         law.plot(TARGET.log_density(LINE[:, None]).exp(), LINE, color=style.DATA, lw=1, ls="--", label="target")
-    top = 1.1 * float(shown.density.max())
-    law.set(xlabel="density", ylim=(-5, 5), xlim=(0, max(0.6, min(top, 4.0))), title="where they are")
+    law.set(xlabel="density", ylim=(-5, 5), xlim=(0, 4.0 if shown.pinned else 0.6), title="where they are")
     law.legend(loc="upper right", handlelength=1.2)
     reach = float(PLACES[-1])
     plan.imshow(shown.coupling.T.sqrt().numpy(), origin="lower", extent=(-reach, reach) * 2, cmap="Blues", aspect="auto")

@@ -79,7 +79,8 @@ def draw(shown: Look) -> Figure:
                                  (shown.reach, style.VALUE, "their mean distance")):
         right.plot(shown.times, values, color=color, label=label)
         right.plot(shown.times[shown.chosen], values[shown.chosen], "o", color=color, ms=7)
-    right.set(xlabel="time t", ylabel="words", ylim=(0, 1.02 * n), title="over time")
+    top = float(torch.cat((shown.count, shown.reach)).max())
+    right.set(xlabel="time t", ylabel="words", ylim=(0, 1.25 * top), title="over time")
     right.legend(loc="upper right")
     return figure
 

@@ -34,6 +34,9 @@ class Task:
     target: tuple[float, float]
     end: float  # the last time
     axes: tuple[str, str]
+    low: tuple[float, float]  # corners of a window that holds the paths of all pushes
+    high: tuple[float, float]
+    far: float  # no push of SIZES leads farther from the plan
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,16 @@ def task(name: str) -> Task:
     if name in POINTS:
         y, c = torch.tensor([[1.2, 0.4]], dtype=torch.float64), POINTS[name]
         law = (lambda z, t: pinned_law(y, z, t)) if c == math.inf else (lambda z, t: soft_law(y, z, t, c))
-        return Task(transport, law, (-1.2, -0.4), (1.2, 0.4), 1.0, ("first coordinate", "second"))
+        return Task(transport, law, (-1.2, -0.4), (1.2, 0.4), 1.0, ("first coordinate", "second"),
+                    (-2.4, -1.6), (2.4, 1.6), 1.0)
     system, end, start, q = ((DoubleIntegrator(running_weight=1.0, weight=5.0), 5.0, (-1.5, 0.0), 0.0) if name == "cart"
                              else (Pendulum(weight=5.0), 4.0, (math.pi - 0.5, 0.0), math.pi))
     target = torch.tensor([q, 0.0], dtype=torch.float64)
     solution = riccati(linearize(system, target, torch.zeros(1, dtype=torch.float64)),
                        torch.linspace(0, end, 10 * STEPS + 1, dtype=torch.float64))
-    return Task(system.plant, lambda z, t: solution.law(z - target, t), start, (q, 0.0), end,
-                ("position q" if name == "cart" else "angle q", "velocity v"))
+    names, window = ((("position q", "velocity v"), ((-5.4, -1.3), (5.4, 1.9), 5.2)) if name == "cart" else
+                     (("angle q", "velocity v"), ((-2.2, -2.3), (10.2, 2.8), 6.7)))
+    return Task(system.plant, lambda z, t: solution.law(z - target, t), start, (q, 0.0), end, names, *window)
 
 
 def kicked(system: str, time: float, size: float, direction: int) -> Kicked:
@@ -98,13 +103,14 @@ def draw(shown: Kicked) -> Figure:
     space.plot(*shown.closed[after].T, ".-", color=style.CONTROL, ms=3, lw=1.1, label="feedback")
     space.plot(*torch.stack((shown.plan[at], shown.closed[at])).T, color=style.INK, lw=2.2)
     space.plot(*shown.task.target, "*", color=style.DATA, ms=12)
-    space.set(xlabel=shown.task.axes[0], ylabel=shown.task.axes[1], title=shown.name)
+    (left, bottom), (right, top) = shown.task.low, shown.task.high
+    space.set(xlabel=shown.task.axes[0], ylabel=shown.task.axes[1], xlim=(left, right), ylim=(bottom, top), title=shown.name)
     over_time.plot(shown.times[after], shown.errors[after, 1], color=style.ERROR, label="plan replayed")
     over_time.plot(shown.times[after], shown.errors[after, 0], color=style.CONTROL, lw=2.6, label="feedback")
     if shown.law is not None:
         over_time.plot(shown.times[after], shown.law, ":", color=style.INK, label="the formula")
-    top = max(1.25 * float(shown.errors.max()), 0.2)
-    over_time.set(xlabel="time t", ylabel="distance to the plan", xlim=(0, shown.task.end), ylim=(-0.05 * top, top),
+    far = shown.task.far
+    over_time.set(xlabel="time t", ylabel="distance to the plan", xlim=(0, shown.task.end), ylim=(-0.06 * far, 1.25 * far),
                   title=f"left at the end: {shown.errors[-1, 0]:.2f} and {shown.errors[-1, 1]:.2f}")
     over_time.legend(loc="upper left", ncols=3, columnspacing=1, handlelength=1.4, fontsize=7)
     return figure

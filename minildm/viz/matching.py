@@ -127,6 +127,7 @@ class Matched:
     moment: float
     density: Float[Tensor, " line"]  # at that moment, on LINE
     energies: tuple[float, float, float]
+    top: float  # no density on the way is larger
 
     @property
     def crossings(self) -> tuple[int, int]:
@@ -154,16 +155,17 @@ def matched(batch: int, reflow: str, time: float, data: str) -> Matched:
         cells = torch.multinomial(rows, 1, generator=rng)[:, 0]
         q = (cells + torch.rand(len(p), generator=rng, dtype=torch.float64)) / CELLS
     made, z0, z1 = flow_of(data, batch), torch.special.ndtri(p), quantiles(law, q)
+    top = max(0.6, float(law.log_density(LINE[:, None]).exp().max()))
     if reflow == "none":  # on the line a flow keeps ranks, so its paths are curves of equal rank
         mass = made.density.cumsum(1)
         paths = torch.stack([look_up(levels, row / row[-1], LINE) for row in mass])
-        return Matched(data, torch.stack((z0, z1)), paths, time, made.density[k], made.energies)
+        return Matched(data, torch.stack((z0, z1)), paths, time, made.density[k], made.energies, top)
     x, y = torch.special.ndtri(shares(2000)), quantiles(law, shares(2000))
     middle = (1 - time) * x + time * y
     density = look_up(LINE, (middle[1:] + middle[:-1]) / 2, 1 / 2000 / middle.diff())
     density[(middle[0] > LINE) | (middle[-1] < LINE)] = 0
     lines = torch.lerp(z0[:SHOWN], z1[:SHOWN], TIMES[:, None])
-    return Matched(data, torch.stack((z0, z1)), lines, time, density, made.energies[2:] * 3)
+    return Matched(data, torch.stack((z0, z1)), lines, time, density, made.energies[2:] * 3, top)
 
 
 def draw(shown: Matched) -> Figure:
@@ -182,7 +184,7 @@ def draw(shown: Matched) -> Figure:
     heights, edges = torch.histogram(torch.lerp(z0, z1, shown.moment), 48, range=(-4.0, 4.0), density=True)
     axes[2].stairs(heights, edges, orientation="horizontal", fill=True, color=style.GRID)
     axes[2].plot(shown.density, LINE, color=style.VALUE, lw=1.3)
-    axes[2].set(xlabel="density", ylim=(-4, 4), title=f"law at {shown.moment:g}")
+    axes[2].set(xlabel="density", xlim=(0, 1.15 * shown.top), ylim=(-4, 4), title=f"law at {shown.moment:g}")
     axes[2].tick_params(labelleft=False)
     colors = (style.NOISE, style.CONTROL, style.DATA)
     axes[3].bar(("pairs", "flow", "best"), shown.energies, color=colors, width=0.7)

@@ -111,6 +111,7 @@ class Moving:
     sheet: Float[Tensor, "line 41"]  # exact density over all times
     density: Float[Tensor, " line"]  # exact, at the moment
     balance: Balance
+    top: float  # the largest term of the balance at all MOMENTS
 
     @property
     def now(self) -> int:
@@ -125,6 +126,13 @@ def sheet(name: str) -> Float[Tensor, "line 41"]:
                         for t in torch.linspace(0, 1, 41, dtype=torch.float64)], dim=1)
 
 
+@lru_cache
+def largest_term(name: str, noise: float, gathered: bool) -> float:
+    """The largest absolute value of a term of the balance at all MOMENTS."""
+    found = [balance(law_of(name), torch.tensor(t, dtype=torch.float64), noise, gathered) for t in MOMENTS]
+    return max(float(term.abs().max()) for b in found for term in (b.rate, b.drift, b.noise, b.residual))
+
+
 def moving(time: float, noise: float, law: str, drift: str) -> Moving:
     """Particles of one motion beside the law they should have.
 
@@ -132,7 +140,7 @@ def moving(time: float, noise: float, law: str, drift: str) -> Moving:
     """
     data, t, gathered = law_of(law), torch.tensor(time, dtype=torch.float64), drift == DRIFTS[0]
     return Moving(particles(law, noise, gathered), time, sheet(law), moved(data, t).log_density(LINE[:, None]).exp(),
-                  balance(data, t, noise, gathered))
+                  balance(data, t, noise, gathered), largest_term(law, noise, gathered))
 
 
 def draw(shown: Moving) -> Figure:
@@ -151,7 +159,7 @@ def draw(shown: Moving) -> Figure:
     heights, edges = torch.histogram(cloud, 36, range=(-4.5, 4.5), density=True)
     here.stairs(heights, edges, fill=True, color=style.GRID, label="particles")
     here.plot(LINE, shown.density, color=style.VALUE, label="exact")
-    here.set(xlabel="state z", xlim=(-4.5, 4.5), xticks=(-4, 0, 4), ylim=(0, 1.35 * float(shown.density.max())),
+    here.set(xlabel="state z", xlim=(-4.5, 4.5), xticks=(-4, 0, 4), ylim=(0, 1.35 * float(shown.sheet.max())),
              title=f"law at t = {shown.moment:g}")
     here.locator_params(axis="y", nbins=4)
     here.legend(loc="upper left", ncols=2, columnspacing=1, handlelength=1.2)
@@ -159,8 +167,7 @@ def draw(shown: Moving) -> Figure:
              "noise": (shown.balance.noise, style.NOISE, "-"), "left over": (shown.balance.residual, style.ERROR, "--")}
     for name, (values, color, look) in parts.items():
         terms.plot(LINE, values, look, color=color, lw=2.6 if name == "rate of p" else 1.2, label=name)
-    top = max(1.1 * max(float(values.abs().max()) for values, _, _ in parts.values()), 0.2)
-    terms.set(xlabel="state z", xlim=(-4.5, 4.5), xticks=(-4, 0, 4), ylim=(-top, 1.6 * top),
+    terms.set(xlabel="state z", xlim=(-4.5, 4.5), xticks=(-4, 0, 4), ylim=(-1.1 * shown.top, 1.75 * shown.top),
               title=f"left over: at most {shown.balance.residual.abs().max():.2f}")
     terms.locator_params(axis="y", nbins=4)
     terms.legend(loc="upper left", ncols=2, columnspacing=1, handlelength=1.2, fontsize=7)

@@ -15,7 +15,8 @@ from . import style
 from .figures import panels
 from .knobs import Explorer
 
-WEIGHTS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)  # c, in units of the price of effort
+DECADE = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0)  # ten steps of equal ratio, rounded
+WEIGHTS = (*(round(c * scale, 4) for scale in (0.1, 1, 10) for c in DECADE), 100.0, 1000.0)  # c, at unit price of effort
 TIMES = (3.0, 1.0, 2.0, 4.0)  # T, how long a system has
 STEPS, ROUNDS = 30, 40
 
@@ -120,7 +121,7 @@ def draw(shown: Steered) -> Figure:
     figure, (space, over_time, trade) = panels(3, height=2.2)
     task, plans, k = shown.task, shown.plans, shown.chosen
     for i in range(len(WEIGHTS)):
-        space.plot(*plans.states[:, i].T, color=style.GRID, lw=0.8)
+        space.plot(*plans.states[:, i].T, color=style.GRID, lw=0.5)
     space.plot(*plans.states[:, k].T, ".-", color=style.INK, ms=3, lw=1.1)
     space.plot(*task.start, "o", color=style.NOISE)
     space.plot(*task.goal, "*", color=style.DATA, ms=11)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from minildm.viz.kicks import DIRECTIONS, MOMENTS, SIZES, STEPS, SYSTEMS, explorer, kicked, share_left
+from minildm.viz.kicks import DIRECTIONS, MOMENTS, SIZES, STEPS, SYSTEMS, draw, explorer, kicked, share_left
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -32,6 +32,20 @@ def test_feedback_brings_cart_and_pendulum_home_and_a_plan_does_not():
         shown = kicked(system, 0.3, 0.4, 90)
         home = (shown.closed[-1] - torch.tensor(shown.task.target, dtype=torch.float64)).norm()
         assert home < 0.2 and shown.errors[-1, 1] > factor * shown.errors[-1, 0]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_axes_are_the_same_at_all_times_and_hold_all_paths(system):
+    """A small damage looks small: what a system may suffer sets the scale, not what it suffers."""
+    windows = set()
+    for time, size, direction in itertools.product((0.0, 0.5, 0.9), (max(SIZES), 0.2), DIRECTIONS):
+        shown = kicked(system, time, size, direction)
+        low, high = (torch.tensor(corner) for corner in (shown.task.low, shown.task.high))
+        for path in (shown.plan, shown.closed, shown.replayed):
+            assert (path > low).all() and (path < high).all()
+        assert shown.errors.max() < shown.task.far + 1e-9
+        windows |= {tuple(axes.axis() for axes in draw(shown).axes)} if direction == 90 else set()
+    assert len(windows) == 1
 
 
 def test_share_left_at_its_ends():

@@ -44,7 +44,7 @@ def test_a_larger_weight_buys_a_smaller_miss_with_more_effort(name, time):
 
 def test_a_pendulum_is_left_hanging_where_the_swing_is_not_worth_its_effort():
     plans = best_plans("pendulum", 3.0)
-    idle = C < 0.9
+    idle = C < 0.7  # between .63 and .8 the swing becomes worth its effort
     assert (plans.controls[:, idle] == 0).all() and (plans.controls[:, ~idle].abs().sum((0, 2)) > 0).all()
 
 
@@ -69,3 +69,8 @@ def test_every_knob_changes_the_picture():
         before = live.view.value
         knob.index += 1
         assert live.view.value != before
+
+
+def test_the_menu_of_weights_is_fine_enough_to_play():
+    assert len(WEIGHTS) >= 21 and list(WEIGHTS) == sorted(WEIGHTS)
+    assert (C[:-1].log().diff() < 0.27).all()  # a step is a quarter, but for the last
