@@ -1,6 +1,7 @@
 """The boxed equations of chapter 11, both sides evaluated."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from minildm.nets.layers import FeedForward, RMSNorm, rotary_angles, rotate
 from minildm.nets.operators import KERNELS, AttentionOperator, SliceOperator, make_operator, quadrature_weights
 
 from .draws import randn
+from .notebooks import CHAPTERS, load, prose
 
 WIDTH, HEADS, HEAD = 16, 2, 8
 
@@ -203,3 +205,10 @@ def test_later_words_are_not_heard(kernel):
     slopes = torch.autograd.functional.jacobian(Stack(kernel).double(), randn(1, 5, WIDTH))[0, :, :, 0].norm(dim=(1, 3))
     above, rest = slopes[torch.ones(5, 5).triu(1).bool()], slopes[torch.ones(5, 5).tril().bool()]
     assert (rest > 1e-6).all() and (bool((above == 0).all()) if kernel == "causal" else bool((above > 1e-6).all()))
+
+
+def test_functions_of_the_distance_are_used():
+    """What (11.18) is written with is defined once and used: no other sum of waves is introduced beside it."""
+    text = next(prose(load(path)) for path in CHAPTERS if path.name.startswith("11"))
+    names = re.findall(r"\b(D(?:\^\+)?)\(", text)
+    assert set(names) == {"D^+"} and len(names) == 3

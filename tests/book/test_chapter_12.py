@@ -1,5 +1,6 @@
 """The boxed equations of chapter 12, both sides evaluated."""
 
+import json
 import math
 
 import pytest
@@ -13,6 +14,7 @@ from minildm.transport.schedules import Linear, Tangent, expand
 from minildm.transport.time_sampling import AdaptiveTime
 
 from .draws import randn, rng
+from .notebooks import ROOT
 
 
 def test_the_best_noisy_decoder_is_a_posterior_mean():
@@ -125,3 +127,18 @@ def test_loss_is_affine_in_warped_time(d):
     v = torch.linspace(0, 1, 101, dtype=torch.float64)
     assert torch.allclose(path.b(sampler.warp(v).double()) ** 2, 1 - v, atol=0.01)
     assert torch.allclose(sampler.cdf, path.a(torch.linspace(0, 1, 401, dtype=torch.float64)) ** 2, atol=0.01)
+
+
+def test_the_linear_model_says_that_the_small_recipe_collapses_without_norm():
+    """(12.12) and (12.15) at the values of the ablation: the only minimum is at q = 0, for uniform and for adapted times."""
+    study = json.loads((ROOT / "benchmarks" / "results" / "recipe_nano.json").read_text())
+    made, counted = study["recipes"]["no norm"], study["model"]["hidden"] / study["model"]["latent"]
+    pull, noise = made["encoder_pull"] * counted, made["decoder_noise"] ** 2
+    v, q = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000, torch.linspace(0, 4, 2001, dtype=torch.float64)
+    path = Tangent(study["model"]["tangent"])
+    assert pull * noise > 1
+    for rho in ((path.a(v) / path.b(v)) ** 2, v / (1 - v)):
+        loss = noise / (q + noise) + pull * (q[:, None] / (1 + rho * q[:, None])).mean(1)
+        assert (loss.diff() > 0).all()
+    trained = [run["latent_std"] for run in study["runs"] if run["variant"] == "no norm"]
+    assert len(trained) == 3 and min(trained) > 0.5  # what the runs did instead
