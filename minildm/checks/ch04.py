@@ -8,7 +8,8 @@ from ..control.bridges import Mixture, doob, mixture_h
 from ..control.linear_quadratic import soft_value
 from ..control.sinkhorn import half_squares
 from ..dynamics.solvers import euler_maruyama
-from .verdict import Must, exercise
+from .rules import without_autograd
+from .verdict import Must, as_numbers, exercise
 
 
 def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
@@ -16,7 +17,11 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("04.1", hints=("the drift is multiplied by the length of the step, the noise by its square root",))
+@exercise("04.1", hints=(
+    "how far does the drift carry the point in a time h, and how far does the noise?",
+    "variances of independent kicks add up over time, so look at how the size of a kick depends on h",
+    "(04.2) has one term that is linear in h and one that is not; both are added to z",
+))
 def check_1():
     """Steps of any length equal the package's, which draws the same xi; a step of length zero stays where it is."""
     rng = torch.Generator().manual_seed(1)
@@ -31,7 +36,11 @@ def check_1():
             yield (z, u, float(then - now), g, xi), expected
 
 
-@exercise("04.2", hints=("the value of chapter 03, plus d g^2/2 log(1 + c (1 - t)), which is the same at every z",))
+@exercise("04.2", hints=(
+    "what is paid by a point that already stands on its target?",
+    "(04.12) has a part that depends on the place and a part that every coordinate pays alike",
+    "the logarithm has the same argument as the denominator of the first part; count the coordinates",
+))
 def check_2():
     """The value of the soft law under noise, in any number of dimensions; at t = 1 it is the terminal cost."""
     rng = torch.Generator().manual_seed(2)
@@ -42,7 +51,11 @@ def check_2():
         yield (z, y, 1.0, 5.0, 2.0), 5 * (z - y).square().sum(-1) / 2
 
 
-@exercise("04.3", hints=("scale time so that the bridge runs from 0 to 1: the share of the way is (s - t)/(r - t)",))
+@exercise("04.3", hints=(
+    "which durations does the derivation of (04.13) use, and which of them change when the end is at r?",
+    "scale time so that the bridge runs from 0 to 1",
+    "the mean is on the straight line; the variance is a product of two durations over their sum, times the noise",
+))
 def check_3():
     """Conditioning of the Gaussian pair (Z_s, Z_r) given Z_t; the middle of a long bridge; both ends."""
     rng = torch.Generator().manual_seed(3)
@@ -55,7 +68,11 @@ def check_3():
         yield (z, y, 0.0, 2.0, 2.0, 1.0), (y, 0.0)
 
 
-@exercise("04.4", hints=("u = sum_k r_k (m_k - z) g^2 / (v + g^2 (1 - t)), where r_k is the share of mode k at z at this time",))
+@exercise("04.4", hints=(
+    "what is h for this weight, if each mode is blurred by free motion?",
+    "the derivative of a sum of Gaussians over the sum is a mean of single derivatives: with which weights?",
+    "the weights are responsibilities; compute them from logarithms, so that they survive when every density underflows",
+), rule=lambda inputs: without_autograd())
 def check_4():
     """One mode of no width is the pinned law; between two even modes nothing moves; else the autograd of log h."""
     rng = torch.Generator().manual_seed(4)
@@ -70,25 +87,39 @@ def check_4():
         yield (z, t, weights, means, v, g), drift
 
 
-@exercise("04.5", hints=("work with log a, log b and logsumexp; a new beta makes the columns right, a new alpha the rows",))
+@exercise("04.5", hints=(
+    "which numbers underflow when all costs are large against epsilon?",
+    "keep potentials in place of factors, and use logsumexp; each half of a round makes one marginal right",
+    "after a half round one marginal is exact, so measure the other one, and go on until its total error is small enough",
+))
 def check_5():
-    """A coupling with the right marginals whose logarithm is C / -epsilon plus a row term plus a column term."""
+    """A coupling with marginals right to 1e-8 whose logarithm is C / -epsilon plus a row term plus a column term.
+
+    Some clouds are far apart, where exp(-C/epsilon) is zero everywhere; others converge after hundreds of rounds only.
+    """
     rng = torch.Generator().manual_seed(5)
-    for n, m, epsilon in ((1, 1, 1.0), (4, 6, 1.0), (10, 10, 0.2), (5, 8, 20.0)):
-        cost = half_squares(randn(rng, n, 2), randn(rng, m, 2))
+    sizes = (1, 1, 1.0, 0), (4, 6, 1.0, 0), (10, 10, 0.2, 0), (5, 8, 20.0, 0), (6, 4, 0.5, 40), (6, 6, 0.02, 0)
+    for n, m, epsilon, far in sizes:
+        cost = half_squares(randn(rng, n, 2), randn(rng, m, 2) + far)
         a, b = randn(rng, n).softmax(0), randn(rng, m).softmax(0)
 
         def solved(got, cost=cost, a=a, b=b, epsilon=epsilon):
-            if not isinstance(got, torch.Tensor) or got.shape != cost.shape or not (got > 0).all():
+            plan = as_numbers(got)
+            if plan is None or plan.shape != cost.shape or not (plan > 0).all():
                 return False
-            gain = got.log() + cost / epsilon
+            gain = plan.double().log() + cost / epsilon
             apart = gain - gain[:1] - gain[:, :1] + gain[:1, :1]
-            return bool((got.sum(0) - b).abs().sum() + (got.sum(1) - a).abs().sum() < 1e-5 and apart.abs().max() < 1e-6)
+            misses = [float(miss.abs().sum()) for miss in (plan.sum(0) - b, plan.sum(1) - a)]
+            return max(misses) < 1.01e-8 and float(apart.abs().max()) < 1e-6
 
-        yield (cost, a, b, epsilon), Must("a coupling of a and b, a_i b_j exp((alpha_i + beta_j - C_ij)/epsilon)", solved)
+        yield (cost, a, b, epsilon), Must("the coupling of least cost, whose marginals are a and b to 1e-8 in total", solved)
 
 
-@exercise("04.6", hints=("Var(Z_t) has four parts: both ends, twice their covariance, and the bridge between them",))
+@exercise("04.6", hints=(
+    "of which independent parts does Z_t in (04.14) consist?",
+    "both ends vary, they vary together, and the bridge between them adds its own variance",
+    "take the variance of (1 - t) z_0 + t z_1 with the covariance of (04.23), and add that of the bridge",
+))
 def check_6():
     """Both ends for any noise; the straight blend for no noise; Sinkhorn's covariance solves k g^2 = s0^2 s1^2 - k^2."""
     rng = torch.Generator().manual_seed(6)

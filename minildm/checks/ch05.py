@@ -7,6 +7,7 @@ import torch
 from ..control.bridges import Mixture
 from ..transport.mixtures import mixture_score, mixture_velocity
 from ..transport.schedules import Linear
+from .rules import without_autograd
 from .verdict import exercise
 
 
@@ -20,7 +21,11 @@ def rand(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("05.1", hints=("the variance at time t is t^2 s^2 + (1 - t)^2; s'/s in (05.5) is half its derivative over itself",))
+@exercise("05.1", hints=(
+    "which mean and which width does the cloud have at time t?",
+    "(05.5) asks for the derivative of the mean and for the relative growth of the width",
+    "work with the variance: the relative growth of the width is half of the relative growth of the variance",
+))
 def check_1():
     """The flow from N(0, I) to N(m, s^2 I): where it starts, where it carries one standard deviation, and in between."""
     rng = torch.Generator().manual_seed(1)
@@ -34,7 +39,11 @@ def check_1():
         yield (m[None] + s, 1.0, m, s), (m + s)[None]
 
 
-@exercise("05.2", hints=("where v > 0 the edge takes the density of the box to its left, where v < 0 of the one to its right",))
+@exercise("05.2", hints=(
+    "which of its two boxes does an edge empty, if the drift is positive there?",
+    "split the drift at the edges into a positive and a negative part, and let each take the density it comes from",
+    "each flux leaves one box and enters its neighbor; outer walls have none, and the slope of p is over the width",
+))
 def check_2():
     """Boxes by a loop over edges; a single full box under a strong drift gives only what it has; nothing moves without flux."""
     rng = torch.Generator().manual_seed(2)
@@ -54,7 +63,11 @@ def check_2():
         yield (torch.ones(n, dtype=torch.float64), 0 * v, g, width, h), torch.ones(n, dtype=torch.float64)
 
 
-@exercise("05.3", hints=("shares r_k are a softmax over modes of log w_k - (z - t m_k)^2/(2 q_k) - log(q_k)/2",))
+@exercise("05.3", hints=(
+    "far from all modes every density underflows; what of them does not?",
+    "responsibilities need only ratios of densities, so take a softmax of logarithms, with all terms that depend on the mode",
+    "velocity and score are means over modes with the same responsibilities, of (05.7) and of single Gaussian scores",
+), rule=lambda inputs: without_autograd())
 def check_3():
     """Velocity and score of a mixture on the line: one mode, many modes, far out in the tail, and at both ends of time."""
     rng = torch.Generator().manual_seed(3)
@@ -67,7 +80,11 @@ def check_3():
             yield (z, t, weights, means, stds), (u, score)
 
 
-@exercise("05.4", hints=("go through the flow: take g^2/2 score off the drift, and put more or less of it back",))
+@exercise("05.4", hints=(
+    "which flow has the same density as the motion that you are given?",
+    "go through that flow: take the first noise out of the drift, then put the other one in",
+    "both times the score is multiplied by half of a squared noise, once with each sign",
+))
 def check_4():
     """Drifts of one law: no noise, the same noise, more, less; a law at rest stays at rest."""
     rng = torch.Generator().manual_seed(4)
@@ -81,7 +98,11 @@ def check_4():
         yield (score / 2, score, 1.0, 0.0), 0 * score
 
 
-@exercise("05.5", hints=("e'Je is the trace plus a sum over i < j of (J_ij + J_ji) e_i e_j, and these products are uncorrelated",))
+@exercise("05.5", hints=(
+    "which products of two signs still fluctuate, and which are constant?",
+    "write e'Je as the trace plus a sum over pairs i < j",
+    "each pair contributes one product of signs with its own coefficient; products of different pairs are uncorrelated",
+))
 def check_5():
     """The variance over all 2^d vectors of signs; none for a diagonal matrix, none for a rotation."""
     rng = torch.Generator().manual_seed(5)
