@@ -1,5 +1,64 @@
-"""The one exception for a mistake of the user."""
+"""The one exception for a mistake of the user, and the ways to name and write files whose faults become it."""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 class UserError(ValueError):
     """Something the user can mend: one sentence that says what was wrong and what to do; the CLI exits with 2."""
+
+
+def reason(fault: Exception) -> str:
+    """Why a file could not be read or written, in the system's words and on one line.
+
+    Args: `fault`, an OSError or another error of a reader. Returns the words. Derived in chapter 16. Source: ours.
+    """
+    return " ".join(str(getattr(fault, "strerror", None) or fault or type(fault).__name__).split())
+
+
+def expand(path: str | Path, advice: str = "write the whole path") -> Path:
+    """A path with the home folder in the place of ~.
+
+    Args: `path`; `advice`, what to do where there is no such home. Returns the path.
+    Raises UserError when the home of ~ or ~NAME is unknown. Derived in chapter 16. Source: ours.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"there is no home folder for {path}: {advice}") from None
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written, before long work begins; nothing is left there.
+
+    Args: `folder`, which need not exist yet. Returns nothing. Raises UserError when it cannot be made or written.
+    Derived in chapter 16. Source: ours.
+    """
+    try:
+        nearest = next(place for place in (folder, *folder.parents) if place.exists())
+        with tempfile.TemporaryDirectory(dir=nearest, suffix=".tmp"):
+            pass
+    except OSError as fault:
+        raise UserError(f"{folder} cannot be written ({reason(fault)}): choose another place") from None
+
+
+def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
+    """Let `put` write a file beside its place, then rename it: the file is there whole, or as it was before.
+
+    Args: `path` of the file; `put`, which writes to the path it is given. Returns nothing.
+    Raises UserError when the place cannot be written. Derived in chapter 16. Source: ours.
+    """
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        put(beside)
+        beside.replace(path)
+    except (OSError, SafetensorError) as fault:
+        raise UserError(f"{path} cannot be written ({reason(fault)}): choose another place") from None
+    finally:
+        with suppress(OSError):  # after a renaming it is gone
+            beside.unlink()

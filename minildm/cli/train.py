@@ -1,14 +1,12 @@
 """`minildm train`: corpus, model and trainer out of flags; also under `torchrun`."""
 
-import math
 import shlex
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from tqdm import tqdm
 
-from ..errors import UserError
+from ..errors import UserError, check_place, expand
 from ..evaluation.likelihood import miss, nats, reconstruction
 from ..evaluation.provenance import provenance
 from ..evaluation.scorecard import validity
@@ -23,16 +21,18 @@ from ..text.batches import tensor
 from ..text.corpora import Corpus, load_corpus
 from ..text.tokenizers import Tokenizer, WordTokenizer
 from ..training.checkpoint import config_card, fit, trained_state
+from ..training.config import learning_rate
 from ..training.distributed import Ranks, join, leave
 from ..training.loop import Trainer
 from ..training.presets import CorpusConfig
-from ..training.zoo import load, load_frozen, load_space
+from ..training.sizes import refuse_sizes, refuse_weights
+from ..training.zoo import load, load_frozen, load_space, outline
 from .flags import TrainFlags, parse
 
-LEAST = {"layer": -math.inf, "encoder_layers": 0, "warmup": 0, "told_first": 0}  # of counts that may be below 1
 WATCHED = 256  # validation rows looked at during training
 WRITTEN = 32  # texts written during training
 CALIBRATED = 2048  # training rows that set the scale of frozen states
+INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 
 @dataclass(frozen=True)
@@ -56,47 +56,45 @@ def find_pretrained(kind: str, flags: TrainFlags) -> Pretrained:
     return Pretrained()
 
 
-def read_corpus(flags: TrainFlags, base: Pretrained) -> Corpus:
+def read_corpus(flags: TrainFlags, base: Pretrained, quiet: bool) -> Corpus:
     """The corpus that the flags name, in the tokens of the pretrained model if there is one."""
     tales, own = flags.corpus.partition(":")[0] == "tales", base.tokenizer
     if isinstance(own, WordTokenizer) and not tales:
         raise UserError(f"{base.name} knows only the words of Tales, not those of {flags.corpus}: {base.advice}")
     corpus = load_corpus(flags.corpus, flags.length, tokenizer=None if isinstance(own, WordTokenizer) else own,
-                         pack=flags.pack, vocabulary=flags.vocabulary, documents=flags.documents)
+                         pack=flags.pack, vocabulary=flags.vocabulary, documents=flags.documents, quiet=quiet)
     if own and own.card() != corpus.tokenizer.card():
         raise UserError(f"{base.name} and the corpus {flags.corpus} have different words: {base.advice}")
     return corpus
 
 
-def refuse_sizes(config, flag: str = "--model") -> None:
-    """Refuse a number that no model can have: a count below its least, by default 1, or another number below 0."""
-    for name, value in ((each.name, getattr(config, each.name)) for each in fields(config)):
-        least = LEAST.get(name, 1 if isinstance(value, int) else 0)
-        if is_dataclass(value):
-            refuse_sizes(value, f"{flag}.{name}")
-        elif isinstance(value, int | float) and not isinstance(value, bool) and not least <= value < math.inf:
-            raise UserError(f"{flag}.{name.replace('_', '-')} must be at least {least} and finite, not {value}")
-
-
-def make_model(kind: str, flags: TrainFlags, corpus: Corpus, pretrained: FrozenEncoder | VAE | None) -> LanguageModel:
-    """The untrained model, its weights drawn from the seed; frozen states get their scale from training rows."""
-    torch.manual_seed(flags.train.seed)
-    heads, width = flags.model.heads, flags.model.width
-    if heads < 1 or width < 1 or width % (2 * heads):
-        raise UserError(f"a width of {width} cannot be cut into {heads} heads of even size: change --model.width")
+def find_sizes(kind: str, flags: TrainFlags, pretrained: FrozenEncoder | VAE | None, device: torch.device):
+    """The configuration of the model but for its vocabulary, of which the flags say the largest."""
     own = {"ldlm": lambda: {"frozen": flags.frozen, "hidden": pretrained.width}, "manta": lambda: {"space": pretrained.config}}
-    sizes = replace(flags.model, vocabulary=corpus.tokenizer.size, length=flags.length, **own.get(kind, dict)())
+    sizes = replace(flags.model, vocabulary=max(flags.vocabulary, 1), length=flags.length, **own.get(kind, dict)())
     refuse_sizes(sizes)
+    refuse_weights(outline(kind, config_card(sizes)), device)
+    return sizes
+
+
+def make_model(kind: str, sizes, corpus: Corpus, pretrained: FrozenEncoder | VAE | None, seed: int) -> LanguageModel:
+    """The untrained model, its weights drawn from the seed; frozen states get their scale from training rows."""
+    torch.manual_seed(seed)
+    sizes = replace(sizes, vocabulary=corpus.tokenizer.size)
     if kind == "ldlm":
         pretrained.calibrate(tensor(corpus.train[:CALIBRATED]))
         return LDLM(sizes, pretrained)
     return Manta(sizes, pretrained) if kind == "manta" else {"gpt": GPT, "masked": Masked, "vae": VAE}[kind](sizes)
 
 
-def watch(corpus: Corpus, quiet: bool):
-    """The evaluation of a run: figures of unseen and of written texts, and one text to read."""
+def watch(corpus: Corpus):
+    """The evaluation of a run: figures of unseen and of written texts, and one text to read; and the text alone."""
+    def texts(model: LanguageModel, count: int) -> list[str]:
+        rng = torch.Generator(model.device).manual_seed(0)
+        return [corpus.tokenizer.decode(row) for row in model.generate(count, rng=rng).tokens.tolist()]
+
     def evaluate(model: LanguageModel, step: int) -> dict:
-        rows, rng = corpus.valid[:WATCHED], torch.Generator(model.device).manual_seed(0)
+        rows = corpus.valid[:WATCHED]
         if isinstance(model, LDLM | VAE):
             figures = reconstruction(model, rows)
         elif isinstance(model, Manta):
@@ -104,21 +102,38 @@ def watch(corpus: Corpus, quiet: bool):
         else:
             figures = nats(model, rows)
             figures["score"] = figures["nats_per_token"]
-        texts = [corpus.tokenizer.decode(row) for row in model.generate(WRITTEN, rng=rng).tokens.tolist()]
+        written = texts(model, WRITTEN)
         if corpus.name.partition(":")[0] == "tales":
-            figures |= {k: v for k, v in validity(texts).items() if not k.startswith("error_")}
-        if not quiet:
-            tqdm.write(f"step {step}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()) + f"\n    {texts[0]}")
-        return {**figures, "text": texts[0]}
+            figures |= {k: v for k, v in validity(written).items() if not k.startswith("error_")}
+        return {**figures, "text": written[0]}
 
-    return evaluate
+    return evaluate, lambda model: texts(model, 1)[0]
+
+
+def schedule(trainer: Trainer) -> str:
+    """What another number of steps means for the learning rate of a run that goes on."""
+    c, step = trainer.config, trainer.step
+    old, new = (learning_rate(step, replace(c, steps=steps)) for steps in (trainer.planned, c.steps))
+    return (f"the training has {c.steps} steps instead of {trainer.planned}, and its learning rate falls over all of them: "
+            f"at step {step} it is {new:.2e} where it was to be {old:.2e}")
+
+
+def next_commands(kind: str, run: str) -> str:
+    """What to do with a trained run, as commands for the shell."""
+    run = shlex.quote(run)
+    use = f"minildm train manta --vae {run}" if kind == "vae" else f"minildm sample {run}"
+    return f"    {use}\n    minildm evaluate {run}"
 
 
 def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
     """Train to the end, from the last checkpoint in the run's folder if there is one."""
+    run = expand(flags.out)
+    check_place(run)
+    quiet = flags.quiet or ranks.rank > 0
     base = find_pretrained(kind, flags)
-    corpus = read_corpus(flags, base)
-    model = make_model(kind, flags, corpus, base.model)
+    sizes = find_sizes(kind, flags, base.model, ranks.device)
+    corpus = read_corpus(flags, base, quiet)
+    model = make_model(kind, sizes, corpus, base.model, flags.train.seed)
     if flags.weights:
         first = load(flags.weights)
         if first.tokenizer.card() != corpus.tokenizer.card():
@@ -132,12 +147,22 @@ def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
             "corpus": corpus.card, "tokenizer": corpus.tokenizer.card(), **provenance(ranks.device)}
     if kind == "ldlm":
         card["frozen"] = {"name": flags.frozen, "fingerprint": base.model.fingerprint()}
-    trainer = Trainer(model, corpus.train, flags.train, Path(flags.out), card, ranks)
+    trainer = Trainer(model, corpus.train, flags.train, run, card, ranks)
     said = tqdm.write if ranks.rank == 0 else lambda text: None
     if trainer.resume():
-        said(f"resumed {flags.out} at step {trainer.step} of {flags.train.steps}")
-    trainer.fit(watch(corpus, flags.quiet), flags.quiet or ranks.rank > 0)
-    said(f"trained {flags.out} to step {trainer.step}: write with `minildm sample {flags.out}`")
+        said(f"resumed {run} at step {trainer.step} of {flags.train.steps}")
+        if trainer.planned != flags.train.steps:
+            said(schedule(trainer))
+    evaluate, write = watch(corpus)
+    try:
+        trainer.fit(evaluate, quiet, write)
+    except KeyboardInterrupt:
+        saved = trainer.saved
+        said("stopped before the first checkpoint, so nothing is saved; begin again with" if saved is None else
+             f"stopped; {run} is saved at step {saved} of {flags.train.steps} and goes on from there with")
+        said(f"    {command}")
+        raise SystemExit(INTERRUPTED) from None
+    said(f"trained to step {trainer.step}: checkpoints and journal are in {run}; go on with\n{next_commands(kind, str(run))}")
 
 
 def main(argv: list[str]) -> None:

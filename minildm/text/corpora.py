@@ -2,15 +2,23 @@
 
 import json
 import os
+import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from ..errors import UserError
-from .sources import Source, sha256, source
+from ..errors import UserError, expand, reason
+from .sources import Bar, Source, sha256, source
 from .tokenizers import BOS, EOS, PAD, BytePairTokenizer, Tokenizer, WordTokenizer, digest, load_tokenizer
+
+LONGEST = 16_384  # tokens of a row
+MOST_DOCUMENTS = 10_000_000
+LARGEST = 2**31  # tokens of a part of a corpus
+PIECE = re.compile(r"(?s).{1,65536}(?:(?<=\S)(?= \S)|\Z)|.{1,65536}")  # of a document, cut where a token of byte pairs begins
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,24 @@ class Corpus:
     card: dict  # what it is and how it was made, ready for JSON
 
 
+def cache_folder() -> Path:
+    """The folder of all caches: MINILDM_CACHE, or .cache/minildm at home where that is empty or not set.
+
+    Returns its path. Raises UserError when its home does not exist. Derived in chapter 00. Source: ours.
+    """
+    return expand(os.environ.get("MINILDM_CACHE") or "~/.cache/minildm", "set MINILDM_CACHE to a whole path")
+
+
+def silent(things: Iterable, what: str, count: int) -> Iterable:
+    """No progress bar."""
+    return things
+
+
+def progress(things: Iterable, what: str, count: int) -> Iterable:
+    """A progress bar of what takes longer than a moment; it goes when it is done."""
+    return tqdm(things, what, count, leave=False, mininterval=0.5, delay=0.5, dynamic_ncols=True)
+
+
 def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> np.ndarray:
     """One row a document, <bos> w_1 .. w_n <eos> <pad> ...
 
@@ -31,6 +57,8 @@ def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> n
     too long. Returns int64 (rows, length). Raises UserError on a document that is too long.
     Derived in chapter 00. Source: ours.
     """
+    if len(documents) * length > LARGEST:
+        raise UserError(f"{len(documents):,} rows of {length:,} tokens are too many to hold: lower --length or --documents")
     rows = np.full((len(documents), length), PAD)
     longest = max(map(len, documents)) + 2
     for row, ids in zip(rows, documents):
@@ -43,7 +71,7 @@ def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> n
 
 def pack_rows(documents: list[list[int]], length: int) -> np.ndarray:
     """All documents as one stream w_1 .. w_n <eos> w_1 .., cut into rows after <bos>, int64 (rows, length)."""
-    stream = np.array([i for ids in documents for i in (*ids, EOS)])
+    stream = np.concatenate([part for ids in documents for part in (ids, [EOS])]).astype(np.int64)
     count = len(stream) // (length - 1)
     if count == 0:
         raise UserError(f"a part of the corpus has {len(stream)} tokens, too few for one row of {length}: "
@@ -52,29 +80,65 @@ def pack_rows(documents: list[list[int]], length: int) -> np.ndarray:
     return np.pad(blocks, ((0, 0), (1, 0)), constant_values=BOS)
 
 
-def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Tokenizer | None, vocabulary: int,
-          pack: bool) -> None:
+def type_of(size: int) -> type:
+    """The smallest type that holds the ids of a vocabulary."""
+    return np.uint16 if size <= 2 ** 16 else np.uint32
+
+
+def encode(documents: list[str], tokenizer: Tokenizer, what: str, bar: Bar) -> list[np.ndarray]:
+    """The ids of each document; what is long is encoded piece by piece."""
+    cut = [PIECE.findall(document) for document in documents]
+    pieces = bar([piece for each in cut for piece in each], what, sum(map(len, cut)))
+    ids = (np.array(tokenizer.encode(piece), type_of(tokenizer.size)) for piece in pieces)
+    return [np.concatenate([next(ids) for _ in each]) for each in cut]
+
+
+def lay_out(encoded: dict[str, list[np.ndarray]], origin: Source, length: int, tokenizer: Tokenizer,
+            pack: bool) -> tuple[bool, dict[str, np.ndarray]]:
+    """Whether documents were packed, and the rows of each part: prose that is too long for a row each is packed unasked."""
+    longest = max(len(ids) for documents in encoded.values() for ids in documents)
+    pack = pack or (longest > length - 2 and not origin.words)
+    return pack, {part: (pack_rows(ids, length) if pack else pad_rows(ids, length, tokenizer)).astype(type_of(tokenizer.size))
+                  for part, ids in encoded.items()}
+
+
+def read_parts(origin: Source, name: str, bar: Bar) -> tuple[dict[str, list[str]], int]:
+    """The documents of both parts, and how many were left out of the second because the first has them too."""
+    train, valid = origin.read(bar)
+    found, known = len(train) + len(valid), set(train)
+    fresh = [document for document in valid if document not in known]
+    if found == 0:
+        raise UserError(f"the corpus {name} is empty: give one with text in it")
+    if valid and not fresh:
+        raise UserError(f"all {len(valid)} documents of {name} kept for validation are also in its training part: "
+                        "give a text that repeats itself less")
+    if not (train and fresh):
+        raise UserError(f"the corpus {name} has {found} document(s), too few to train and validate: give more text")
+    return {"train": train, "valid": fresh}, len(valid) - len(fresh)
+
+
+def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Tokenizer | None, vocabulary: int, pack: bool,
+          bar: Bar = silent) -> None:
     """Read, encode and lay out a corpus, and write it into a folder that appears whole or not at all."""
-    parts = dict(zip(("train", "valid"), origin.read()))
-    if not all(parts.values()):
-        found = sum(map(len, parts.values()))
-        raise UserError(f"the corpus {name} is empty: give one with text in it" if found == 0 else
-                        f"the corpus {name} has {found} document(s), too few to train and validate: separate "
-                        "documents by blank lines or give more text")
-    tokenizer = tokenizer or (WordTokenizer(origin.words) if origin.words else
-                              BytePairTokenizer.train(parts["train"], vocabulary))
-    encoded = {part: [tokenizer.encode(d) for d in documents] for part, documents in parts.items()}
-    dtype = np.uint16 if tokenizer.size <= 2 ** 16 else np.uint32
-    rows = {part: (pack_rows(ids, length) if pack else pad_rows(ids, length, tokenizer)).astype(dtype)
-            for part, ids in encoded.items()}
+    if origin.words and tokenizer is None:
+        tokenizer = WordTokenizer(origin.words)
+    if origin.words and not pack:
+        pad_rows([tokenizer.encode(origin.example)], length, tokenizer)
+    parts, duplicates = read_parts(origin, name, bar)
+    if tokenizer is None:
+        pieces = [piece for document in parts["train"] for piece in PIECE.findall(document)]
+        tokenizer = BytePairTokenizer.train(bar(pieces, "learning a tokenizer", len(pieces)), vocabulary)
+    encoded = {part: encode(documents, tokenizer, f"encoding, {part}", bar)
+               for part, documents in parts.items()}
+    packed, rows = lay_out(encoded, origin, length, tokenizer, pack)
     card = {
-        "name": name, "length": length, "pack": pack,
+        "name": name, "length": length, "pack": packed,
         "documents": {part: len(documents) for part, documents in parts.items()},
         "rows": {part: len(array) for part, array in rows.items()},
         "tokens": {part: int((array != PAD).sum()) for part, array in rows.items()},
         "sha256": {part: sha256(array.tobytes()) for part, array in rows.items()},
         "vocabulary": tokenizer.size, "tokenizer": digest(tokenizer.card()),
-    }
+    } | ({"duplicates": duplicates} if duplicates else {})
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, suffix=".tmp") as beside:
@@ -87,31 +151,70 @@ def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Token
             os.rename(whole, folder)
     except OSError as fault:
         if not (folder / "card.json").exists():  # else another process was first, with the same content
-            raise UserError(f"the cache {folder.parent} cannot be written ({fault.strerror}): "
+            raise UserError(f"the cache {folder.parent} cannot be written ({reason(fault)}): "
                             "set MINILDM_CACHE to one that can") from None
 
 
+def read_cache(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
+    """The card of a corpus, the rows of its parts, and the card of its tokenizer, all as they were written."""
+    try:
+        card, tokenizer = (json.loads((folder / f"{name}.json").read_text()) for name in ("card", "tokenizer"))
+        rows = {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("train", "valid")}
+        described = describe(card)
+        same = digest(tokenizer) == card["tokenizer"] and all(
+            array.shape == (card["rows"][part], card["length"]) and array.dtype == type_of(card["vocabulary"])
+            and sha256(array) == card["sha256"][part] for part, array in rows.items())
+    except Exception as fault:  # damaged bytes make readers raise anything
+        same, described = False, reason(fault)
+    if not same:
+        raise UserError(f"the cached corpus {folder} is damaged ({described}): delete this folder, then repeat the command")
+    return card, rows, tokenizer
+
+
+def describe(card: dict, pack: bool = False) -> list[str]:
+    """Lines about a corpus: how large it is, and what was done to it without being asked for.
+
+    Args: `card` of a `Corpus`; `pack`, whether packing was asked for. Returns the lines.
+    Derived in chapter 00. Source: ours.
+    """
+    train, valid = ({key: card[key][part] for key in ("documents", "tokens", "rows")} for part in ("train", "valid"))
+    lines = [f"{train['documents']:,} documents, {train['tokens']:,} tokens in {train['rows']:,} rows of {card['length']} to "
+             f"train on; {valid['documents']:,} documents in {valid['rows']:,} rows to validate"]
+    if card["pack"] and not pack:
+        lines.append(f"packed: some documents have more than the {card['length'] - 2} tokens that fit, so all are joined and "
+                     "cut into full rows")
+    if "duplicates" in card:
+        lines.append(f"{card['duplicates']:,} documents to validate are also in the training part and were left out")
+    return lines
+
+
 def load_corpus(name: str, length: int, *, tokenizer: Tokenizer | None = None, vocabulary: int = 512,
-                pack: bool = False, documents: int = 100_000) -> Corpus:
+                pack: bool = False, documents: int = 100_000, quiet: bool = True) -> Corpus:
     """Load a corpus by name, from the cache when the same content was encoded before.
 
     Args: `name`, one of `sources.NAMES`; `length` of a row in tokens; `tokenizer`, by default words for Tales and byte
     pairs of `vocabulary` entries trained on the training part for real text; `pack`: join documents with <eos> and cut
-    full rows, where otherwise each document is a row; `documents`: how many of a source that has no end.
+    full rows, where otherwise each document is a row if all fit; `documents`: how many of a source that has no end;
+    `quiet`: say nothing of what is done and show no bars.
     Returns a `Corpus` of memory maps.
-    Raises UserError on an unknown name, a missing or empty source, text that is not UTF-8, a document that is too long,
-    a word that the tokenizer does not have, and a missing extra or network. Derived in chapter 00. Source: ours.
+    Raises UserError on an unknown name, a missing or empty source, text that is not UTF-8, a tale that is too long,
+    a word that the tokenizer does not have, a missing extra or network, and a damaged cache.
+    Derived in chapter 00. Source: ours.
     """
-    if length < 3:
-        raise UserError(f"a row of {length} tokens holds no text: give a --length of at least 3")
-    if documents < 1:
-        raise UserError(f"{documents} documents are no corpus: give --documents of at least 1")
+    if not 3 <= length <= LONGEST:
+        raise UserError(f"a row of {length} tokens holds no text: give a --length of at least 3" if length < 3 else
+                        f"a row of {length} tokens is too long to train on: give a --length of at most {LONGEST}")
+    if not 1 <= documents <= MOST_DOCUMENTS:
+        raise UserError(f"{documents} documents are no corpus: give --documents of at least 1" if documents < 1 else
+                        f"{documents} documents are too many: give --documents of at most {MOST_DOCUMENTS}")
+    say = (lambda line: None) if quiet else tqdm.write
     origin = source(name, documents)
     made_by = tokenizer.card() if tokenizer else vocabulary
     key = digest({"content": origin.fingerprint, "name": name, "tokenizer": made_by, "length": length, "pack": pack})
-    folder = Path(os.environ.get("MINILDM_CACHE", "~/.cache/minildm")).expanduser() / "corpora" / key
+    folder = cache_folder() / "corpora" / key
     if not folder.exists():
-        build(folder, name, origin, length, tokenizer, vocabulary, pack)
-    return Corpus(name, tokenizer or load_tokenizer(json.loads((folder / "tokenizer.json").read_text())),
-                  np.load(folder / "train.npy", mmap_mode="r"), np.load(folder / "valid.npy", mmap_mode="r"),
-                  json.loads((folder / "card.json").read_text()))
+        say(f"preparing the corpus {name} in {folder}")
+        build(folder, name, origin, length, tokenizer, vocabulary, pack, silent if quiet else progress)
+    card, rows, own = read_cache(folder)
+    say(f"corpus {name}: " + "\n    ".join(describe(card, pack)))
+    return Corpus(name, tokenizer or load_tokenizer(own), rows["train"], rows["valid"], card)

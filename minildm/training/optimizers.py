@@ -1,16 +1,13 @@
 """The optimizer of every model: Muon for the matrices inside blocks, AdamW for everything else, stepped as one."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from ..errors import UserError
+from .config import TrainConfig
 from .muon import Muon
 
-if TYPE_CHECKING:
-    from .loop import TrainConfig
+STATE = {torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"}, Muon: {"momentum_buffer"}}  # kept for a weight
 
 
 class Together:
@@ -36,13 +33,20 @@ class Together:
         return {f"{i}.{weight}.{name}": value for i, part in enumerate(self.parts)
                 for weight, state in part.state_dict()["state"].items() for name, value in state.items()}
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Put named tensors back."""
+    def load(self, tensors: dict[str, Tensor], source: str) -> None:
+        """Put named tensors back. Raises UserError, which names their `source`, unless they are those of these weights."""
         states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.parts]
+        shapes = {f"{i}.{weight}.{name}": () if name == "step" else tuple(p.shape) for i, part in enumerate(self.parts)
+                  for weight, p in enumerate(p for group in part.param_groups for p in group["params"])
+                  for name in STATE[type(part)]}
         for key, value in tensors.items():
+            if tuple(value.shape) != shapes.get(key) or not value.is_floating_point():
+                raise UserError(f"{source} does not fit the model ({key}): use an earlier checkpoint")
             i, weight, name = key.split(".")
             states[int(i)].setdefault(int(weight), {})[name] = value
         for part, state in zip(self.parts, states):
+            if any(found.keys() != STATE[type(part)] for found in state.values()):
+                raise UserError(f"{source} lacks a part of its numbers: use an earlier checkpoint")
             part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
 
 

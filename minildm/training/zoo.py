@@ -1,16 +1,14 @@
 """The zoo: small trained models by name; runs and their checkpoints load the same way, with their averaged weights."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, reason, write_atomically
 from ..models.base import LanguageModel
 from ..models.frozen_models import FrozenEncoder, frozen_gpt, frozen_minilm, frozen_transformer, minilm_folder
 from ..models.gpt import GPT, GPTConfig
@@ -23,6 +21,7 @@ from ..models.vae import VAE, VAEConfig
 from ..text.tokenizers import PretrainedTokenizer, Tokenizer, load_tokenizer
 from . import checkpoint
 from .journal import read_journal
+from .sizes import refuse_sizes
 
 ZOO = Path(__file__).parent.parent / "zoo"
 LARGEST = 12_000_000  # bytes of a model of the zoo
@@ -51,8 +50,10 @@ def chosen(run: Path) -> Path:
     folders = checkpoint.steps_saved(run)
     if not folders:
         raise UserError(f"{run} holds no checkpoint: name the folder of a run, one of its checkpoints, or a model of the zoo")
-    best = checkpoint.read_card(folders[-1]).get("best")
-    return run / best if best else folders[-1]
+    best = checkpoint.read_card(folders[-1]).get("best") or folders[-1].name
+    if best not in [folder.name for folder in folders]:
+        raise UserError(f"the best checkpoint of {run}, {best}, is not there: name another one, such as {folders[-1]}")
+    return run / best
 
 
 def open_files(name: str) -> tuple[dict, Path, str]:
@@ -70,11 +71,24 @@ def open_files(name: str) -> tuple[dict, Path, str]:
 def build(kind: str, sizes: dict) -> LanguageModel:
     """An untrained model from the fields of its configuration."""
     if kind == "ldlm":
-        return LDLM(LDLMConfig(**{**sizes, "recipe": Recipe(**sizes["recipe"])}))
-    if kind == "manta":
-        return Manta(MantaConfig(**{**sizes, "space": VAEConfig(**sizes["space"])}))
-    model, config = {"gpt": (GPT, GPTConfig), "masked": (Masked, MaskedConfig), "vae": (VAE, VAEConfig)}[kind]
-    return model(config(**sizes))
+        model, config = LDLM, LDLMConfig(**{**sizes, "recipe": Recipe(**sizes["recipe"])})
+    elif kind == "manta":
+        model, config = Manta, MantaConfig(**{**sizes, "space": VAEConfig(**sizes["space"])})
+    else:
+        model, config = {"gpt": (GPT, GPTConfig), "masked": (Masked, MaskedConfig), "vae": (VAE, VAEConfig)}[kind]
+        config = config(**sizes)
+    refuse_sizes(config)
+    return model(config)
+
+
+def outline(kind: str, sizes: dict) -> LanguageModel:
+    """The same without storage, for its names and shapes.
+
+    Args: `kind` of model; `sizes`, the fields of its configuration. Returns the model. Raises UserError on impossible sizes.
+    Derived in chapter 16. Source: ours.
+    """
+    with torch.device("meta"):
+        return build(kind, sizes)
 
 
 def load(name: str | Path, frozen: bool = True) -> Loaded:
@@ -87,16 +101,19 @@ def load(name: str | Path, frozen: bool = True) -> Loaded:
     Derived in chapter 00. Source: ours.
     """
     card, path, source = open_files(str(name))
-    try:
-        tokenizer, sizes = load_tokenizer(card["tokenizer"]), card["config"]["model"]
-        model = build(card["kind"], sizes)
-    except (KeyError, TypeError) as fault:
-        raise UserError(f"the card of {source} is not one of this version ({fault}): train the model again") from None
-    if tokenizer.size != sizes["vocabulary"]:
-        raise UserError(f"{source} has a vocabulary of {sizes['vocabulary']} but its tokenizer one of {tokenizer.size}: "
-                        "restore its own tokenizer")
     tensors = checkpoint.read_tensors(path)
     scale = {k: tensors.pop(f"frozen.{k}", None) for k in ("mean", "whiten")}
+    try:
+        tokenizer, kind, sizes = load_tokenizer(card["tokenizer"]), card["kind"], card["config"]["model"]
+        if tokenizer.size != sizes["vocabulary"]:
+            raise UserError(f"{source} has a vocabulary of {sizes['vocabulary']} but its tokenizer one of {tokenizer.size}: "
+                            "restore its own tokenizer")
+        checkpoint.check(outline(kind, sizes), tensors, source)  # before memory is taken for sizes that may be wrong
+        model = build(kind, sizes)
+    except UserError:
+        raise
+    except Exception as fault:  # what wrong fields make models and tokenizers raise may be anything
+        raise UserError(f"the card of {source} is not one of this version ({reason(fault)}): train the model again") from None
     checkpoint.fit(model, tensors, source)
     missing = attach(model, card, scale, source) if frozen and card["kind"] == "ldlm" else None
     return Loaded(model.eval(), tokenizer, card, missing)
@@ -161,16 +178,24 @@ def tokenizer_file(name: str) -> Path:
 
 def minutes(run: Path) -> float:
     """Minutes that the steps of a run took, from the speeds in its journal."""
-    lines = [line for line in read_journal(run / "journal.jsonl") if line["kind"] == "step"]
-    row = checkpoint.read_card(checkpoint.steps_saved(run)[-1])["config"]
-    tokens = row["train"]["batch"] * row["model"]["length"] * lines[-1]["step"]
-    return tokens * sum(1 / line["tokens_per_s"] for line in lines) / len(lines) / 60
+    try:
+        lines = [line for line in read_journal(run / "journal.jsonl") if line["kind"] == "step"]
+        row = checkpoint.read_card(checkpoint.steps_saved(run)[-1])["config"]
+        tokens = row["train"]["batch"] * row["model"]["length"] * lines[-1]["step"]
+        return tokens * sum(1 / line["tokens_per_s"] for line in lines) / len(lines) / 60
+    except (KeyError, TypeError, IndexError, ZeroDivisionError) as fault:
+        raise UserError(f"the journal of {run} does not say how long it took ({reason(fault)}): train it again") from None
 
 
 def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Matrices of weights in half precision; vectors, and the scale of frozen states, as they are."""
     return {name: x.half() if x.dtype == torch.float32 and x.dim() > 1 and not name.startswith("frozen.") else x
             for name, x in tensors.items()}
+
+
+def packed(tensors: dict[str, Tensor]) -> int:
+    """Bytes of a file of tensors, with its header."""
+    return len(save(tensors))
 
 
 def publish(run: Path, name: str, scores: dict | None = None) -> Path:
@@ -186,20 +211,11 @@ def publish(run: Path, name: str, scores: dict | None = None) -> Path:
     card = {k: v for k, v in checkpoint.read_card(folder).items() if k not in ("best", "best_score")}
     card |= {"name": name, "steps": card.pop("step"), "seed": card["config"]["train"]["seed"],
              "minutes": round(minutes(run), 1), "scores": scores or {}}
-    beside = ZOO / f"{name}.tmp"
-    try:
-        ZOO.mkdir(exist_ok=True)
-        tensors = checkpoint.read_tensors(folder / "average.safetensors")
-        save_file(tensors, beside)
-        if beside.stat().st_size > LARGEST:
-            save_file(halved(tensors), beside)
-        if beside.stat().st_size > LARGEST:
-            beside.unlink()
-            raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 1e6:.0f} MB")
-        os.replace(beside, ZOO / f"{name}.safetensors")
-        beside.write_text(json.dumps(card, indent=1) + "\n")
-        os.replace(beside, ZOO / f"{name}.json")
-    except (OSError, SafetensorError) as fault:
-        beside.unlink(missing_ok=True)
-        raise UserError(f"the zoo {ZOO} cannot be written ({fault}): free some space, then publish again") from None
+    tensors = checkpoint.read_tensors(folder / "average.safetensors")
+    if packed(tensors) > LARGEST:
+        tensors = halved(tensors)
+    if packed(tensors) > LARGEST:
+        raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 1e6:.0f} MB")
+    write_atomically(ZOO / f"{name}.safetensors", lambda beside: save_file(tensors, beside))
+    write_atomically(ZOO / f"{name}.json", lambda beside: beside.write_text(json.dumps(card, indent=1) + "\n"))
     return ZOO / f"{name}.json"

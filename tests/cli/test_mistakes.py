@@ -89,7 +89,7 @@ def test_an_unknown_flag_is_answered_with_the_likely_one(argv, said, sentence):
 @pytest.mark.parametrize("content, said", [
     (b"", "is empty: give one with text in it"),
     (b"caf\xe9\n\nmore", "is not UTF-8 (byte 3): convert it to UTF-8"),
-    (b"one\n\n" + b"far too many words here " * 9 + b"\n\ntwo", "raise --length to at least"),
+    (b"one\n\n" + b"far too many words here " * 9 + b"\n\ntwo", "too few for one row of 32: lower --length or give more text"),
 ])
 def test_bad_corpus_files(content, said, sentence, tmp_path):
     (tmp_path / "text.txt").write_bytes(content)

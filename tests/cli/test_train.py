@@ -103,9 +103,24 @@ def test_a_manta_on_what_is_no_space_for_it(gpt_run, prose, vae_run, sentence, t
     assert "take --model.head clean" in said and not (tmp_path / "run").exists()
 
 
-def test_a_folder_of_another_run_is_refused(gpt_run, sentence):
-    said = sentence("train", "gpt", *TINY, "--train.steps", "7", "--out", str(gpt_run))
-    assert "was trained with another configuration (train): repeat its flags and files or choose another --out" in said
+def test_a_folder_of_another_run_is_refused_field_by_field(gpt_run, sentence):
+    said = sentence("train", "gpt", *TINY, "--train.steps", "5", "--train.lr", "0.5", "--out", str(gpt_run))
+    assert ("was trained with another configuration (train.steps was 6 and is 5; train.lr was 0.003 and is 0.5; "
+            "train.save_every was 3 and is 500): repeat its flags and files or choose another --out") in said
+
+
+def test_more_steps_go_on_and_say_what_becomes_of_the_learning_rate(gpt_run, folder, capsys):
+    longer = folder / "more steps"
+    shutil.copytree(gpt_run, longer)
+    flags = ["gpt", *TINY, "--train.steps", "12", "--train.save-every", "3", "--out", str(longer)]
+    main(["train", *flags])
+    said = capsys.readouterr().out
+    assert f"resumed {longer} at step 6 of 12\n" in said
+    assert "the training has 12 steps instead of 6, and its learning rate falls over all of them: at step 6 it is" in said
+    assert f"\n    minildm sample '{longer}'\n    minildm evaluate '{longer}'\n" in said
+    assert [p.name for p in steps_saved(longer)][-1] == "step_0000012"
+    main(["train", *flags])
+    assert "instead of" not in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -121,7 +136,8 @@ def test_a_run_whose_corpus_has_changed_is_not_resumed(prose, sentence, tmp_path
     main(["train", *flags])
     path = tmp_path / "prose.txt"
     path.write_text(path.read_text().replace("makes", "gives"))
-    assert "another configuration (contents of corpus, contents of tokenizer)" in sentence("train", *flags)
+    said = sentence("train", *flags)
+    assert "another configuration (the contents of corpus are others; the contents of tokenizer are others)" in said
 
 
 def test_a_corpus_in_other_words_than_the_frozen_model(prose, gpt_run, sentence, tmp_path):

@@ -13,6 +13,7 @@ import torch
 
 from minildm.errors import UserError
 from minildm.training.checkpoint import steps_saved
+from minildm.training.config import TrainConfig, learning_rate
 from minildm.training.distributed import Ranks
 from minildm.training.journal import read_journal
 
@@ -126,20 +127,36 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path, never_killed):
     assert lines(never_killed["gpt"]) == before
 
 
-def test_another_configuration_is_refused(never_killed):
-    for change in ({"lr": 2e-3}, {"steps": 24}, {"seed": 1}):
-        with pytest.raises(UserError, match=r"another configuration \(train\)"):
+def test_another_configuration_is_refused_field_by_field(never_killed):
+    for change, said in [({"lr": 2e-3}, r"train\.lr was 0\.001 and is 0\.002"),
+                         ({"steps": 11}, r"train\.steps was 12 and is 11"),
+                         ({"steps": 24, "seed": 1}, r"train\.seed was 0 and is 1"),
+                         ({"seed": 1, "batch": 4}, r"train\.batch was 8 and is 4; train\.seed was 0 and is 1")]:
+        with pytest.raises(UserError, match=rf"another configuration \({said}\): repeat its flags and files"):
             tiny.make_trainer("gpt", never_killed["gpt"], **change).resume()
+
+
+def test_more_steps_go_on(tmp_path):
+    """After 6 steps, 6 more of a training of 12; without warm-up, what is seen of the 6 is only their learning rates."""
+    tiny.make_trainer("gpt", tmp_path, steps=6).fit(tiny.score, quiet=True)
+    longer = tiny.make_trainer("gpt", tmp_path, steps=12)
+    assert longer.resume() and longer.step == 6 and longer.planned == 6
+    longer.fit(tiny.score, quiet=True)
+    again = tiny.make_trainer("gpt", tmp_path, steps=12)
+    assert again.resume() and again.step == 12 and again.planned == 12
+    rates = [line["lr"] for line in read_journal(tmp_path / "journal.jsonl") if line["kind"] == "step"]
+    short, long = (TrainConfig(steps=steps, warmup=4) for steps in (6, 12))
+    assert rates == [*(learning_rate(step, short) for step in range(6)), *(learning_rate(step, long) for step in range(6, 12))]
 
 
 def test_other_contents_and_other_parts_are_refused(never_killed):
     trainer = tiny.make_trainer("gpt", never_killed["gpt"])
     for name in ("corpus", "tokenizer", "frozen"):
         trainer.card = {"config": trainer.card["config"], name: {"sha256": "other"}}
-        with pytest.raises(UserError, match=rf"another configuration \(contents of {name}\): repeat its flags and files"):
+        with pytest.raises(UserError, match=rf"another configuration \(the contents of {name} are others\): repeat its flags"):
             trainer.resume()
     trainer = tiny.make_trainer("gpt", never_killed["gpt"], ranks=Ranks(0, 2))
-    with pytest.raises(UserError, match=r"another configuration \(processes x accumulate\)"):
+    with pytest.raises(UserError, match=r"another configuration \(processes x accumulate was 1 and is 2\)"):
         trainer.resume()
 
 
