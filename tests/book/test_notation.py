@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from .inline import lifted
 from .notebooks import APPENDICES, CHAPTERS, code, load, number, prose
 
 HEADER = re.compile(r"^\| symbol \| code \| meaning .*\|$")
@@ -72,6 +73,25 @@ def test_a_chapter_introduces_what_appendix_a_lists(path):
             elif names(code_names) and table[head] and not names(code_names) & table[head]:
                 faults.append(f"{head} is {', '.join(names(code_names))} here, and {', '.join(table[head])} in appendix A")
     assert not faults, "; ".join(faults)
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=number)
+def test_every_letter_of_a_formula_is_in_appendix_a(path):
+    """Appendix A marks each letter with this chapter or an earlier one, as its own cells find as well."""
+    (appendix,) = [path for path in APPENDICES if number(path) == "A"]
+    own = lifted(appendix)
+    first = own["first_chapters"](prose(load(appendix)))
+    assert {"E", "M", "D", "S", "L", "mu"} <= {letter for letter, chapter in first.items() if chapter <= "01"}
+    assert not {letter for letter in own["letters"](prose(load(path))) if first.get(letter, "99") > number(path)}
+
+
+def test_letters_leave_out_words_and_code():
+    (appendix,) = [path for path in APPENDICES if number(path) == "A"]
+    own = lifted(appendix)
+    words = r"In $\log p_t(z) \tag{00.1}$ and $$\mathrm{KL} + \hat\xi$$ the `x` of $N$"
+    assert own["letters"](words) == {"p", "t", "z", "xi", "N"}
+    table = "| $Q$, $x$ | `x` | a matrix | 03, 05 |\n| $x$ | | a place | 02 |"
+    assert own["first_chapters"](table) == {"Q": "03", "x": "02"}
 
 
 @pytest.mark.parametrize("path", CHAPTERS + APPENDICES, ids=number)
