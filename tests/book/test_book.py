@@ -105,3 +105,15 @@ def test_faults_are_found():
 def test_unknown_chapter_is_refused():
     with pytest.raises(UserError, match="no chapter 98"):
         book.chapters(["98"])
+
+
+def test_citations_are_linked_in_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "NOTEBOOKS", tmp_path)
+    entry = "@book{Bell1957, author = {Bell, Ann}, title = {Programs}, year = {1957}, doi = {10.1/2}}"
+    (tmp_path / "references.bib").write_text(entry)
+    path = tmp_path / "00_start.ipynb"
+    book.save(book.from_script('# %% [markdown]\nr"""\nas known [@Bell1957].\n"""\n'), path)
+    book.linked(path)
+    assert book.read(path).cells[0].source == (
+        'as known ([Bell, 1957](https://doi.org/10.1/2 "Bell1957: Programs")).\n\n### References\n\n'
+        "- A. Bell (1957). *Programs*. <https://doi.org/10.1/2>")

@@ -49,3 +49,16 @@ def test_the_readme_leads_to_every_chapter_and_appendix():
 def test_neighbors_link_to_each_other(first, second):
     if int(second.stem[:2]) == int(first.stem[:2]) + 1:
         assert second.resolve() in files(first) and first.resolve() in files(second)
+
+
+def test_the_contents_of_the_site_have_the_parts_of_the_readme():
+    row = re.compile(r"^\| (?:\*\*(\w+)\*\* )?\| \*\*(.+?)\*\* \||^\| \w+ \| \[.+?\]\((notebooks/\w+)\.ipynb\)", re.MULTILINE)
+    parts = {"Start": []}
+    for numeral, title, page in row.findall((ROOT / "README.md").read_text()):
+        if title:
+            parts[f"{numeral} · {title}" if numeral else title] = []
+        else:
+            parts[list(parts)[-1]].append(page)
+    trees = re.findall(r"```\{toctree\}\n:caption: (.+)\n((?:.+\n)+)", (ROOT / "docs" / "index.md").read_text())
+    shown = {title: re.findall(r"^notebooks/\w+$", lines, re.MULTILINE) for title, lines in trees}
+    assert dict(filter(lambda part: part[1], shown.items())) == dict(filter(lambda part: part[1], parts.items()))

@@ -108,10 +108,13 @@ def test_frames_move_on_a_phone_without_a_kernel(opened, name):
     assert page.locator(".needs-kernel").count() <= 1
 
 
-def test_the_explorer_says_once_that_it_needs_a_kernel(opened):
-    page = opened("notebooks/00_how_to_use_this_book")
-    assert page.locator(".needs-kernel").count() == 1
-    assert not page.locator(".widget :disabled").count() and not page.get_by_text("needs a kernel").count()
+def test_the_explorer_shows_its_text_on_a_phone_and_says_once_that_it_needs_a_kernel(opened):
+    page = opened("notebooks/00_how_to_use_this_book", width=400)
+    assert page.locator(".needs-kernel").count() == 1 and not page.locator(".widget :disabled").count()
+    for box in page.locator("div.widget").all():
+        text = box.locator(".tale:visible").first
+        assert text.bounding_box()["y"] > box.locator("svg:visible").first.bounding_box()["y"]  # below the plane, not beside it
+        assert len(text.inner_text().split()) > 20
 
 
 def test_search_finds_a_word(opened):
