@@ -1,5 +1,6 @@
 """The recipe switchboard: which ingredients are on, and the training curves and figures of the runs with just these."""
 
+from collections.abc import Sequence
 from statistics import fmean
 
 import ipywidgets as widgets
@@ -52,34 +53,50 @@ class RecipeSwitchboard:
         """Variants with exactly these ingredients."""
         return [v for v in self.variants if switches(self.recipes[v]) == on]
 
+    def head(self, variant: str) -> str:
+        """What a recipe sets, as HTML: a badge for each ingredient, and the rest in words."""
+        chips = " ".join(f'<b style="background:{style.VALUE if on else "#aaa"}">{"" if on else "no "}{name}</b>'
+                         for name, on in switches(self.recipes[variant]).items())
+        return f"{chips}<br>{extras(self.recipes[variant])}"
+
     def page(self, variant: str, seed: int) -> str:
         """One run as HTML: its switches, its curves, its figures beside the variant's means."""
         run = self.runs.get((variant, seed))
         if run is None:
             return f"<p>{variant}, seed {seed}: not run</p>"
-        chips = " ".join(f'<b style="background:{style.VALUE if on else "#aaa"}">{"" if on else "no "}{name}</b>'
-                        for name, on in switches(self.recipes[variant]).items())
         mean = {name: fmean(other[name] for other in self.of(variant)) for name in FIGURES}
         rows = "".join(f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(run[name])}</td>"
                        f"<td>{form.format(mean[name])}</td></tr>" for name, form in FIGURES.items())
-        return (f"<div><i>{variant}</i>, seed {seed} {chips}<br>{extras(self.recipes[variant])}</div>"
-                f'<div class="recipe">{self.curves(run["curve"])}'
+        return (f"<div><i>{variant}</i>, seed {seed} {self.head(variant)}</div>"
+                f'<div class="recipe">{self.curves([run["curve"]])}'
                 f"<table><tr><td></td><td>this seed</td><td>mean</td></tr>{rows}</table></div>")
 
-    def curves(self, curve: dict) -> str:
-        """The two terms of a run against steps, as a small SVG; zero is the lower edge."""
+    def moment(self, variant: str, points: int) -> str:
+        """All runs of a variant as HTML: their curves up to a number of points, and their figures after training."""
+        runs = self.of(variant)
+        rows = "".join(f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(min(run[name] for run in runs))}</td>"
+                       f"<td>{form.format(max(run[name] for run in runs))}</td></tr>" for name, form in FIGURES.items())
+        return (f"<div><i>{variant}</i>, {len(runs)} seeds {self.head(variant)}</div>"
+                f'<div class="recipe">{self.curves([run["curve"] for run in runs], points)}'
+                f"<table><tr><td>after training</td><td>least</td><td>most</td></tr>{rows}</table></div>")
+
+    def curves(self, curves: list[dict], points: int | None = None) -> str:
+        """The two terms of runs against steps, as a small SVG, up to a number of points; zero is the lower edge."""
         lines = ""
         for i, (term, color) in enumerate(CURVES.items()):
-            at = " ".join(f"{WIDE * s / curve['step'][-1]:.0f},{HIGH * (1 - min(y, TOP) / TOP):.0f}"
-                          for s, y in zip(curve["step"], curve[term]))
-            lines += (f'<polyline points="{at}" fill="none" stroke="{color}" stroke-width="2"/>'
-                      f'<text x="{WIDE - 8}" y="{16 + 16 * i}" fill="{color}" text-anchor="end">{term}</text>')
+            for curve in curves:
+                at = " ".join(f"{WIDE * s / curve['step'][-1]:.0f},{HIGH * (1 - min(y, TOP) / TOP):.0f}"
+                              for s, y in list(zip(curve["step"], curve[term]))[:points])
+                lines += f'<polyline points="{at}" fill="none" stroke="{color}" stroke-width="{2 if len(curves) == 1 else 1}"/>'
+            lines += f'<text x="{WIDE - 8}" y="{16 + 16 * i}" fill="{color}" text-anchor="end">{term}</text>'
         return (f'<svg width="{WIDE}" height="{HIGH}" style="border-left:1px solid #777;border-bottom:1px solid #777">'
                 f"{lines}</svg>")
 
-    def frames(self) -> FrameStack:
-        """Pre-rendered frames that move without a kernel: seeds by variants."""
-        return FrameStack([[self.page(v, seed) for v in self.variants] for seed in self.seeds], ("seed", "recipe"), CSS)
+    def frames(self, variants: Sequence[str] | None = None) -> FrameStack:
+        """Frames that move without a kernel: the curves of all seeds grow with training, a row for each variant."""
+        variants = variants or self.variants
+        moments = len(self.of(variants[0])[0]["curve"]["step"]) + 1
+        return FrameStack([[self.moment(v, k) for k in range(moments)] for v in variants], ("recipe", "training"), CSS)
 
     def figure(self) -> Figure:
         """The same in print: the curves of all seeds, a panel for each variant."""

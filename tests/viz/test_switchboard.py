@@ -43,10 +43,13 @@ def test_a_page_shows_the_run_and_the_mean(board):
     assert " 330,0 " not in page and 'points="0,54 165,136 330,0"' in page  # 9 nats are cut at the upper edge
 
 
-def test_frames_are_seeds_by_variants(board):
+def test_frames_are_variants_by_moments_of_training(board):
     frames = board.frames()
-    assert len(frames.stack.children) == 2 and all(len(row.children) == 3 for row in frames.stack.children)
-    assert frames.stack.children[0].children[2].value == board.page("pull 0.1", 0)
+    assert len(frames.stack.children) == 3 and all(len(row.children) == 4 for row in frames.stack.children)
+    first, *_, last = (frame.value for frame in frames.stack.children[0].children)
+    assert first.count('points=""') == 4 and 'points="0,54 165,136 330,0"' in last  # two terms of two seeds
+    assert "<td>50.0%</td><td>150.0%</td>" in last and "no warm-up" in frames.stack.children[1].children[0].value
+    assert len(board.frames(["pull 0.1"]).stack.children) == 1
 
 
 def test_live_switches_change_the_view(board):
