@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from .verdict import Must, exercise
+from .verdict import Must, as_numbers, exercise
 
 
 def randn(rng: torch.Generator, *shape: int) -> Tensor:
@@ -17,15 +17,20 @@ def some_words(rng: torch.Generator, count: int, d: int) -> tuple[Tensor, Tensor
     return randn(rng, count).softmax(0), 2 * randn(rng, count, d), randn(rng, count, d).exp() / 4
 
 
-@exercise("10.1", hints=("first the mean over words, then the floor of each channel, then the sum over channels",))
+@exercise("10.1", hints=(
+    "who is given the free nats: a word, a channel, or the whole code?",
+    "(10.4) is a number for each word and channel; what is (10.6) a sum of?",
+    "the order of the three operations decides: one over words, one for each channel alone, one over channels"))
 def check_1():
-    """The KL of torch's own Gaussians, mean over words, clamped channel by channel; a dead channel pays its free bits."""
+    """The KL of torch's own Gaussians, mean over words, clamped channel by channel; dead channels pay their free bits."""
     rng = torch.Generator().manual_seed(1)
     for shape in ((4, 3), (2, 5, 6)):
         for free in (0.0, 0.1, 2.0):
             mean, std = randn(rng, *shape), (randn(rng, *shape) / 2).exp()
-            channels = kl_divergence(Normal(mean, std), Normal(0.0, 1.0)).flatten(0, -2).mean(0)
-            yield (mean, std, free), channels.clamp(min=free).sum()
+            alive = torch.arange(shape[-1]) > 0
+            for m, s in ((mean, std), (mean * alive, std.where(alive, 1.0))):
+                channels = kl_divergence(Normal(m, s), Normal(0.0, 1.0)).flatten(0, -2).mean(0)
+                yield (m, s, free), channels.clamp(min=free).sum()
             yield (0 * mean, std / std, free), torch.tensor(free * shape[-1], dtype=torch.float64)
 
 
@@ -36,7 +41,10 @@ def linear_loss(power: float, noise: float, beta: float, width: Tensor, gain: Te
     return fit + beta * ((slope**2 * power + width**2 - 1) / 2 - width.log())
 
 
-@exercise("10.2", hints=("compare beta times the noise with the power: below, the channel lives; above, the code is the prior",))
+@exercise("10.2", hints=(
+    "which values may a squared gain take, and is the least loss inside of them or at their edge?",
+    "insert the best slope and width into (10.10): what is left is a function of g^2 alone",
+    "the place where its derivative vanishes may be negative; what are width and gain then?"))
 def check_2():
     """No other width and gain have a smaller loss, on a fine grid; above the threshold the channel is dead."""
     rng = torch.Generator().manual_seed(2)
@@ -47,29 +55,37 @@ def check_2():
         least = float(linear_loss(power, noise, beta, axis[:, None], axis - 0.01).min())
 
         def met(answer, power=power, noise=noise, beta=beta, least=least) -> bool:
-            width, squared = (torch.as_tensor(float(x), dtype=torch.float64) for x in answer)
-            here = float(linear_loss(power, noise, beta, width, squared.sqrt()))
-            return bool(width > 0) and here <= least + 1e-9 and here >= least - 1e-2
-        yield (power, noise, beta), Must("width and squared gain with the least loss (10.10)", met)
-        yield (power, noise, 1.5 * power / noise), (1.0, 0.0)
+            numbers = as_numbers(answer)
+            if numbers is None or numbers.numel() != 2:
+                return False
+            width, squared = numbers.double().flatten()
+            return bool(width > 0) and float(linear_loss(power, noise, beta, width, squared.sqrt())) <= least + 1e-9
+        yield (power, noise, beta), Must("two numbers, width and squared gain, that have the least loss (10.10)", met)
+        yield (power, noise, 1.5 * power / noise), torch.tensor([1.0, 0.0], dtype=torch.float64)
 
 
-@exercise("10.3", hints=("log share plus the log densities of all channels, normalization included, then a softmax over words",))
+@exercise("10.3", hints=(
+    "Bayes' rule has a prior and a likelihood: what are they for a word and a code?",
+    "the likelihood is a product of Gaussian densities, one a channel, each with its own normalization",
+    "far from all words every density is zero for the computer: add logarithms, and normalize with a softmax"))
 def check_3():
-    """Bayes' rule with torch's own Gaussians; equal means are told apart by their widths; far codes are sure."""
+    """Bayes' rule with torch's own Gaussians; equal means are told apart by their widths; also far from all words."""
     rng = torch.Generator().manual_seed(3)
     for count, d in ((2, 1), (5, 3), (20, 8)):
         share, means, variances = some_words(rng, count, d)
-        for places in (means, torch.zeros_like(means)):
-            z = randn(rng, 6, d)
+        for places, far in ((means, 1.0), (torch.zeros_like(means), 1.0), (means, 100.0)):
+            z = far * randn(rng, 6, d)
             joint = Normal(places, variances.sqrt()).log_prob(z[:, None]).sum(-1) + share.log()
             yield (z, share, places, variances), joint.softmax(-1)
     yield (100 * means, share, 100 * means, variances), torch.eye(count, dtype=torch.float64)
 
 
-@exercise("10.4", hints=("the reader of 10.3 with means t m and variances (1-t)^2 + t^2 v; each word adds m + l (z - t m)",))
+@exercise("10.4", hints=(
+    "given the word, which Gaussian is z_t, and how likely is each word once z is seen?",
+    "the reader of 10.3 can say it, if it is told the means and variances that the words have at time t",
+    "inside one word data and noise are jointly Gaussian; their conditional mean is linear in z, and (10.15) averages it"))
 def check_4():
-    """z plus (1 - t) times the score of the law of z_t, by autograd, over t; the score is the other way to the same field."""
+    """z plus (1 - t) times the score of the density of z_t, by autograd, over t: the score is another way to the field."""
     rng = torch.Generator().manual_seed(4)
     for count, d in ((1, 2), (4, 1), (6, 5)):
         share, means, variances = some_words(rng, count, d)
@@ -83,7 +99,10 @@ def check_4():
             yield (z, share, means, variances, t), (z + (1 - t) * score) / t
 
 
-@exercise("10.5", hints=("a diagonal matrix plus one outer product, t(1-t)/4 of Delta/q with itself; ask eigvalsh for the last",))
+@exercise("10.5", hints=(
+    "how sure is a point halfway between two equally likely words, and what is the covariance of their means there?",
+    "put this covariance, an outer product of delta with itself, into (10.16); each channel has its own q",
+    "the matrix is symmetric: its eigenvalues come from one call, and you need the largest"))
 def check_5():
     """The top eigenvalue of the Jacobian by autograd, halfway between two words of one width a channel."""
     rng = torch.Generator().manual_seed(5)
