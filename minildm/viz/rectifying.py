@@ -109,7 +109,7 @@ def rectifying(width: float, words: int, steps: int) -> Rectifying:
 
 
 def draw(shown: Rectifying) -> Figure:
-    """Paths over time; stiffness over time; errors over width."""
+    """Paths over time; expansion rates over time; errors over width."""
     figure, (space, stiff, cost) = panels(3, height=2.7)
     few, steps = slice(1, None, 3), len(shown.path.times) - 1
     space.plot(FINE, shown.exact[:, few], color=style.NOISE, lw=0.9)
@@ -118,7 +118,7 @@ def draw(shown: Rectifying) -> Figure:
     space.set(xlabel="time t", ylabel="latent z", ylim=(-3.2, 3.2), title=f"{steps} step{'s' * (steps > 1)} of Euler")
     for values, color, name in ((shown.border, style.ERROR, "border"), (shown.typical, style.DATA, "typical path")):
         stiff.plot(TIMES, values, color=color, label=name)
-    stiff.set(xlabel="time t", title=f"stiffness, s = {shown.width:g}")
+    stiff.set(xlabel="time t", title=f"expansion rate, s = {shown.width:.2g}")
     stiff.set_yscale("symlog", linthresh=1)
     stiff.set(ylim=(-50, 3e4))
     stiff.set_yticks((-10, 0, 10, 100, 1000, 10_000), ("-10", "0", "10", "100", "1000", "10000"))
@@ -138,6 +138,6 @@ def draw(shown: Rectifying) -> Figure:
 def explorer() -> Explorer:
     """The explorer of chapter 10."""
     return Explorer(rectifying, draw, {"width": WIDTHS, "words": WORDS, "steps": STEPS},
-                    "Left, Euler's paths from noise to words over the exact paths; middle, stiffness over time at a border and "
+                    "Left, Euler's paths from noise to words over the exact paths; middle, expansion rates at a border and "
                     "on typical paths; right, misread codes and the error of Euler against the width of the codes.",
                     between=("width", "words", "steps"))

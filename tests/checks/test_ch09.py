@@ -120,6 +120,12 @@ def by_the_staircase(pair, steps):
 
 
 @answers.right(3)
+def entropies_of_words_in_single_precision(pair, steps):
+    pair = pair.float()
+    return (entropy(pair.sum(0)) + entropy(pair.sum(1)) - entropy(pair)) / steps
+
+
+@answers.right(3)
 def by_loops_of_numbers(pair, steps):
     rows, columns = pair.sum(1).tolist(), pair.sum(0).tolist()
     return sum(p * math.log(p / (rows[i] * columns[j])) for i, row in enumerate(pair.tolist())
