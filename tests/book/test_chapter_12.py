@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from minildm.transport.schedules import Linear, Tangent, expand
 from minildm.transport.time_sampling import AdaptiveTime
 
 from .draws import randn, rng
-from .notebooks import ROOT
+from .notebooks import CHAPTERS, ROOT, load, prose
 
 
 def test_the_best_noisy_decoder_is_a_posterior_mean():
@@ -142,3 +143,10 @@ def test_the_linear_model_says_that_the_small_recipe_collapses_without_norm():
         assert (loss.diff() > 0).all()
     trained = [run["latent_std"] for run in study["runs"] if run["variant"] == "no norm"]
     assert len(trained) == 3 and min(trained) > 0.5  # what the runs did instead
+
+
+def test_the_port_is_a_third_partys():
+    """Where the chapter first speaks of a port, it says whose it is; the paper has none that we know."""
+    text = next(prose(load(path)) for path in CHAPTERS if path.name.startswith("12"))
+    first = re.search(r"[^.;]*\bport\b[^.;]*", text)[0]
+    assert "third-party port" in first and "paper's port" not in text
