@@ -21,6 +21,9 @@ TOO_WIDE = "() => document.documentElement.scrollWidth - window.innerWidth"
 CUT = """() => [...document.querySelectorAll(".widget .tale, .widget svg, .widget img, .widget input, .bd-article > * p")]
     .filter(node => node.checkVisibility({ visibilityProperty: true }) && !node.closest("table, mjx-container"))
     .map(node => node.getBoundingClientRect()).filter(place => place.left < 0 || place.right > window.innerWidth).length"""
+UNREACHABLE = """() => [...document.querySelectorAll(".bd-article :is(.math, .math > mjx-container, table, pre, .widget)")]
+    .map(node => [node.getBoundingClientRect(), node.parentElement.getBoundingClientRect()])
+    .filter(([place, around]) => place.width > 0 && place.left < around.left - 1).length"""
 LIGHTNESS = """query => [...document.querySelectorAll(query)].map(node =>
     getComputedStyle(node).backgroundColor.match(/[0-9.]+/g).slice(0, 3).map(Number).reduce((a, b) => a + b) / 3)"""
 
@@ -89,7 +92,7 @@ def test_a_page_is_whole_in_light_and_dark_wide_and_narrow(opened, name):
     assert page.evaluate(LIGHTNESS, "body")[0] < 50
     assert all(light > 200 for light in page.evaluate(LIGHTNESS, ".widget, .cell_output > .output > img, .cell_output > img"))
     page.set_viewport_size({"width": 400, "height": 900})
-    assert page.evaluate(TOO_WIDE) <= 0 and not page.evaluate(CUT)
+    assert page.evaluate(TOO_WIDE) <= 0 and not page.evaluate(CUT) and not page.evaluate(UNREACHABLE)
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
