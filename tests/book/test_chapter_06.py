@@ -19,6 +19,8 @@ from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Linear
 
 from .draws import randn, rng, scalar
+from .inline import lifted
+from .notebooks import CHAPTERS
 
 STRAIGHT = Linear()
 
@@ -179,3 +181,14 @@ def test_an_energy_is_twice_an_effort():
     effort = pinned_value(z1, z0, torch.zeros(20_000).double()).mean()
     assert 2 * float(effort) == pytest.approx(energies(law).optimal, rel=1e-2)
     assert abs(float(effort) - energies(law).optimal) > 0.5
+
+
+def test_a_single_distance_of_clouds_is_mostly_chance():
+    """The unit of the chapter's fidelity: its standard error is that of fresh repetitions, and one draw alone is useless."""
+    own = lifted(CHAPTERS[6])
+    own["count"] = 1000
+    data = own["PLANES"]["two moons"]
+    found = [own["squared"](data, data, seed, draws=12) for seed in range(12)]
+    means, errors = (torch.stack(row) for row in zip(*found))
+    assert 0.5 < float(means.std() / errors.square().mean().sqrt()) < 2
+    assert float(errors.mean() * 12**0.5 / means.mean()) > 0.4  # standard deviation of one squared distance over its mean
