@@ -112,7 +112,7 @@ def check_5():
             misses = [float(miss.abs().sum()) for miss in (plan.sum(0) - b, plan.sum(1) - a)]
             return max(misses) < 1.01e-8 and float(apart.abs().max()) < 1e-6
 
-        yield (cost, a, b, epsilon), Must("the coupling that solves (04.20), its marginals a and b right to 1e-8 in total", solved)
+        yield (cost, a, b, epsilon), Must("the coupling that solves (04.20), with marginals right to 1e-8", solved)
 
 
 @exercise("04.6", hints=(
