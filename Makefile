@@ -24,10 +24,11 @@ lab: .venv/installed  ## read the book
 # A page may lead to any file of the book, so that all lie in one folder first; what has not changed is not built again.
 site: .venv/installed  ## write the book as a site to site/, which needs neither a kernel nor a network
 	rm -rf build/pages
-	mkdir -p build
+	mkdir -p build "$(SITE)"
 	cp -Rp docs build/pages
 	cp -Rp notebooks benchmarks README.md minildm/viz/page.js build/pages
-	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees build/pages $(SITE)
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees build/pages build/site
+	cp -R build/site/. "$(SITE)"
 	@echo "open $(SITE)/index.html"
 
 notebooks: .venv/installed  ## run every chapter and write its outputs
