@@ -153,6 +153,8 @@ def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
         said(f"resumed {run} at step {trainer.step} of {flags.train.steps}")
         if trainer.planned != flags.train.steps:
             said(schedule(trainer))
+        if trainer.step == flags.train.steps:
+            said("all its steps are made: to train on, give more of them by --train.steps")
     evaluate, write = watch(corpus)
     try:
         trainer.fit(evaluate, quiet, write)

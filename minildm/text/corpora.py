@@ -18,7 +18,7 @@ from .tokenizers import BOS, EOS, PAD, BytePairTokenizer, Tokenizer, WordTokeniz
 LONGEST = 16_384  # tokens of a row
 MOST_DOCUMENTS = 10_000_000
 LARGEST = 2**31  # tokens of a part of a corpus
-PIECE = re.compile(r"(?s).{1,65536}(?:(?<=\S)(?= \S)|\Z)|.{1,65536}")  # of a document, cut where a token of byte pairs begins
+PIECE = re.compile(r"(?s).{1,8192}(?:(?<=\S)(?= \S)|\Z)|.{1,8192}")  # of a document, cut where a token of byte pairs begins
 
 
 @dataclass(frozen=True)
@@ -157,17 +157,17 @@ def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Token
 
 def read_cache(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
     """The card of a corpus, the rows of its parts, and the card of its tokenizer, all as they were written."""
+    fault = "its contents are not those that its card tells of"
     try:
         card, tokenizer = (json.loads((folder / f"{name}.json").read_text()) for name in ("card", "tokenizer"))
         rows = {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("train", "valid")}
-        described = describe(card)
-        same = digest(tokenizer) == card["tokenizer"] and all(
+        same = bool(describe(card)) and digest(tokenizer) == card["tokenizer"] and all(
             array.shape == (card["rows"][part], card["length"]) and array.dtype == type_of(card["vocabulary"])
             and sha256(array) == card["sha256"][part] for part, array in rows.items())
-    except Exception as fault:  # damaged bytes make readers raise anything
-        same, described = False, reason(fault)
+    except Exception as error:  # damaged bytes make readers raise anything
+        same, fault = False, reason(error)
     if not same:
-        raise UserError(f"the cached corpus {folder} is damaged ({described}): delete this folder, then repeat the command")
+        raise UserError(f"the cached corpus {folder} is damaged ({fault}): delete this folder, then repeat the command")
     return card, rows, tokenizer
 
 
@@ -177,14 +177,13 @@ def describe(card: dict, pack: bool = False) -> list[str]:
     Args: `card` of a `Corpus`; `pack`, whether packing was asked for. Returns the lines.
     Derived in chapter 00. Source: ours.
     """
-    train, valid = ({key: card[key][part] for key in ("documents", "tokens", "rows")} for part in ("train", "valid"))
-    lines = [f"{train['documents']:,} documents, {train['tokens']:,} tokens in {train['rows']:,} rows of {card['length']} to "
-             f"train on; {valid['documents']:,} documents in {valid['rows']:,} rows to validate"]
+    counts = {key: card[key]["train"] for key in ("documents", "tokens", "rows")}
+    lines = ["{documents:,} document(s), {tokens:,} tokens in {rows:,} rows of ".format(**counts)
+             + f"{card['length']}; {card['rows']['valid']:,} more rows to validate"]
     if card["pack"] and not pack:
-        lines.append(f"packed: some documents have more than the {card['length'] - 2} tokens that fit, so all are joined and "
-                     "cut into full rows")
+        lines.append(f"packed: some have more than {card['length'] - 2} tokens, which do not fit, so all are joined and cut")
     if "duplicates" in card:
-        lines.append(f"{card['duplicates']:,} documents to validate are also in the training part and were left out")
+        lines.append(f"{card['duplicates']:,} document(s) to validate are also among those to train on, and were left out")
     return lines
 
 

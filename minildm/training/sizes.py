@@ -23,7 +23,7 @@ def refuse_sizes(config, flag: str = "--model") -> None:
     Derived in chapter 16. Source: ours.
     """
     for name, value in ((each.name, getattr(config, each.name)) for each in fields(config)):
-        count, called = isinstance(value, int), f"{flag}.{name.replace('_', '-')}"
+        count, called = isinstance(value, int), "--length" if name == "length" else f"{flag}.{name.replace('_', '-')}"
         least, most = LEAST.get(name, 1 if count else 0), MOST.get(name, COUNT if count else math.inf)
         if is_dataclass(value):
             refuse_sizes(value, f"{flag}.{name}")

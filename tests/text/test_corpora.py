@@ -129,6 +129,7 @@ def test_splits_of_documents():
     train, valid = first_part(PARAGRAPHS)
     assert train + valid == PARAGRAPHS and len(valid) in (5, 6, 7)
     assert first_part(["a long first document", "b"]) == (["a long first document"], ["b"])
+    assert first_part(["one", "two"]) == (["one"], ["two"])
     train, valid = by_checksum(PARAGRAPHS * 2)
     assert not set(train) & set(valid) and len(train) + len(valid) == 120
     assert by_checksum(PARAGRAPHS[::-1])[1] == by_checksum(PARAGRAPHS)[1][::-1]

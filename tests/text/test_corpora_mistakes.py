@@ -38,9 +38,14 @@ def test_empty_corpus(tmp_path, content):
     assert "empty.txt is empty: give one with text in it" in refused(f"file:{tmp_path}/empty.txt")
 
 
-def test_a_single_document(tmp_path):
-    (tmp_path / "one.txt").write_text("all in one paragraph")
-    assert "has 1 document(s), too few to train and validate: separate documents" in refused(f"file:{tmp_path}/one.txt")
+def test_a_text_of_one_letter(tmp_path):
+    (tmp_path / "one.txt").write_text("a")
+    assert "has 1 document(s), too few to train and validate: give more text" in refused(f"file:{tmp_path}/one.txt")
+
+
+def test_a_text_that_repeats_itself(tmp_path):
+    (tmp_path / "same.txt").write_text("\n\n".join(["the same paragraph again"] * 60))
+    assert "all 6 documents of" in refused(f"file:{tmp_path}/same.txt")
 
 
 def test_bytes_that_are_not_utf8(tmp_path):
@@ -48,11 +53,18 @@ def test_bytes_that_are_not_utf8(tmp_path):
     assert refused(f"file:{tmp_path}/latin.txt").endswith("latin.txt is not UTF-8 (byte 3): convert it to UTF-8")
 
 
-def test_a_document_that_is_too_long(tmp_path):
-    (tmp_path / "long.txt").write_text("short one\n\nHere is a text with far too many words in it for us\n\nshort two")
-    message = refused(f"file:{tmp_path}/long.txt", 30, vocabulary=260)
-    assert "begins 'Here is a text with " in message and "has 51 tokens, more than the 28 that fit" in message
-    assert message.endswith("raise --length to at least 53 or pass --pack")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_are_recognized(encoding, tmp_path):
+    (tmp_path / "my text.txt").write_bytes("A plain text.\n\nIt has two paragraphs.".encode(encoding))
+    name, message = encoding.upper()[:6], refused(f"file:{tmp_path}/my text.txt")
+    assert message.endswith(f"my text.txt looks like {name}: convert it to UTF-8, for example with "
+                            f"`iconv -f {name} -t UTF-8 '{tmp_path}/my text.txt' > new.txt`")
+
+
+def test_a_tale_that_is_too_long_is_refused_before_all_are_written(monkeypatch):
+    monkeypatch.setattr("minildm.text.sources.tales_of", None)
+    message = refused("tales:60")
+    assert "more than the 62 that fit: raise --length to at least" in message and message.endswith("or pass --pack")
 
 
 def test_too_little_text_to_pack(tmp_path):
@@ -77,6 +89,27 @@ def test_a_row_that_holds_nothing():
 
 def test_no_documents():
     assert refused("tales", documents=0).endswith("give --documents of at least 1")
+
+
+@pytest.mark.parametrize("name, length, documents, said", [
+    ("tales:99999999999999999999", 64, 9, "asks for tales of too many events: give at most 1000"),
+    ("tales:1001", 64, 9, "asks for tales of too many events"), ("tales:" + 5000 * "9", 64, 9, "asks for tales of too many"),
+    ("tales", 100_000, 9, "a row of 100000 tokens is too long to train on: give a --length of at most 16384"),
+    ("tales", 64, 10**12, "1000000000000 documents are too many: give --documents of at most 10000000"),
+])
+def test_sizes_without_a_bound(name, length, documents, said):
+    assert said in refused(name, length, documents=documents)
+
+
+def test_homes_that_do_not_exist(monkeypatch):
+    assert refused("file:~nosuchuser/x.txt") == "there is no home folder for ~nosuchuser/x.txt: write the whole path"
+    monkeypatch.setenv("MINILDM_CACHE", "~nosuchuser/c")
+    assert refused("tales") == "there is no home folder for ~nosuchuser/c: set MINILDM_CACHE to a whole path"
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "a/" * 3000])
+def test_paths_that_no_file_can_have(path):
+    assert "cannot be read" in refused(f"file:{path}")
 
 
 def test_a_full_disk(tmp_path, monkeypatch):
