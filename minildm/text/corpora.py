@@ -163,7 +163,7 @@ def read_cache(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
         rows = {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("train", "valid")}
         same = bool(describe(card)) and digest(tokenizer) == card["tokenizer"] and all(
             array.shape == (card["rows"][part], card["length"]) and array.dtype == type_of(card["vocabulary"])
-            and sha256(array) == card["sha256"][part] for part, array in rows.items())
+            and sha256(array.data) == card["sha256"][part] for part, array in rows.items())
     except Exception as error:  # damaged bytes make readers raise anything
         same, fault = False, reason(error)
     if not same:

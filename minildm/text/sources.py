@@ -9,7 +9,7 @@ import random
 import re
 import shlex
 import zlib
-from collections.abc import Buffer, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ def by_checksum(documents: list[str]) -> Documents:
     return [d for d, v in zip(documents, valid) if not v], [d for d, v in zip(documents, valid) if v]
 
 
-def sha256(content: Buffer) -> str:
+def sha256(content: bytes | memoryview) -> str:
     """The SHA-256 of some bytes, in hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
