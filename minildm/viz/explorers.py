@@ -1,23 +1,31 @@
 """The trajectory explorer: texts of any model on their way to words, left alone or kicked once; live, as frames, in print."""
 
-import html
+from collections.abc import Hashable
 
 import ipywidgets as widgets
 from IPython.display import display
+from jaxtyping import Float
+from torch import Tensor
 
-from ..errors import UserError
 from . import words
-from .frames import FrameStack
-from .knobs import Explorer, Live, control, label
+from .frames import INTERVAL, FrameStack
+from .knobs import Explorer, Live, control, label, ordered, row
 from .pictures import PAGE, View, draw
-from .scenes import Shown, Writer, plane_of, scene_of
+from .scenes import Shown, Writer, scene_of
 
 KICKS = {"moment": (0.5, 0.25, 0.75), "size": (0, 1, 2, 4), "direction": (0, 1, 2, 3)}
 TEXTS, SEEDS = (0, 1, 2, 3), (0, 1, 2, 3)
 TIMES = (1.0, *(k / 32 for k in range(32)))  # shares of the steps
 STEPS = (32, 8, 16, 64)
+FRAMES = [k / 20 for k in range(21)]  # of the time
+NAMES = {"moment": "disturbed at", "text": "follow text"}  # of knobs that are called otherwise on the screen
+SIZES = {True: "size (std)", False: "size (words)"}  # of a disturbance, of models of latents and of words
+DISTURBANCE = ("<b>Disturbance.</b> Once on its way, each text is displaced: its latents by random numbers of this standard "
+               "deviation, or, in a model of words, so many written words are replaced. The <i>closed loop</i> goes on from "
+               "there, the <i>plan replayed</i> repeats the recorded steps. <i>direction</i> picks one of four random ones.")
 ALT = ("Left, a plane with a cloud of real texts, the paths of four texts and, after a kick, one path with the loop closed and "
-       "one by the replayed plan; right, what is said, words shaded by confidence and marked; below, three curves over time.")
+       "one by the replayed plan; right, what is said, words shaded by how long they have stood and marked; below, three "
+       "curves over time.")
 
 
 class TrajectoryExplorer(Explorer):
@@ -29,12 +37,12 @@ class TrajectoryExplorer(Explorer):
     """
 
     def __init__(self, writers: dict[str, Writer], size: int = 0, solver: str = "ancestral", steps: int = 32):
-        self.writers, self.planes, self.scenes, self.views = writers, {}, {}, {}
+        self.writers, self.scenes, self.views = writers, {}, {}
         solvers = dict.fromkeys((solver, *(name for writer in writers.values() for name in writer.solvers)))
         super().__init__(self.shown, draw, {
             "model": tuple(writers), "prompt": ("",), "seed": SEEDS, "solver": tuple(solvers),
             "steps": tuple(dict.fromkeys((steps, *STEPS))), "text": TEXTS, "time": TIMES, **KICKS,
-            "size": tuple(dict.fromkeys((size, *KICKS["size"])))}, ALT)
+            "size": tuple(dict.fromkeys((size, *KICKS["size"])))}, ALT, between=("time", "moment"))
 
     def listed(self, name: str, value):
         """The value of a knob; prompts and seeds are free."""
@@ -43,12 +51,9 @@ class TrajectoryExplorer(Explorer):
     def shown(self, model: str, text: int, time: float, **asked) -> Shown:
         """What a picture shows at these knobs; the paths of a run are computed once."""
         writer = self.writers[model]
-        if model not in self.planes:
-            self.planes[model] = plane_of(writer.cloud)
         key = model, *asked.items()
         if key not in self.scenes:
-            self.scenes[key] = scene_of(*writer.paths(**asked), model, writer.cloud, self.planes[model], writer.log_snr,
-                                        writer.pieces)
+            self.scenes[key] = scene_of(*writer.paths(**asked), model, writer.cloud, writer.log_snr, writer.pieces)
         scene = self.scenes[key]
         return Shown(scene, text, round(time * (len(scene.clock) - 1)))
 
@@ -61,9 +66,9 @@ class TrajectoryExplorer(Explorer):
         return self.views[key], shown.k
 
     def frames(self, column: str = "time", row: str | None = None, columns=None, rows=None, **fixed) -> FrameStack:
-        """Frames that move without a kernel; numbers from small to large, by default every fourth time."""
-        columns = columns or (sorted(TIMES)[::4] if column == "time" else self.ordered(column))
-        rows = rows or (self.ordered(row) if row else [None])
+        """Frames that move without a kernel; numbers from small to large, by default 21 times."""
+        columns = (FRAMES if column == "time" else ordered(self.knobs[column])) if columns is None else columns
+        rows = rows or (ordered(self.knobs[row]) if row else [None])
         pages, css, name = [], {}, f"frames{len(self.views)}"
         for b in rows:
             pages.append([])
@@ -71,24 +76,20 @@ class TrajectoryExplorer(Explorer):
                 knobs = {**fixed, column: a, **({row: b} if row else {})}
                 view, k = self.view(name, **knobs)
                 css[view] = view.css
-                said = ", ".join(f"{knob} = {label(value)}" for knob, value in knobs.items())
+                said = ", ".join(f"{NAMES.get(knob, knob)} = {label(value)}" for knob, value in knobs.items() if knob != "time")
                 pages[-1].append(f"<div>{said}</div>{view.page(k)}")
-        return FrameStack(pages, names=(row or "", column), style=words.STYLE + PAGE + "".join(css.values()))
-
-    def ordered(self, knob: str) -> list:
-        """Values of a knob: numbers from small to large, words as they stand."""
-        values = list(self.knobs[knob])
-        return values if isinstance(values[0], str) else sorted(values)
+        return FrameStack(pages, names=(NAMES.get(row, row or ""), column),
+                          style=words.STYLE + PAGE + "".join(css.values()))
 
     def control(self, name: str) -> widgets.Widget:
         """The widget of a knob; what is computed anew is so when a slider is let go."""
         if name == "prompt":
-            return widgets.Text("", description="prompt", placeholder="blank", continuous_update=False)
+            return widgets.Text("", description="prompt", placeholder="such as: once at the harbor", continuous_update=False)
         if name == "seed":
             return widgets.BoundedIntText(0, min=0, max=9999, description="seed")
         knob = control(name, self.knobs[name])
-        if name == "steps":
-            knob.continuous_update = False
+        knob.description, knob.style.description_width = NAMES.get(name, name), "90px"
+        knob.continuous_update = name in ("text", "time")
         return knob
 
     def live(self) -> "LiveTrajectory":
@@ -97,17 +98,27 @@ class TrajectoryExplorer(Explorer):
 
 
 class LiveTrajectory(Live):
-    """A control for each knob, a player of the time, and the page that they make; a prompt of unknown words is told so."""
+    """Groups of controls, a player of the time, and the page that they make."""
 
     explorer: TrajectoryExplorer
 
     def __init__(self, explorer: TrajectoryExplorer):
-        self.model = None
+        self.model, self.look, self.play = None, widgets.HTML(), widgets.Play(interval=INTERVAL)
         super().__init__(explorer)
-        self.play = widgets.Play(value=0, min=0, max=len(TIMES) - 1, interval=250)
         self.link = widgets.jslink((self.play, "value"), (self.knobs["time"], "index"))
-        self.box.children = [widgets.HBox([self.play, *self.box.children[0].children], layout={"flex_flow": "row wrap"}),
-                             self.view]
+
+    def arranged(self) -> list[widgets.Widget]:
+        """Model and text, sampler, disturbance, and the time over the picture."""
+        def some(*names: str) -> widgets.HBox:
+            return row(self.knobs[name] for name in names)
+
+        time = self.knobs["time"]
+        time.layout.width = "460px"
+        time.layout.max_width = "100%"
+        disturbance = widgets.VBox([widgets.HTML(DISTURBANCE), some("moment", "size", "direction")],
+                                   layout={"border": "1px solid #888", "padding": "4px 8px", "max_width": "980px"})
+        return [some("model", "prompt", "seed", "text"), some("solver", "steps"), disturbance, row((self.play, time)),
+                self.note, self.look, self.view]
 
     def offer(self, model: str) -> None:
         """Let only those solvers and numbers of steps be chosen that the model has."""
@@ -117,17 +128,35 @@ class LiveTrajectory(Live):
         solver.options, solver.value = writer.solvers, kept
         solver.observe(self.redraw, "value")
         solver.disabled, self.knobs["steps"].disabled = len(writer.solvers) == 1, not writer.stepped
+        self.knobs["size"].description = SIZES[writer.log_snr is not None]
+
+    def stops(self, clock: Float[Tensor, " time"]) -> None:
+        """One stop of the slider for each step of the scene, which reads as its time."""
+        time, last = self.knobs["time"], len(clock) - 1
+        options = tuple((f"{t:.3f}", k / last) for k, t in enumerate(clock.tolist()))
+        if options == time.options:
+            return
+        k = round(time.value * last)
+        time.unobserve(self.redraw, "value")
+        with time.hold_sync():
+            time.options, time.index = options, k
+        time.observe(self.redraw, "value")
+        self.play.max = last
 
     def redraw(self, change=None) -> None:
-        """Show the page that the knobs name."""
+        """Paint the page that the knobs name."""
         if self.knobs["model"].value != self.model:
             self.offer(self.knobs["model"].value)
-        try:
-            view, k = self.explorer.view("live", **{name: knob.value for name, knob in self.knobs.items()})
-        except UserError as mistake:
-            self.view.value = f"<p>{html.escape(str(mistake))}</p>"
-        else:
-            self.view.value = words.STYLE + PAGE + view.css + view.page(k)
+        self.knobs["moment"].disabled = self.knobs["direction"].disabled = not self.knobs["size"].value
+        super().redraw(change)
+
+    def paint(self, values: dict[str, Hashable]) -> None:
+        """Show the page at these values; its drawings are sent once."""
+        view, k = self.explorer.view("live", **values)
+        self.stops(view.scene.clock)
+        if view.css not in self.look.value:
+            self.look.value = words.STYLE + PAGE + view.css
+        self.view.value = view.page(k)
 
     def show(self) -> None:
         """Display the explorer under a cell."""

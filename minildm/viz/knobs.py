@@ -15,6 +15,8 @@ from ..errors import UserError
 from .frames import FrameStack, Sheet
 
 DPI = 80  # of live pictures and of frames
+BUSY = ("<style>.busy{animation:busy 0s 0.3s both}@keyframes busy{from{visibility:hidden}to{visibility:visible}}</style>"
+        '<div class="busy" role="status">⏳ computing …</div>')  # is seen when a picture takes longer than 0.3 s
 
 
 def label(value: Hashable) -> str:
@@ -36,6 +38,11 @@ def control(name: str, values: Sequence[Hashable]) -> widgets.Widget:
     """A slider over numbers, from small to large, or a menu of words; it starts at the first value."""
     kind = widgets.SelectionSlider if numbers(values) else widgets.Dropdown
     return kind(options=[(label(value), value) for value in ordered(values)], value=values[0], description=name)
+
+
+def row(controls: Iterable[widgets.Widget]) -> widgets.HBox:
+    """Controls beside each other, on more lines where there is no room."""
+    return widgets.HBox(list(controls), layout={"flex_flow": "row wrap"})
 
 
 def pixels(figure: Figure, dpi: int) -> np.ndarray:
@@ -131,16 +138,31 @@ class Live:
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
         self.knobs = {name: explorer.control(name) for name in explorer.knobs}
-        self.view, self.layout = widgets.HTML(), Layout()
+        self.view, self.note, self.layout = widgets.HTML(), widgets.HTML(layout={"min_height": "24px"}), Layout()
         for knob in self.knobs.values():
             knob.observe(self.redraw, "value")
-        self.box = widgets.VBox([widgets.HBox(list(self.knobs.values()), layout={"flex_flow": "row wrap"}), self.view])
+        self.box = widgets.VBox(self.arranged())
         self.redraw()
 
+    def arranged(self) -> list[widgets.Widget]:
+        """What stands below each other."""
+        return [row(self.knobs.values()), self.note, self.view]
+
     def redraw(self, change=None) -> None:
-        """Draw the picture that the knobs name."""
-        figure, png = self.explorer.figure(**{name: knob.value for name, knob in self.knobs.items()}), io.BytesIO()
-        image = Image.fromarray(self.layout.pixels(figure)).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
+        """Paint the picture that the knobs name; meanwhile a sign says so. Where it cannot be, a sentence says why."""
+        self.note.value, said = BUSY, ""
+        try:
+            self.paint({name: knob.value for name, knob in self.knobs.items()})
+        except UserError as mistake:
+            said = f'<div role="status">{html.escape(str(mistake))}</div>'
+        finally:
+            self.note.value = said
+
+    def paint(self, values: dict[str, Hashable]) -> None:
+        """Draw the picture at these values."""
+        png, drawn = io.BytesIO(), self.layout.pixels(self.explorer.figure(**values))
+        image = Image.fromarray(drawn).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
         image.save(png, "PNG", compress_level=1)
         data = base64.b64encode(png.getvalue()).decode()
-        self.view.value = f'<img alt="{html.escape(self.explorer.alt)}" src="data:image/png;base64,{data}">'
+        self.view.value = (f'<img style="border-radius:6px" alt="{html.escape(self.explorer.alt)}" '
+                           f'src="data:image/png;base64,{data}">')

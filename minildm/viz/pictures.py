@@ -7,17 +7,21 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from . import words
 from .figures import pack
 from .scenes import PATHS, Scene, Shown, arrows, began, limits, spoken_at
-from .style import CONTROL, DATA, ERROR, INK, NOISE, WIDTH
+from .style import CARD, CONTROL, DATA, ERROR, INK, NOISE, WIDTH
 
 UNITS = 4  # of an SVG's coordinates, in one pixel of the page: enough for smooth lines in whole numbers
 PALE, MOMENTS = "#7aa6c2", 4
-PAGE = ("<style>.scene{display:grid;grid-template-columns:424px minmax(260px,1fr);gap:2px 14px;max-width:960px}"
-        ".scene .below{grid-column:1/3}.scene b{font:600 12px/1.4 sans-serif}.scene .three .tale{font-size:12px;"
+PAGE = (f"<style>.scene{{display:flex;flex-wrap:wrap;gap:6px 14px;max-width:980px;box-sizing:border-box;{CARD};"
+        "font:12px/1.4 sans-serif}.scene>*{min-width:0}.scene p{margin:2px 0}.scene .left{flex:0 1 424px}"
+        ".scene .said{flex:1 1 260px}.scene .below{flex:1 1 290px}.scene .keys span{margin-right:12px;white-space:nowrap}"
+        ".scene .keys i,.scene b i{display:inline-block;width:16px;border-top:3px solid;margin-right:4px;vertical-align:middle}"
+        ".scene .keys .dot{width:7px;height:7px;border:0;border-radius:50%}.scene .three .tale{font-size:12px;"
         "line-height:1.55}</style>")
 
 
@@ -31,27 +35,47 @@ def drawn(scene: Scene, k: int) -> list[int]:
     return [path for path in ((0,) if len(scene.paths) == 1 else (0, 2, 1)) if k >= began(scene, path)]
 
 
+def legend(scene: Scene) -> dict[str, tuple[str, str]]:
+    """What the plane shows: name -> its color, and how it is drawn: a dot, a line or a dashed line."""
+    found = {"real texts": (DATA, "dot"), "other texts": (PALE, "line")}
+    if scene.log_snr is not None:
+        found["flow if the real texts were all data"] = (NOISE, "line")
+    if len(scene.paths) == 1:
+        return {**found, "the text on the right": (CONTROL, "line")}
+    lines = zip(PATHS, colors(scene), ("dashed", "line", "line"))
+    return {**found, **{name: (color, look) for name, color, look in lines}, "disturbance": (INK, "line")}
+
+
 # --- drawn with matplotlib ---------------------------------------------------------------------------------------
 
 def draw_plane(axes: Axes, scene: Scene) -> None:
     """What does not move: the cloud of real texts, and a window that holds all."""
     low, high = limits(scene)
     axes.scatter(*scene.cloud.T, s=9, color=DATA, alpha=0.3, lw=0)
-    axes.set(xlim=(float(low[0]), float(high[0])), ylim=(float(low[1]), float(high[1])),
-             xlabel="widest direction of real texts", ylabel="second")
+    axes.set(xlim=(float(low[0]), float(high[0])),
+             ylim=(float(low[1]), float(high[1])))
+    axes.set_xlabel("the mean way of these texts, from start to end", fontsize=8)
+    axes.set_ylabel("widest other way of real texts", fontsize=8)
 
 
-def draw_curves(axes: list[Axes], scene: Scene, text: int) -> None:
-    """The curves below of one text, of all paths from where they are drawn."""
-    for ax, (title, values) in zip(axes, scene.curves.items()):
-        for path, color in enumerate(colors(scene)):
-            first = began(scene, path)
-            ax.plot(scene.clock[first:], values[path, first:, text], "--" if path == 2 else "-", color=color, lw=1.3,
-                    label=PATHS[path])
-        ax.set_xlim(-0.02, 1.02)
-        ax.margins(y=0.12)
-        ax.set_title(title, fontsize=8)
-        ax.set_xlabel("t", labelpad=1, fontsize=8)
+def draw_curve(axes: Axes, scene: Scene, title: str, text: int) -> None:
+    """A curve below of one text, of all paths from where they are drawn."""
+    for path, color in enumerate(colors(scene)):
+        first = began(scene, path)
+        axes.plot(scene.clock[first:], scene.curves[title][path, first:, text], "-" if path or len(scene.paths) == 1 else "--",
+                  color=color, lw=1.3)
+    axes.set_xlim(-0.02, 1.02)
+    axes.margins(y=0.12)
+    axes.set_title(title, fontsize=8)
+    axes.set_xlabel("time t", labelpad=1, fontsize=8)
+
+
+def draw_legend(figure: Figure, scene: Scene) -> None:
+    """The names of what the plane shows, below it."""
+    looks = {"dot": {"ls": "", "marker": "o", "ms": 4}, "line": {"lw": 2}, "dashed": {"lw": 2, "ls": "--"}}
+    keys = [Line2D([], [], color=color, **looks[look]) for color, look in legend(scene).values()]
+    figure.legend(keys, legend(scene), loc="upper left", bbox_to_anchor=(0.02, 0.385), ncols=3, fontsize=6, handlelength=1.4,
+                  columnspacing=1.0)
 
 
 def draw_moving(axes: Axes, scene: Scene, k: int, text: int) -> None:
@@ -73,19 +97,19 @@ def draw(shown: Shown) -> Figure:
     """The picture in print: the plane, a text at a few times or after a kick what the three paths say, and the curves."""
     scene, k, text = shown.scene, shown.k, shown.text
     figure = Figure(figsize=(WIDTH, 5.4), layout="none")
-    plane = figure.add_axes((0.09, 0.4, 0.35, 0.54))
+    plane = figure.add_axes((0.09, 0.45, 0.35, 0.49))
     draw_plane(plane, scene)
     draw_moving(plane, scene, k, text)
     plane.set_title(f"{scene.model}, t = {float(scene.clock[k]):.2f}")
-    curves = [figure.add_axes((0.06 + 0.33 * i, 0.09, 0.265, 0.19)) for i in range(3)]
-    draw_curves(curves, scene, text)
-    for ax in curves:
+    curves = [figure.add_axes((0.06 + 0.33 * i, 0.085, 0.265, 0.165)) for i in range(3)]
+    for ax, title in zip(curves, scene.curves):
+        draw_curve(ax, scene, title, text)
         ax.axvline(float(scene.clock[k]), color=INK, lw=0.8)
+    draw_legend(figure, scene)
     if len(scene.paths) == 1:
         moments = [round(k * i / (MOMENTS - 1)) for i in range(MOMENTS)]
         said = [(f"t = {float(scene.clock[m]):.2f}", INK, spoken_at(Shown(scene, text, m), 0)) for m in moments]
     else:
-        curves[0].legend(fontsize=6.5, loc="upper left")
         said = [(name, color, spoken_at(shown, path)) for path, (name, color) in enumerate(zip(PATHS, colors(scene)))]
     height = 0.6 / len(said)
     for i, (title, color, spoken) in enumerate(said):
@@ -138,10 +162,12 @@ class View:
         self.scene, self.text = scene, text
         plane = Figure(figsize=(4.4, 3.5), dpi=120, layout="none")
         draw_plane(plane.add_axes((0.15, 0.13, 0.84, 0.86)), scene)
-        below = Figure(figsize=(9.2, 1.6), dpi=120, layout="none")
-        draw_curves([below.add_axes((0.04 + 0.335 * i, 0.29, 0.28, 0.56)) for i in range(3)], scene, text)
-        self.plane, self.below = Backdrop(plane, f"plane-{name}"), Backdrop(below, f"below-{name}")
-        self.css = f"<style>{self.plane.css}{self.below.css}</style>"
+        self.plane, self.below = Backdrop(plane, f"plane-{name}"), []
+        for i, title in enumerate(scene.curves):
+            below = Figure(figsize=(3.05, 1.6), dpi=120, layout="none")
+            draw_curve(below.add_axes((0.14, 0.29, 0.83, 0.56)), scene, title, text)
+            self.below.append(Backdrop(below, f"below{i}-{name}"))
+        self.css = f"<style>{self.plane.css}{''.join(curve.css for curve in self.below)}</style>"
 
     def flow(self, k: int) -> str:
         """The cloud's flow as pins whose heads point the way."""
@@ -168,19 +194,36 @@ class View:
         return self.plane.svg(content, f"The texts of {scene.model} in a plane at t = {float(scene.clock[k]):.2f}, on their "
                                        "way to the cloud of real texts; one is highlighted, after a kick with its three paths.")
 
+    def keys(self) -> str:
+        """The legend."""
+        def key(color: str, look: str) -> str:
+            return (f'<i class="dot" style="background:{color}"></i>' if look == "dot" else
+                    f'<i style="border-top-color:{color};border-top-style:{look.replace("line", "solid")}"></i>')
+
+        return "".join(f"<span>{key(*look)}{name}</span>" for name, look in legend(self.scene).items())
+
+    def curve(self, i: int, k: int) -> str:
+        """The i-th curve below, with dots at the k-th time."""
+        scene, title = self.scene, list(self.scene.curves)[i]
+        values, marks = scene.curves[title][:, k, self.text], ""
+        for path in drawn(scene, k):
+            here = torch.tensor([float(scene.clock[k]), float(values[path])])
+            marks += dot(self.below[i].units(0, here), 18, colors(scene)[path], INK)
+        told = f"{title} {', '.join(f'{x:.2f}' for x in values.tolist())}"
+        return f'<div class="below">{self.below[i].svg(marks, told)}</div>'
+
+    def said(self, k: int) -> str:
+        """What each path says, and what its shades mean."""
+        shown, many = Shown(self.scene, self.text, k), len(self.scene.paths) > 1
+        names = [f'<b><i style="border-color:{color}"></i>{name}</b>' for name, color in zip(PATHS, colors(self.scene))]
+        texts = "".join(names[path] * many + words.as_html(spoken_at(shown, path)) for path in range(len(self.scene.paths)))
+        return f'<div class="said {"three" if many else "one"}">{texts}<p>{words.CAPTION}{words.NEW[many]}</p></div>'
+
     def page(self, k: int) -> str:
         """One moment: the plane on the left, what is said on the right, the curves below."""
-        scene, shown, marks, told = self.scene, Shown(self.scene, self.text, k), "", []
-        many = len(scene.paths) > 1
-        for i, (title, values) in enumerate(scene.curves.items()):
-            for path in drawn(scene, k):
-                here = torch.tensor([float(scene.clock[k]), float(values[path, k, self.text])])
-                marks += dot(self.below.units(i, here), 18, colors(scene)[path], INK)
-            told.append(f"{title} {', '.join(f'{float(x):.2f}' for x in values[:, k, self.text])}")
+        scene = self.scene
         when = f"pushed at t = {float(scene.clock[scene.at]):.2f}" if k >= scene.at else "not pushed yet"
-        what = f"text {self.text}" + (f", {when}" if many else "")
-        names = [f'<b style="color:{color}">{name}</b>' for name, color in zip(PATHS, colors(scene))] if many else [""]
-        said = "".join(name + words.as_html(spoken_at(shown, path)) for path, name in enumerate(names))
-        return (f'<div class="scene"><div><b>{scene.model}, t = {float(scene.clock[k]):.3f}</b>, {what}{self.svg(k)}</div>'
-                f'<div class="{"three" if many else "one"}">{said}</div>'
-                f'<div class="below">{self.below.svg(marks, "; ".join(told))}</div></div>')
+        what = f"step {k} of {len(scene.clock) - 1}, text {self.text}" + (f", {when}" if len(scene.paths) > 1 else "")
+        return (f'<div class="scene"><div class="left"><b>{scene.model}, t = {float(scene.clock[k]):.3f}</b>, {what}'
+                f'{self.svg(k)}<p class="keys">{self.keys()}</p></div>{self.said(k)}'
+                + "".join(self.curve(i, k) for i in range(len(self.below))) + "</div>")

@@ -22,12 +22,14 @@ MARKS = {"not written yet": "#f4f4f4", "as without the error": "#c5d9e8", "anoth
          "the planted word": style.ERROR, "repaired": style.DATA, "replaced": style.VALUE}
 EMPTY, SAME, OTHER, PLANTED, REPAIRED, REPLACED = range(len(MARKS))
 WIDE, HIGH = 340, 150  # of the map in a frame, in pixels
-CSS = ("<style>.planted{display:flex;gap:14px;font:13px/1.7 sans-serif;color:#222;background:#fff;padding:4px}"
+CSS = (f"<style>.planted{{display:flex;flex-wrap:wrap;gap:4px 14px;font:13px/1.7 sans-serif;{style.CARD}}}"
+       ".planted .head{flex:1 1 100%}.planted .tale{flex:1 1 260px}"
        f".planted .map{{position:relative;width:{WIDE}px;height:{HIGH}px;flex:none}}"
        f".planted img{{width:{WIDE}px;height:{HIGH}px;image-rendering:pixelated}}"
        ".planted hr{position:absolute;left:0;right:0;margin:0;border:0;border-top:2px solid #222}"
-       ".planted u{text-decoration:none;color:#aaa}.planted i{font-style:normal;padding:0 3px;border-radius:3px;color:#fff}"
-       + "".join(f".planted .m{k}{{background:{color}}}" for k, color in enumerate(MARKS.values()) if k >= OTHER)
+       ".planted u{text-decoration:none}.planted i{font-style:normal;padding:0 3px;border-radius:3px}"
+       + "".join(f".planted .m{k}{{color:{style.INK if k == OTHER else style.PAPER};background:{color}}}"
+                 for k, color in enumerate(MARKS.values()) if k >= OTHER)
        + "</style>")
 
 
@@ -108,10 +110,10 @@ class PlantedErrors:
         k, seen = round(share * (len(planting.times) - 1)), marks(planting)
         count, last = int(changed(planting)[k]), len(planting.times)
         became = list(MARKS)[seen[k, planting.position]]
-        return (f'<div class="tale"><b>{planting.model}</b>, {html.escape(planting.word)} planted at t = '
+        return (f'<div class="planted"><div class="head"><b>{planting.model}</b>, {html.escape(planting.word)} planted at t = '
                 f"{planting.time:.2f}, now t = {planting.times[k]:.2f}: it is {became}, "
                 f"{count} other{'s' * (count != 1)} changed</div>"
-                f'<div class="planted"><div class="map"><img alt="marks of all words over time" '
+                f'<div class="map"><img alt="marks of all words over time" '
                 f'src="data:image/png;base64,{pixels(planting)}"><hr style="top:{100 * (k + 0.5) / last:.0f}%"></div>'
                 f'<div class="tale">{as_text(planting.wrong[k], seen[k])}</div></div>')
 

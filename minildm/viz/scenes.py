@@ -14,7 +14,7 @@ from ..dynamics.records import Trajectory
 Pieces = Callable[[list[int]], list[str]]  # a tokenizer's view of ids
 PATHS = ("plan", "closed loop", "plan replayed")  # without a kick there is the plan alone
 HIDDEN = "□"  # how <mask> is shown
-COLUMNS, ROWS = 11, 7  # arrows of the flow
+COLUMNS, ROWS = 9, 6  # arrows of the flow
 
 
 class Writer(Protocol):
@@ -43,7 +43,7 @@ class Scene:
     log_snr: Float[Tensor, " time"] | None  # cut to [-12, 12]
     curves: dict[str, Float[Tensor, "paths time texts"]]  # what stands below, by title
     words: list[list[list[list[str]]]]  # by path, time, text and position
-    confidence: Float[Tensor, "paths time texts length"]
+    stood: Float[Tensor, "paths time texts length"]  # for which share of the time so far a word has not changed
     marked: Bool[Tensor, "paths time texts length"]  # new since the last time; after a kick another word than the plan's
 
 
@@ -61,19 +61,33 @@ class Spoken:
     """The text of one path at one time, as `words` draws it."""
 
     words: list[str]
-    confidence: Float[Tensor, " length"]
+    stood: Float[Tensor, " length"]
     marked: Bool[Tensor, " length"]
 
 
-def plane_of(cloud: Float[Tensor, "points ..."]) -> Float[Tensor, "dimensions 2"]:
-    """The two orthonormal directions in which a cloud spreads most, the leading right singular vectors of cloud - mean.
+def plane_of(cloud: Float[Tensor, "points ..."], way: Float[Tensor, " dimensions"]) -> Float[Tensor, "dimensions 2"]:
+    """Two orthonormal directions: that of the way, and among those across it the one in which the cloud spreads most.
 
-    Args: `cloud` (points, ...), at least 3. Returns directions (dimensions, 2), each with its largest entry positive.
+    In the first a path and the cloud lie apart at the start and meet at the end, in the second the cloud is wide.
+    Args: `cloud` (points, ...), at least 3; `way`, not zero. Returns directions, the second with its largest entry positive.
     """
-    flat = cloud.flatten(1).double()
-    directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False).Vh[:2].T
-    signs = directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()
-    return (directions * signs).to(cloud.dtype)
+    flat, first = cloud.flatten(1).double(), way.double() / way.double().norm()
+    across = flat - flat.mean(0)
+    across = across - (across @ first)[:, None] * first
+    second = torch.linalg.svd(across, full_matrices=False).Vh[0]
+    second = second * second[second.abs().argmax()].sign()
+    return torch.stack((first, second), 1).to(cloud.dtype)
+
+
+def standing(tokens: Int[Tensor, "paths time texts n"], clock: Float[Tensor, " time"]) -> Float[Tensor, "paths time texts n"]:
+    """For which share of the time so far a word has stood: (t - its last change) / (t - t_0), which is 0 at the start.
+
+    Args: `tokens` of all paths; `clock`. Returns shares. Noise is decoded to sure words, but they do not stand.
+    """
+    t = (clock - clock[0])[:, None, None]
+    change = torch.zeros(tokens.shape, dtype=clock.dtype)
+    change[:, 1:] = (tokens[:, 1:] != tokens[:, :-1]) * t[1:]
+    return (t - change.cummax(1).values) / t.clamp(min=1e-9)
 
 
 def speeds(states: Float[Tensor, "paths time texts d"], clock: Float[Tensor, " time"],
@@ -93,15 +107,16 @@ def final_words(tokens: Int[Tensor, "paths time texts n"]) -> Float[Tensor, "pat
     return ((tokens == tokens[:, -1:]) & there).sum(-1) / there.sum(-1).clamp(min=1)
 
 
-def scene_of(paths: tuple[Trajectory, ...], at: int, name: str, cloud: Tensor, directions: Float[Tensor, "dimensions 2"],
-             log_snr: Callable[[Tensor], Tensor] | None, pieces: Pieces) -> Scene:
-    """Flatten the plan, or the three paths of a kick, into a plane.
+def scene_of(paths: tuple[Trajectory, ...], at: int, name: str, cloud: Tensor, log_snr: Callable[[Tensor], Tensor] | None,
+             pieces: Pieces) -> Scene:
+    """Flatten the plan, or the three paths of a kick, into the plane of the plan's mean way.
 
-    Args: `paths` with tokens and confidence, in the order of PATHS; `at`, index of the kick; `name` of the model; `cloud` of
-    real texts; `directions` from `plane_of`; `log_snr` of clocks or None; `pieces`, ids -> strings. Returns a `Scene`.
+    Args: `paths` with tokens, in the order of PATHS; `at`, index of the kick; `name` of the model; `cloud` of real texts;
+    `log_snr` of clocks or None; `pieces`, ids -> strings. Returns a `Scene`.
     """
     states = torch.stack([path.states.flatten(2) for path in paths])
-    tokens, sure = (torch.stack([getattr(path, what) for path in paths]) for what in ("tokens", "confidence"))
+    tokens = torch.stack([path.tokens for path in paths])
+    directions = plane_of(cloud, states[0, -1].mean(0) - states[0, 0].mean(0))
     clock = torch.stack([t.mean() for t in paths[0].times])
     snr = None if log_snr is None else log_snr(clock).clamp(-12, 12)
     speed = speeds(states, clock, at)
@@ -120,13 +135,14 @@ def scene_of(paths: tuple[Trajectory, ...], at: int, name: str, cloud: Tensor, d
         return [HIDDEN if word == "<mask>" else word for word in pieces(row)]
 
     said = [[[spoken(row) for row in rows] for rows in path] for path in tokens.tolist()]
-    return Scene(name, clock, at, states @ directions, cloud.flatten(1) @ directions, snr, curves, said, sure, marked)
+    return Scene(name, clock, at, states @ directions, cloud.flatten(1) @ directions, snr, curves, said,
+                 standing(tokens, clock), marked)
 
 
 def spoken_at(shown: Shown, path: int) -> Spoken:
     """What a path says at the time that is shown."""
     scene, k, text = shown.scene, shown.k, shown.text
-    return Spoken(scene.words[path][k][text], scene.confidence[path, k, text], scene.marked[path, k, text])
+    return Spoken(scene.words[path][k][text], scene.stood[path, k, text], scene.marked[path, k, text])
 
 
 def began(scene: Scene, path: int) -> int:

@@ -15,8 +15,10 @@ CURVES = {"diffusion": style.CONTROL, "words": style.DATA}  # a term of the loss
 FIGURES = {"reconstruction": "{:.1%}", "good_sentences": "{:.1%}", "grammatical": "{:.1%}", "entropy": "{:.2f} nats",
            "different_words": "{:.0f}", "latent_std": "{:.2f}", "latent_rank": "{:.1f}"}
 WIDE, HIGH, TOP = 330, 190, 7.0  # of a frame's curves: pixels, and nats at the upper edge
-CSS = ("<style>.recipe{display:flex;gap:18px;font:13px sans-serif;color:#222}.recipe td{padding:1px 8px 1px 0}"
-       ".recipe b{display:inline-block;padding:1px 7px;margin:2px;border-radius:8px;color:#fff;font-weight:400}</style>")
+CSS = (f"<style>.recipe{{display:flex;flex-wrap:wrap;gap:4px 18px;font:13px sans-serif;{style.CARD}}}"
+       ".recipe .head{flex:1 1 100%}.recipe td{padding:1px 8px 1px 0}"
+       f".recipe b{{display:inline-block;padding:1px 7px;margin:2px;border-radius:8px;font-weight:400;color:{style.INK};"
+       f"background:{style.GRID}}}.recipe .on{{color:{style.PAPER};background:{style.VALUE}}}</style>")
 
 
 def switches(recipe: dict) -> dict[str, bool]:
@@ -55,7 +57,7 @@ class RecipeSwitchboard:
 
     def head(self, variant: str) -> str:
         """What a recipe sets, as HTML: a badge for each ingredient, and the rest in words."""
-        chips = " ".join(f'<b style="background:{style.VALUE if on else "#aaa"}">{"" if on else "no "}{name}</b>'
+        chips = " ".join(f'<b class="{"on" if on else "off"}">{"" if on else "no "}{name}</b>'
                          for name, on in switches(self.recipes[variant]).items())
         return f"{chips}<br>{extras(self.recipes[variant])}"
 
@@ -67,8 +69,8 @@ class RecipeSwitchboard:
         mean = {name: fmean(other[name] for other in self.of(variant)) for name in FIGURES}
         rows = "".join(f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(run[name])}</td>"
                        f"<td>{form.format(mean[name])}</td></tr>" for name, form in FIGURES.items())
-        return (f"<div><i>{variant}</i>, seed {seed} {self.head(variant)}</div>"
-                f'<div class="recipe">{self.curves([run["curve"]])}'
+        return (f'<div class="recipe"><div class="head"><i>{variant}</i>, seed {seed} {self.head(variant)}</div>'
+                f'{self.curves([run["curve"]])}'
                 f"<table><tr><td></td><td>this seed</td><td>mean</td></tr>{rows}</table></div>")
 
     def moment(self, variant: str, points: int) -> str:
@@ -76,8 +78,8 @@ class RecipeSwitchboard:
         runs = self.of(variant)
         rows = "".join(f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(min(run[name] for run in runs))}</td>"
                        f"<td>{form.format(max(run[name] for run in runs))}</td></tr>" for name, form in FIGURES.items())
-        return (f"<div><i>{variant}</i>, {len(runs)} seeds {self.head(variant)}</div>"
-                f'<div class="recipe">{self.curves([run["curve"] for run in runs], points)}'
+        return (f'<div class="recipe"><div class="head"><i>{variant}</i>, {len(runs)} seeds {self.head(variant)}</div>'
+                f'{self.curves([run["curve"] for run in runs], points)}'
                 f"<table><tr><td>after training</td><td>least</td><td>most</td></tr>{rows}</table></div>")
 
     def curves(self, curves: list[dict], points: int | None = None) -> str:
@@ -88,7 +90,8 @@ class RecipeSwitchboard:
                 at = " ".join(f"{WIDE * s / curve['step'][-1]:.0f},{HIGH * (1 - min(y, TOP) / TOP):.0f}"
                               for s, y in list(zip(curve["step"], curve[term]))[:points])
                 lines += f'<polyline points="{at}" fill="none" stroke="{color}" stroke-width="{2 if len(curves) == 1 else 1}"/>'
-            lines += f'<text x="{WIDE - 8}" y="{16 + 16 * i}" fill="{color}" text-anchor="end">{term}</text>'
+            lines += (f'<text x="{WIDE - 8}" y="{16 + 16 * i}" fill="{style.INK}" text-anchor="end">'
+                      f'<tspan fill="{color}">●</tspan> {term}</text>')
         return (f'<svg width="{WIDE}" height="{HIGH}" style="border-left:1px solid #777;border-bottom:1px solid #777">'
                 f"{lines}</svg>")
 

@@ -5,9 +5,24 @@ import torch
 
 from minildm import UserError
 from minildm.dynamics.records import Trajectory
-from minildm.viz.explorers import TIMES, TrajectoryExplorer
+from minildm.viz.explorers import TrajectoryExplorer
 from minildm.viz.frames import FrameStack
-from minildm.viz.scenes import HIDDEN, PATHS, arrows, began, final_words, flow_of, plane_of, scene_of, speeds, spoken_at
+from minildm.viz.knobs import BUSY
+from minildm.viz.scenes import (
+    HIDDEN,
+    PATHS,
+    Shown,
+    arrows,
+    began,
+    final_words,
+    flow_of,
+    plane_of,
+    scene_of,
+    speeds,
+    spoken_at,
+    standing,
+)
+from minildm.viz.words import as_html
 
 WORDS = ["<pad>", "<bos>", "<eos>", "<mask>", "fox", "owl", "bear", "cat"]
 STEPS, TEXTS, N = 32, 4, 5
@@ -57,19 +72,53 @@ class Straight:
 
 def scene(writer=None, **asked):
     writer = writer or Straight(0)
-    return scene_of(*writer.paths(**asked), "straight", writer.cloud, plane_of(writer.cloud), writer.log_snr, pieces)
+    return scene_of(*writer.paths(**asked), "straight", writer.cloud, writer.log_snr, pieces)
 
 
 def explorer(**start) -> TrajectoryExplorer:
     return TrajectoryExplorer({"straight": Straight(0), "words": Straight(1, latent=False)}, **start)
 
 
-def test_plane_is_orthonormal_and_holds_the_most_variance():
-    cloud = Straight(0).cloud
-    data, directions = cloud.flatten(1), plane_of(cloud)
+def test_plane_holds_the_way_and_across_it_the_most_variance():
+    cloud, way = Straight(0).cloud, torch.randn(15, generator=torch.Generator().manual_seed(3))
+    data, directions = cloud.flatten(1), plane_of(cloud, way)
     assert torch.allclose(directions.T @ directions, torch.eye(2), atol=1e-5)
-    best = torch.linalg.eigvalsh(torch.cov(data.T)).flip(0)[:2].sum()
-    assert torch.allclose((data @ directions).var(0).sum(), best, rtol=1e-4)
+    assert torch.allclose(way @ directions, torch.tensor([float(way.norm()), 0]), atol=1e-5)
+    across = torch.eye(15) - torch.outer(way, way) / way.square().sum()
+    best = torch.linalg.eigvalsh(torch.cov((data @ across).T))[-1]
+    assert torch.allclose((data @ directions[:, 1]).var(), best, rtol=1e-4)
+
+
+def test_path_and_data_both_fill_the_plane():
+    """Latents of std 1 that spread most in a few of many directions: neither the way nor the cloud is a knot."""
+    rng = torch.Generator().manual_seed(0)
+    cloud = torch.randn(40, N, 60, generator=rng) * 0.7
+    cloud[:, 0, :2] *= 8
+    t, starts = torch.linspace(0, 1, 9), torch.randn(TEXTS, N, 60, generator=rng)
+    states = starts + t[:, None, None, None] * (cloud[:TEXTS] - starts)
+    tokens = torch.full((9, TEXTS, N), 4)
+    here = scene_of((Trajectory(t, states, None, tokens),), 0, "latents", cloud, log_snr, pieces)
+    both = torch.cat((here.paths.flatten(0, 2), here.cloud))
+    span = both.max(0).values - both.min(0).values
+    assert (here.paths[0, -1].mean(0) - here.paths[0, 0].mean(0))[0] > 0.4 * span[0]
+    assert here.cloud[:, 1].max() - here.cloud[:, 1].min() > 0.6 * span[1]
+
+
+def test_words_stand_from_their_last_change():
+    tokens = torch.tensor([[[[4, 5]], [[4, 6]], [[4, 6]], [[4, 7]], [[4, 7]]]])  # one path and text, five times
+    shares = standing(tokens, torch.tensor([0.0, 0.2, 0.5, 0.6, 1.0]))[0, :, 0]
+    assert torch.allclose(shares[:, 0], torch.tensor([0.0, 1, 1, 1, 1]))
+    assert torch.allclose(shares[:, 1], torch.tensor([0.0, 0, 0.6, 0, 0.4]))
+
+
+def test_noise_is_not_shaded_however_sure_its_decoder_is():
+    """At the start no word has stood; and what is not written yet never is shaded."""
+    shown = explorer().at(time=0.0)
+    start = as_html(spoken_at(shown, 0))
+    assert start.count("<i ") == start.count('class="c0') == N
+    moments = [as_html(spoken_at(Shown(shown.scene, text, k), 0)) for k in range(STEPS + 1) for text in range(TEXTS)]
+    hidden = [piece for page in moments for piece in page.split("<i ") if HIDDEN in piece]
+    assert hidden and all('"c0' in piece for piece in hidden) and any('"c7' in page for page in moments)
 
 
 def test_the_curves_of_a_straight_path():
@@ -80,7 +129,8 @@ def test_the_curves_of_a_straight_path():
     assert torch.allclose(speed, whole.expand_as(speed), rtol=1e-4)
     assert torch.allclose(distance[0], whole * (1 - here.clock[:, None]), atol=1e-5)
     assert torch.allclose(snr[0, 1:-1], log_snr(here.clock[1:-1, None]).clamp(-12, 12).expand(-1, TEXTS))
-    assert torch.allclose(here.paths[0, 8], (z0 + 0.25 * (z1 - z0)).flatten(1) @ plane_of(writer.cloud), atol=1e-5)
+    directions = plane_of(writer.cloud, (z1 - z0).mean(0).flatten())
+    assert torch.allclose(here.paths[0, 8], (z0 + 0.25 * (z1 - z0)).flatten(1) @ directions, atol=1e-5)
 
 
 def test_texts_of_words_show_how_many_stand_and_no_flow():
@@ -146,7 +196,7 @@ def test_flow_of_one_point_heads_to_it_and_of_pure_noise_to_the_mean():
 def test_every_knob_changes_the_page_and_a_run_is_computed_once():
     explored = explorer(size=1)
     live = explored.live()
-    moves = {"time": TIMES[9], "text": 2, "moment": 0.25, "size": 2, "direction": 1, "seed": 7, "steps": 8, "prompt": "fox",
+    moves = {"time": 8 / 32, "text": 2, "moment": 0.25, "size": 2, "direction": 1, "seed": 7, "steps": 8, "prompt": "fox",
              "solver": "euler", "model": "words"}
     assert set(moves) == set(explored.knobs)
     for name, value in moves.items():
@@ -172,9 +222,52 @@ def test_a_prompt_of_unknown_words_is_told_and_loses_nothing():
     live = explorer().live()
     before = live.view.value
     live.knobs["prompt"].value = "unheard"
-    assert live.view.value == "<p>the word &lt;unheard&gt; is not in the vocabulary</p>"
+    assert live.view.value == before and "the word &lt;unheard&gt; is not in the vocabulary" in live.note.value
     live.knobs["prompt"].value = ""
-    assert live.view.value == before
+    assert live.view.value == before and live.note.value == ""
+
+
+def test_slider_and_heading_name_the_same_time():
+    """Whatever the steps and the model, and with one stop for each step."""
+    live = explorer().live()
+    for name, value in (("steps", 8), ("steps", 64), ("model", "words")):
+        live.knobs[name].value = value
+        time = live.knobs["time"]
+        assert live.play.max == len(time.options) - 1 == (value if name == "steps" else 64)
+        for index in (1, 5):
+            time.index = index
+            assert f"<b>{live.knobs['model'].value}, t = {time.label}</b>, step {index} of {live.play.max}," in live.view.value
+
+
+def test_a_sign_says_that_it_computes():
+    """It is there before the state is asked for, and gone afterwards."""
+    explored, seen = explorer(), []
+    live = explored.live()
+    state = explored.state
+    explored.state = lambda **knobs: seen.append(live.note.value) or state(**knobs)
+    live.knobs["seed"].value = 3
+    assert seen == [BUSY] and live.note.value == ""
+
+
+def test_the_disturbance_has_its_own_group_and_units():
+    live = explorer(size=1).live()
+    group = live.box.children[2]
+    assert group.children[1].children == tuple(live.knobs[name] for name in ("moment", "size", "direction"))
+    assert live.knobs["size"].description == "size (std)" and not live.knobs["moment"].disabled
+    live.knobs["model"].value = "words"
+    assert live.knobs["size"].description == "size (words)"
+    live.knobs["size"].value = 0
+    assert live.knobs["moment"].disabled and live.knobs["direction"].disabled and not live.knobs["size"].disabled
+
+
+@pytest.mark.parametrize(("size", "names"), [(0, ["real texts", "other texts", "the text on the right"]),
+                                             (1, ["real texts", "other texts", *PATHS, "disturbance"])])
+def test_page_and_figure_have_a_legend(size, names):
+    explored = explorer(size=size)
+    view, k = explored.view("page")
+    told = [text.get_text() for text in explored.figure().legends[0].get_texts()]
+    assert all(f"</i>{name}</span>" in view.page(k) and name in told for name in names)
+    assert len(told) == len(names) + 1  # the flow, of a model of latents
 
 
 def test_the_page_tells_whether_the_push_has_come():
@@ -189,10 +282,11 @@ def test_the_page_tells_whether_the_push_has_come():
 def test_frames_are_pages_from_early_to_late(row):
     made = explorer(size=1)
     rows = made.frames("time", row).stack.children
-    assert len(rows) == len(made.knobs[row]) and all(len(one.children) == 8 + 1 for one in rows)
+    assert len(rows) == len(made.knobs[row]) and all(len(one.children) == 21 for one in rows)
     assert "t = 0.000" in rows[0].children[0].value and "t = 1.000" in rows[0].children[-1].value
     if row == "moment":
-        assert ["moment = 0.25" in rows[0].children[0].value, "moment = 0.75" in rows[2].children[0].value] == [True, True]
+        assert all(f"disturbed at = {moment}" in rows[i].children[0].value for i, moment in enumerate((0.25, 0.5, 0.75)))
+    assert not any("time =" in page.value for page in rows[0].children)  # the heading names it
     with pytest.raises(UserError, match="at most"):
         FrameStack([[""] * 42])
 
