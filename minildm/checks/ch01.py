@@ -1,7 +1,6 @@
 """Checks of chapter 01: the best plan of a point, credit carried backwards, a step that keeps area, a cart brought to rest."""
 
 import torch
-from torch import Tensor
 
 from ..control.gradients import plan_cost, slope
 from ..control.systems import DoubleIntegrator
@@ -49,23 +48,18 @@ def check_2():
             yield (plan, start, time / steps, effort, weight), slope(price, plan[..., None])[1][..., 0]
 
 
+FORCES = {"-sin q": lambda q: -torch.sin(q), "-q": lambda q: -q, "-tanh 2q": lambda q: -torch.tanh(2 * q)}
+
+
 class Force(Counted):
-    """A force that may be asked for once in each case."""
+    """A force by its name in FORCES, which may be asked for once."""
+
+    def __init__(self, name: str):
+        super().__init__(FORCES[name], most=1)
+        self.name = name
 
     def __repr__(self) -> str:
-        return f"force {self.function.__name__}, which may be called once"
-
-
-def pendulum(q: Tensor) -> Tensor:
-    return -torch.sin(q)
-
-
-def spring(q: Tensor) -> Tensor:
-    return -q
-
-
-def ditch(q: Tensor) -> Tensor:
-    return -torch.tanh(2 * q)
+        return f"force {self.name}, once"
 
 
 @exercise("01.3", hints=(
@@ -75,25 +69,26 @@ def ditch(q: Tensor) -> Tensor:
 def check_3():
     """Areas by central differences, which any kind of number can pass; nearness to Euler's step, at which order one begins."""
     rng = torch.Generator().manual_seed(3)
-    for function in (pendulum, spring, ditch):
-        for h, gap in ((0.3, 0.02), (0.1, 0.02), (0.01, 0.02)):
+    gap = 0.02  # from the middle of a central difference to its ends
+    for name in FORCES:
+        for h in (0.3, 0.1, 0.01):
             middle = 3 * torch.rand(6, 1, 2, generator=rng, dtype=torch.float64) - 1.5
             z = (middle + gap * torch.tensor([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], dtype=torch.float64)).flatten(0, 1)
 
-            def near(got: object, z=z, h=h, function=function) -> bool:
-                ahead, got = z + h * torch.stack((z[:, 1], function(z[:, 0])), dim=1), as_numbers(got)
+            def near(got: object, z=z, h=h, name=name) -> bool:
+                ahead, got = z + h * torch.stack((z[:, 1], FORCES[name](z[:, 0])), dim=1), as_numbers(got)
                 return got is not None and got.shape == z.shape and bool(((got - ahead).abs() <= 2 * h**2).all())
 
-            def keeps_area(got: object, gap=gap, near=near) -> bool:
+            def keeps_area(got: object, near=near) -> bool:
                 if not near(got):
                     return False
                 _, right, left, up, down = as_numbers(got).double().view(6, 5, 2).unbind(1)
                 slopes = torch.stack((right - left, up - down), dim=2) / (2 * gap)
                 return bool(((torch.linalg.det(slopes) - 1).abs() < 1e-4).all())
 
-            yield (z, h, Force(function, most=1)), Must("(q', v') of shape (30, 2), within 2 h^2 of Euler's step", near)
+            yield (z, h, Force(name)), Must("(q', v') of shape (30, 2), within 2 h^2 of Euler's step", near)
             if h > 0.01:  # below, the area of Euler's step is right to 1e-4, too
-                yield (z, h, Force(function, most=1)), Must("(q', v') whose derivative by (q, v) has determinant 1", keeps_area)
+                yield (z, h, Force(name)), Must("(q', v') whose derivative by (q, v) has determinant 1", keeps_area)
 
 
 @exercise("01.4", hints=(

@@ -197,6 +197,16 @@ def is_content_with_one_good_place(values, dz, tau):
     return bool((values.diff().diff() <= dz**2 / tau + 1e-9).any())
 
 
+@answers.wrong(4)
+def allows_no_rounding(values, dz, tau):
+    return bool((values.diff().diff() <= dz**2 / tau).all())
+
+
+@answers.wrong(4)
+def allows_too_much_rounding(values, dz, tau):
+    return bool((values.diff().diff() <= dz**2 / tau + 1e-3).all())
+
+
 @answers.right(4)
 def as_a_tensor(values, dz, tau):
     return (values[2:] - 2 * values[1:-1] + values[:-2] <= dz**2 / tau + 1e-9).all()
