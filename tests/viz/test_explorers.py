@@ -97,7 +97,7 @@ def test_path_and_data_both_fill_the_plane():
     t, starts = torch.linspace(0, 1, 9), torch.randn(TEXTS, N, 60, generator=rng)
     states = starts + t[:, None, None, None] * (cloud[:TEXTS] - starts)
     tokens = torch.full((9, TEXTS, N), 4)
-    here = scene_of((Trajectory(t, states, None, tokens),), 0, "latents", cloud, log_snr, pieces)
+    here = scene_of((Trajectory(t, states, None, tokens, torch.ones(tokens.shape)),), 0, "latents", cloud, log_snr, pieces)
     both = torch.cat((here.paths.flatten(0, 2), here.cloud))
     span = both.max(0).values - both.min(0).values
     assert (here.paths[0, -1].mean(0) - here.paths[0, 0].mean(0))[0] > 0.4 * span[0]
