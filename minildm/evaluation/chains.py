@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..dynamics.precision import double, uniform
 from ..dynamics.records import Field, Trajectory
 from ..dynamics.solvers import Step, integrate
 from ..models.base import BOS, MASK, PAD, LanguageModel
@@ -99,23 +100,20 @@ def token_chain(model: GPT | Masked, tokens: Int[Tensor, "batch n"], steps: int,
     Args: `model`; `tokens` (batch, n), GPT's with <mask> only behind a prefix as long in each row; `steps`; `rng`; `choice`.
     Returns a `Chain`. Derived in chapter 09. Source: ours.
     """
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(shape, generator=rng, device=tokens.device, dtype=torch.float64)
-
     batch, n = tokens.shape
     hidden, size = tokens == MASK, model.config.vocabulary
-    gumbel = -(-uniform(batch, n, size).log()).log()
+    gumbel = -(-uniform(batch, n, size, rng=rng).log()).log()
     if isinstance(model, GPT):
         steps = int(hidden[0].sum())
         arrival = (hidden.cumsum(1) - 0.5) / steps
         tokens = tokens.masked_fill(hidden, PAD)
     else:
-        arrival = uniform(batch, n)
-    arrival = arrival.float().masked_fill(~hidden, -1.0)
+        arrival = uniform(batch, n, rng=rng)
+    arrival = arrival.float().to(tokens.device).masked_fill(~hidden, -1.0)
 
     def step(field: Field, z: Tensor, t: Tensor, s: Tensor, _) -> Tensor:
         now = (t <= arrival) & (arrival < s)
-        return z.masked_scatter(now[..., None], choice((field(z, t)[now] + gumbel[now]).to(z.dtype)))
+        return z.masked_scatter(now[..., None], choice((double(field(z, t)[now]) + gumbel[now.to(gumbel.device)]).to(z)))
 
     return Chain(lambda z, t: predict_words(model, z), step, F.one_hot(tokens, size).float(),
                  torch.linspace(0, 1, steps + 1), lambda z: z, arrival, size)

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from ..dynamics.precision import double, uniform
 from ..dynamics.records import Trajectory
 from ..dynamics.solvers import integrate
 from .adjoint_profiles import Wish
@@ -79,8 +80,8 @@ def pathwise(cost: Cost, mean: Float[Tensor, "..."], std: float, count: int, rng
 
 def gumbel_scores(logits: Float[Tensor, "n vocabulary"], count: int, rng: torch.Generator) -> Tensor:
     """Logits with Gumbel noise, whose highest is a draw of their softmax."""
-    u = torch.rand(count, *logits.shape, generator=rng, dtype=torch.float64, device=logits.device)
-    return logits - (-u.log()).log().to(logits.dtype)
+    u = uniform(count, *logits.shape, rng=rng)
+    return logits - (-u.log()).log().to(logits)
 
 
 def reinforce_words(cost: Cost, logits: Float[Tensor, "n vocabulary"], count: int, rng: torch.Generator) -> Estimates:
@@ -143,7 +144,7 @@ def spread(estimates: Estimates) -> float:
     E |g - E g|^2
     Args: `estimates`. Returns the total variance. Derived in chapter 09. Source: textbook.
     """
-    return estimates.draws.double().var(0).sum().item()
+    return double(estimates.draws).var(0).sum().item()
 
 
 def variance_ratio(a: Estimates, b: Estimates, rng: torch.Generator, resamples: int = 1000, level: float = 0.95) -> Interval:
@@ -154,7 +155,7 @@ def variance_ratio(a: Estimates, b: Estimates, rng: torch.Generator, resamples: 
     Derived in chapter 09. Source: Efron 1979.
     """
     def resampled(estimates: Estimates) -> Float[Tensor, " resamples"]:
-        x = (estimates.draws - estimates.mean).double()
+        x = double(estimates.draws - estimates.mean)
         count = len(x)
         picked = torch.randint(count, (resamples, count), generator=rng)
         weights = x.new_zeros(resamples, count).scatter_add_(1, picked, x.new_ones(resamples, count))

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import torch
 
+from ..dynamics.precision import double
 from ..models.base import BOS, PAD, LanguageModel
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
@@ -31,7 +32,7 @@ def cross_entropy(model: GPT, rows: np.ndarray, batch: int = 64) -> dict[str, fl
     """
     nats, count = 0.0, 0
     for tokens in valid_batches(rows, batch):
-        nats += model.token_nats(tokens.to(model.device)).double().sum().item()
+        nats += double(model.token_nats(tokens.to(model.device))).sum().item()
         count += int((tokens[:, 1:] != PAD).sum())
     return {"nats_per_token": nats / count, "perplexity": math.exp(nats / count)}
 
@@ -49,7 +50,7 @@ def bound(model: Masked, rows: np.ndarray, batch: int = 64, draws: int = DRAWS) 
     for tokens in valid_batches(rows, batch):
         tokens = tokens.to(model.device)
         count += int((tokens[:, 1:] != PAD).sum())
-        parts += [torch.stack([model.bound(tokens, rng).double() for _ in range(draws)])]
+        parts += [torch.stack([double(model.bound(tokens, rng)) for _ in range(draws)])]
     nats = torch.cat(parts, dim=1)
     mean = nats.mean(0).sum().item() / count
     error = (nats.var(0) / draws).sum().sqrt().item() / count

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..dynamics.precision import double
 from ..models.vae import VAE, divergence
 from .rectification import WordLaw, read
 
@@ -45,7 +46,7 @@ def codes(model: VAE, law: WordLaw, rng: torch.Generator, draws: int = 32) -> Co
     share, k = law.log_weights.exp(), torch.arange(len(law.tokens)).repeat_interleave(draws)
     xi = torch.randn(len(k), law.means.shape[1], generator=rng, dtype=law.means.dtype)
     seen = read(law, law.means[k] + law.variances[k].sqrt() * xi).gather(1, k[:, None]).clamp(min=1e-300).log()
-    each = divergence(*(part[:, 0].double() for part in model.posteriors(law.tokens[:, None])))
+    each = divergence(*(double(part[:, 0]) for part in model.posteriors(law.tokens[:, None])))
     information = share @ (seen.view(-1, draws).mean(1) - law.log_weights)
     return Codes(share @ each, float(information), -float(share @ law.log_weights))
 

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..dynamics.adaptive import DormandPrince
+from ..dynamics.precision import double
 from ..dynamics.records import Field
 from ..dynamics.solvers import integrate
 from ..errors import UserError
@@ -48,10 +49,10 @@ def word_law(model: VAE, counts: Int[Tensor, " vocabulary"]) -> WordLaw:
         raise UserError("this encoder looks at a word's neighbors, so the law of a word is no mixture over words: "
                         "train with --model.encoder-layers 0")
     tokens = counts.nonzero()[:, 0]
-    mean, std = (part[:, 0].double() for part in model.posteriors(tokens[:, None]))
-    scale = model.std.double()
-    share = counts[tokens].double()
-    return WordLaw((share / share.sum()).log(), (mean - model.mean.double()) / scale, (std / scale)**2, tokens)
+    mean, std = (double(part[:, 0]) for part in model.posteriors(tokens[:, None]))
+    scale = double(model.std)
+    share = double(counts[tokens])
+    return WordLaw((share / share.sum()).log(), (mean - double(model.mean)) / scale, (std / scale)**2, tokens)
 
 
 # --- the field of a perfect policy for one word ----------------------------------------------------------------------------
@@ -127,7 +128,7 @@ class Walks:
     def misread(self, law: WordLaw) -> dict[int, float]:
         """Share of ends that the best reader reads as another word than the exact end."""
         words = read(law, self.exact).argmax(1)
-        return {steps: float((read(law, end).argmax(1) != words).double().mean()) for steps, end in self.ends.items()}
+        return {steps: float(double(read(law, end).argmax(1) != words).mean()) for steps, end in self.ends.items()}
 
 
 def walks(law: WordLaw, count: int, rng: torch.Generator, ladder: Sequence[int] = LADDER, tolerance: float = 1e-5) -> Walks:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..dynamics.precision import double, generator_on, move
 from ..dynamics.records import Trajectory
 from ..errors import UserError
 
@@ -45,6 +46,11 @@ class LanguageModel(nn.Module):
     def after_step(self, step: int) -> None:
         """Called once after each optimizer step, on every rank."""
 
+    def _apply(self, fn, recurse: bool = True) -> "LanguageModel":
+        """Move and cast weights by `fn`; statistics in buffers move along but keep their precision."""
+        statistics, device = {id(buffer) for buffer in self.buffers()}, fn(torch.zeros(1)).device
+        return super()._apply(lambda x: move(x, device) if id(x) in statistics else fn(x), recurse)
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
@@ -68,20 +74,28 @@ def check_request(count: int, length: int, prompt: Tensor | None, steps: int | N
 
 def nucleus(logits: Float[Tensor, "... vocabulary"], temperature: float = 1.0,
             top_p: float = 1.0) -> Float[Tensor, "... vocabulary"]:
-    """The law that words are drawn from: tempered softmax cut to its most probable words, in float64.
+    """The law that words are drawn from: tempered softmax cut to its most probable words, in float64, see `double`.
 
     p proportional to exp(logits / temperature) on the smallest set of words with mass >= top_p
     Args: `logits` (..., vocabulary); `temperature` > 0, or 0 for the most probable word; `top_p` in (0, 1].
     Returns probabilities (..., vocabulary). Derived in chapter 00. Source: 1904.09751; float64: 2409.02908.
     """
     if temperature == 0:
-        return F.one_hot(logits.argmax(-1), logits.shape[-1]).double()
-    law = (logits.double() / temperature).softmax(-1)
+        return double(F.one_hot(logits.argmax(-1), logits.shape[-1]))
+    law = (double(logits) / temperature).softmax(-1)
     if top_p == 1:
         return law
     ordered, index = law.sort(-1, descending=True)
     ordered[ordered.cumsum(-1) - ordered >= top_p] = 0
     return torch.zeros_like(law).scatter(-1, index, ordered / ordered.sum(-1, keepdim=True))
+
+
+def categorical(law: Float[Tensor, "rows vocabulary"], rng: torch.Generator) -> Int[Tensor, " rows"]:
+    """Words drawn from laws, one a row, on the device of the laws.
+
+    Args: `law`, of `nucleus`; `rng`. Returns ids (rows,). Derived in chapter 00. Source: textbook.
+    """
+    return torch.multinomial(law, 1, generator=generator_on(law.device, rng)).squeeze(1)
 
 
 def gumbel(shape: tuple[int, ...], seed: int, device: torch.device) -> Tensor:

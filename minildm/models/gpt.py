@@ -13,7 +13,7 @@ from ..dynamics.records import Trajectory
 from ..nets.cache import Cache
 from ..nets.layers import ShortConvolution, init_weights
 from ..nets.transformer import Stack
-from .base import BOS, EOS, PAD, Generation, LanguageModel, Losses, check_request, nucleus
+from .base import BOS, EOS, PAD, Generation, LanguageModel, Losses, categorical, check_request, nucleus
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,10 @@ class GPT(LanguageModel):
         for i in range(prompt.shape[1], length):
             probs = nucleus(self.logits(tokens[:, :i], caches, start=seen)[:, -1], temperature, top_p)
             seen, calls = i, calls + 1
-            choice = torch.multinomial(probs, 1, generator=rng).squeeze(1)
-            tokens[:, i] = choice.masked_fill(done, PAD)
+            choice = categorical(probs, rng)
             confidence[:, i] = probs.gather(1, choice[:, None]).squeeze(1)
+            choice = choice.to(self.device)
+            tokens[:, i] = choice.masked_fill(done, PAD)
             if record:
                 path.append((tokens.clone(), confidence.clone()))
             done |= choice == EOS

@@ -63,7 +63,7 @@ class TokenDecoder(nn.Module):
         self.leave = nn.Linear(width, vocabulary)
 
     def forward(self, h: Float[Tensor, "b n hidden"]) -> Float[Tensor, "b n vocabulary"]:
-        return self.leave(self.stack(self.enter(h)))
+        return self.leave(self.stack(self.enter(h.to(self.enter.weight.dtype))))
 
 
 class LDLM(LanguageModel):

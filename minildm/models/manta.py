@@ -87,7 +87,7 @@ class Manta(LanguageModel):
         """
         with torch.autocast(zt.device.type, enabled=False):
             book = self.space.codebook()
-            local = self.prior + book.evidence(zt, t)
+            local = self.prior.float() + book.evidence(zt, t)
             belief = local.softmax(-1)
         gap = None
         if self.policy.gap is not None:

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..nets.layers import ShortConvolution, init_weights
 from ..nets.transformer import Stack
 from ..transport.time_sampling import Uniform
-from .base import MASK, Generation, LanguageModel, Losses, check_request, nucleus
+from .base import MASK, Generation, LanguageModel, Losses, categorical, check_request, nucleus
 
 SOLVERS = ("ancestral", "confidence", "margin")
 
@@ -141,7 +141,7 @@ def ancestral(predict, tokens: Int[Tensor, "batch n"], t: Tensor, s: Tensor, rng
     Args: `predict`, (tokens, t) -> laws of the masked positions; `tokens`; `t`, `s`; `rng`. Returns the tokens at s.
     Derived in chapter 09. Source: masked diffusion, MDLM 2406.07524.
     """
-    words = torch.multinomial(predict(tokens, t), 1, generator=rng).squeeze(1)
+    words = categorical(predict(tokens, t), rng).to(tokens.device)
     shown = torch.rand(words.shape, generator=rng, device=words.device) < (s - t) / (1 - t)
     return tokens.masked_scatter(tokens == MASK, words.where(shown, MASK))
 
@@ -165,9 +165,9 @@ def reveal_best(score, masks: Int[Tensor, "batch 1"]):
     """
     def step(predict, tokens, t, s, rng):
         hidden, law = tokens == MASK, predict(tokens, t)
-        words = torch.multinomial(law, 1, generator=rng).squeeze(1)
-        sure = law.new_full(tokens.shape, -torch.inf).masked_scatter(hidden, score(law, words))
-        rank = sure.argsort(dim=1, descending=True).argsort(dim=1)
+        words = categorical(law, rng)
+        sure = law.new_full(tokens.shape, -torch.inf).masked_scatter(hidden.to(law.device), score(law, words))
+        rank = sure.argsort(dim=1, descending=True).argsort(dim=1).to(tokens.device)
         shown = rank < hidden.sum(1, keepdim=True) - (masks * (1 - s)).round()
-        return torch.where(hidden & shown, tokens.masked_scatter(hidden, words), tokens)
+        return torch.where(hidden & shown, tokens.masked_scatter(hidden, words.to(tokens.device)), tokens)
     return step

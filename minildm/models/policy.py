@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..dynamics.precision import double
 from ..nets.vector_field import Past
 from ..transport.staggering import behind, sight
 from .steering import Wish, bend
@@ -55,7 +56,7 @@ class Policy:
 
     def draw(self, t: Float[Tensor, "b n"]) -> int | None:
         """The seed of the ends that are drawn now."""
-        return None if self.seed is None else self.seed + round(PARTS * float(t.double().mean()))
+        return None if self.seed is None else self.seed + round(PARTS * float(double(t).mean()))
 
     def look(self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"]) -> tuple[Tensor, Tensor]:
         """Where each position should end, and logits of its word."""

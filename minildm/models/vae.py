@@ -66,11 +66,11 @@ class VAE(LanguageModel):
     def posteriors(self, tokens: Int[Tensor, "b n"]) -> tuple[Float[Tensor, "b n latent"], Float[Tensor, "b n latent"]]:
         """Mean and std of q(z | w), std = sqrt(floor^2 + e^(2 s)), which can come close to the floor and leave it again."""
         mean = self.leave_encoder(self.encoder(self.embedding(tokens))).float()
-        return mean, (self.config.floor**2 + (2 * self.log_width).exp()).sqrt().expand_as(mean)
+        return mean, (self.config.floor**2 + (2 * self.log_width.float()).exp()).sqrt().expand_as(mean)
 
     def logits(self, z: Float[Tensor, "b n latent"]) -> Float[Tensor, "b n vocabulary"]:
         """Logits of the words that latents on the encoder's own scale stand for."""
-        return self.leave(self.decoder(self.enter(z))).float()
+        return self.leave(self.decoder(self.enter(z.to(self.enter.weight.dtype)))).float()
 
     @property
     def std(self) -> Float[Tensor, " latent"]:

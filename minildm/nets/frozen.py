@@ -32,7 +32,7 @@ class FrozenEncoder(nn.Module):
     @torch.no_grad()
     def calibrate(self, tokens: Int[Tensor, "batch n"]) -> None:
         """Measure mean and covariance over the words of a sample of texts; directions without variance stay small."""
-        states = self.states(self.network, tokens)[tokens != PAD].double()
+        states = self.states(self.network, tokens)[tokens != PAD].cpu().double()  # not every device has float64
         variance, axes = torch.linalg.eigh(states.T.cov())
         self.mean.copy_(states.mean(0))
         self.whiten.copy_(axes / variance.clamp(min=1e-6 * variance[-1]).sqrt() @ axes.T)

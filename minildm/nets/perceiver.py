@@ -41,7 +41,7 @@ class Perceiver(nn.Module):
         def angles(n, spacing):
             return rotary_angles(spacing * torch.arange(n, device=x.device), self.head)
 
-        context = self.enter(x)
+        context = self.enter(x.to(self.enter.weight.dtype))
         place = torch.arange(count, device=x.device) * self.spacing_out / self.spacing_in
         y = self.query + context[:, place.long().clamp(max=x.shape[1] - 1)]
         for block in self.blocks:

@@ -86,8 +86,9 @@ class DiffusionTransformer(nn.Module):
     def forward(
         self, zt: Float[Tensor, "b m d"], t: Float[Tensor, " b"], c: Float[Tensor, "b m d"]
     ) -> Float[Tensor, "b m d"]:
-        x = self.mix(self.enter(torch.cat((zt, c), dim=-1)))
-        condition = self.time(time_features(t, x.shape[-1]))
+        dtype = self.enter.weight.dtype
+        x = self.mix(self.enter(torch.cat((zt, c), dim=-1).to(dtype)))
+        condition = self.time(time_features(t, x.shape[-1]).to(dtype))
         angles = rotary_angles(self.spacing * torch.arange(x.shape[1], device=x.device), self.head)
         for block in self.blocks:
             if self.checkpointing and self.training:

@@ -44,6 +44,7 @@ class Pointer(nn.Module):
     def forward(self, x: Float[Tensor, "b n width"], belief: Float[Tensor, "b n words"],
                 sees: Bool[Tensor, "b n m"] | None = None, cache: Cache | None = None) -> Float[Tensor, "b n words"]:
         q, k = rearrange(self.query_key(x), "b n (two h d) -> two b h n d", two=2, h=self.heads)
+        belief = belief.to(self.gain.weight.dtype)
         if cache is not None:
             k, belief = cache.extend(k, belief)
         n, m = x.shape[1], belief.shape[1]
@@ -107,8 +108,10 @@ class VectorField(nn.Module):
         `gap`: how many words before it each row cannot see. With a `past` the rows are those behind what it keeps, and m
         counts both.
         """
-        features = time_features(t.flatten(), self.time[0].in_features).unflatten(0, t.shape)
-        words, state = self.words(belief) * len(self.words.weight) ** 0.5, self.enter(torch.cat((zt, c), dim=-1))
+        dtype = self.enter.weight.dtype
+        features = time_features(t.flatten(), self.time[0].in_features).unflatten(0, t.shape).to(dtype)
+        words = self.words(belief.to(dtype)) * len(self.words.weight) ** 0.5
+        state = self.enter(torch.cat((zt, c), dim=-1).to(dtype))
         if positions is None:
             positions = torch.arange(zt.shape[1], device=zt.device)
         x = words + state + self.time(features)

@@ -9,6 +9,8 @@ import torch.nn as nn
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..dynamics.precision import double
+
 
 def isotonic_decreasing(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The non-increasing sequence closest to y, argmin_x sum_i weight_i (x_i - y_i)^2, by pooling adjacent violators.
@@ -91,23 +93,24 @@ class AdaptiveTime(TimeLaw, nn.Module):
 
     def warp(self, v: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """Time t = F^-1(v), piecewise linear."""
-        i = (torch.searchsorted(self.cdf, v.double(), right=True) - 1).clamp(0, self.bins - 1)
+        x = double(v)
+        i = (torch.searchsorted(self.cdf, x, right=True) - 1).clamp(0, self.bins - 1)
         left, right = self.cdf[i], self.cdf[i + 1]
-        return ((i + (v - left) / (right - left)) / self.bins).float()
+        return ((i + (x - left) / (right - left)) / self.bins).float().to(v.device)
 
     def bin(self, t: Float[Tensor, "*n"]) -> Int[Tensor, "*n"]:
         """Which bin a time is in."""
-        return (t.double() * self.bins).long().clamp(0, self.bins - 1)
+        return (double(t) * self.bins).long().clamp(0, self.bins - 1)
 
     def density(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         """The share of each time's bin, over the width of a bin."""
-        return (self.cdf.diff() * self.bins)[self.bin(t)].float()
+        return (self.cdf.diff() * self.bins)[self.bin(t)].float().to(t.device)
 
     def observe(self, t: Float[Tensor, "*n"], loss: Float[Tensor, "*n"], count: Float[Tensor, "*n"] | None = None) -> None:
         """Add losses seen at times to this step's sums; each counts 1/p(t), or what `count` says if t has another law."""
         i, count = self.bin(t).flatten(), 1 / self.density(t) if count is None else count
-        self.new_loss.index_add_(0, i, (loss.detach() * count).flatten().double())
-        self.new_count.index_add_(0, i, count.flatten().double())
+        self.new_loss.index_add_(0, i, double((loss.detach() * count).flatten()))
+        self.new_count.index_add_(0, i, double(count.flatten()))
 
     def update(self, step: int) -> None:
         """Fold this step's sums, of all processes, into the discounted ones; refresh the law when it is due."""

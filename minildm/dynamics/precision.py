@@ -1,0 +1,51 @@
+"""Double precision where a device has it, and on the CPU where it has none, as on Apple's MPS."""
+
+import torch
+from torch import Tensor
+
+NO_FLOAT64 = (TypeError, RuntimeError)  # what devices without float64 answer
+
+
+def double(x: Tensor) -> Tensor:
+    """A tensor in float64: on its device, or on the CPU where the device has no float64.
+
+    Args: `x`. Returns `x` in float64. Derived in chapter 16. Source: ours.
+    """
+    try:
+        return x.double()
+    except NO_FLOAT64:
+        return x.cpu().double()
+
+
+def generator_on(device: torch.device, rng: torch.Generator) -> torch.Generator:
+    """A generator whose numbers are drawn on a device: the one given, or, on another device, a new one that it seeds.
+
+    Args: `device`; `rng`. Returns a generator of the device. Derived in chapter 16. Source: ours.
+    """
+    if rng.device.type == device.type:
+        return rng
+    seed = int(torch.randint(2**62, (), generator=rng, device=rng.device))
+    return torch.Generator(device).manual_seed(seed)
+
+
+def uniform(*shape: int, rng: torch.Generator) -> Tensor:
+    """Uniform numbers in [0, 1) in float64, on the generator's device or, where it has no float64, on the CPU.
+
+    Args: `shape`; `rng`. Returns numbers (shape). Derived in chapter 16. Source: ours.
+    """
+    try:
+        return torch.rand(shape, generator=rng, device=rng.device, dtype=torch.float64)
+    except NO_FLOAT64:
+        cpu = torch.device("cpu")
+        return torch.rand(shape, generator=generator_on(cpu, rng), dtype=torch.float64)
+
+
+def move(x: Tensor, device: torch.device) -> Tensor:
+    """A tensor on another device in its own precision; float64 stays on the CPU where the device has none.
+
+    Args: `x`; `device`. Returns `x` there. Derived in chapter 16. Source: ours.
+    """
+    try:
+        return x.to(device)
+    except NO_FLOAT64:
+        return x.cpu()

@@ -1,0 +1,66 @@
+"""Models in bfloat16 and float64: all of them write, and what they measured of their latents keeps its precision."""
+
+import pytest
+import torch
+
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.steering import says
+
+from .small import ldlm, rng
+from .tiny_manta import WORDS, manta, space
+
+
+def stirred(model: torch.nn.Module) -> torch.nn.Module:
+    """A model away from its start, so that no two positions are equally likely to come next."""
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 0.3 * torch.randn(p.shape, generator=rng(p.numel()))
+    return model.eval()
+
+
+WAYS = {  # model -> how it is made, and ways to write with it
+    "gpt": (lambda: stirred(GPT(GPTConfig(WORDS, 8, width=16, heads=2, layers=2))), [{}, {"top_p": 0.9}]),
+    "masked": (lambda: stirred(Masked(MaskedConfig(WORDS, 8, width=16, heads=2, layers=2))),
+               [{}, {"solver": "confidence"}, {"solver": "margin", "top_p": 0.9}]),
+    "vae": (space, [{}]),
+    "ldlm": (lambda: ldlm().eval(), [{}, {"solver": "ddim"}, {"solver": "euler"}, {"solver": "heun"}, {"wish": says(5)}]),
+    "compressed": (lambda: ldlm(compression=2).eval(), [{}]),
+    "manta": (manta, [{"solver": solver, "lag": 1.0} for solver in ("ancestral", "euler", "drawn")] + [{"wish": says(5)}]),
+    "windows": (lambda: manta(windows=True, writing_solver="paced", ahead=3), [{}, {"wish": says(5)}]),
+    **{kernel: (lambda kernel=kernel: manta(kernel=kernel), [{}]) for kernel in ("spectral", "slice", "causal")},
+}
+GIVEN = {"prompt": torch.tensor([[1, 4, 5, 6, 7, 8, 9, 2]]),
+         "mask": torch.tensor([[0, 0, 1, 1, 0, 1, 0, 0]], dtype=torch.bool)}
+
+
+def written(kind: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Texts of a model in a precision, one batch a way of writing."""
+    torch.manual_seed(0)
+    make, ways = WAYS[kind]
+    if kind not in ("gpt", "vae"):
+        ways = [*ways, GIVEN]
+    model = make().to(dtype)
+    return [model.generate(3, rng=rng(), **({"record": True} if kind != "vae" else {}), **way).tokens for way in ways]
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_float64_writes_what_float32_writes(kind):
+    for double, single in zip(written(kind, torch.float64), written(kind, torch.float32)):
+        assert torch.equal(double, single)
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_bfloat16_writes(kind):
+    for half, single in zip(written(kind, torch.bfloat16), written(kind, torch.float32)):
+        assert half.shape == single.shape and 0 <= int(half.min()) and int(half.max()) < 20
+
+
+@pytest.mark.parametrize("kind", ["ldlm", "manta", "vae"])
+def test_statistics_keep_their_precision(kind):
+    model = WAYS[kind][0]()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model.to(torch.bfloat16)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16} and before
+    for name, buffer in model.named_buffers():
+        assert buffer.dtype == before[name].dtype and torch.equal(buffer, before[name])
