@@ -39,11 +39,18 @@ def work(func, args: tuple, kwargs: dict):
     moves = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
     if there and not moves and any(not isinstance(x, Elsewhere) and x.dim() for x in tensors):
         raise RuntimeError(f"Expected all tensors to be on the same device, but got a part on the CPU, in {func}")
-    inside = tree_map(lambda x: x.inner if isinstance(x, Elsewhere) else CPU if isinstance(x, torch.device) else x, (args, kwargs))
-    made = func(*inside[0], **inside[1])
+    args_inside, kwargs_inside = tree_map(inside, (args, kwargs))
+    made = func(*args_inside, **kwargs_inside)
     if func is torch.ops.aten.copy_.default:
         return args[0]
     return tree_map(lambda x: wrapped(x, args) if isinstance(x, torch.Tensor) and target == DEVICE else x, made)
+
+
+def inside(x):
+    """What an operator of the CPU is given for an argument of one of the stand-in."""
+    if isinstance(x, Elsewhere):
+        return x.inner
+    return CPU if isinstance(x, torch.device) else x
 
 
 def wrapped(x: torch.Tensor, args: tuple) -> torch.Tensor:
@@ -79,12 +86,15 @@ class Generator(torch.Generator):
 
 
 class Strict(TorchFunctionMode):
-    """Refuses a draw on one device by a generator of another, and lets tensors of the stand-in be listed."""
+    """Refuses a draw on one device by a generator of another, and does for the stand-in what needs Python."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
         if func is torch.Tensor.tolist:  # which tensor subclasses lack
-            args = (args[0].cpu(),)
-        made, rng = func(*args, **(kwargs or {})), (kwargs or {}).get("generator")
+            return func(args[0].cpu())
+        if func is torch.tensor and kwargs.get("device") is not None:  # which makes its tensor behind the mode's back
+            return func(*args, **kwargs | {"device": CPU}).to(kwargs["device"])
+        made, rng = func(*args, **kwargs), kwargs.get("generator")
         if rng is not None and isinstance(made, torch.Tensor) and made.device != rng.device:
             raise RuntimeError(f"Expected a '{made.device}' device type for generator but found '{rng.device}'")
         return made
