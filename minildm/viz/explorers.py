@@ -20,9 +20,11 @@ STEPS = (32, 8, 16, 64)
 FRAMES = [k / 20 for k in range(21)]  # of the time
 NAMES = {"moment": "disturbed at", "text": "follow text"}  # of knobs that are called otherwise on the screen
 SIZES = {True: "size (std)", False: "size (words)"}  # of a disturbance, of models of latents and of words
-DISTURBANCE = ("<b>Disturbance.</b> Once on its way, each text is displaced: its latents by random numbers of this standard "
-               "deviation, or, in a model of words, so many written words are replaced. The <i>closed loop</i> goes on from "
-               "there, the <i>plan replayed</i> repeats the recorded steps. <i>direction</i> picks one of four random ones.")
+WIDTHS = {"model": 210, "prompt": 270, "seed": 120, "text": 220, "solver": 210, "time": 460}  # of controls, in pixels
+DISTURBANCE = ('<div style="line-height:1.4"><b>Disturbance.</b> Once on its way, each text is displaced: its latents by '
+               "random numbers of this standard deviation, or, in a model of words, so many written words are replaced. The "
+               "<i>closed loop</i> goes on from there, the <i>plan replayed</i> repeats the recorded steps. <i>direction</i> "
+               "picks one of four random ones.</div>")
 ALT = ("Left, a plane with a cloud of real texts, the paths of four texts and, after a kick, one path with the loop closed and "
        "one by the replayed plan; right, what is said, words shaded by how long they have stood and marked; below, three "
        "curves over time.")
@@ -84,11 +86,13 @@ class TrajectoryExplorer(Explorer):
     def control(self, name: str) -> widgets.Widget:
         """The widget of a knob; what is computed anew is so when a slider is let go."""
         if name == "prompt":
-            return widgets.Text("", description="prompt", placeholder="such as: once at the harbor", continuous_update=False)
-        if name == "seed":
-            return widgets.BoundedIntText(0, min=0, max=9999, description="seed")
-        knob = control(name, self.knobs[name])
-        knob.description, knob.style.description_width = NAMES.get(name, name), "90px"
+            knob = widgets.Text("", placeholder="such as: once at the harbor")
+        elif name == "seed":
+            knob = widgets.BoundedIntText(0, min=0, max=9999)
+        else:
+            knob = control(name, self.knobs[name])
+        knob.description, knob.style.description_width = NAMES.get(name, name), "initial"
+        knob.layout.width, knob.layout.max_width = f"{WIDTHS.get(name, 265)}px", "98%"
         knob.continuous_update = name in ("text", "time")
         return knob
 
@@ -112,13 +116,10 @@ class LiveTrajectory(Live):
         def some(*names: str) -> widgets.HBox:
             return row(self.knobs[name] for name in names)
 
-        time = self.knobs["time"]
-        time.layout.width = "460px"
-        time.layout.max_width = "100%"
         disturbance = widgets.VBox([widgets.HTML(DISTURBANCE), some("moment", "size", "direction")],
                                    layout={"border": "1px solid #888", "padding": "4px 8px", "max_width": "980px"})
-        return [some("model", "prompt", "seed", "text"), some("solver", "steps"), disturbance, row((self.play, time)),
-                self.note, self.look, self.view]
+        return [some("model", "prompt", "seed", "text"), some("solver", "steps"), disturbance,
+                row((self.play, self.knobs["time"])), self.note, self.look, self.view]
 
     def offer(self, model: str) -> None:
         """Let only those solvers and numbers of steps be chosen that the model has."""
@@ -141,7 +142,7 @@ class LiveTrajectory(Live):
         with time.hold_sync():
             time.options, time.index = options, k
         time.observe(self.redraw, "value")
-        self.play.max = last
+        self.play.max, self.play.value = last, k
 
     def redraw(self, change=None) -> None:
         """Paint the page that the knobs name."""

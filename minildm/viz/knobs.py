@@ -15,8 +15,8 @@ from ..errors import UserError
 from .frames import FrameStack, Sheet
 
 DPI = 80  # of live pictures and of frames
-BUSY = ("<style>.busy{animation:busy 0s 0.3s both}@keyframes busy{from{visibility:hidden}to{visibility:visible}}</style>"
-        '<div class="busy" role="status">⏳ computing …</div>')  # is seen when a picture takes longer than 0.3 s
+BUSY = ("<style>.computing{animation:late 0s 0.3s both}@keyframes late{from{visibility:hidden}to{visibility:visible}}</style>"
+        '<div class="computing" role="status">⏳ computing …</div>')  # is seen when a picture takes longer than 0.3 s
 
 
 def label(value: Hashable) -> str:

@@ -19,7 +19,7 @@ UNITS = 4  # of an SVG's coordinates, in one pixel of the page: enough for smoot
 PALE, MOMENTS = "#7aa6c2", 4
 PAGE = (f"<style>.scene{{display:flex;flex-wrap:wrap;gap:6px 14px;max-width:980px;box-sizing:border-box;{CARD};"
         "font:12px/1.4 sans-serif}.scene>*{min-width:0}.scene p{margin:2px 0}.scene .left{flex:0 1 424px}"
-        ".scene .said{flex:1 1 260px}.scene .below{flex:1 1 290px}.scene .keys span{margin-right:12px;white-space:nowrap}"
+        ".scene .said{flex:1 1 260px}.scene .below{flex:1 1 240px}.scene .keys span{margin-right:12px;white-space:nowrap}"
         ".scene .keys i,.scene b i{display:inline-block;width:16px;border-top:3px solid;margin-right:4px;vertical-align:middle}"
         ".scene .keys .dot{width:7px;height:7px;border:0;border-radius:50%}.scene .three .tale{font-size:12px;"
         "line-height:1.55}</style>")
