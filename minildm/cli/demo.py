@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
+from tqdm import tqdm
 
 from ..dynamics.records import Trajectory
-from ..errors import UserError
+from ..errors import UserError, write_atomically
 from ..evaluation.scorecard import latency, validity
 from ..models.base import Generation
 from ..models.vae import VAE
@@ -20,7 +21,7 @@ from ..training.zoo import Loaded, load, names
 from ..viz import style
 from ..viz.figures import picture
 from .parsing import parse_flags
-from .writing import confidence, device, shaded, write_atomically, writer
+from .writing import PATIENCE, check_file, confidence, device, shaded, writer
 
 HEADINGS = ("model", "grammatical", "consistent", "calls", "latency of one", "tokens/s")
 FRAMES = 7  # times of the figure
@@ -130,16 +131,17 @@ def main(argv: list[str]) -> None:
     flags = parse_flags(DemoFlags, argv, "minildm demo")
     if flags.count < 1:
         raise UserError(f"cannot write {flags.count} tales: ask for at least 1")
+    check_file(flags.figure)
     writers = {name: loaded for name in names() if not name.endswith(OTHERS)
                and not isinstance((loaded := load(name, frozen=False)).model, VAE)}
     if not writers:
         raise UserError("the zoo has no language model: reinstall, or train one with `minildm train gpt --preset gpt-brief`")
     parts = []
-    for name, loaded in writers.items():
+    for name, loaded in tqdm(writers.items(), desc="models", delay=PATIENCE, leave=False, disable=None):
         part = perform(name, loaded, flags)
-        print(f"\n{name}")
+        tqdm.write(f"\n{name}")
         for row, sure in list(zip(part.written.tokens.tolist(), part.sure.tolist()))[: flags.show]:
-            print("  " + (shaded(part.tokenizer, row, sure) if sys.stdout.isatty() else part.tokenizer.decode(row)))
+            tqdm.write("  " + (shaded(part.tokenizer, row, sure) if sys.stdout.isatty() else part.tokenizer.decode(row)))
         parts.append(part)
     print(f"\n{table([HEADINGS] + [part.cells for part in parts])}\n")
     write_atomically(flags.figure, lambda beside: beside.write_bytes(picture(draw(parts))))

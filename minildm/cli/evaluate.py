@@ -1,22 +1,26 @@
-"""`minildm evaluate`: the scorecard of a trained model, as JSON and as a Markdown table."""
+"""`minildm evaluate`: the scorecard of a trained model, as JSON and as lines with names and units."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import tyro
+from tqdm import tqdm
 
-from ..errors import UserError
+from ..errors import UserError, write_atomically
 from ..evaluation.diversity import training_grams
 from ..evaluation.likelihood import held_out
 from ..evaluation.provenance import provenance
-from ..evaluation.scorecard import COPIES, markdown, scorecard
+from ..evaluation.report import errors, lines
+from ..evaluation.scorecard import COPIES, REPEATS, scorecard
+from ..models.base import Generation
 from ..models.vae import VAE
 from ..text.corpora import load_corpus
-from ..text.tokenizers import WordTokenizer
+from ..text.tokenizers import Tokenizer, WordTokenizer
 from ..training.zoo import load, publish
 from .parsing import parse_flags
-from .writing import Solver, device, write_atomically, writer
+from .writing import PATIENCE, Solver, check_file, device, writer
 
 READ = 100_000  # training rows in which copies are looked up
 HELD_OUT = 2048  # validation rows
@@ -40,8 +44,8 @@ class EvaluateFlags:
     publish: str | None = None  # put the run into the zoo under this name, with these scores in its card
 
 
-def evaluate(flags: EvaluateFlags) -> dict:
-    """The scorecard of a model with its figures on held-out texts."""
+def evaluate(flags: EvaluateFlags) -> tuple[dict, Tokenizer]:
+    """The scorecard of a model with its figures on held-out texts, and the model's tokenizer."""
     if flags.count < 1 or flags.seeds < 1:
         raise UserError(f"{flags.count} texts of {flags.seeds} seeds are no sample: give at least 1 of each")
     loaded = load(flags.model)
@@ -55,7 +59,8 @@ def evaluate(flags: EvaluateFlags) -> dict:
     if "corpus" not in config:
         raise UserError(f"the card of {flags.model} names no corpus to measure it on: train it with `minildm train`")
     source = config["corpus"]
-    corpus = load_corpus(source["name"], config["model"]["length"], pack=source["pack"], documents=source["documents"],
+    corpus = load_corpus(corpus_name(source["name"], Path(flags.model)), config["model"]["length"],
+                         pack=source["pack"], documents=source["documents"],
                          tokenizer=None if isinstance(tokenizer, WordTokenizer) else tokenizer)
     if loaded.card["corpus"]["sha256"] != corpus.card["sha256"]:
         raise UserError(f"the corpus {source['name']} has changed since {flags.model} was trained on it: train it again")
@@ -67,29 +72,45 @@ def evaluate(flags: EvaluateFlags) -> dict:
         card = {"origin": origin}
     else:
         training = training_grams(corpus.train[:READ], COPIES, tokenizer.size)
-        card = scorecard(write, tokenizer, tales=tales, training=training, count=flags.count, seeds=flags.seeds,
-                         device=device(), origin=origin)
+        with tqdm(desc="texts", total=flags.count * flags.seeds + REPEATS, delay=PATIENCE, leave=False, disable=None) as bar:
+            def counted(count: int, rng: torch.Generator) -> Generation:
+                made = write(count, rng)
+                bar.update(count)
+                return made
+
+            card = scorecard(counted, tokenizer, tales=tales, training=training, count=flags.count, seeds=flags.seeds,
+                             device=device(), origin=origin)
     card["held_out"] = held_out(loaded.model, tokenizer, source["name"], corpus.valid[:HELD_OUT])
     card["missing"] = loaded.missing
-    return card
+    return card, tokenizer
+
+
+def corpus_name(name: str, run: Path) -> str:
+    """The name of a run's corpus; a file whose path is relative is looked for here, then in the folders above the run."""
+    kind, _, path = name.partition(":")
+    if kind == "file" and not Path(path).expanduser().exists():
+        found = [folder / path for folder in run.resolve().parents if (folder / path).is_file()]
+        return f"file:{found[0]}" if found else name
+    return name
 
 
 def main(argv: list[str]) -> None:
     """Measure, print, write, and publish if asked to."""
     flags = parse_flags(EvaluateFlags, argv, "minildm evaluate")
-    card = evaluate(flags)
-    if "mean" in card:
-        print(markdown({Path(flags.model).name: card}) + "\n")
-    print("held out: " + (", ".join(f"{k} {v:.5g}" for k, v in card["held_out"].items()) or card["missing"]))
-    errors = {k.removeprefix("error_"): v for k, v in card.get("mean", {}).items() if k.startswith("error_") and v}
-    if errors:
-        print("texts with an error of: " + ", ".join(f"{kind} {share:.1%}" for kind, share in errors.items()))
     folder = Path(flags.model)
-    out = flags.out or (folder / "scorecard.json" if folder.is_dir() else Path("runs", f"{folder.name}.json"))
+    name = folder.resolve().name
+    out = flags.out or (folder / "scorecard.json" if folder.is_dir() else Path("runs", f"{name}.json"))
+    check_file(out)
+    card, tokenizer = evaluate(flags)
+    if "mean" in card:
+        print(f"{name}: {flags.count} texts of each of {flags.seeds} seeds, mean ± standard deviation over seeds")
+        print("\n".join([*lines(card["mean"], tokenizer, card["spread"]), *errors(card["mean"])]) + "\n")
+    print(f"{name}: held-out texts")
+    print("\n".join(lines(card["held_out"], tokenizer)) or f"  not measured: {card['missing']}")
     write_atomically(out, lambda beside: beside.write_text(json.dumps(card, indent=1) + "\n"))
-    print(f"written to {out}")
+    print(f"\nwritten to {out}")
     if flags.publish:
         scores = {k: card[k] for k in ("mean", "spread", "held_out") if k in card}
         if "mean" in card:
             scores |= {"seeds": flags.seeds, "count": flags.count}
-        print(f"published as {publish(Path(flags.model), flags.publish, scores)}")
+        print(f"published as {publish(folder, flags.publish, scores)}")

@@ -8,13 +8,13 @@ import torch
 import tyro
 from safetensors.torch import save_file
 
-from ..errors import UserError
+from ..errors import UserError, write_atomically
 from ..models.gpt import GPT
 from ..models.steering import insist
 from ..training.zoo import load
 from .parsing import parse_flags
 from .steering import steered
-from .writing import Solver, confidence, device, shaded, write_atomically, writer
+from .writing import Solver, check_file, confidence, device, shaded, watched, writer
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class SampleFlags:
     top_p: float | None = None  # of a GPT and a masked model: draw from the most probable words that have this mass
     lag: float | None = None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
     entropy_bound: float | None = None  # of a Manta-LM's solver paced: nats of words drawn at one look, by default its own
-    infill: str | None = None  # a text with gaps, marked by ____, for all but a GPT
-    gap: int | None = None  # tokens a gap, by default as many as fill three quarters of the length
+    infill: str | None = None  # a text with gaps, ____ or ____{5} for one of 5 tokens; for all but a GPT
+    gap: int | None = None  # tokens of each ____, 1 for one a blank; by default all fill three quarters of the length
     repair: Path | None = None  # file of texts (UTF-8, one a paragraph) whose doubtful words are written anew; all but a GPT
     back: float | None = None  # of a repair by an LDLM or a Manta-LM: write all anew from this share of the way to text
     guide: str | None = None  # a word that should be said, for an LDLM and a Manta-LM
@@ -50,6 +50,8 @@ def main(argv: list[str]) -> None:
     loaded = load(flags.model, frozen=any((flags.repair, flags.infill, flags.prompt)))
     if flags.record and isinstance(loaded.model, GPT):
         raise UserError("a GPT has no path from noise to text: leave out --record")
+    if flags.record:
+        check_file(flags.record)
     show = sys.stdout.isatty()
     recorded = flags.record is not None
     edit = steered(loaded, flags.count, length=flags.length, infill=flags.infill, gap=flags.gap, repair=flags.repair,
@@ -60,8 +62,9 @@ def main(argv: list[str]) -> None:
                    record=show or recorded, steered=edit)
     count = flags.count if flags.repair is None else len(edit["prompt"])
     rng = torch.Generator(device()).manual_seed(flags.seed)
-    written = (write(count, rng) if flags.tries is None else
-               insist(lambda left: write(left, rng), count, edit["wish"], flags.tries, loaded.tokenizer.size))
+    with watched(loaded.model, flags.steps, flags.length or loaded.model.config.length, flags.solver):
+        written = (write(count, rng) if flags.tries is None else
+                   insist(lambda left: write(left, rng), count, edit["wish"], flags.tries, loaded.tokenizer.size))
     rows = written.tokens.tolist()
     if show:
         texts = [shaded(loaded.tokenizer, *pair) for pair in zip(rows, confidence(loaded, written).tolist())]

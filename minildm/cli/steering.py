@@ -20,8 +20,9 @@ from ..text.nearest import legal
 from ..text.sources import paragraphs, read_text
 from ..text.tokenizers import Tokenizer
 from ..training.zoo import Loaded
+from .writing import check_count, check_sizes
 
-GAP = re.compile(r"\s*_{2,}")
+GAP = re.compile(r"\s*_{2,}(?:\{(\d{1,9})\})?")  # ____ or ____{5}
 FULL = 0.75  # share of the length that a text is given, where nobody says how long its gaps are
 
 
@@ -59,6 +60,8 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
         raise UserError(f"an LDLM reads the words it is given with its frozen encoder, which is missing: {loaded.missing}")
     length, asked = length or model.config.length, {}
     check_request(count, length, None)
+    check_sizes(model, None, length)
+    check_count(count, length, tokenizer.size)
     if strength is not None:
         asked["strength"] = strength
     if infill is not None:
@@ -83,24 +86,36 @@ def steered(loaded: Loaded, count: int, *, length: int | None = None, infill: st
 
 
 def with_gaps(text: str, gap: int | None, length: int, tokenizer: Tokenizer) -> tuple[Tensor, Tensor]:
-    """A text with gaps, marked by two or more underscores, as one row of tokens and a mask that is true in the gaps."""
-    parts = GAP.split(text)
-    if len(parts) == 1:
-        raise UserError("--infill has no gap: mark each by two underscores or more, like 'once at the ____ there lived ____ .'")
-    if gap is not None and gap < 1:
-        raise UserError(f"a gap of {gap} tokens is none: give --gap 1 or more")
-    pieces = [tokenizer.encode(legal(part, tokenizer)) for part in parts]
-    gaps, room = len(pieces) - 1, int(FULL * length) - 2 - sum(map(len, pieces))
-    sizes = [gap or max(room // gaps + (i < room % gaps), 1) for i in range(gaps)]
-    row, hidden = [BOS, *pieces[0]], [False] * (1 + len(pieces[0]))
+    """A text with gaps as one row of tokens and a mask that is true in the gaps.
+
+    A gap is two or more underscores and, in braces, its tokens: ____{5}. Without braces it has `gap` tokens, or the gaps share
+    what is left of three quarters of the length.
+    """
+    first, *rest = GAP.split(text)
+    if not rest:
+        raise UserError("--infill has no gap: mark each by two underscores or more, like 'once at the ____ there ____{8} .'")
+    pieces = [tokenizer.encode(legal(part, tokenizer)) for part in (first, *rest[1::2])]
+    sizes = gap_sizes(rest[::2], gap, int(FULL * length) - 2 - sum(map(len, pieces)))
+    total = 2 + sum(sizes) + sum(map(len, pieces))
+    if total > length:
+        raise UserError(f"the text has {total} tokens with its gaps, more than the {length} that fit: shorten it, give a "
+                        "smaller --gap, or raise --length")
+    row = [BOS, *pieces[0]]
     for size, piece in zip(sizes, pieces[1:]):
         row += [MASK] * size + piece
-        hidden += [True] * size + [False] * len(piece)
-    row, rest = [*row, EOS], length - len(row) - 1
-    if rest < 0:
-        raise UserError(f"the text has {len(row)} tokens with its gaps, more than the {length} that fit: shorten it, give a "
-                        "smaller --gap, or raise --length")
-    return torch.tensor([row + [PAD] * rest]), torch.tensor([hidden + [False] * (1 + rest)])
+    row = torch.tensor([[*row, EOS] + [PAD] * (length - total)])
+    return row, row == MASK
+
+
+def gap_sizes(written: list[str | None], gap: int | None, room: int) -> list[int]:
+    """Tokens of each gap: the number written with it, else `gap`, else an equal share of the room that the others leave."""
+    given = [gap if size is None else int(size) for size in written]
+    if any(size is not None and size < 1 for size in given):
+        raise UserError(f"a gap of {min(size for size in given if size is not None)} tokens is none: give 1 or more")
+    open_gaps = given.count(None)
+    room -= sum(size for size in given if size is not None)
+    shares = iter([max(room // open_gaps + (i < room % open_gaps), 1) for i in range(open_gaps)])
+    return [next(shares) if size is None else size for size in given]
 
 
 def wish(word: str, tokenizer: Tokenizer) -> Wish:

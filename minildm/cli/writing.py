@@ -1,17 +1,19 @@
 """What `sample`, `evaluate` and `demo` share: a loaded model as a function that writes, and text shaded by confidence."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
+from tqdm import tqdm
 
-from ..errors import UserError
-from ..models.base import BOS, EOS, Generation
+from ..errors import UserError, check_place
+from ..models.base import BOS, EOS, Generation, LanguageModel
 from ..models.gpt import GPT
+from ..models.ldlm import LDLM
 from ..models.manta import Manta
 from ..models.masked import Masked
 from ..models.vae import VAE
@@ -20,6 +22,11 @@ from ..text.tokenizers import SPECIALS, Tokenizer
 from ..training.zoo import Loaded
 
 Solver = Literal["ancestral", "ddim", "euler", "heun", "confidence", "margin", "drawn", "paced"]  # of all kinds of models
+PATIENCE = 2.0  # seconds without a bar
+STEPS = 32  # of a model in latent space, where nobody says how many
+MOST_STEPS = 4096
+LONGEST = 16  # times the length of training that a text may have
+LARGEST = 2**28  # probabilities of words in memory
 SURE, UNSURE, LOST = "", "\x1b[38;5;109m", "\x1b[38;5;245m"  # the terminal's own color, pale blue, gray
 END = "\x1b[0m"
 
@@ -29,16 +36,43 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
-    """Let `put` write a file beside its place, then rename it."""
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        put(beside)
-        beside.replace(path)
-    except (OSError, SafetensorError) as fault:
-        beside.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written ({fault}): choose another place") from None
+def check_file(path: Path) -> None:
+    """Refuse a file that cannot be written, before the work whose result it takes."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file")
+    check_place(path.parent)
+
+
+def check_sizes(model: LanguageModel, steps: int | None, length: int) -> None:
+    """Refuse numbers of steps and lengths of text that take hours or all memory and are of no use."""
+    longest = LONGEST * model.config.length
+    if length > longest:
+        raise UserError(f"the model was trained on texts of {model.config.length} tokens and writes at most {longest}, not "
+                        f"{length}: lower --length")
+    if steps is not None and steps > MOST_STEPS:
+        raise UserError(f"{steps} steps are more than any text needs: give --steps {MOST_STEPS} or fewer")
+
+
+def check_count(count: int, length: int, vocabulary: int) -> None:
+    """Refuse more texts than the memory of a small machine holds the words' probabilities of."""
+    most = LARGEST // (length * vocabulary)
+    if count > most:
+        raise UserError(f"{count} texts of {length} tokens at a time take too much memory: give --count {most} or less, and "
+                        "another --seed for more")
+
+
+@contextmanager
+def watched(model: LanguageModel, steps: int | None, length: int, solver: str | None) -> Iterator[None]:
+    """Show a bar of the network's calls, in a terminal, where writing takes longer than `PATIENCE` seconds."""
+    calls = length if isinstance(model, GPT) else steps or (length if isinstance(model, Masked) else STEPS)
+    network = model.denoiser if isinstance(model, LDLM) else model.policy if isinstance(model, Manta) else model.stack
+    with tqdm(desc="network calls", total=2 * calls if solver == "heun" else calls, delay=PATIENCE, leave=False,
+              disable=None) as bar:
+        hook = network.register_forward_hook(lambda *_: bar.update() and None)
+        try:
+            yield
+        finally:
+            hook.remove()
 
 
 def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = None, length: int | None = None,
@@ -51,6 +85,7 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
     model, steered = loaded.model.to(device()), steered or {}
     if isinstance(model, VAE):
         raise UserError("a VAE puts no words in order, so it writes no texts: name a Manta-LM, which steers in its space")
+    check_sizes(model, steps, length or model.config.length)
     if temperature is not None and not 0 <= temperature < math.inf:
         raise UserError(f"a temperature of {temperature} has no meaning: give 0 or more")
     if top_p is not None and not (isinstance(model, GPT | Masked) and 0 < top_p <= 1):
@@ -72,8 +107,13 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
     if isinstance(model, GPT):
         if steps is not None or solver is not None:
             raise UserError("a GPT calls its network once a token: leave out --steps and --solver")
-        return lambda count, rng: model.generate(count, rng=rng, **asked)
-    return lambda count, rng: model.generate(count, rng=rng, record=record, **asked)
+    else:
+        asked["record"] = record
+
+    def write(count: int, rng: torch.Generator) -> Generation:
+        check_count(count, length or model.config.length, model.config.vocabulary)
+        return model.generate(count, rng=rng, **asked)
+    return write
 
 
 @torch.no_grad()

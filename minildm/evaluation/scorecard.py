@@ -15,15 +15,8 @@ from . import diversity
 
 Write = Callable[[int, torch.Generator], Generation]  # (count, rng) -> texts
 PART = 128  # texts written at a time
+REPEATS = 3  # texts written alone, for the latency
 COPIES = 4  # length of the n-grams that are looked up in the training texts
-
-COLUMNS = {  # of the Markdown table: figure -> heading, format
-    "grammatical": ("grammatical", "{:.1%}"), "consistent": ("consistent", "{:.1%}"),
-    "law_nats_per_token": ("exact nats/token", "{:.3f}"), "unigram_entropy": ("entropy, nats", "{:.2f}"),
-    "distinct_2": ("distinct-2", "{:.3f}"), "distinct_4": ("distinct-4", "{:.3f}"),
-    "self_repetition": ("self-repetition", "{:.3f}"), "copied_4": ("4-grams copied", "{:.1%}"),
-    "calls": ("calls", "{:.0f}"), "latency_s": ("latency, s", "{:.3f}"), "tokens_per_s": ("tokens/s", "{:.0f}"),
-}
 
 
 def validity(texts: list[str]) -> dict[str, float]:
@@ -67,7 +60,7 @@ def variety(rows: np.ndarray, vocabulary: int, training: np.ndarray | None) -> d
     return scores
 
 
-def latency(write: Write, device: torch.device, repeats: int = 3) -> float:
+def latency(write: Write, device: torch.device, repeats: int = REPEATS) -> float:
     """Median seconds to write one text alone.
 
     Args: `write`, (count, rng) -> texts; `device`; `repeats`. Returns seconds. Derived in chapter 15. Source: ours.
@@ -105,24 +98,3 @@ def scorecard(write: Write, tokenizer: Tokenizer, *, tales: bool, training: np.n
     return {"rows": [{**(origin or {}), **row} for row in rows], "mean": {k: fmean(row[k] for row in rows) for k in names},
             "spread": {k: stdev([row[k] for row in rows]) if seeds > 1 else 0.0 for k in names},
             "seconds": time.perf_counter() - began}
-
-
-def markdown(cards: dict[str, dict]) -> str:
-    """Scorecards as a Markdown table, mean ± spread over seeds, with only the columns that were measured.
-
-    Args: `cards`, model -> `scorecard`. Returns the table. Derived in chapter 15. Source: ours.
-    """
-    shown = {k: v for k, v in COLUMNS.items() if any(k in card["mean"] for card in cards.values())}
-    lines = ["| model | " + " | ".join(heading for heading, _ in shown.values()) + " |", "|---" * (len(shown) + 1) + "|"]
-    for model, card in cards.items():
-        cells = [cell(card, name, form) for name, (_, form) in shown.items()]
-        lines.append(f"| {model} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def cell(card: dict, name: str, form: str) -> str:
-    """One figure of a scorecard in a table."""
-    if name not in card["mean"]:
-        return "-"
-    spread = card["spread"][name]
-    return form.format(card["mean"][name]) + (f" ± {form.format(spread)}" if spread else "")

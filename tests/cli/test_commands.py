@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 import minildm
-from minildm.cli import COMMANDS, main
+from minildm.cli import COMMANDS, demo, evaluate, main
 from minildm.cli.writing import shaded
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
 from minildm.training.zoo import load
+
+from .conftest import TINY
 
 
 @pytest.mark.parametrize("argv", [["--help"], [], ["train", "--help"], ["train", "gpt", "--help"],
@@ -80,7 +82,8 @@ def test_shading():
 def test_evaluate_a_gpt_on_tales(gpt_run, capsys, tmp_path):
     main(["evaluate", str(gpt_run), "--count", "6", "--seeds", "2", "--length", "20", "--out", str(tmp_path / "card.json")])
     said, card = capsys.readouterr().out, json.loads((tmp_path / "card.json").read_text())
-    assert said.startswith("| model | grammatical | consistent |")
+    assert said.startswith("gpt: 6 texts of each of 2 seeds, mean ± standard deviation over seeds\n  grammatical tales ")
+    assert "  excess over the entropy " in said and max(map(len, said.replace(str(tmp_path), "").splitlines())) <= 100
     assert [row["seed"] for row in card["rows"]] == [0, 1]
     for row in card["rows"]:
         assert {"scorer", "dtype", "seed", "versions", "commit"} <= row.keys() and row["scorer"] == "exact law of Tales"
@@ -95,12 +98,13 @@ def test_evaluate_a_masked_model_on_tales(masked_run, capsys, tmp_path):
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["held_out"]["excess"] > 0 and card["held_out"]["nats_standard_error"] > 0 and card["mean"]["calls"] == 5
     assert card["rows"][0]["top_p"] == 0.9
-    assert "held out: nats_per_token" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "masked: held-out texts\n  loss " in said and "nats  a word of unseen texts" in said
 
 
 def test_evaluate_an_ldlm_and_publish_it(ldlm_run, folder, capsys):
     main(["evaluate", str(ldlm_run), "--count", "4", "--seeds", "1", "--steps", "2", "--publish", "ldlm-scored"])
-    assert "held out: token_accuracy" in capsys.readouterr().out
+    assert "ldlm: held-out texts\n  words rebuilt " in capsys.readouterr().out
     card = load("ldlm-scored", frozen=False).card
     assert card["scores"]["mean"]["calls"] == 2 and card["steps"] == 4 and card["seed"] == 0 and card["minutes"] >= 0
 
@@ -108,7 +112,7 @@ def test_evaluate_an_ldlm_and_publish_it(ldlm_run, folder, capsys):
 def test_evaluate_a_manta_and_publish_it(manta_run, folder, capsys):
     main(["evaluate", str(manta_run), "--count", "4", "--seeds", "1", "--steps", "2", "--lag", "1", "--temperature", "0.5",
           "--publish", "manta-scored"])
-    assert "held out: words" in capsys.readouterr().out
+    assert "manta: held-out texts\n  loss on the way " in capsys.readouterr().out
     card = load("manta-scored").card
     assert card["scores"]["mean"]["calls"] == 2 and card["scores"]["held_out"]["error"] > 0
     row = json.loads((manta_run / "scorecard.json").read_text())["rows"][0]
@@ -118,10 +122,38 @@ def test_evaluate_a_manta_and_publish_it(manta_run, folder, capsys):
 def test_a_vae_is_judged_by_what_it_rebuilds_alone(vae_run, folder, capsys):
     main(["evaluate", str(vae_run), "--publish", "vae-scored"])
     said = capsys.readouterr().out
-    assert said.startswith("held out: token_accuracy") and "|" not in said
+    assert said.startswith("vae: held-out texts\n  words rebuilt ") and "seeds" not in said
     assert load("vae-scored").card["scores"].keys() == {"held_out"}
     card = json.loads((vae_run / "scorecard.json").read_text())
     assert card["origin"]["kind"] == "vae" and 0 <= card["held_out"]["row_accuracy"] <= 1
+
+
+def test_a_run_is_evaluated_from_another_folder(folder, tmp_path, monkeypatch, capsys):
+    place = tmp_path / "one place"
+    place.mkdir()
+    (place / "some text.txt").write_text("\n\n".join(f"the fox said {i} to the owl and went home" for i in range(40)))
+    monkeypatch.chdir(place)
+    main(["train", "gpt", *TINY, "--train.steps", "2", "--corpus", "file:some text.txt", "--length", "32", "--out", "a run"])
+    for elsewhere, run in ((tmp_path, "one place/a run"), (place / "a run", ".")):
+        monkeypatch.chdir(elsewhere)
+        capsys.readouterr()
+        main(["evaluate", run, "--count", "2", "--seeds", "1", "--out", str(tmp_path / "card.json")])
+        assert capsys.readouterr().out.startswith("a run: 2 texts of each of 1 seeds")
+    (place / "some text.txt").unlink()
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(place / "a run"), "--count", "2", "--seeds", "1"])
+    assert "minildm: the corpus file some text.txt cannot be read" in capsys.readouterr().err
+
+
+def test_places_that_cannot_be_written_are_refused_before_the_work(gpt_run, stocked_zoo, sentence, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "load", None)
+    monkeypatch.setattr(demo, "load", None)
+    (tmp_path / "file").write_text("")
+    for place, said in ((tmp_path, " is a folder: name a file"), (tmp_path / "file" / "x", "(Not a directory): choose another"),
+                        ("/proc/nope/x", "/proc/nope cannot be written (")):
+        assert said in sentence("evaluate", str(gpt_run), "--out", str(place))
+        assert said in sentence("demo", "--figure", str(place))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_demo_shows_every_language_model_and_draws(stocked_zoo, tmp_path, capsys):

@@ -60,6 +60,19 @@ def test_gaps_without_a_size_fill_three_quarters_of_the_length_in_equal_shares()
         assert row.shape == (1, length) and (int((row != PAD).sum()) == 3 * length // 4 or length == 8)
 
 
+def test_a_gap_may_say_its_own_tokens():
+    row, mask = with_gaps("a fox ____{3} home ____ a __{1}", 2, 20, WORDS)
+    assert row[0, :13].tolist() == [BOS, 4, 5, MASK, MASK, MASK, 7, MASK, MASK, 4, MASK, EOS, PAD]
+    row, mask = with_gaps("____{3} fox ____ home", None, 16, WORDS)
+    middle = row[0].tolist().index(5)
+    assert [int(mask[0, :middle].sum()), int(mask[0, middle:].sum())] == [3, 5] and int((row != PAD).sum()) == 12
+
+
+def test_one_blank_a_token(masked_run, asked):
+    given = asked(str(masked_run), "--count", "1", "--gap", "1", "--infill", "once at the ____ there lived ____ ____ .")
+    assert given["prompt"][0, :12].tolist().count(MASK) == 3 == int(given["mask"].sum())
+
+
 def test_gaps_between_byte_pairs_keep_the_space_before_a_word():
     pairs = BytePairTokenizer.train(["a fox ran home"], 270)
     row, mask = with_gaps("a fox ____ home", 1, 64, pairs)
@@ -180,7 +193,20 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
     ("ldlm", ["--back", "0.3"], "--back says how much of a text --repair keeps: give --repair a file, or leave out --back"),
     ("masked", ["--infill", "once at _ the castle"], "--infill has no gap: mark each by two underscores or more"),
     ("manta", ["--infill", ""], "--infill has no gap"),
-    ("ldlm", ["--infill", "once ____", "--gap", "0"], "a gap of 0 tokens is none: give --gap 1 or more"),
+    ("ldlm", ["--infill", "once ____", "--gap", "0"], "a gap of 0 tokens is none: give 1 or more"),
+    ("ldlm", ["--infill", "once ____{0}"], "a gap of 0 tokens is none"),
+    ("ldlm", ["--infill", "once ____{999999999}"], "1000000002 tokens with its gaps, more than the 64 that fit"),
+    ("masked", ["--steps", "100000"], "100000 steps are more than any text needs: give --steps 4096 or fewer"),
+    ("manta", ["--length", "100000"], "was trained on texts of 64 tokens and writes at most 1024, not 100000: lower --length"),
+    ("gpt", ["--length", "99999999999999999999"], "and writes at most 1024, not 99999999999999999999"),
+    ("ldlm", ["--infill", "____", "--length", "100000"], "and writes at most 1024"),
+    ("gpt", ["--count", "1000000000"], "1000000000 texts of 64 tokens at a time take too much memory: give --count 1"),
+    ("masked", ["--record", "FOLDER"], " is a folder: name a file"),
+    ("masked", ["--record", "BELOW"], "BELOW cannot be written (Not a directory): choose another place"),
+    ("masked", ["--record", "/proc/nope/path"], "/proc/nope cannot be written ("),
+    ("gpt", ["--prompt", b"caf\xe9".decode("utf-8", "surrogateescape")], "holds bytes that are not UTF-8"),
+    ("gpt", ["--prompt", "Once upon a time"], "a tale begins like 'once at the castle there lived'"),
+    ("manta", ["--guide", "happier"], "the nearest spellings are 'happy' or 'chair' or 'hammer' for 'happier'"),
     ("ldlm", ["--infill", "once ____", "--gap", "70"], "73 tokens with its gaps, more than the 64 that fit"),
     ("manta", ["--infill", "once at the ____ there", "--length", "6"], "7 tokens with its gaps, more than the 6 that fit"),
     ("manta", ["--gap", "3"], "--gap says how long the gaps of --infill are"),
@@ -200,7 +226,8 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
     ("vae", ["--infill", "once ____"], "a VAE puts no words in order"),
 ])
 def test_mistakes(kind, flags, said, request, sentence, tales, tmp_path):
-    places = {"FILE": tales, "FOLDER": tmp_path, **{name: tmp_path / name for name in ("NONE", "EMPTY", "LATIN")}}
+    places = {"FILE": tales, "BELOW": tales / "BELOW" / "path", "FOLDER": tmp_path}
+    places |= {name: tmp_path / name for name in ("NONE", "EMPTY", "LATIN")}
     places["EMPTY"].write_text(" \n\n")
     places["LATIN"].write_bytes(b"caf\xe9")
     run = request.getfixturevalue(f"{kind}_run")
