@@ -16,7 +16,7 @@ from .frames import FrameStack, Sheet
 
 DPI = 80  # of live pictures and of frames
 BUSY = ("<style>.computing{animation:late 0s 0.3s both}@keyframes late{from{visibility:hidden}to{visibility:visible}}</style>"
-        '<div class="computing" role="status">⏳ computing …</div>')  # is seen when a picture takes longer than 0.3 s
+        '<div class="computing" role="status">computing …</div>')  # is seen when a picture takes longer than 0.3 s
 
 
 def label(value: Hashable) -> str:

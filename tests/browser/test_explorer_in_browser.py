@@ -9,6 +9,24 @@ from .journeys import LONG, run_all
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CHAPTER = "00_how_to_use_this_book"
+CONTRAST = """box => {
+    const parts = color => color.match(/[\\d.]+/g).map(Number);
+    const over = (top, below) => top.slice(0, 3).map((part, i) => part * (top[3] ?? 1) + below[i] * (1 - (top[3] ?? 1)));
+    const paper = node => {
+        const own = node ? parts(getComputedStyle(node).backgroundColor) : [255, 255, 255];
+        return (own[3] ?? 1) === 1 ? own : over(own, paper(node.parentElement));
+    };
+    const light = color => color.slice(0, 3).map(part => part / 255)
+        .map(part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
+    const texts = [...box.querySelectorAll("b, i, p, span, .tale, .widget-label, .widget-readout, .widget-html-content *")]
+        .filter(node => node.checkVisibility())
+        .filter(node => [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim()));
+    return texts.map(node => {
+        const [dark, bright] = [light(parts(getComputedStyle(node).color)), light(paper(node))].sort((a, b) => a - b);
+        return [(bright + 0.05) / (dark + 0.05), node.outerHTML.slice(0, 80)];
+    });
+}"""  # of each piece of text with what lies behind it, as WCAG defines it
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +50,7 @@ def scene(box) -> tuple[str, str]:
 
 def settled(page, box, before):
     """The scene, once it differs from `before`."""
-    for _ in range(200):
+    for _ in range(600):
         page.wait_for_timeout(100)
         if scene(box) != before:
             return scene(box)
@@ -43,20 +61,43 @@ def slider(box, name):
     return box.locator(".widget-hslider", has_text=re.compile(f"^{name}")).locator(".noUi-handle")
 
 
-def test_time_moves_words_and_picture(chapter):
+def test_time_moves_words_and_picture_and_is_named_once(chapter):
     box = live(chapter)
     before = scene(box)
     slider(box, "time").focus()
-    for _ in range(4):
-        chapter.keyboard.press("ArrowRight")
+    for _ in range(6):
+        chapter.keyboard.press("ArrowLeft")
+    chapter.wait_for_timeout(3000)
     words, drawing = settled(chapter, box, before)
     assert words != before[0] and drawing != before[1]
-    assert box.get_by_text("t = 0.000").count() == 0
+    shown = box.locator(".widget-hslider", has_text=re.compile("^time")).locator(".widget-readout").inner_text()
+    assert float(shown) < 1 and box.locator(".scene b").first.inner_text() == f"ldlm-tales, t = {shown}"
+
+
+def test_unknown_words_keep_the_picture_and_are_answered_with_near_ones(chapter):
+    box, prompt = live(chapter), live(chapter).locator(".widget-text input")
+    before = scene(box)
+    prompt.fill("Once upon a time")
+    prompt.press("Enter")
+    box.get_by_text("not in the vocabulary").wait_for(timeout=LONG)
+    assert box.get_by_text("'upon' and 'time'").count() and box.get_by_text("a tale begins like 'once at").count()
+    assert scene(box) == before
+    prompt.fill("Once at the castle there lived")
+    prompt.press("Enter")
+    box.locator(".computing").wait_for(timeout=LONG)
+    settled(chapter, box, before)
+    box.locator(".computing").wait_for(state="detached", timeout=LONG)
+    assert box.locator(".tale").inner_text().split()[1:4] == ["once", "at", "the"]
+    assert not box.get_by_text("not in the vocabulary").count()
+    prompt.fill("")
+    prompt.press("Enter")
+    box.locator(".computing").wait_for(timeout=LONG)
+    box.locator(".computing").wait_for(state="detached", timeout=LONG)
 
 
 def test_text_seed_solver_steps_prompt_and_model_change_the_scene(chapter):
     box = live(chapter)
-    slider(box, "text").focus()
+    slider(box, "follow text").focus()
     before = scene(box)
     chapter.keyboard.press("ArrowRight")
     before = settled(chapter, box, before)
@@ -68,8 +109,8 @@ def test_text_seed_solver_steps_prompt_and_model_change_the_scene(chapter):
     slider(box, "steps").focus()
     chapter.keyboard.press("ArrowRight")
     before = settled(chapter, box, before)
-    box.locator("input[type=text]").first.fill("once at the harbor")
-    box.locator("input[type=text]").first.press("Enter")
+    box.locator(".widget-text input").fill("once at the harbor")
+    box.locator(".widget-text input").press("Enter")
     before = settled(chapter, box, before)
     assert box.locator(".tale").inner_text().split()[:5] == ["<bos>", "once", "at", "the", "harbor"]
     box.locator("select").first.select_option("gpt-tales")
@@ -99,6 +140,25 @@ def test_play_runs_through_time(chapter):
     box.locator(".widget-play button").first.click()
     after = settled(chapter, box, before)
     settled(chapter, box, after)
+
+
+def test_all_text_can_be_read_in_both_themes_and_on_a_phone(chapter):
+    box = live(chapter)
+    for theme in ("JupyterLab Dark", "JupyterLab Light"):
+        chapter.get_by_role("menuitem", name="Settings", exact=True).click()
+        chapter.get_by_text("Theme", exact=True).first.hover()
+        chapter.get_by_text(theme, exact=True).first.click()
+        chapter.wait_for_timeout(3000)
+        found = box.evaluate(CONTRAST)
+        assert len(found) > 60 and not [pair for pair in found if pair[0] < 4.5], theme
+    chapter.set_viewport_size({"width": 400, "height": 900})
+    chapter.keyboard.press("Control+b")  # the list of files, which leaves no room
+    chapter.wait_for_timeout(2000)
+    plane, tale = (box.locator(part).first.bounding_box() for part in (".scene .left", ".scene .tale"))
+    assert tale["y"] > plane["y"] + plane["height"] - 1 and tale["x"] + tale["width"] < 400
+    chapter.keyboard.press("Control+b")
+    chapter.set_viewport_size({"width": 1280, "height": 1000})
+    chapter.wait_for_timeout(2000)
 
 
 def test_frames_move_in_the_front_end(chapter):

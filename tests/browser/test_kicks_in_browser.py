@@ -54,7 +54,7 @@ def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_
         changed(page, box, before)
     box.get_by_text(f"{model}, t =").wait_for()
     handles = box.locator(".noUi-target:not([disabled]) .noUi-handle").all()
-    assert len(handles) == 5 + (model != "gpt-tales")  # steps, text, time, moment, size, direction
+    assert len(handles) == 5 + (model != "gpt-tales")  # text, steps, moment, size, direction, time
     for handle in handles:
         move(page, box, handle)
     solver = box.locator("select").nth(1)
@@ -68,11 +68,14 @@ def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_
         field.press("Enter")
         changed(page, box, before)
         assert not value.startswith("once") or box.locator(".tale").first.inner_text().split()[1:5] == value.split()
+    handles[-1].focus()
+    page.keyboard.press("Home")
+    box.get_by_text(f"{model}, t = 0.000").wait_for(timeout=LONG)
     before = picture(box)
     box.locator(".widget-play button").first.click()
     changed(page, box, before)
     box.locator(".widget-play button").first.click()  # or more pictures come while the next model is asked for
-    handles[-4].focus()
+    handles[-1].focus()
     page.keyboard.press("End")
     box.get_by_text(f"{model}, t = 1.000").wait_for(timeout=LONG)
     kept = tmp_path_factory.getbasetemp() / f"kicks_{model}.png"
