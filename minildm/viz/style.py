@@ -7,7 +7,7 @@ NOISE, DATA, CONTROL, VALUE, ERROR = "#8a8a8a", "#0072b2", "#e69f00", "#6a3d9a",
 INK, PAPER, GRID = "#222222", "#ffffff", "#e3e3e3"
 TIME = LinearSegmentedColormap.from_list("noise_to_data", ["#b5b5b5", "#7aa6c2", DATA])  # t = 0 to t = 1
 WIDTH = 7.0  # of a figure, in inches
-CARD = f"color:{INK};background:{PAPER};border-radius:6px;padding:6px"  # of HTML: it is read on its own paper, in any theme
+CARD = "color:#222;background:#fff;border-radius:6px;padding:6px"  # of HTML: ink on its own paper, in any theme
 
 
 def use() -> None:
