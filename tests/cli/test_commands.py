@@ -1,7 +1,9 @@
 """`minildm sample`, `evaluate`, `demo`, `doctor` and their help."""
 
+import io
 import json
 import platform
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import minildm
-from minildm.cli import COMMANDS, demo, evaluate, main
+from minildm.cli import COMMANDS, demo, evaluate, main, writing
 from minildm.cli.writing import shaded
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
 from minildm.training.zoo import load
@@ -68,6 +70,22 @@ def test_sample_records_the_path(masked_run, ldlm_run, manta_run, tmp_path):
         assert path["times"].shape == (4,) and path["tokens"].shape == (4, 2, 64) == path["confidence"].shape
         assert path["states"].shape[:3] == (4, 2, 64)
         assert run == masked_run or path["states"].shape == path["clean"].shape
+
+
+class Terminal(io.StringIO):
+    """Where a terminal would be."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_long_work_has_a_bar_in_a_terminal(gpt_run, masked_run, ldlm_run, manta_run, monkeypatch):
+    monkeypatch.setattr(writing, "PATIENCE", 0)
+    for run, flags, calls in ((masked_run, ["--steps", "5"], 5), (ldlm_run, ["--steps", "3"], 3), (manta_run, [], 32),
+                              (ldlm_run, ["--steps", "3", "--solver", "heun"], 6), (gpt_run, ["--length", "12"], 12)):
+        monkeypatch.setattr("sys.stderr", Terminal())
+        main(["sample", str(run), "--count", "1", *flags])
+        assert f"/{calls} " in sys.stderr.getvalue() and "network calls" in sys.stderr.getvalue()
 
 
 def test_shading():
