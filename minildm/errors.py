@@ -32,18 +32,18 @@ def expand(path: str | Path, advice: str = "write the whole path") -> Path:
         raise UserError(f"there is no home folder for {path}: {advice}") from None
 
 
-def check_place(folder: Path) -> None:
+def check_place(folder: Path, advice: str = "choose another place") -> None:
     """Refuse a folder in which nothing can be written, before long work begins; nothing is left there.
 
-    Args: `folder`, which need not exist yet. Returns nothing. Raises UserError when it cannot be made or written.
-    Derived in chapter 16. Source: ours.
+    Args: `folder`, which need not exist yet; `advice`, what to do then. Returns nothing.
+    Raises UserError when it cannot be made or written. Derived in chapter 16. Source: ours.
     """
     try:
         nearest = next(place for place in (folder, *folder.parents) if place.exists())
         with tempfile.TemporaryDirectory(dir=nearest, suffix=".tmp"):
             pass
     except OSError as fault:
-        raise UserError(f"{folder} cannot be written ({reason(fault)}): choose another place") from None
+        raise UserError(f"{folder} cannot be written ({reason(fault)}): {advice}") from None
 
 
 def write_atomically(path: Path, put: Callable[[Path], object]) -> None:

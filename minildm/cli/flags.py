@@ -70,7 +70,7 @@ class TrainFlags:
     length: int = 64  # tokens a text
     vocabulary: int = 512  # entries of a tokenizer trained on the corpus; Tales have their own words
     documents: int = 100_000  # how many of a corpus that has no end
-    pack: bool = False  # join documents and cut full rows, else a document is a row
+    pack: bool = False  # join documents and cut full rows, else a document is a row where all fit
     weights: str | None = None  # begin with the weights of this run or model of the zoo, for another round
     out: str = ""  # folder of the run, by default runs/NAME of the preset or size
     quiet: bool = False  # no progress bar and no sample text

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..errors import UserError, expand, reason
+from ..errors import UserError, check_place, expand, reason
 from .sources import Bar, Source, sha256, source
 from .tokenizers import BOS, EOS, PAD, BytePairTokenizer, Tokenizer, WordTokenizer, digest, load_tokenizer
 
@@ -152,7 +152,7 @@ def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Token
     except OSError as fault:
         if not (folder / "card.json").exists():  # else another process was first, with the same content
             raise UserError(f"the cache {folder.parent} cannot be written ({reason(fault)}): "
-                            "set MINILDM_CACHE to one that can") from None
+                            "set MINILDM_CACHE to a folder that can") from None
 
 
 def read_cache(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
@@ -212,6 +212,7 @@ def load_corpus(name: str, length: int, *, tokenizer: Tokenizer | None = None, v
     key = digest({"content": origin.fingerprint, "name": name, "tokenizer": made_by, "length": length, "pack": pack})
     folder = cache_folder() / "corpora" / key
     if not folder.exists():
+        check_place(folder.parent, "set MINILDM_CACHE to a folder that can")
         say(f"preparing the corpus {name} in {folder}")
         build(folder, name, origin, length, tokenizer, vocabulary, pack, silent if quiet else progress)
     card, rows, own = read_cache(folder)

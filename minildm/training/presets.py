@@ -20,7 +20,7 @@ class CorpusConfig:
 
     name: str = "tales"  # tales, tales:EVENTS, pydocs, kjv, file:PATH or hub:NAME
     vocabulary: int = 512  # entries of a tokenizer trained on the corpus; Tales have their own words
-    pack: bool = False  # join documents and cut full rows, else a document is a row
+    pack: bool = False  # join documents and cut full rows, else a document is a row where all fit
     documents: int = 100_000  # how many of a corpus that has no end
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from dataclasses import fields, is_dataclass
 
 import torch
@@ -38,10 +39,10 @@ def refuse_sizes(config, flag: str = "--model") -> None:
 
 
 def memory(device: torch.device) -> int:
-    """Bytes of memory that a device has."""
+    """Bytes of memory that a device has; where the system does not tell them, no bound."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
 
 
 def refuse_weights(model: torch.nn.Module, device: torch.device) -> None:

@@ -1,6 +1,7 @@
 """The zoo: small trained models by name; runs and their checkpoints load the same way, with their averaged weights."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def open_files(name: str) -> tuple[dict, Path, str]:
     if known in names():
         return checkpoint.read_card(ZOO, f"{known}.json"), ZOO / f"{known}.safetensors", f"zoo:{known}"
     folder = Path(name)
-    if name.startswith("zoo:") or not folder.is_dir():
+    if name.startswith("zoo:") or not os.path.isdir(folder):  # also False for names that no folder can have
         raise UserError(f"no model {name!r}: the zoo has {', '.join(names()) or 'none yet'}; or name the folder of a run")
     folder = folder if (folder / "card.json").exists() else chosen(folder)
     return checkpoint.read_card(folder), folder / "average.safetensors", str(folder)

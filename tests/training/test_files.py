@@ -156,6 +156,11 @@ def test_a_best_checkpoint_that_is_not_there(run):
     assert f"the best checkpoint of {run}, step_0000002, is not there" in refused(lambda: zoo.load(run))
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "zoo:\udcff"])
+def test_names_that_no_model_can_have(name):
+    assert refused(lambda: zoo.load(name)).startswith("no model ")
+
+
 def test_differences_are_named_field_by_field():
     old, new = {"a": {"b": 1, "c": [1]}, "d": None, "same": 0}, {"a": {"b": 2, "c": [1, 2]}, "e": "x", "same": 0}
     assert differences(old, new) == ["a.b was 1 and is 2", "a.c was [1] and is [1, 2]", "e was None and is x"]
