@@ -4,8 +4,6 @@ from collections.abc import Hashable
 
 import ipywidgets as widgets
 from IPython.display import display
-from jaxtyping import Float
-from torch import Tensor
 
 from . import words
 from .frames import INTERVAL, FrameStack
@@ -89,6 +87,8 @@ class TrajectoryExplorer(Explorer):
             knob = widgets.Text("", placeholder="such as: once at the harbor")
         elif name == "seed":
             knob = widgets.BoundedIntText(0, min=0, max=9999)
+        elif name == "time":
+            knob = widgets.IntSlider(1, 0, 1, readout=False)
         else:
             knob = control(name, self.knobs[name])
         knob.description, knob.style.description_width = NAMES.get(name, name), "initial"
@@ -107,9 +107,9 @@ class LiveTrajectory(Live):
     explorer: TrajectoryExplorer
 
     def __init__(self, explorer: TrajectoryExplorer):
-        self.model, self.look, self.play = None, widgets.HTML(), widgets.Play(interval=INTERVAL)
+        self.model, self.look, self.clock, self.play = None, widgets.HTML(), widgets.HTML(), widgets.Play(interval=INTERVAL)
         super().__init__(explorer)
-        self.link = widgets.jslink((self.play, "value"), (self.knobs["time"], "index"))
+        self.link = widgets.jslink((self.play, "value"), (self.knobs["time"], "value"))
 
     def arranged(self) -> list[widgets.Widget]:
         """Model and text, sampler, disturbance, and the time over the picture."""
@@ -119,7 +119,7 @@ class LiveTrajectory(Live):
         disturbance = widgets.VBox([widgets.HTML(DISTURBANCE), some("moment", "size", "direction")],
                                    layout={"border": "1px solid #888", "padding": "4px 8px", "max_width": "980px"})
         return [some("model", "prompt", "seed", "text"), some("solver", "steps"), disturbance,
-                row((self.play, self.knobs["time"])), self.note, self.look, self.view]
+                row((self.play, self.knobs["time"], self.clock)), self.note, self.look, self.view]
 
     def offer(self, model: str) -> None:
         """Let only those solvers and numbers of steps be chosen that the model has."""
@@ -131,18 +131,14 @@ class LiveTrajectory(Live):
         solver.disabled, self.knobs["steps"].disabled = len(writer.solvers) == 1, not writer.stepped
         self.knobs["size"].description = SIZES[writer.log_snr is not None]
 
-    def stops(self, clock: Float[Tensor, " time"]) -> None:
-        """One stop of the slider for each step of the scene, which reads as its time."""
-        time, last = self.knobs["time"], len(clock) - 1
-        options = tuple((f"{t:.3f}", k / last) for k, t in enumerate(clock.tolist()))
-        if options == time.options:
+    def stops(self, k: int, last: int) -> None:
+        """Let slider and player have one stop for each step of a scene, and stand at the k-th."""
+        time = self.knobs["time"]
+        if time.max == last:
             return
-        k = round(time.value * last)
         time.unobserve(self.redraw, "value")
-        with time.hold_sync():
-            time.options, time.index = options, k
+        time.max, time.value, self.play.max, self.play.value = last, k, last, k
         time.observe(self.redraw, "value")
-        self.play.max, self.play.value = last, k
 
     def redraw(self, change=None) -> None:
         """Paint the page that the knobs name."""
@@ -153,8 +149,9 @@ class LiveTrajectory(Live):
 
     def paint(self, values: dict[str, Hashable]) -> None:
         """Show the page at these values; its drawings are sent once."""
-        view, k = self.explorer.view("live", **values)
-        self.stops(view.scene.clock)
+        view, k = self.explorer.view("live", **{**values, "time": values["time"] / self.knobs["time"].max})
+        self.stops(k, len(view.scene.clock) - 1)
+        self.clock.value = f"t = {float(view.scene.clock[k]):.3f}"
         if view.css not in self.look.value:
             self.look.value = words.STYLE + PAGE + view.css
         self.view.value = view.page(k)

@@ -196,7 +196,7 @@ def test_flow_of_one_point_heads_to_it_and_of_pure_noise_to_the_mean():
 def test_every_knob_changes_the_page_and_a_run_is_computed_once():
     explored = explorer(size=1)
     live = explored.live()
-    moves = {"time": 8 / 32, "text": 2, "moment": 0.25, "size": 2, "direction": 1, "seed": 7, "steps": 8, "prompt": "fox",
+    moves = {"time": 8, "text": 2, "moment": 0.25, "size": 2, "direction": 1, "seed": 7, "steps": 8, "prompt": "fox",
              "solver": "euler", "model": "words"}
     assert set(moves) == set(explored.knobs)
     for name, value in moves.items():
@@ -205,7 +205,7 @@ def test_every_knob_changes_the_page_and_a_run_is_computed_once():
         assert live.view.value != before, name
     live.knobs["model"].value = "straight"
     for name, value in explored.start.items():
-        live.knobs[name].value = value
+        live.knobs[name].value = value if name != "time" else live.knobs[name].max
     asked = explored.writers["straight"].asked
     assert len(asked) == len(set(asked)) and ("", "ancestral", 32, 0, 0.5, 1, 0) in asked
 
@@ -233,10 +233,20 @@ def test_slider_and_heading_name_the_same_time():
     for name, value in (("steps", 8), ("steps", 64), ("model", "words")):
         live.knobs[name].value = value
         time = live.knobs["time"]
-        assert live.play.max == len(time.options) - 1 == (value if name == "steps" else 64)
-        for index in (1, 5):
-            time.index = index
-            assert f"<b>{live.knobs['model'].value}, t = {time.label}</b>, step {index} of {live.play.max}," in live.view.value
+        assert live.play.max == time.max == (value if name == "steps" else 64)
+        for index in (1, 5, time.max):
+            time.value = index
+            assert live.clock.value == f"t = {index / time.max:.3f}"
+            heading = f"<b>{live.knobs['model'].value}, {live.clock.value}</b>, step {index} of {time.max},"
+            assert heading in live.view.value
+
+
+def test_more_steps_keep_the_time():
+    live = explorer().live()
+    assert live.clock.value == "t = 1.000"
+    live.knobs["time"].value = 8
+    live.knobs["steps"].value = 64
+    assert (live.knobs["time"].value, live.play.value, live.clock.value) == (16, 16, "t = 0.250")
 
 
 def test_a_sign_says_that_it_computes():
