@@ -89,10 +89,10 @@ def test_unknown_words_keep_the_picture_and_are_answered_with_near_ones(chapter)
     box.locator(".computing").wait_for(state="detached", timeout=LONG)
     assert box.locator(".tale").inner_text().split()[1:4] == ["once", "at", "the"]
     assert not box.get_by_text("not in the vocabulary").count()
+    told = scene(box)
     prompt.fill("")
     prompt.press("Enter")
-    box.locator(".computing").wait_for(timeout=LONG)
-    box.locator(".computing").wait_for(state="detached", timeout=LONG)
+    settled(chapter, box, told)
 
 
 def test_text_seed_solver_steps_prompt_and_model_change_the_scene(chapter):
