@@ -57,7 +57,10 @@ def test_the_parallel_mode_stands_beside_the_paced_one():
         assert line.split("|")[7].strip() == f"{fmean(found):.1f}% ± {stdev(found):.1f}"
 
 
-@pytest.mark.parametrize("way, steps", [("manta, no lag", 32), ("manta, lag 2", 64), ("manta, lag 2", 32), ("manta, lag 2", 16)])
+PARALLEL = [("manta, no lag", 32), ("manta, lag 2", 64), ("manta, lag 2", 32), ("manta, lag 2", 16)]
+
+
+@pytest.mark.parametrize("way, steps", PARALLEL)
 def test_the_shares_of_the_parallel_mode_are_those_measured(way, steps):
     start = README.index("- *In parallel*")
     told = README[start:README.index("\n- *", start)]
