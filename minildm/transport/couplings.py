@@ -46,7 +46,7 @@ def optimal(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[T
     """
     check_pairs(z0, z1)
     cost = half_squares(z1.flatten(1), z0.flatten(1))
-    order = assign(cost.double().cpu().numpy())
+    order = assign(cost.cpu().double().numpy())
     return z0[torch.from_numpy(order).to(z0.device)], z1
 
 
