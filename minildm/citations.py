@@ -18,7 +18,8 @@ LINK = re.compile(r'\[[^\]]*\]\(\S+ "(\w+): [^"]*"\)')
 RAW = re.compile(r"\[(@\w+(?:; @\w+)*)\]")
 LIST = re.compile(r"\n\n### References\n\n(?:- .*(?:\n|\Z))*")
 READING = "## Further reading"
-NOUN = re.compile(r"(?:^|[-|,;:(.]|\b(?:and|as|by|from|in|of|see|to|with))\s*\Z", re.MULTILINE)  # no parentheses after it
+# What stands before a citation that is read as a noun, and so has no parentheses.
+NOUN = re.compile(r"(?:^|[-|,;:(.]|\b(?:after|and|as|by|from|in|of|or|see|that|to|with))\s*\Z", re.MULTILINE)
 HERE = "#References"  # where a work without an address is described
 VENUES = ("journal", "booktitle", "publisher", "howpublished", "archiveprefix")
 MOST_AUTHORS = 4  # that a list names
@@ -37,6 +38,11 @@ def plain(latex: str) -> str:
 def surname(person: Person) -> str:
     """The name that an author is cited by."""
     return plain(" ".join(person.prelast_names + person.last_names))
+
+
+def initial(name: str) -> str:
+    """A first name as its first letters: Jean-David is J.-D."""
+    return "-".join(f"{part[0]}." for part in name.split("-"))
 
 
 def authors(entry: Entry) -> str:
@@ -63,7 +69,7 @@ def link(key: str, entry: Entry, shown: str) -> str:
 def reference(entry: Entry) -> str:
     """A work in a list: authors, year, title, where it appeared, and its address."""
     people, fields = entry.persons["author"], entry.fields
-    names = [" ".join([f"{name[0]}." for name in person.first_names + person.middle_names] + [surname(person)])
+    names = [" ".join([*map(initial, person.first_names + person.middle_names), surname(person)])
              for person in people if surname(person) != "others"]
     more = len(names) < len(people) or len(names) > MOST_AUTHORS
     listed = ", ".join(names[:MOST_AUTHORS]) + (" et al." if more else "")

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 EVERYTHING = PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["hub"] + EXTRAS["real"] + EXTRAS["peers"]
-CONDA_NAMES = {"pytorch": "torch"}
+CONDA_NAMES = {"pytorch": "torch", "playwright-python": "playwright"}
 FROM_PIP = {"sphinx-mathjax-offline"}
 
 GROUND = {"errors", "UserError", "__version__"}  # what every file may import

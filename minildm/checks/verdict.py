@@ -80,7 +80,10 @@ def fault(got: object, expected: object, tolerance: float = TOLERANCE) -> str | 
         return fault_of_parts(got, expected, tolerance)
     if isinstance(expected, Tensor | float):
         return fault_of_numbers(got, torch.as_tensor(expected), tolerance)
-    return None if as_plain(got) == expected else "the two differ"
+    plain = as_plain(got)
+    if isinstance(plain, Tensor | np.ndarray):
+        return f"one value is expected, not {plain.numel() if isinstance(plain, Tensor) else plain.size}"
+    return None if plain == expected else "the two differ"
 
 
 def fault_of_parts(got: object, expected: tuple, tolerance: float) -> str | None:
@@ -128,9 +131,8 @@ def as_numbers(value: object) -> Tensor | None:
         if any(part is None for part in parts) or len({part.shape for part in parts}) != 1:
             return None
         return torch.stack(parts)
-    if isinstance(value, bool | int | float | complex | np.generic | np.ndarray):
-        return torch.as_tensor(np.asarray(value))
-    return None
+    array = np.asarray(value) if isinstance(value, bool | int | float | complex | np.generic | np.ndarray) else None
+    return torch.as_tensor(array) if array is not None and array.dtype.kind in "biufc" else None
 
 
 def as_plain(value: object) -> object:

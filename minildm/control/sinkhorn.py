@@ -48,8 +48,8 @@ def check_problem(cost: Float[Tensor, "*batch n m"], a: Float[Tensor, "*#batch r
 
     Args: as of `sinkhorn`. Returns nothing. Raises UserError with what is wrong. Derived in chapter 04. Source: ours.
     """
-    if not epsilon > 0:
-        raise UserError(f"epsilon is {epsilon:g}: the entropy needs a weight above zero")
+    if not 0 < epsilon < math.inf:
+        raise UserError(f"epsilon is {epsilon:g}: the entropy needs a finite weight above zero")
     if not cost.isfinite().all():
         raise UserError("a cost is infinite or not a number: every pair of points needs a finite cost")
     if cost.shape[-2:] != (a.shape[-1], b.shape[-1]):

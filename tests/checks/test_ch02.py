@@ -203,6 +203,11 @@ def allows_no_rounding(values, dz, tau):
 
 
 @answers.wrong(4)
+def forgets_to_ask_for_all(values, dz, tau):
+    return values.diff().diff() <= dz**2 / tau + 1e-9
+
+
+@answers.wrong(4)
 def allows_too_much_rounding(values, dz, tau):
     return bool((values.diff().diff() <= dz**2 / tau + 1e-3).all())
 

@@ -95,6 +95,16 @@ def test_single_values():
     assert fault(torch.tensor([2.0]), 2.0) is None and fault("2", 2.0) and fault(3, 2) and fault(np.bool_(True), True) is None
 
 
+@pytest.mark.parametrize("strange", [np.array([None, 1.0]), np.array(["a", "b"]), 10**400, {}, [[1], [1, 2]]])
+def test_strange_answers_are_told_and_never_raise(strange):
+    assert fault(strange, torch.ones(2)) == f"numbers are expected, not {type(strange).__name__}"
+
+
+def test_many_values_are_not_one():
+    assert fault(torch.tensor([True, False]), True) == "one value is expected, not 2"
+    assert fault(np.array([1, 2, 3]), 2) == "one value is expected, not 3"
+
+
 def test_brief_is_one_line():
     assert brief(torch.arange(8.0)) == "shape (8,): 0, 1, 2, 3, 4, 5, ..."
 

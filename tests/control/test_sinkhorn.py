@@ -78,7 +78,7 @@ def test_the_mistakes_of_a_user():
         sinkhorn(cost, even(8), even(8), 0.01, most=3)
 
 
-@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan])
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan, math.inf])
 def test_an_epsilon_that_is_not_above_zero_is_refused(epsilon):
     with pytest.raises(UserError, match="above zero"):
         sinkhorn(half_squares(cloud(4, 1), cloud(4, 1, seed=1)), even(4), even(4), epsilon)
