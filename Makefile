@@ -23,7 +23,7 @@ lab: .venv/installed  ## read the book
 
 # A page may lead to any file of the book, so that all lie in one folder first; what has not changed is not built again.
 site: .venv/installed  ## write the book as a site to site/, which needs neither a kernel nor a network
-	rm -rf build/pages
+	rm -rf build/pages build/site
 	mkdir -p build "$(SITE)"
 	cp -Rp docs build/pages
 	cp -Rp notebooks benchmarks README.md minildm/viz/page.js build/pages
