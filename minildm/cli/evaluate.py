@@ -1,6 +1,8 @@
 """`minildm evaluate`: the scorecard of a trained model, as JSON and as lines with names and units."""
 
 import json
+import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from ..errors import UserError, write_atomically
+from ..errors import UserError, expand, write_atomically
 from ..evaluation.diversity import training_grams
 from ..evaluation.likelihood import held_out
 from ..evaluation.provenance import provenance
@@ -61,7 +63,8 @@ def evaluate(flags: EvaluateFlags) -> tuple[dict, Tokenizer]:
     source = config["corpus"]
     corpus = load_corpus(corpus_name(source["name"], Path(flags.model)), config["model"]["length"],
                          pack=source["pack"], documents=source["documents"],
-                         tokenizer=None if isinstance(tokenizer, WordTokenizer) else tokenizer)
+                         tokenizer=None if isinstance(tokenizer, WordTokenizer) else tokenizer,
+                         quiet=not sys.stderr.isatty())
     if loaded.card["corpus"]["sha256"] != corpus.card["sha256"]:
         raise UserError(f"the corpus {source['name']} has changed since {flags.model} was trained on it: train it again")
     tales = source["name"].partition(":")[0] == "tales"
@@ -88,8 +91,8 @@ def evaluate(flags: EvaluateFlags) -> tuple[dict, Tokenizer]:
 def corpus_name(name: str, run: Path) -> str:
     """The name of a run's corpus; a file whose path is relative is looked for here, then in the folders above the run."""
     kind, _, path = name.partition(":")
-    if kind == "file" and not Path(path).expanduser().exists():
-        found = [folder / path for folder in run.resolve().parents if (folder / path).is_file()]
+    if kind == "file" and not os.path.exists(expand(path)):
+        found = [folder / path for folder in run.resolve().parents if os.path.isfile(folder / path)]
         return f"file:{found[0]}" if found else name
     return name
 
@@ -99,7 +102,7 @@ def main(argv: list[str]) -> None:
     flags = parse_flags(EvaluateFlags, argv, "minildm evaluate")
     folder = Path(flags.model)
     name = folder.resolve().name
-    out = flags.out or (folder / "scorecard.json" if folder.is_dir() else Path("runs", f"{name}.json"))
+    out = flags.out or (folder / "scorecard.json" if os.path.isdir(folder) else Path("runs", f"{name}.json"))
     check_file(out)
     card, tokenizer = evaluate(flags)
     if "mean" in card:

@@ -25,7 +25,7 @@ from ..training.config import learning_rate
 from ..training.distributed import Ranks, join, leave
 from ..training.loop import Trainer
 from ..training.presets import CorpusConfig
-from ..training.sizes import refuse_sizes, refuse_weights
+from ..training.sizes import refuse_weights
 from ..training.zoo import load, load_frozen, load_space, outline
 from .flags import TrainFlags, parse
 
@@ -72,7 +72,6 @@ def find_sizes(kind: str, flags: TrainFlags, pretrained: FrozenEncoder | VAE | N
     """The configuration of the model but for its vocabulary, of which the flags say the largest."""
     own = {"ldlm": lambda: {"frozen": flags.frozen, "hidden": pretrained.width}, "manta": lambda: {"space": pretrained.config}}
     sizes = replace(flags.model, vocabulary=max(flags.vocabulary, 1), length=flags.length, **own.get(kind, dict)())
-    refuse_sizes(sizes)
     refuse_weights(outline(kind, config_card(sizes)), device)
     return sizes
 
@@ -164,7 +163,8 @@ def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
              f"stopped; {run} is saved at step {saved} of {flags.train.steps} and goes on from there with")
         said(f"    {command}")
         raise SystemExit(INTERRUPTED) from None
-    said(f"trained to step {trainer.step}: checkpoints and journal are in {run}; go on with\n{next_commands(kind, str(run))}")
+    said(f"trained to step {trainer.step}: checkpoints and the metrics log are in {run}; go on with")
+    said(next_commands(kind, str(run)))
 
 
 def main(argv: list[str]) -> None:

@@ -1,8 +1,9 @@
 """What `sample`, `evaluate` and `demo` share: a loaded model as a function that writes, and text shaded by confidence."""
 
 import math
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..errors import UserError, check_place
+from ..errors import UserError, check_place, reason
 from ..models.base import BOS, EOS, Generation, LanguageModel
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
@@ -38,9 +39,14 @@ def device() -> torch.device:
 
 def check_file(path: Path) -> None:
     """Refuse a file that cannot be written, before the work whose result it takes."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{path} is a folder: name a file")
     check_place(path.parent)
+    try:
+        with suppress(FileNotFoundError):
+            os.lstat(f"{path.name}.tmp")  # the name it has until it is whole
+    except OSError as fault:
+        raise UserError(f"no file can be called {path.name} ({reason(fault)}): choose another name") from None
 
 
 def check_sizes(model: LanguageModel, steps: int | None, length: int) -> None:

@@ -80,6 +80,19 @@ def progress(folder: Path) -> dict:
     return card
 
 
+def planned(folder: Path, train: dict) -> int:
+    """The number of steps of the whole training, as the card of a checkpoint has it.
+
+    Args: `folder` of the checkpoint, for sentences; `train`, that part of its configuration. Returns the number. Raises
+    UserError when it is none. Derived in chapter 16. Source: ours.
+    """
+    steps = train.get("steps")
+    if type(steps) is not int or steps < 1:
+        raise UserError(f"{folder}/card.json is damaged (config.train.steps is {steps!r}): "
+                        "delete its folder and use an earlier checkpoint")
+    return steps
+
+
 def differences(old, new, name: str = "") -> list[str]:
     """What differs between two configurations, field by field.
 

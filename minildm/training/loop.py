@@ -108,7 +108,7 @@ class Trainer:
         card = checkpoint.progress(folder)
         before = card["config"]
         if isinstance(before.get("train"), dict) and card["step"] <= self.config.steps:
-            self.planned = before["train"].get("steps")
+            self.planned = checkpoint.planned(folder, before["train"])
             before = {**before, "train": {**before["train"], "steps": self.config.steps}}
         changed = checkpoint.differences(before, self.card["config"])
         changed += [f"the contents of {k} are others" for k in CONTENTS if card.get(k) != self.card.get(k)]

@@ -106,15 +106,20 @@ def load(name: str | Path, frozen: bool = True) -> Loaded:
     scale = {k: tensors.pop(f"frozen.{k}", None) for k in ("mean", "whiten")}
     try:
         tokenizer, kind, sizes = load_tokenizer(card["tokenizer"]), card["kind"], card["config"]["model"]
-        if tokenizer.size != sizes["vocabulary"]:
-            raise UserError(f"{source} has a vocabulary of {sizes['vocabulary']} but its tokenizer one of {tokenizer.size}: "
-                            "restore its own tokenizer")
-        checkpoint.check(outline(kind, sizes), tensors, source)  # before memory is taken for sizes that may be wrong
-        model = build(kind, sizes)
-    except UserError:
+        try:
+            expected, vocabulary = outline(kind, sizes), sizes["vocabulary"]
+        except UserError as fault:  # which speaks of flags
+            raise ValueError(reason(fault).removeprefix("--")) from None
+    except UserError:  # of the tokenizer
         raise
     except Exception as fault:  # what wrong fields make models and tokenizers raise may be anything
-        raise UserError(f"the card of {source} is not one of this version ({reason(fault)}): train the model again") from None
+        raise UserError(f"the card of {source} is damaged or not one of this version ({reason(fault)}): "
+                        "train the model again") from None
+    if tokenizer.size != vocabulary:
+        raise UserError(f"{source} has a vocabulary of {vocabulary} but its tokenizer one of {tokenizer.size}: "
+                        "restore its own tokenizer")
+    checkpoint.check(expected, tensors, source)  # before memory is taken for sizes that may be wrong
+    model = build(kind, sizes)
     checkpoint.fit(model, tensors, source)
     missing = attach(model, card, scale, source) if frozen and card["kind"] == "ldlm" else None
     return Loaded(model.eval(), tokenizer, card, missing)

@@ -3,6 +3,7 @@
 import io
 import json
 import platform
+import shutil
 import sys
 from importlib.metadata import version
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import minildm
-from minildm.cli import COMMANDS, demo, evaluate, main, writing
+from minildm.cli import COMMANDS, demo, evaluate, main, sample, writing
 from minildm.cli.writing import shaded
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
 from minildm.training.zoo import load
@@ -171,7 +172,36 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(gpt_run, stoc
                         ("/proc/nope/x", "/proc/nope cannot be written (")):
         assert said in sentence("evaluate", str(gpt_run), "--out", str(place))
         assert said in sentence("demo", "--figure", str(place))
+    for name in (300 * "x", 252 * "x", f"new/{300 * 'x'}", f"{300 * 'x'}/new"):  # a file is called NAME.tmp until it is whole
+        for command in (["evaluate", str(gpt_run), "--out"], ["demo", "--figure"]):
+            assert "(File name too long): choose another" in sentence(*command, str(tmp_path / name))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_record_is_refused_before_the_work(ldlm_run, sentence, tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "writer", None)
+    place = tmp_path / (300 * "x")
+    assert "(File name too long): choose another name" in sentence("sample", str(ldlm_run), "--record", str(place))
+
+
+@pytest.mark.parametrize("path, said", [
+    ("~nosuchuser/x.txt", "there is no home folder for ~nosuchuser/x.txt"),
+    (300 * "x", "cannot be read (File name too long)"),
+    ("a\0b", "cannot be read (embedded null byte)"),
+])
+def test_corpora_of_cards_that_no_file_can_be(path, said, gpt_run, tmp_path, sentence):
+    run = shutil.copytree(gpt_run / "step_0000006", tmp_path / "copy")
+    card = json.loads((run / "card.json").read_text())
+    card["config"]["corpus"]["name"] = f"file:{path}"
+    (run / "card.json").write_text(json.dumps(card))
+    assert said in sentence("evaluate", str(run))
+
+
+def test_evaluate_tells_a_terminal_that_it_prepares_a_corpus(gpt_run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MINILDM_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    main(["evaluate", str(gpt_run), "--count", "2", "--seeds", "1", "--out", str(tmp_path / "card.json")])
+    assert capsys.readouterr().out.startswith(f"preparing the corpus tales in {tmp_path}")
 
 
 def test_demo_shows_every_language_model_and_draws(stocked_zoo, tmp_path, capsys):

@@ -156,9 +156,16 @@ def test_cards_that_do_not_fit(copy, sentence):
     edit(copy, lambda card: card["tokenizer"]["words"].append("dragon"))
     assert "has a vocabulary of 99" in sentence("sample", str(copy))
     edit(copy, lambda card: card.pop("tokenizer"))
-    assert "is not one of this version ('tokenizer')" in sentence("sample", str(copy))
+    assert "is damaged or not one of this version ('tokenizer')" in sentence("sample", str(copy))
     (copy / "card.json").write_text("{")
     assert "card.json is damaged" in sentence("sample", str(copy))
+
+
+def test_sizes_of_a_damaged_card_are_not_called_flags(copy, sentence):
+    edit(copy, lambda card: card["config"]["model"].update(width=0))
+    said = sentence("sample", str(copy))
+    assert f"the card of {copy} is damaged or not one of this version (model.width must be at least 1" in said
+    assert "--model" not in said
 
 
 def test_a_checkpoint_of_another_model(copy, ldlm_run, sentence):

@@ -39,7 +39,7 @@ def test_what_a_training_says(prose, tmp_path, capsys, monkeypatch):
     assert lines[2] == "    packed: some have more than 30 tokens, which do not fit, so all are joined and cut"
     assert [line.partition(":")[0] for line in lines if line.startswith("step")] == ["step 4", "step 8"]
     assert all(len(line) < 80 for line in lines[3:-3]) and any(line.startswith("    ") for line in lines[3:-3])
-    assert lines[-3] == f"trained to step 8: checkpoints and journal are in {run}; go on with"
+    assert lines[-3] == f"trained to step 8: checkpoints and the metrics log are in {run}; go on with"
     assert lines[-2:] == [f"    minildm sample '{run}'", f"    minildm evaluate '{run}'"]
     assert re.search(r"a run: .*8/8 \[\d\d:\d\d<\d\d:\d\d, .*loss=\d\.\d+\]", shown)
     assert not read_card(steps_saved(run)[-1])["config"]["corpus"]["pack"]

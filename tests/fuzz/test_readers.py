@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from minildm.cli.train import schedule
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.text.corpora import load_corpus
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
@@ -52,7 +53,11 @@ def test_tensors_of_a_checkpoint(name, share, run):
 @pytest.mark.parametrize("read, share", [("resume", 2), ("load", 4)])
 def test_cards(read, share, run):
     resumed = trainer(run)
-    call = resumed.resume if read == "resume" else lambda: zoo.load(run)
+
+    def go_on() -> str | None:
+        return schedule(resumed) if resumed.resume() else None
+
+    call = go_on if read == "resume" else lambda: zoo.load(run)
     survive(run / "step_0000002" / "card.json", call, either, read, COUNT // share, run)
 
 

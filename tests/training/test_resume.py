@@ -1,5 +1,6 @@
 """A run that is killed and resumed ends as if it had never been killed."""
 
+import json
 import os
 import random
 import signal
@@ -147,6 +148,17 @@ def test_more_steps_go_on(tmp_path):
     rates = [line["lr"] for line in read_journal(tmp_path / "journal.jsonl") if line["kind"] == "step"]
     short, long = (TrainConfig(steps=steps, warmup=4) for steps in (6, 12))
     assert rates == [*(learning_rate(step, short) for step in range(6)), *(learning_rate(step, long) for step in range(6, 12))]
+
+
+@pytest.mark.parametrize("steps", [None, True, "x", [1], 2.0, 0, -1])
+def test_a_card_whose_number_of_steps_is_none_is_damaged(steps, tmp_path):
+    tiny.make_trainer("gpt", tmp_path, steps=3).fit(tiny.score, quiet=True)
+    path = steps_saved(tmp_path)[-1] / "card.json"
+    card = json.loads(path.read_text())
+    card["config"]["train"]["steps"] = steps
+    path.write_text(json.dumps(card))
+    with pytest.raises(UserError, match=r"card\.json is damaged \(config\.train\.steps is .*\): delete its folder"):
+        tiny.make_trainer("gpt", tmp_path, steps=3).resume()
 
 
 def test_other_contents_and_other_parts_are_refused(never_killed):
