@@ -19,7 +19,7 @@ from pathlib import Path
 import nbformat
 from nbformat.validator import get_validator
 
-from .errors import UserError
+from .errors import UserError, reason
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS, FIGURES = ROOT / "notebooks", ROOT / "figures"
@@ -42,8 +42,8 @@ def read(path: Path) -> nbformat.NotebookNode:
         for wrong in get_validator(4, 5, relax_add_props=True).iter_errors(loaded):
             raise ValueError(wrong.message)
     except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"{path} is no notebook that can be read ({reason}): get it again from the repository") from error
+        raise UserError(f"{path} is no notebook that can be read ({reason(error)}): "
+                        "get it again from the repository") from error
     return nbformat.reads(text, as_version=4)
 
 

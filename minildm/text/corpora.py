@@ -50,6 +50,12 @@ def progress(things: Iterable, what: str, count: int) -> Iterable:
     return tqdm(things, what, count, leave=False, mininterval=0.5, delay=0.5, dynamic_ncols=True)
 
 
+def refuse_rows(count: int, length: int) -> None:
+    """Refuse more rows than are held at a time."""
+    if count * length > LARGEST:
+        raise UserError(f"{count:,} rows of {length:,} tokens are too many to hold: lower --length or --documents")
+
+
 def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> np.ndarray:
     """One row a document, <bos> w_1 .. w_n <eos> <pad> ...
 
@@ -57,8 +63,7 @@ def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> n
     too long. Returns int64 (rows, length). Raises UserError on a document that is too long.
     Derived in chapter 00. Source: ours.
     """
-    if len(documents) * length > LARGEST:
-        raise UserError(f"{len(documents):,} rows of {length:,} tokens are too many to hold: lower --length or --documents")
+    refuse_rows(len(documents), length)
     rows = np.full((len(documents), length), PAD)
     longest = max(map(len, documents)) + 2
     for row, ids in zip(rows, documents):
@@ -208,6 +213,8 @@ def load_corpus(name: str, length: int, *, tokenizer: Tokenizer | None = None, v
                         f"{documents} documents are too many: give --documents of at most {MOST_DOCUMENTS}")
     say = (lambda line: None) if quiet else tqdm.write
     origin = source(name, documents)
+    if origin.words and not pack:  # a row a document
+        refuse_rows(documents, length)
     made_by = tokenizer.card() if tokenizer else vocabulary
     key = digest({"content": origin.fingerprint, "name": name, "tokenizer": made_by, "length": length, "pack": pack})
     folder = cache_folder() / "corpora" / key

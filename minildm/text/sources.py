@@ -100,7 +100,8 @@ def other_encoding(content: bytes) -> str | None:
         if content.startswith(mark):
             return name
     zeros = [content[place:4096:2].count(0) for place in (0, 1)]
-    return "UTF-16" if 4 * max(zeros) > len(content[:4096]) > 4 * min(zeros) else None
+    wide = 4 * max(zeros) > len(content[:4096]) > 4 * min(zeros)
+    return ("UTF-16BE" if zeros[0] > zeros[1] else "UTF-16LE") if wide else None
 
 
 def read_text(path: str | Path, what: str) -> str:
@@ -167,8 +168,7 @@ def hub_source(name: str, documents: int) -> Source:
         except ConnectionError:
             raise UserError(f"the data set {name} cannot be reached: connect to the network or name a folder") from None
         except (OSError, ValueError) as fault:
-            first = str(fault).partition("\n")[0]
-            raise UserError(f"the data set {name} cannot be read ({first}): check its name") from None
+            raise UserError(f"the data set {name} cannot be read ({reason(fault)}): check its name") from None
         if not all(isinstance(row.get("text"), str) for row in rows):
             raise UserError(f"the data set {name} has no column of strings called `text`: rename one")
         return by_checksum([row["text"].strip() for row in rows if row["text"].strip()])

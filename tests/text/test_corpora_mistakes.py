@@ -53,10 +53,13 @@ def test_bytes_that_are_not_utf8(tmp_path):
     assert refused(f"file:{tmp_path}/latin.txt").endswith("latin.txt is not UTF-8 (byte 3): convert it to UTF-8")
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_other_encodings_are_recognized(encoding, tmp_path):
-    (tmp_path / "my text.txt").write_bytes("A plain text.\n\nIt has two paragraphs.".encode(encoding))
-    name, message = encoding.upper()[:6], refused(f"file:{tmp_path}/my text.txt")
+@pytest.mark.parametrize("encoding, name", [("utf-16", "UTF-16"), ("utf-16-le", "UTF-16LE"), ("utf-16-be", "UTF-16BE"),
+                                            ("utf-32", "UTF-32")])
+def test_other_encodings_are_recognized(encoding, name, tmp_path):
+    text = "A plain text.\n\nIt has two paragraphs."
+    (tmp_path / "my text.txt").write_bytes(text.encode(encoding))
+    assert (tmp_path / "my text.txt").read_bytes().decode(name) == text
+    message = refused(f"file:{tmp_path}/my text.txt")
     assert message.endswith(f"my text.txt looks like {name}: convert it to UTF-8, for example with "
                             f"`iconv -f {name} -t UTF-8 '{tmp_path}/my text.txt' > new.txt`")
 
@@ -99,6 +102,12 @@ def test_no_documents():
 ])
 def test_sizes_without_a_bound(name, length, documents, said):
     assert said in refused(name, length, documents=documents)
+
+
+def test_too_many_rows_are_refused_before_any_is_written(monkeypatch):
+    monkeypatch.setattr("minildm.text.sources.tales_of", None)
+    assert refused("tales", 1024, documents=3_000_000) == ("3,000,000 rows of 1,024 tokens are too many to hold: "
+                                                           "lower --length or --documents")
 
 
 def test_homes_that_do_not_exist(monkeypatch):
