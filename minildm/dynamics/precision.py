@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-NO_FLOAT64 = (TypeError, RuntimeError)  # what devices without float64 answer
-
 
 def double(x: Tensor) -> Tensor:
     """A tensor in float64: on its device, or on the CPU where the device has no float64.
@@ -13,7 +11,7 @@ def double(x: Tensor) -> Tensor:
     """
     try:
         return x.double()
-    except NO_FLOAT64:
+    except TypeError:  # what a device without float64 raises
         return x.cpu().double()
 
 
@@ -35,7 +33,7 @@ def uniform(*shape: int, rng: torch.Generator) -> Tensor:
     """
     try:
         return torch.rand(shape, generator=rng, device=rng.device, dtype=torch.float64)
-    except NO_FLOAT64:
+    except TypeError:  # what a device without float64 raises
         cpu = torch.device("cpu")
         return torch.rand(shape, generator=generator_on(cpu, rng), dtype=torch.float64)
 
@@ -47,5 +45,5 @@ def move(x: Tensor, device: torch.device) -> Tensor:
     """
     try:
         return x.to(device)
-    except NO_FLOAT64:
+    except TypeError:  # what a device without float64 raises
         return x.cpu()

@@ -48,7 +48,7 @@ class LanguageModel(nn.Module):
 
     def _apply(self, fn, recurse: bool = True) -> "LanguageModel":
         """Move and cast weights by `fn`; statistics in buffers move along but keep their precision."""
-        statistics, device = {id(buffer) for buffer in self.buffers()}, fn(torch.zeros(1)).device
+        statistics, device = {id(buffer): buffer for buffer in self.buffers()}, fn(torch.zeros(1)).device
         return super()._apply(lambda x: move(x, device) if id(x) in statistics else fn(x), recurse)
 
     @property

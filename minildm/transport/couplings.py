@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..control.sinkhorn import draw_pairs, half_squares, sinkhorn
+from ..dynamics.precision import double, generator_on
 from ..dynamics.solvers import Field, Step, integrate
 from ..errors import UserError
 from .assignment import assign
@@ -60,10 +61,10 @@ def entropic(epsilon: float) -> Coupling:
     """
     def couple(z0: Tensor, z1: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         check_pairs(z0, z1)
-        cost = half_squares(z0.flatten(1).double(), z1.flatten(1).double())
-        even = torch.full((len(z0),), 1 / len(z0), dtype=torch.float64, device=z0.device)
-        i, j = draw_pairs(sinkhorn(cost, even, even, epsilon).coupling, len(z0), rng)
-        return z0[i], z1[j]
+        cost = half_squares(double(z0.flatten(1)), double(z1.flatten(1)))
+        even = torch.full((len(z0),), 1 / len(z0), dtype=torch.float64, device=cost.device)
+        i, j = draw_pairs(sinkhorn(cost, even, even, epsilon).coupling, len(z0), generator_on(cost.device, rng))
+        return z0[i.to(z0.device)], z1[j.to(z0.device)]
 
     return couple
 

@@ -9,6 +9,7 @@ from minildm.evaluation.chains import chain_of
 from minildm.evaluation.gradient_absence import gumbel_scores
 from minildm.evaluation.likelihood import miss, nats, reconstruction
 from minildm.models.base import categorical, nucleus
+from minildm.transport.couplings import entropic, optimal
 from minildm.transport.time_sampling import AdaptiveTime
 
 from .small import frozen_gpt, texts
@@ -94,6 +95,24 @@ def test_adaptive_times_stay_exact_on_the_cpu(elsewhere):
     law.observe(v, v)
     assert law.cdf.device == CPU and law.warp(v).device == DEVICE and law.density(v).device == DEVICE
     assert law.new_count.sum() == pytest.approx(9)
+
+
+def test_memory_that_runs_out_is_no_reason_for_the_cpu():
+    class Full(torch.Tensor):
+        def double(self):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        double(torch.ones(1).as_subclass(Full))
+
+
+@pytest.mark.parametrize("coupling", [optimal, entropic(0.01)])
+def test_couplings_find_the_near_points(coupling, elsewhere):
+    """Data are the noise in another order, each a little moved, so that each noise's nearest data are its own."""
+    here = torch.arange(12.0).reshape(6, 2) * 10
+    z0, z1 = coupling(here.to(DEVICE), (here + 0.1).flip(0).to(DEVICE), elsewhere.manual_seed(0))
+    assert z0.device == DEVICE and z1.device == DEVICE and z0.shape == (6, 2)
+    assert torch.allclose(z1.cpu(), z0.cpu() + 0.1)
 
 
 def test_chains_and_noise_of_chapter_09(elsewhere):

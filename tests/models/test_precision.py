@@ -1,8 +1,11 @@
 """Models in bfloat16 and float64: all of them write, and what they measured of their latents keeps its precision."""
 
+import weakref
+
 import pytest
 import torch
 
+from minildm.models.base import LanguageModel
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.masked import Masked, MaskedConfig
 from minildm.models.steering import says
@@ -64,3 +67,17 @@ def test_statistics_keep_their_precision(kind):
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16} and before
     for name, buffer in model.named_buffers():
         assert buffer.dtype == before[name].dtype and torch.equal(buffer, before[name])
+
+
+def test_buffers_live_until_all_weights_are_cast():
+    """They are known by their ids, which a new tensor may take once they are gone."""
+    model = LanguageModel()
+    model.first, model.last = torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 2)
+    buffers, alive = [weakref.ref(buffer) for buffer in model.buffers()], []
+
+    def moved(x: torch.Tensor) -> torch.Tensor:
+        alive.append(all(buffer() is not None for buffer in buffers))
+        return x.to("meta")
+
+    model._apply(moved)
+    assert len(buffers) == 3 and len(alive) >= 5 and all(alive)
