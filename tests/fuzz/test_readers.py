@@ -1,6 +1,7 @@
 """Thousands of damaged files for each reader: it works or says in one sentence what is wrong, and damages nothing."""
 
 import random
+import time
 
 import numpy as np
 import pytest
@@ -16,11 +17,25 @@ from minildm.training.config import TrainConfig
 from minildm.training.journal import read_journal
 from minildm.training.loop import Trainer
 
+from . import mutants
 from .mutants import COUNT, bytes_like, json_like, survive
 
 WORDS = WordTokenizer([f"w{i}" for i in range(16)])
 PAIRS = BytePairTokenizer.train(["the old fox went to the mill and the owl to the lake " * 9], 268)
 ROWS = np.random.default_rng(0).integers(4, 20, (16, 8)).astype(np.uint16)
+
+
+def test_a_reader_that_catches_everything_is_still_too_slow(tmp_path, monkeypatch):
+    def read() -> None:
+        try:
+            time.sleep(9)
+        except Exception:
+            pass
+
+    monkeypatch.setattr(mutants, "PATIENCE", 0.05)
+    (tmp_path / "file").write_bytes(b"content")
+    with pytest.raises(pytest.fail.Exception, match="Late: a reader took longer than"):
+        survive(tmp_path / "file", read, bytes_like, "slow", 1)
 
 
 def either(rng: random.Random, content: bytes) -> bytes:
