@@ -54,8 +54,8 @@ def draw_plane(axes: Axes, scene: Scene) -> None:
     axes.scatter(*scene.cloud.T, s=9, color=DATA, alpha=0.3, lw=0)
     axes.set(xlim=(float(low[0]), float(high[0])),
              ylim=(float(low[1]), float(high[1])))
-    axes.set_xlabel("mean displacement of these texts, start to end", fontsize=8)
-    axes.set_ylabel("widest direction of real texts across it", fontsize=8)
+    axes.set_xlabel("the mean way of these texts, from start to end", fontsize=8)
+    axes.set_ylabel("widest other way of real texts", fontsize=8)
 
 
 def draw_curve(axes: Axes, scene: Scene, title: str, text: int) -> None:
