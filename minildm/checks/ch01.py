@@ -51,17 +51,6 @@ def check_2():
 FORCES = {"-sin q": lambda q: -torch.sin(q), "-q": lambda q: -q, "-tanh 2q": lambda q: -torch.tanh(2 * q)}
 
 
-class Force(Counted):
-    """A force by its name in FORCES, which may be asked for once."""
-
-    def __init__(self, name: str):
-        super().__init__(FORCES[name], most=1)
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"force {self.name}, once"
-
-
 @exercise("01.3", hints=(
     "Euler computes two new numbers from two old ones: must both of them be made from old ones only?",
     "a map that changes one coordinate, by an amount that depends on the other only, keeps areas",
@@ -86,9 +75,10 @@ def check_3():
                 slopes = torch.stack((right - left, up - down), dim=2) / (2 * gap)
                 return bool(((torch.linalg.det(slopes) - 1).abs() < 1e-4).all())
 
-            yield (z, h, Force(name)), Must("(q', v') of shape (30, 2), within 2 h^2 of Euler's step", near)
+            asked, again = (Counted(FORCES[name], 1, f"force {name}") for _ in range(2))
+            yield (z, h, asked), Must("(q', v') of shape (30, 2), within 2 h^2 of Euler's step", near)
             if h > 0.01:  # below, the area of Euler's step is right to 1e-4, too
-                yield (z, h, Force(name)), Must("(q', v') whose derivative by (q, v) has determinant 1", keeps_area)
+                yield (z, h, again), Must("(q', v') whose derivative by (q, v) has determinant 1", keeps_area)
 
 
 @exercise("01.4", hints=(

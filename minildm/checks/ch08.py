@@ -1,7 +1,5 @@
 """Checks of chapter 08: a step with its error, DDIM, the posterior step, expansion of a mixture, a step that remembers."""
 
-from collections.abc import Callable
-
 import torch
 
 from ..dynamics.solvers import heun
@@ -21,17 +19,6 @@ def coefficients(rng: torch.Generator) -> tuple[float, float, float, float]:
     return t, (1 - t) ** power, s, (1 - s) ** power
 
 
-class Field(Counted):
-    """A field that may be called twice in each case."""
-
-    def __init__(self, function: Callable, formula: str):
-        super().__init__(function, most=2)
-        self.formula = formula
-
-    def __repr__(self) -> str:
-        return f"u = {self.formula}, which may be called twice"
-
-
 @exercise("08.1", hints=(
     "at which two places does Heun's method ask for a slope, and which of the two does Euler's method use?",
     "call the field once where the step begins and once where Euler's step ends; both results need only these two slopes",
@@ -48,9 +35,9 @@ def check_1():
         for t, h in ((0.0, 0.5), (0.3, 0.2), (1.0, -0.4)):
             now, then = torch.tensor(t, dtype=torch.float64), torch.tensor(t + h, dtype=torch.float64)
             ahead = heun(u, z, now, then)
-            yield (Field(u, "sin(w z) + t^2"), z, t, h), (ahead, ahead - (z + h * u(z, now)))
-        yield (Field(lambda z, t, weight=weight: weight, "w"), z, 0.2, 0.3), (z + 0.3 * weight, torch.zeros_like(z))
-        yield (Field(lambda z, t: torch.ones_like(z) * t, "t"), z, 0.0, 0.4), (z + 0.08, torch.full_like(z, 0.08))
+            yield (Counted(u, 2, "u = sin(w z) + t^2"), z, t, h), (ahead, ahead - (z + h * u(z, now)))
+        yield (Counted(lambda z, t, weight=weight: weight, 2, "u = w"), z, 0.2, 0.3), (z + 0.3 * weight, torch.zeros_like(z))
+        yield (Counted(lambda z, t: torch.ones_like(z) * t, 2, "u = t"), z, 0.0, 0.4), (z + 0.08, torch.full_like(z, 0.08))
 
 
 @exercise("08.2", hints=(

@@ -79,15 +79,9 @@ def check_4():
                 yield (z, u, t, s, share, drawn), wanted
 
 
-class Wish(Counted):
+def log_chance(chances: torch.Tensor) -> Counted:
     """log P(wish | z) as a function of log p(w | z), for P(wish | w) = `chances` (words,); it may be called once."""
-
-    def __init__(self, chances: torch.Tensor):
-        super().__init__(lambda log_p: (log_p + chances.log()).logsumexp(-1), most=1)
-        self.chances = chances
-
-    def __str__(self) -> str:
-        return f"a wish over {len(self.chances)} words"
+    return Counted(lambda log_p: (log_p + chances.log()).logsumexp(-1), 1, f"a wish over {len(chances)} words")
 
 
 @exercise("13.5", hints=(
@@ -106,4 +100,4 @@ def check_5():
                 chances = (chances >= chances.median()).double()
             now = torch.tensor(t, dtype=torch.float64)
             p = (book.evidence(z, now) + chances.log()).softmax(-1)
-            yield (z, t, book.means, book.variances, Wish(chances)), pinned_law(book.endpoint(p, z, now), z, t)
+            yield (z, t, book.means, book.variances, log_chance(chances)), pinned_law(book.endpoint(p, z, now), z, t)

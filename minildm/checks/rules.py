@@ -24,17 +24,21 @@ def without_autograd():
 
 
 class Counted:
-    """A function that may be called `most` times; the next call raises RuleBroken. `calls` counts them."""
+    """A function that may be called `most` times; the next call raises RuleBroken. `calls` counts them, `name` is shown."""
 
-    def __init__(self, function: Callable, most: int):
+    def __init__(self, function: Callable, most: int, name: str):
         self.function = function
         self.most = most
+        self.name = name
         self.calls = 0
+
+    def __repr__(self) -> str:
+        return f"{self.name} (calls allowed: {self.most})"
 
     def __call__(self, *arguments):
         self.calls += 1
         if self.calls > self.most:
-            raise RuleBroken(f"The function may be called {self.most} times here: keep what it returned and use it again.")
+            raise RuleBroken(f"{self.name} may be called {self.most} times here: keep what it returned and use it again.")
         return self.function(*arguments)
 
 

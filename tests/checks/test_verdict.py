@@ -129,7 +129,8 @@ def test_autograd_is_seen_however_it_is_called(derive, capsys):
 
 
 def test_calls_are_counted():
-    counted = Counted(torch.sin, most=2)
+    counted = Counted(torch.sin, most=2, name="the sine")
+    assert str(counted) == "the sine (calls allowed: 2)"
     counted(torch.zeros(1)), counted(torch.zeros(1))
     assert counted.calls == 2
     with pytest.raises(RuleBroken, match="2 times"):
