@@ -111,9 +111,9 @@ def check_5():
                                 (lambda z, t: 3 * t * torch.ones_like(z), torch.full_like(z, 3.0)),
                                 (lambda z, t: (1 - z) / (1 - t), torch.zeros_like(z)),
                                 (lambda z, t: z * t, z * (1 + t**2))):
-            yield (Counted(field, most=2), z, t), expected
+            yield (Counted(field, 2, "the field"), z, t), expected
         field, z, h = mixture_velocity(Linear(), two_modes(1.0)), randn(rng, 3, 1), 1e-4
         u = field(z, t)
         ahead, behind = (field(z + s * u, t + s) for s in (h, -h))
         far, back = (field(z + s * u, t + s) for s in (2 * h, -2 * h))
-        yield (Counted(field, most=2), z, t), (8 * (ahead - behind) - (far - back)) / (12 * h)
+        yield (Counted(field, 2, "the field"), z, t), (8 * (ahead - behind) - (far - back)) / (12 * h)

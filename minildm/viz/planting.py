@@ -118,11 +118,15 @@ class PlantedErrors:
                 f'<div class="tale">{as_text(planting.wrong[k], seen[k])}</div></div>')
 
     def frames(self, position: int, times: Sequence[float], moments: int = 9) -> FrameStack:
-        """Pre-rendered frames that move without a kernel: each model at these planting times, by moments of the way."""
+        """Pre-rendered frames that move without a kernel: each model at these planting times, by moments of the way.
+
+        There are at most `moments` columns, and no more than the shortest way has moments, so that each is another picture.
+        """
         rows = []
         for planting in (self.at(model, position, time) for model in self.models for time in times):
             if planting not in rows:
                 rows.append(planting)
+        moments = min([moments, *(len(planting.times) for planting in rows)])
         return FrameStack([[self.page(p, k / (moments - 1)) for k in range(moments)] for p in rows],
                           ("model", "way"), CSS)
 

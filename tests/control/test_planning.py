@@ -104,4 +104,4 @@ def test_methods_that_do_not_arrive_say_so():
 def test_shooting_without_a_price_of_control_is_refused_in_one_sentence(effort):
     times = torch.linspace(0, 1, 6, dtype=torch.float64)
     with pytest.raises(UserError, match="let every control have a price"):
-        shoot(DoubleIntegrator(effort=effort), REST, times, torch.zeros(2).double())
+        shoot(DoubleIntegrator(effort=effort), REST, times, torch.zeros(2).double(), most=2)
