@@ -43,6 +43,7 @@ class Scene:
     log_snr: Float[Tensor, " time"] | None  # cut to [-12, 12]
     curves: dict[str, Float[Tensor, "paths time texts"]]  # what stands below, by title
     words: list[list[list[list[str]]]]  # by path, time, text and position
+    confidence: Float[Tensor, "paths time texts length"]  # the decoder's probability of each word
     stood: Float[Tensor, "paths time texts length"]  # for which share of the time so far a word has not changed
     marked: Bool[Tensor, "paths time texts length"]  # new since the last time; after a kick another word than the plan's
 
@@ -111,11 +112,11 @@ def scene_of(paths: tuple[Trajectory, ...], at: int, name: str, cloud: Tensor, l
              pieces: Pieces) -> Scene:
     """Flatten the plan, or the three paths of a kick, into the plane of the plan's mean way.
 
-    Args: `paths` with tokens, in the order of PATHS; `at`, index of the kick; `name` of the model; `cloud` of
+    Args: `paths` with tokens and confidence, in the order of PATHS; `at`, index of the kick; `name` of the model; `cloud` of
     real texts; `log_snr` of clocks or None; `pieces`, ids -> strings. Returns a `Scene`.
     """
     states = torch.stack([path.states.flatten(2) for path in paths])
-    tokens = torch.stack([path.tokens for path in paths])
+    tokens, sure = (torch.stack([getattr(path, what) for path in paths]) for what in ("tokens", "confidence"))
     directions = plane_of(cloud, states[0, -1].mean(0) - states[0, 0].mean(0))
     clock = torch.stack([t.mean() for t in paths[0].times])
     snr = None if log_snr is None else log_snr(clock).clamp(-12, 12)
@@ -136,7 +137,7 @@ def scene_of(paths: tuple[Trajectory, ...], at: int, name: str, cloud: Tensor, l
 
     said = [[[spoken(row) for row in rows] for rows in path] for path in tokens.tolist()]
     return Scene(name, clock, at, states @ directions, cloud.flatten(1) @ directions, snr, curves, said,
-                 standing(tokens, clock), marked)
+                 sure, standing(tokens, clock), marked)
 
 
 def spoken_at(shown: Shown, path: int) -> Spoken:

@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from .conftest import ROOT
-from .journeys import LONG, boxes, changed, choose, move, picture, run_all
+from .journeys import LONG, boxes, changed, choose, move, picture, run_all, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -75,6 +75,8 @@ def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_
     box.locator(".widget-play button").first.click()
     changed(page, box, before)
     box.locator(".widget-play button").first.click()  # or more pictures come while the next model is asked for
+    page.wait_for_timeout(1000)
+    settle(page)
     handles[-1].focus()
     page.keyboard.press("End")
     box.get_by_text(f"{model}, t = 1.000").wait_for(timeout=LONG)
