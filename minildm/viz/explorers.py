@@ -116,10 +116,11 @@ class LiveTrajectory(Live):
         def some(*names: str) -> widgets.HBox:
             return row(self.knobs[name] for name in names)
 
+        self.timeline = row((self.play, self.knobs["time"], self.clock))
         disturbance = widgets.VBox([widgets.HTML(DISTURBANCE), some("moment", "size", "direction")],
                                    layout={"border": "1px solid #888", "padding": "4px 8px", "max_width": "980px"})
         return [some("model", "prompt", "seed", "text"), some("solver", "steps"), disturbance,
-                row((self.play, self.knobs["time"], self.clock)), self.note, self.look, self.view]
+                self.timeline, self.note, self.look, self.view]
 
     def offer(self, model: str) -> None:
         """Let only those solvers and numbers of steps be chosen that the model has."""
@@ -139,6 +140,8 @@ class LiveTrajectory(Live):
         time.unobserve(self.redraw, "value")
         time.max, time.value, self.play.max, self.play.value = last, k, last, k
         time.observe(self.redraw, "value")
+        self.timeline.children = self.play, self.clock
+        self.timeline.children = self.play, time, self.clock  # a new slider: the End key of an old one leads to its old end
 
     def redraw(self, change=None) -> None:
         """Paint the page that the knobs name."""

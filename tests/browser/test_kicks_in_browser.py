@@ -77,6 +77,9 @@ def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_
     box.locator(".widget-play button").first.click()  # or more pictures come while the next model is asked for
     page.wait_for_timeout(1000)
     settle(page)
+    handles[-1].focus()
+    page.keyboard.press("End")
+    box.get_by_text(f"{model}, t = 1.000").wait_for(timeout=LONG)
     kept = tmp_path_factory.getbasetemp() / f"kicks_{model}.png"
     box.screenshot(path=kept)
     assert kept.stat().st_size > 20_000
