@@ -36,7 +36,11 @@ def measure(model: GPT, corpus) -> dict[str, float]:
             if sentence.key != "opening" and "species" in sentence.at:
                 species, times = species + tale[sentence.at["species"]], times + 1
     tale = nats.sum().item() / TEXTS
-    return {"nats_per_tale": tale, "excess": tale / entropy(3) - 1, "nats_per_species": species / times}
+    return {
+        "nats_per_tale": tale,
+        "excess": tale / entropy(3) - 1,
+        "nats_per_species": species / times,
+    }
 
 
 def main() -> None:
@@ -54,13 +58,26 @@ def main() -> None:
             torch.manual_seed(0)
             model = GPT(replace(run.model, vocabulary=corpus.tokenizer.size))
             model.mix.taps.requires_grad_(convolution)
-            train = replace(run.train, steps=STEPS, optimizer=optimizer, ema=0.995, lr=2e-3 if optimizer == "adamw" else 4e-3)
+            train = replace(
+                run.train,
+                steps=STEPS,
+                optimizer=optimizer,
+                ema=0.995,
+                lr=2e-3 if optimizer == "adamw" else 4e-3,
+            )
             folder = out.parent / "runs" / f"binding_{optimizer}_{convolution}"
-            trainer = Trainer(model, corpus.train, train, folder, {"config": {"train": asdict(train)}})
+            trainer = Trainer(
+                model, corpus.train, train, folder, {"config": {"train": asdict(train)}}
+            )
             trainer.resume()
             trainer.fit(quiet=True)
             model.load_state_dict(trainer.average.weights, strict=False)
-            row = {"optimizer": optimizer, "convolution": convolution, "lr": train.lr, **measure(model, corpus)}
+            row = {
+                "optimizer": optimizer,
+                "convolution": convolution,
+                "lr": train.lr,
+                **measure(model, corpus),
+            }
             keep(out, study, row, key="runs")
 
 

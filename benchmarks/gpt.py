@@ -25,12 +25,21 @@ class PlainBlock(nn.Module):
     def __init__(self):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(WIDTH, bias=False), nn.LayerNorm(WIDTH, bias=False)
-        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH, bias=False), nn.Linear(WIDTH, WIDTH, bias=False)
-        self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH, bias=False), nn.Linear(4 * WIDTH, WIDTH, bias=False)
+        self.qkv, self.out = (
+            nn.Linear(WIDTH, 3 * WIDTH, bias=False),
+            nn.Linear(WIDTH, WIDTH, bias=False),
+        )
+        self.up, self.down = (
+            nn.Linear(WIDTH, 4 * WIDTH, bias=False),
+            nn.Linear(4 * WIDTH, WIDTH, bias=False),
+        )
 
     def forward(self, x):
         b, n, _ = x.shape
-        q, k, v = (y.view(b, n, HEADS, -1).transpose(1, 2) for y in self.qkv(self.norm1(x)).split(WIDTH, dim=2))
+        q, k, v = (
+            y.view(b, n, HEADS, -1).transpose(1, 2)
+            for y in self.qkv(self.norm1(x)).split(WIDTH, dim=2)
+        )
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(y.transpose(1, 2).reshape(b, n, WIDTH))
         return x + self.down(F.gelu(self.up(self.norm2(x))))
@@ -80,14 +89,22 @@ def main() -> None:
     rows = {"parameters": {"ours": sizes[0], "peer": sizes[1]}}
     rows["training step"] = versus(
         training_step(ours, lambda t: ours(t, step=0, rng=rng).total),
-        training_step(plain, lambda t: F.cross_entropy(plain(t[:, :-1]).flatten(0, 1), t[:, 1:].flatten())), rounds=40)
+        training_step(
+            plain, lambda t: F.cross_entropy(plain(t[:, :-1]).flatten(0, 1), t[:, 1:].flatten())
+        ),
+        rounds=40,
+    )
     ours, plain = GPT(GPTConfig(SYMBOLS, 257, WIDTH, HEADS, LAYERS)), Plain(256)
     minildm.models.gpt.EOS = -1  # an untrained model would end its texts early
     for batch in (1, 16):
         start = torch.full((batch, 1), 1)
         rows[f"256 tokens, batch {batch}"] = versus(
-            lambda batch=batch: ours.generate(batch, rng=rng, length=257, prompt=torch.ones(1, 1, dtype=torch.long)),
-            lambda start=start: plain.generate(start, 256), rounds=3)
+            lambda batch=batch: ours.generate(
+                batch, rng=rng, length=257, prompt=torch.ones(1, 1, dtype=torch.long)
+            ),
+            lambda start=start: plain.generate(start, 256),
+            rounds=3,
+        )
     print(json.dumps(rows, indent=1))
 
 

@@ -34,8 +34,9 @@ def corners(q, v, dtype):
 
 
 def bilinear(values, i, j, a, b):
-    return ((1 - a) * ((1 - b) * values[i, j] + b * values[i, j + 1])
-            + a * ((1 - b) * values[i + 1, j] + b * values[i + 1, j + 1]))
+    return (1 - a) * ((1 - b) * values[i, j] + b * values[i, j + 1]) + a * (
+        (1 - b) * values[i + 1, j] + b * values[i + 1, j + 1]
+    )
 
 
 def states(dtype):
@@ -71,7 +72,11 @@ def careful(dtype):
 
 def package(dtype):
     controls = torch.linspace(-REACH, REACH, CONTROLS, dtype=dtype)[:, None]
-    return solve(SYSTEM, Grid(LOW, HIGH, (STATES, STATES)), controls, torch.linspace(0, 1, STEPS + 1)).values[0].numpy()
+    return (
+        solve(SYSTEM, Grid(LOW, HIGH, (STATES, STATES)), controls, torch.linspace(0, 1, STEPS + 1))
+        .values[0]
+        .numpy()
+    )
 
 
 def main() -> None:
@@ -81,12 +86,23 @@ def main() -> None:
         for peer in (plain, careful):
             gap = float(np.abs(package(ours) - peer(theirs)).max())
             assert gap < (1e-3 if theirs is np.float32 else 1e-10), gap
-            row = versus(lambda ours=ours: package(ours), lambda peer=peer, theirs=theirs: peer(theirs), rounds,
-                         share=0.0, clock=time.process_time)
+            row = versus(
+                lambda ours=ours: package(ours),
+                lambda peer=peer, theirs=theirs: peer(theirs),
+                rounds,
+                share=0.0,
+                clock=time.process_time,
+            )
             name = f"{theirs.__name__}, {peer.__name__} numpy"
             rows[name] = {**row, "times_faster": 1 / row["ratio"], "largest_difference": gap}
             print(json.dumps({name: rows[name]}), flush=True)
-    sizes = {"states": [STATES, STATES], "steps": STEPS, "controls": CONTROLS, "threads": 1, "clock": "process time"}
+    sizes = {
+        "states": [STATES, STATES],
+        "steps": STEPS,
+        "controls": CONTROLS,
+        "threads": 1,
+        "clock": "process time",
+    }
     found = {"sizes": sizes, "torch": torch.__version__, "numpy": np.__version__, "rows": rows}
     OUT.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -1,6 +1,6 @@
 """Time of `import minildm` over `import torch`, each in a fresh process, alternated; the median of each.
 
-    python benchmarks/imports.py
+python benchmarks/imports.py
 """
 
 import json
@@ -22,7 +22,11 @@ def main() -> None:
         for statement in times:
             times[statement].append(seconds(statement))
     medians = {statement: statistics.median(values) for statement, values in times.items()}
-    print(json.dumps({**medians, "ratio": medians["import minildm"] / medians["import torch"]}, indent=1))
+    print(
+        json.dumps(
+            {**medians, "ratio": medians["import minildm"] / medians["import torch"]}, indent=1
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -17,12 +17,17 @@ from minildm.evaluation.scorecard import validity
 from minildm.training.zoo import load
 
 SEEDS, COUNT = 3, 128
-WORDS = ("once at the castle there lived ____ tess the ____ and ____ ben the ____ . tess the ____ found a ____ ____ . "
-         "tess gave ben the ____ ____ . ben became ____ . in the end ben was ____ .")  # one blank a word
+WORDS = (
+    "once at the castle there lived ____ tess the ____ and ____ ben the ____ . tess the ____ found a ____ ____ . "
+    "tess gave ben the ____ ____ . ben became ____ . in the end ben was ____ ."
+)  # one blank a word
 SPANS = "once at the castle there lived ____ . in the end ____ ."  # nobody says how long
 GAPS = {"words": (WORDS, 1), "spans": (SPANS, None)}
-WAYS = (("words", "masked-tales", {"solver": "confidence", "steps": 11}),  # a word a step
-        ("words", "manta-tales", {}), ("spans", "manta-tales", {}))
+WAYS = (
+    ("words", "masked-tales", {"solver": "confidence", "steps": 11}),  # a word a step
+    ("words", "manta-tales", {}),
+    ("spans", "manta-tales", {}),
+)
 
 
 def main() -> None:
@@ -40,7 +45,11 @@ def main() -> None:
                 continue
             tokens = write(COUNT, torch.Generator().manual_seed(seed)).tokens
             scores = validity([loaded.tokenizer.decode(row) for row in tokens.tolist()])
-            keep(out, study, {**where, **{score: scores[score] for score in ("grammatical", "consistent")}})
+            keep(
+                out,
+                study,
+                {**where, **{score: scores[score] for score in ("grammatical", "consistent")}},
+            )
 
 
 if __name__ == "__main__":

@@ -20,30 +20,51 @@ from minildm.evaluation.scorecard import validity
 from minildm.training.zoo import load
 
 SEEDS, STEPS, MOMENTS, SIZES = 3, 32, (0.25, 0.5, 0.75), (0.5, 2.0, 4.0)
-SETTINGS = {"gpt-tales": [{}], "masked-tales": [{}], "ldlm-tales": [{"solver": s} for s in ("ancestral", "ddim", "euler")],
-            "manta-tales": [{"solver": s, "lag": lag} for lag in (None, 0.0) for s in ("ancestral", "euler")]}
+SETTINGS = {
+    "gpt-tales": [{}],
+    "masked-tales": [{}],
+    "ldlm-tales": [{"solver": s} for s in ("ancestral", "ddim", "euler")],
+    "manta-tales": [
+        {"solver": s, "lag": lag} for lag in (None, 0.0) for s in ("ancestral", "euler")
+    ],
+}
 
 
 def cases() -> list[dict]:
     """All rows but for their seed."""
     pushes = [{"moment": m, "size": 1.0} for m in MOMENTS]
     harder = [{"moment": 0.5, "size": s} for s in SIZES]
-    return [{"model": name, **setting, **push} for name, settings in SETTINGS.items() for setting in settings
-            for push in pushes + (harder if setting else [])]
+    return [
+        {"model": name, **setting, **push}
+        for name, settings in SETTINGS.items()
+        for setting in settings
+        for push in pushes + (harder if setting else [])
+    ]
 
 
 def measure(loaded, case: dict, count: int, seed: int) -> dict:
     how = {k: v for k, v in case.items() if k in ("solver", "lag")} | {"seed": seed, "steps": STEPS}
-    paths = kicked(loaded.model, count, moment=case["moment"], size=case["size"], record=False, **how)
+    paths = kicked(
+        loaded.model, count, moment=case["moment"], size=case["size"], record=False, **how
+    )
     found = outcome(loaded.model, paths, loaded.tokenizer)
     if "solver" in case:
         words = set_back(loaded.model, paths, case["size"], **how)
         shares = validity([loaded.tokenizer.decode(row) for row in words.tolist()])
-        found["set_back"] = {"agreement": float(agreement(words, last_words(loaded.model, paths.plan)).mean()),
-                             "grammatical": shares["grammatical"], "consistent": shares["consistent"]}
+        found["set_back"] = {
+            "agreement": float(agreement(words, last_words(loaded.model, paths.plan)).mean()),
+            "grammatical": shares["grammatical"],
+            "consistent": shares["consistent"],
+        }
     clock = paths.plan.times[paths.at]
     moving = ((clock > 0) & (clock < 1)).float().mean().item()
-    return {"count": count, "at": paths.at, "clock": clock.mean().item(), "under_way": moving, **found}
+    return {
+        "count": count,
+        "at": paths.at,
+        "clock": clock.mean().item(),
+        "under_way": moving,
+        **found,
+    }
 
 
 def summary(rows: list[dict]) -> list[dict]:
@@ -57,13 +78,22 @@ def summary(rows: list[dict]) -> list[dict]:
         values = [row[path][name] for row in same]
         return {"mean": fmean(values), "least": min(values), "most": max(values)}
 
-    return [dict(zip(keys, key)) | {"seeds": len(same)} | {
-        path: {name: over(same, path, name) for name in same[0][path]}
-        for path in ("plan", "closed", "replayed", "set_back") if path in same[0]} for key, same in groups.items()]
+    return [
+        dict(zip(keys, key))
+        | {"seeds": len(same)}
+        | {
+            path: {name: over(same, path, name) for name in same[0][path]}
+            for path in ("plan", "closed", "replayed", "set_back")
+            if path in same[0]
+        }
+        for key, same in groups.items()
+    ]
 
 
 def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     flags.add_argument("--out", type=Path, default=Path("runs/kicks.json"))
     flags.add_argument("--count", type=int, default=500)
     flags.add_argument("--device", default="cpu")

@@ -25,7 +25,11 @@ from minildm.training.zoo import load
 RESULTS = Path(__file__).parent / "results"
 LENGTHS, BATCHES, ROUNDS = (64, 256, 1024), (1, 64), 3
 TARGET = 0.95  # grammatical share
-WAYS = {"manta": ("manta-tales", "manta"), "ldlm": ("ldlm-tales", "ldlm"), "masked": ("masked-tales", "masked, surest first")}
+WAYS = {
+    "manta": ("manta-tales", "manta"),
+    "ldlm": ("ldlm-tales", "ldlm"),
+    "masked": ("masked-tales", "masked, surest first"),
+}
 ASKED = {"ldlm": {}, "masked": {"solver": "confidence"}}
 SHORT = 2  # steps of the shorter run; the longer has twice as many
 
@@ -40,10 +44,16 @@ def quality() -> dict[tuple[str, int | None], float]:
 
 def fewest_steps(shares: dict) -> dict[str, int]:
     """The fewest steps with which each parallel model reaches the target."""
-    enough = {way: [steps for (name, steps), share in shares.items() if name == listed and share >= TARGET]
-              for way, (_, listed) in WAYS.items()}
+    enough = {
+        way: [
+            steps for (name, steps), share in shares.items() if name == listed and share >= TARGET
+        ]
+        for way, (_, listed) in WAYS.items()
+    }
     for way in [way for way, steps in enough.items() if not steps]:
-        sys.exit(f"no row of quality.json has {way} at {TARGET:.0%} grammatical tales: add rows with more steps")
+        sys.exit(
+            f"no row of quality.json has {way} at {TARGET:.0%} grammatical tales: add rows with more steps"
+        )
     return {way: min(steps) for way, steps in enough.items()}
 
 
@@ -54,7 +64,9 @@ def timed(model, batch: int, length: int, seed: int, **asked) -> tuple[float, in
 
 
 def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     flags.add_argument("--out", type=Path, default=Path("runs/latency.json"))
     given = flags.parse_args()
     torch.set_num_threads(1)
@@ -65,14 +77,19 @@ def main() -> None:
     manta, gpt, rows = models.pop("manta"), load("gpt-tales").model, []
     for length in LENGTHS:
         bound = {"entropy_bound": 0.0} if length > min(LENGTHS) else {}
-        whole = {f"manta, {name}": (manta, {"steps": n} | bound) for name, n in (
-            ("same", steps["manta"]), ("grown", steps["manta"] * length // 64))} | {"gpt": (gpt, {})}
+        whole = {
+            f"manta, {name}": (manta, {"steps": n} | bound)
+            for name, n in (("same", steps["manta"]), ("grown", steps["manta"] * length // 64))
+        } | {"gpt": (gpt, {})}
         for batch in BATCHES:
             price: dict[str, list] = {way: [] for way in models}
             runs: dict[str, list] = {way: [] for way in whole}
             for turn in range(1 if batch * length > 10_000 else ROUNDS):
                 for way, model in models.items():
-                    short, long = (timed(model, batch, length, turn, steps=SHORT * k, **ASKED[way])[0] for k in (1, 2))
+                    short, long = (
+                        timed(model, batch, length, turn, steps=SHORT * k, **ASKED[way])[0]
+                        for k in (1, 2)
+                    )
                     price[way].append((max(short - (long - short), 0), (long - short) / SHORT))
                 for way, (model, asked) in whole.items():
                     runs[way].append(timed(model, batch, length, turn, **asked))
@@ -80,7 +97,11 @@ def main() -> None:
             for way, found in price.items():
                 fixed, call = (median(values) for values in zip(*found))
                 for name, calls in (("same", steps[way]), ("grown", steps[way] * length // 64)):
-                    row[f"{way}, {name}"] = {"calls": calls, "call": call, "seconds": fixed + calls * call}
+                    row[f"{way}, {name}"] = {
+                        "calls": calls,
+                        "call": call,
+                        "seconds": fixed + calls * call,
+                    }
             for way, found in runs.items():
                 seconds, calls = (median(values) for values in zip(*found))
                 row[way] = {"calls": calls, "seconds": seconds}

@@ -30,13 +30,19 @@ class ElfBlock(nn.Module):
         self.norm1, self.norm2 = nn.RMSNorm(WIDTH), nn.RMSNorm(WIDTH)
         self.q_norm, self.k_norm = nn.RMSNorm(WIDTH // HEADS), nn.RMSNorm(WIDTH // HEADS)
         self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.gate, self.up, self.down = (nn.Linear(*size) for size in ((WIDTH, 344), (WIDTH, 344), (344, WIDTH)))
+        self.gate, self.up, self.down = (
+            nn.Linear(*size) for size in ((WIDTH, 344), (WIDTH, 344), (344, WIDTH))
+        )
 
     def forward(self, x, angles):
         b, n, _ = x.shape
-        q, k, v = (y.view(b, n, HEADS, -1).transpose(1, 2) for y in self.qkv(self.norm1(x)).chunk(3, dim=2))
+        q, k, v = (
+            y.view(b, n, HEADS, -1).transpose(1, 2) for y in self.qkv(self.norm1(x)).chunk(3, dim=2)
+        )
         q, k = rotate(self.q_norm(q), angles), rotate(self.k_norm(k), angles)
-        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, WIDTH))
+        x = x + self.out(
+            F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, WIDTH)
+        )
         y = self.norm2(x)
         return x + self.down(F.silu(self.gate(y)) * self.up(y))
 
@@ -64,16 +70,30 @@ class Elf(nn.Module):
 def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    zt, c, t = torch.randn(BATCH, LENGTH, LATENT), torch.zeros(BATCH, LENGTH, LATENT), torch.full((BATCH,), 0.3)
+    zt, c, t = (
+        torch.randn(BATCH, LENGTH, LATENT),
+        torch.zeros(BATCH, LENGTH, LATENT),
+        torch.full((BATCH,), 0.3),
+    )
     elf, ldlm = Elf(), DiffusionTransformer(LATENT, WIDTH, HEADS, LAYERS, 1.0)
-    manta = Manta(MantaConfig(width=WIDTH, heads=HEADS, layers=LAYERS, space=VAEConfig(latent=LATENT))).eval()
+    manta = Manta(
+        MantaConfig(width=WIDTH, heads=HEADS, layers=LAYERS, space=VAEConfig(latent=LATENT))
+    ).eval()
     each = t[:, None].expand(BATCH, LENGTH).contiguous()
-    calls = {"LDLM's denoiser": lambda: ldlm(zt, t, c),
-             "Manta's policy and its law over words": lambda: manta.predict(zt, each, c)}
+    calls = {
+        "LDLM's denoiser": lambda: ldlm(zt, t, c),
+        "Manta's policy and its law over words": lambda: manta.predict(zt, each, c),
+    }
     sizes = {"ELF's shape": elf, "LDLM": ldlm, "Manta": manta.policy}
-    rows = {"parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in sizes.items()}}
+    rows = {
+        "parameters": {
+            name: sum(p.numel() for p in net.parameters()) for name, net in sizes.items()
+        }
+    }
     for name, call in calls.items():
-        rows[name] = versus(call, lambda: elf(zt, t, c), rounds=40, share=0, clock=time.process_time)
+        rows[name] = versus(
+            call, lambda: elf(zt, t, c), rounds=40, share=0, clock=time.process_time
+        )
     print(json.dumps(rows, indent=1))
 
 

@@ -23,8 +23,15 @@ from minildm.evaluation.provenance import provenance
 from minildm.models.masked import Masked, MaskedConfig
 
 SIZE, LENGTH, WIDTH, HEADS, LAYERS, HIDDEN = 66, 64, 128, 4, 4, 3  # HIDDEN: id of the mask
-TRAIN, WRITE, CALLS = 12, 16, 8  # rows of a training step, rows written at once, network evaluations
-PUBLISHED = {"tiny-diffusion": 3932, "dLLM": 4257}  # tokens/s measured elsewhere on the peers' own code, for orientation
+TRAIN, WRITE, CALLS = (
+    12,
+    16,
+    8,
+)  # rows of a training step, rows written at once, network evaluations
+PUBLISHED = {
+    "tiny-diffusion": 3932,
+    "dLLM": 4257,
+}  # tokens/s measured elsewhere on the peers' own code, for orientation
 OUT = Path(__file__).parent / "results" / "masked.json"
 
 
@@ -34,7 +41,10 @@ class Attention(nn.Module):
         self.q, self.k, self.v, self.out = (nn.Linear(WIDTH, WIDTH, bias=bias) for _ in range(4))
 
     def forward(self, x, turn=lambda x: x):
-        q, k, v = (layer(x).view(*x.shape[:2], HEADS, -1).transpose(1, 2) for layer in (self.q, self.k, self.v))
+        q, k, v = (
+            layer(x).view(*x.shape[:2], HEADS, -1).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
+        )
         y = F.scaled_dot_product_attention(turn(q), turn(k), v)
         return self.out(y.transpose(1, 2).reshape(x.shape))
 
@@ -85,7 +95,7 @@ class Bert(nn.Module):
                 nn.init.normal_(weight, std=0.02)
 
     def forward(self, tokens):
-        x = self.norms[-1](self.embedding(tokens) + self.position.weight[:tokens.shape[1]])
+        x = self.norms[-1](self.embedding(tokens) + self.position.weight[: tokens.shape[1]])
         for i, (attention, up, down) in enumerate(zip(self.attention, self.up, self.down)):
             x = self.norms[2 * i](x + attention(x))
             x = self.norms[2 * i + 1](x + down(F.gelu(up(x))))
@@ -114,7 +124,9 @@ def remasked(model, rng):
         noise = torch.rand(logits.shape, dtype=torch.float64, generator=rng)
         words = (logits.double().exp() / -noise.log()).argmax(-1)
         words = torch.where(hidden, words, tokens)
-        sure = logits.softmax(-1).gather(-1, words[..., None])[..., 0].masked_fill(~hidden, -torch.inf)
+        sure = (
+            logits.softmax(-1).gather(-1, words[..., None])[..., 0].masked_fill(~hidden, -torch.inf)
+        )
         shown = torch.zeros_like(hidden)
         for row in range(WRITE):
             shown[row, sure[row].topk(LENGTH // CALLS).indices] = True
@@ -129,25 +141,32 @@ def training(model, loss, text, rng):
     def step():
         starts = torch.randint(len(text) - LENGTH, (TRAIN,), generator=rng)
         optimizer.zero_grad()
-        loss(torch.stack([text[i:i + LENGTH] for i in starts])).backward()
+        loss(torch.stack([text[i : i + LENGTH] for i in starts])).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+
     return step
 
 
 def plain_loss(model, rng):
     """Cross-entropy of masked positions, a share of them masked that is drawn for each row."""
+
     def loss(tokens):
         hidden = torch.rand(tokens.shape, generator=rng) < torch.rand(len(tokens), 1, generator=rng)
         hidden[:, 0] = True
         return F.cross_entropy(model(tokens.masked_fill(hidden, HIDDEN))[hidden], tokens[hidden])
+
     return loss
 
 
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    rng, rounds, rows = torch.Generator().manual_seed(0), int(sys.argv[1]) if len(sys.argv) > 1 else 12, {}
+    rng, rounds, rows = (
+        torch.Generator().manual_seed(0),
+        int(sys.argv[1]) if len(sys.argv) > 1 else 12,
+        {},
+    )
     text = torch.randint(4, SIZE, (100_000,), generator=rng)
     ours = Masked(MaskedConfig(SIZE, LENGTH, WIDTH, HEADS, LAYERS))
     step = training(ours, lambda tokens: ours.losses(tokens, step=0, rng=rng).total, text, rng)
@@ -157,18 +176,48 @@ def main() -> None:
 
     assert write().calls == CALLS and (write().tokens != HIDDEN).all()
     for name, model, sampler in (("tiny-diffusion", Rotary(), surest), ("dLLM", Bert(), remasked)):
-        assert (sampler(model, rng) != HIDDEN).float().mean() > 0.8  # untrained, they may write the mask itself
-        sides = {"training step": (step, training(model, plain_loss(model, rng), text, rng), TRAIN * LENGTH),
-                 "sampler": (write, lambda model=model, sampler=sampler: sampler(model, rng), WRITE * LENGTH)}
+        assert (
+            sampler(model, rng) != HIDDEN
+        ).float().mean() > 0.8  # untrained, they may write the mask itself
+        sides = {
+            "training step": (
+                step,
+                training(model, plain_loss(model, rng), text, rng),
+                TRAIN * LENGTH,
+            ),
+            "sampler": (
+                write,
+                lambda model=model, sampler=sampler: sampler(model, rng),
+                WRITE * LENGTH,
+            ),
+        }
         for kind, (mine, theirs, tokens) in sides.items():
             row = versus(mine, theirs, rounds, share=0.0, clock=time.process_time)
-            row |= {"tokens_per_s": tokens / row["ours_median"], "peer_tokens_per_s": tokens / row["peer_median"],
-                    "peer_parameters": sum(p.numel() for p in model.parameters())}
+            row |= {
+                "tokens_per_s": tokens / row["ours_median"],
+                "peer_tokens_per_s": tokens / row["peer_median"],
+                "peer_parameters": sum(p.numel() for p in model.parameters()),
+            }
             rows[f"{kind}, {name}"] = row
-            print(json.dumps({f"{kind}, {name}": {k: round(v, 4) for k, v in row.items()}}), flush=True)
-    sizes = {"parameters": sum(p.numel() for p in ours.parameters()), "training_rows": TRAIN, "rows_written": WRITE,
-             "length": LENGTH, "calls": CALLS, "threads": 1, "clock": "process time"}
-    found = {"sizes": sizes, "published_tokens_per_s": PUBLISHED, "rows": rows, **provenance(torch.device("cpu"))}
+            print(
+                json.dumps({f"{kind}, {name}": {k: round(v, 4) for k, v in row.items()}}),
+                flush=True,
+            )
+    sizes = {
+        "parameters": sum(p.numel() for p in ours.parameters()),
+        "training_rows": TRAIN,
+        "rows_written": WRITE,
+        "length": LENGTH,
+        "calls": CALLS,
+        "threads": 1,
+        "clock": "process time",
+    }
+    found = {
+        "sizes": sizes,
+        "published_tokens_per_s": PUBLISHED,
+        "rows": rows,
+        **provenance(torch.device("cpu")),
+    }
     OUT.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -42,7 +42,10 @@ def seconds_at(n: int, operators: dict) -> dict[str, list[float]]:
     rng = torch.Generator().manual_seed(n)
     x, positions = torch.randn(1, n, WIDTH, generator=rng), torch.arange(n)
     calls = {name: (lambda op=op: op(x, positions)) for name, op in operators.items()}
-    counts, found = {name: repeats(call) for name, call in calls.items()}, {name: [] for name in calls}
+    counts, found = (
+        {name: repeats(call) for name, call in calls.items()},
+        {name: [] for name in calls},
+    )
     for k in range(ROUNDS):
         for name in list(calls)[:: 1 if k % 2 else -1]:
             began = time.process_time()
@@ -57,14 +60,36 @@ def main() -> None:
     torch.manual_seed(0)
     operators = {name: make_operator(name, WIDTH, HEADS).eval() for name in KERNELS}
     rounds = {n: seconds_at(n, operators) for n in LENGTHS}
-    rows = {name: {"median": [statistics.median(rounds[n][name]) for n in LENGTHS],
-                   "least": [min(rounds[n][name]) for n in LENGTHS]} for name in operators}
+    rows = {
+        name: {
+            "median": [statistics.median(rounds[n][name]) for n in LENGTHS],
+            "least": [min(rounds[n][name]) for n in LENGTHS],
+        }
+        for name in operators
+    }
     for name, row in rows.items():
         row["slope"] = slope(LENGTHS, row["least"])
         row["slope_of_the_longest"] = slope(LENGTHS[-3:], row["least"][-3:])
-        print(f"{name:10} slope {row['slope']:.2f}, of the longest three {row['slope_of_the_longest']:.2f}")
-    OUT.write_text(json.dumps({"lengths": LENGTHS, "width": WIDTH, "heads": HEADS, "batch": 1, "rounds": ROUNDS, "threads": 1,
-                               "clock": "process time", "rows": rows, **provenance(torch.device("cpu"))}, indent=1) + "\n")
+        print(
+            f"{name:10} slope {row['slope']:.2f}, of the longest three {row['slope_of_the_longest']:.2f}"
+        )
+    OUT.write_text(
+        json.dumps(
+            {
+                "lengths": LENGTHS,
+                "width": WIDTH,
+                "heads": HEADS,
+                "batch": 1,
+                "rounds": ROUNDS,
+                "threads": 1,
+                "clock": "process time",
+                "rows": rows,
+                **provenance(torch.device("cpu")),
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

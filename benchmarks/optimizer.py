@@ -1,6 +1,6 @@
 """Why `training.muon` stacks matrices of one shape: a step of it against torch's Muon, on the matrices of the zoo's LDLM.
 
-    OMP_NUM_THREADS=1 python benchmarks/optimizer.py
+OMP_NUM_THREADS=1 python benchmarks/optimizer.py
 """
 
 import json
@@ -17,8 +17,11 @@ from minildm.training.zoo import load
 def main() -> None:
     torch.set_num_threads(1)
     where = device()
-    shapes = [p.shape for name, p in load("ldlm-tales", frozen=False).model.named_parameters()
-              if p.dim() == 2 and "blocks." in name]
+    shapes = [
+        p.shape
+        for name, p in load("ldlm-tales", frozen=False).model.named_parameters()
+        if p.dim() == 2 and "blocks." in name
+    ]
 
     def weights():
         torch.manual_seed(0)
@@ -32,11 +35,17 @@ def main() -> None:
             optimizer.step()
             if where.type == "cuda":
                 torch.cuda.synchronize()
+
         return run
 
     ours = Muon(weights(), lr=1e-3, weight_decay=0.01)
     peer = torch.optim.Muon(weights(), lr=1e-3, weight_decay=0.01, adjust_lr_fn="match_rms_adamw")
-    print(json.dumps({"matrices": len(shapes), **versus(step(ours), step(peer)), **provenance(where)}, indent=1))
+    print(
+        json.dumps(
+            {"matrices": len(shapes), **versus(step(ours), step(peer)), **provenance(where)},
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

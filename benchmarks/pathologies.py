@@ -21,7 +21,14 @@ import torch
 
 from minildm.evaluation.adjoint_profiles import profile, wish
 from minildm.evaluation.chains import chain_of, hard, soft, straight_through
-from minildm.evaluation.gradient_absence import nudge_cost, pathwise, reinforce, reinforce_words, relaxed_words, variance_ratio
+from minildm.evaluation.gradient_absence import (
+    nudge_cost,
+    pathwise,
+    reinforce,
+    reinforce_words,
+    relaxed_words,
+    variance_ratio,
+)
 from minildm.evaluation.parallel_commits import model_surprise, staircase
 from minildm.evaluation.planted_errors import given, heat, plant_and_finish, plants
 from minildm.evaluation.provenance import provenance
@@ -66,28 +73,50 @@ def keep(part: str, value) -> None:
     os.replace(beside, OUT)
 
 
-def written(net, tokenizer, solver: str | None, steps: int | None, seed: int, half: bool = True) -> dict:
+def written(
+    net, tokenizer, solver: str | None, steps: int | None, seed: int, half: bool = True
+) -> dict:
     """How many of 512 tales of one seed are right, and the calls and seconds that they took."""
     draws, began = rng(seed), time.process_time()
     with wide(half):
-        parts = [net.generate(PART, rng=draws, steps=steps, solver=solver) for _ in range(COUNT // PART)]
+        parts = [
+            net.generate(PART, rng=draws, steps=steps, solver=solver) for _ in range(COUNT // PART)
+        ]
     seconds = time.process_time() - began
     shares = validity([tokenizer.decode(row.tolist()) for part in parts for row in part.tokens])
-    return {"count": COUNT, "seed": seed, "calls": fmean(part.calls for part in parts), "cpu_seconds": seconds, **shares}
+    return {
+        "count": COUNT,
+        "seed": seed,
+        "calls": fmean(part.calls for part in parts),
+        "cpu_seconds": seconds,
+        **shares,
+    }
 
 
 def curves(kind: str) -> None:
     """Share of right tales against steps; where `bfloat16` is false, one case is repeated in float32."""
-    cases = [(None, None, seed, False) for seed in range(SEEDS)]  # GPT has neither samplers nor a number of steps
+    cases = [
+        (None, None, seed, False) for seed in range(SEEDS)
+    ]  # GPT has neither samplers nor a number of steps
     if kind in SAMPLERS:
-        cases = [(solver, steps, seed, True) for solver in SAMPLERS[kind] for steps in STEPS for seed in range(SEEDS)]
+        cases = [
+            (solver, steps, seed, True)
+            for solver in SAMPLERS[kind]
+            for steps in STEPS
+            for seed in range(SEEDS)
+        ]
         cases += [("ancestral", 8, 0, False)]
     for solver, steps, seed, half in cases:
         case = {"model": kind, "solver": solver, "steps": steps, "seed": seed, "bfloat16": half}
         if not any(case.items() <= row.items() for row in read().get("curves", [])):
             row = case | written(*model(kind), solver, steps, seed, half)
             keep("curves", read().get("curves", []) + [row])
-            print(json.dumps({k: row[k] for k in (*case, "grammatical", "consistent", "cpu_seconds")}), flush=True)
+            print(
+                json.dumps(
+                    {k: row[k] for k in (*case, "grammatical", "consistent", "cpu_seconds")}
+                ),
+                flush=True,
+            )
 
 
 def law() -> None:
@@ -95,11 +124,22 @@ def law() -> None:
     net, tokenizer = model("masked")
     documents = [tokenizer.encode(text) for text in split("test", COUNT)]
     shares, exact = [k / 64 for k in range(64)], entropy(3)
-    curve = model_surprise(net, pad_rows(documents, net.config.length, tokenizer), shares, rng()).tolist()
+    curve = model_surprise(
+        net, pad_rows(documents, net.config.length, tokenizer), shares, rng()
+    ).tolist()
     stairs = {steps: staircase(curve, net.config.length, steps) for steps in (1, 2, *STEPS)}
     price = {steps: nats - exact for steps, nats in stairs.items()}
-    keep("law", {"shares": shares, "surprise": curve, "entropy": exact, "staircase": stairs, "price": price,
-                 "floor": {steps: torch.tensor(-nats).exp().item() for steps, nats in price.items()}})
+    keep(
+        "law",
+        {
+            "shares": shares,
+            "surprise": curve,
+            "entropy": exact,
+            "staircase": stairs,
+            "price": price,
+            "floor": {steps: torch.tensor(-nats).exp().item() for steps, nats in price.items()},
+        },
+    )
 
 
 def band(values: torch.Tensor) -> dict:
@@ -118,9 +158,13 @@ def profiles() -> None:
         for name, choice in CHOICES.items() if kind != "ldlm" else [("latents", hard)]:
             chain = chain_of(net, 8 if kind == "gpt" else 16, 32, rng(), choice)
             felt = profile(chain, chain.run(), phi)
-            found[f"{kind}, {name}"] = {"times": felt.times.tolist(), "total": band(felt.total), "through": band(felt.through),
-                                        "largest_through": felt.through[:-1].max().item(),
-                                        "least_through": felt.through[:-1].min().item()}
+            found[f"{kind}, {name}"] = {
+                "times": felt.times.tolist(),
+                "total": band(felt.total),
+                "through": band(felt.through),
+                "largest_through": felt.through[:-1].max().item(),
+                "least_through": felt.through[:-1].min().item(),
+            }
             print(f"{kind}, {name}", found[f"{kind}, {name}"]["largest_through"], flush=True)
     keep("profiles", found)
 
@@ -134,16 +178,22 @@ def singularity() -> None:
         for steps in (64,) if kind == "gpt" else (4, 8, 16, 32, 64, 128):
             chain = chain_of(net, 8, steps, rng())
             path = chain.run()
-            ends[steps] = path.states[-1][..., :chain.moving]
-            chord = (ends[steps] - path.states[0][..., :chain.moving]).flatten(1).norm(dim=1)
-            row[f"{steps} steps"] = {"times": path.times.tolist(), "speed": band(speeds(path, chain.moving)),
-                                     "energy": energy(path, chain.moving).mean().item(), "chord": chord.mean().item(),
-                                     "straightness": straightness(path, chain.moving).mean().item()}
+            ends[steps] = path.states[-1][..., : chain.moving]
+            chord = (ends[steps] - path.states[0][..., : chain.moving]).flatten(1).norm(dim=1)
+            row[f"{steps} steps"] = {
+                "times": path.times.tolist(),
+                "speed": band(speeds(path, chain.moving)),
+                "energy": energy(path, chain.moving).mean().item(),
+                "chord": chord.mean().item(),
+                "straightness": straightness(path, chain.moving).mean().item(),
+            }
             if kind != "gpt" and steps == 16:
                 few = chain_of(net, 2, steps, rng())
                 row[f"{steps} steps"]["rate"] = band(top_rates(few, few.run(), rng(), rounds=12))
         most = max(ends)
-        row["off_the_most_steps"] = {s: ((z - ends[most]).norm() / ends[most].norm()).item() for s, z in ends.items()}
+        row["off_the_most_steps"] = {
+            s: ((z - ends[most]).norm() / ends[most].norm()).item() for s, z in ends.items()
+        }
         row["steps_to"] = {tolerance: steps_to(tolerance, ends) for tolerance in (0.05, 0.1, 0.2)}
         found[kind] = row
         keep("singularity", found)
@@ -161,10 +211,14 @@ def variance() -> None:
     chain = chain_of(net, 1, 8, rng())
     path = chain.run()
     for k in (0, 2, 4, 6):
-        cost, mean = nudge_cost(chain, path, k, surprised), path.states[k][0, :, :chain.moving]
+        cost, mean = nudge_cost(chain, path, k, surprised), path.states[k][0, :, : chain.moving]
         for std in (0.1, 0.3):
-            scored, direct = (estimate(cost, mean, std, count, rng(1)) for estimate in (reinforce, pathwise))
-            found[f"ldlm, t = {path.times[k]:.2f}, std {std}"] = compare(scored, direct, path.times[k].item(), std)
+            scored, direct = (
+                estimate(cost, mean, std, count, rng(1)) for estimate in (reinforce, pathwise)
+            )
+            found[f"ldlm, t = {path.times[k]:.2f}, std {std}"] = compare(
+                scored, direct, path.times[k].item(), std
+            )
             print(json.dumps(found[f"ldlm, t = {path.times[k]:.2f}, std {std}"]), flush=True)
     keep("variance", found | {"words": word_variance()})
 
@@ -172,8 +226,16 @@ def variance() -> None:
 def compare(scored, direct, t: float | None, std: float | None) -> dict:
     ratio = variance_ratio(scored, direct, rng(2))
     angle = torch.cosine_similarity(scored.mean, direct.mean, dim=0).item()
-    return {"t": t, "std": std, "draws": len(scored.draws), "parameters": scored.draws.shape[1], "value": ratio.value,
-            "low": ratio.low, "high": ratio.high, "cosine_of_means": angle}
+    return {
+        "t": t,
+        "std": std,
+        "draws": len(scored.draws),
+        "parameters": scored.draws.shape[1],
+        "value": ratio.value,
+        "low": ratio.low,
+        "high": ratio.high,
+        "cosine_of_means": angle,
+    }
 
 
 def word_variance() -> dict:
@@ -188,8 +250,15 @@ def word_variance() -> dict:
         return -z[:, at, words].sum(-1)
 
     scored = reinforce_words(wanting, logits, 4096, rng(1))
-    relaxed = {name: relaxed_words(wanting, logits, 1024, rng(1), choice) for name, choice in CHOICES.items()}
-    row = {name: compare(scored, estimates, 0.0, None) for name, estimates in relaxed.items() if name != "hard"}
+    relaxed = {
+        name: relaxed_words(wanting, logits, 1024, rng(1), choice)
+        for name, choice in CHOICES.items()
+    }
+    row = {
+        name: compare(scored, estimates, 0.0, None)
+        for name, estimates in relaxed.items()
+        if name != "hard"
+    }
     return row | {"hard": {"largest_gradient": relaxed["hard"].draws.abs().max().item()}}
 
 
@@ -209,13 +278,26 @@ def errors() -> None:
             settled.append(planted.noticed < given(t, net.config.length))
         fields = [name for name in vars(outcomes[0]) if name != "position"]
         row = {"edges": EDGES, "times": TIMES, "planted": ERRORS * len(TIMES), "steps": FINISH}
-        row |= {name: heat(outcomes, lambda o, name=name: getattr(o, name), EDGES) for name in fields}
-        row["count"] = [[int(((o.position >= a) & (o.position < b)).sum()) for o in outcomes] for a, b in pairwise(EDGES)]
-        row["by_time"] = {name: [getattr(o, name).float().mean().item() for o in outcomes] for name in fields}
-        if kind == "gpt":  # whose prefix holds a contradiction already, so that nothing behind it can mend the tale
+        row |= {
+            name: heat(outcomes, lambda o, name=name: getattr(o, name), EDGES) for name in fields
+        }
+        row["count"] = [
+            [int(((o.position >= a) & (o.position < b)).sum()) for o in outcomes]
+            for a, b in pairwise(EDGES)
+        ]
+        row["by_time"] = {
+            name: [getattr(o, name).float().mean().item() for o in outcomes] for name in fields
+        }
+        if (
+            kind == "gpt"
+        ):  # whose prefix holds a contradiction already, so that nothing behind it can mend the tale
             row["settled"] = [int(seen.sum()) for seen in settled]
-            row["consistent_settled"] = [int(o.consistent[seen].sum()) for o, seen in zip(outcomes, settled)]
-            row["consistent_open"] = [o.consistent[~seen].float().mean().item() for o, seen in zip(outcomes, settled)]
+            row["consistent_settled"] = [
+                int(o.consistent[seen].sum()) for o, seen in zip(outcomes, settled)
+            ]
+            row["consistent_open"] = [
+                o.consistent[~seen].float().mean().item() for o, seen in zip(outcomes, settled)
+            ]
         found[kind] = row
         keep("errors", found)
         print(kind, json.dumps(row["by_time"]), flush=True)

@@ -30,21 +30,32 @@ OUT = Path(__file__).parent / "results" / "planar.json"
 
 
 def quantiles(values: torch.Tensor) -> dict[str, float]:
-    return dict(zip(("5%", "50%", "95%"), values.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist()))
+    return dict(
+        zip(("5%", "50%", "95%"), values.quantile(torch.tensor([0.05, 0.5, 0.95])).tolist())
+    )
 
 
 def fresh_distances(data) -> torch.Tensor:
     """Distances of fresh data samples from each other (FRESH,)."""
     rng = torch.Generator().manual_seed(1000)
-    return torch.stack([sliced_wasserstein(data(POINTS, rng), data(POINTS, rng), rng, DIRECTIONS) for _ in range(FRESH)])
+    return torch.stack(
+        [
+            sliced_wasserstein(data(POINTS, rng), data(POINTS, rng), rng, DIRECTIONS)
+            for _ in range(FRESH)
+        ]
+    )
 
 
 @torch.no_grad()
 def flow_distances(field, data, seed: int) -> torch.Tensor:
     """Distances of the flow's samples from fresh data samples (DRAWS,)."""
     rng, times = torch.Generator().manual_seed(2000 + seed), torch.linspace(0, 1, SOLVER_STEPS + 1)
-    drawn = (integrate(field, torch.randn(POINTS, 2, generator=rng), times, "rk4", record=False).states[-1]
-             for _ in range(DRAWS))
+    drawn = (
+        integrate(field, torch.randn(POINTS, 2, generator=rng), times, "rk4", record=False).states[
+            -1
+        ]
+        for _ in range(DRAWS)
+    )
     return torch.stack([sliced_wasserstein(z, data(POINTS, rng), rng, DIRECTIONS) for z in drawn])
 
 
@@ -66,13 +77,36 @@ def main() -> None:
         curve = []
         for steps in BUDGETS:
             fields, seconds = zip(*(train(data, steps, seed) for seed in seeds))
-            ratios = [(flow_distances(field, data, seed).median() / unit).item() for field, seed in zip(fields, seeds)]
+            ratios = [
+                (flow_distances(field, data, seed).median() / unit).item()
+                for field, seed in zip(fields, seeds)
+            ]
             curve.append({"steps": steps, "seconds": list(seconds), "ratio": ratios})
-            print(name, steps, [round(ratio, 3) for ratio in ratios], [round(s, 1) for s in seconds], flush=True)
-        results[name] = {"fresh_distance": quantiles(fresh), "ratio_of_a_perfect_flow": quantiles(perfect), "curve": curve}
-    sizes = {"points": POINTS, "directions": DIRECTIONS, "fresh_pairs": FRESH, "draws": DRAWS, "solver": "rk4",
-             "solver_steps": SOLVER_STEPS, "threads": 1, "clock": "process time"}
-    OUT.write_text(json.dumps({"sizes": sizes, "torch": version("torch"), "planes": results}, indent=1) + "\n")
+            print(
+                name,
+                steps,
+                [round(ratio, 3) for ratio in ratios],
+                [round(s, 1) for s in seconds],
+                flush=True,
+            )
+        results[name] = {
+            "fresh_distance": quantiles(fresh),
+            "ratio_of_a_perfect_flow": quantiles(perfect),
+            "curve": curve,
+        }
+    sizes = {
+        "points": POINTS,
+        "directions": DIRECTIONS,
+        "fresh_pairs": FRESH,
+        "draws": DRAWS,
+        "solver": "rk4",
+        "solver_steps": SOLVER_STEPS,
+        "threads": 1,
+        "clock": "process time",
+    }
+    OUT.write_text(
+        json.dumps({"sizes": sizes, "torch": version("torch"), "planes": results}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -41,8 +41,12 @@ VARIANTS = {
     "no norm": replace(FULL, latent_norm="none"),
     "no norm, no noise": replace(FULL, latent_norm="none", decoder_noise=0.0),
 }
-SIZES = LDLMConfig(latent=16, width=64, heads=2, encoder_layers=1, decoder_layers=1, denoiser_layers=3)
-TRAIN = TrainConfig(steps=1000, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True, log_every=50, save_every=1000)
+SIZES = LDLMConfig(
+    latent=16, width=64, heads=2, encoder_layers=1, decoder_layers=1, denoiser_layers=3
+)
+TRAIN = TrainConfig(
+    steps=1000, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True, log_every=50, save_every=1000
+)
 WRITTEN = 512  # texts judged a run
 
 
@@ -73,7 +77,13 @@ def one_run(name: str, seed: int, corpus, frozen, out: Path) -> dict:
     model = LDLM(replace(SIZES, vocabulary=corpus.tokenizer.size, recipe=VARIANTS[name]), frozen)
     train = replace(TRAIN, seed=seed)
     run = out.parent / "runs" / out.stem / f"{name.replace(' ', '_')}_{seed}"
-    trainer = Trainer(model, corpus.train, train, run, {"config": {"model": asdict(model.config), "train": asdict(train)}})
+    trainer = Trainer(
+        model,
+        corpus.train,
+        train,
+        run,
+        {"config": {"model": asdict(model.config), "train": asdict(train)}},
+    )
     trainer.resume()
     trainer.fit(quiet=True)
     model.load_state_dict(trainer.average.weights, strict=False)
@@ -83,12 +93,20 @@ def one_run(name: str, seed: int, corpus, frozen, out: Path) -> dict:
 
 
 def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     flags.add_argument("--out", type=Path, default=Path("runs/recipe_nano.json"))
     flags.add_argument("--seeds", type=int, default=3)
     flags = flags.parse_args()
-    study = begun(flags.out, "runs", model=asdict(SIZES), train=asdict(TRAIN), written=WRITTEN,
-                  recipes={name: asdict(recipe) for name, recipe in VARIANTS.items()})
+    study = begun(
+        flags.out,
+        "runs",
+        model=asdict(SIZES),
+        train=asdict(TRAIN),
+        written=WRITTEN,
+        recipes={name: asdict(recipe) for name, recipe in VARIANTS.items()},
+    )
     done = {(run["variant"], run["seed"]) for run in study["runs"]}
     frozen, _ = load_frozen("zoo:gpt-brief", SIZES.layer)
     corpus = load_corpus("tales", SIZES.length, documents=200_000)

@@ -33,26 +33,38 @@ BAR, MOVES, OUT = 0.150, 40, Path(__file__).parent / "results" / "redraw.json"
 
 def schedule_explorer():
     """The explorer of chapter 07, which is handed the errors of a denoiser and a law of time."""
-    sampler, times = AdaptiveTime(bins=clocks.BINS, floor=0.01), Cosine().from_log_snr(clocks.LOG_SNR)
+    sampler, times = (
+        AdaptiveTime(bins=clocks.BINS, floor=0.01),
+        Cosine().from_log_snr(clocks.LOG_SNR),
+    )
 
     def law(loss):
         sampler.loss, sampler.weight = loss, torch.ones_like(loss)
         return sampler.law()
 
-    return clocks.explorer({std: denoising_error(Cosine(), two_modes(std), times) for std in (0.3, 0.1, 1.0)}, law)
+    return clocks.explorer(
+        {std: denoising_error(Cosine(), two_modes(std), times) for std in (0.3, 0.1, 1.0)}, law
+    )
 
 
 def kernel_explorer():
     """The explorer of chapter 11, which is handed kernels of the size of LDLM's on a tale."""
-    random_kernels = (3 * torch.randn(6, 11, 4, 64, 64, generator=torch.Generator().manual_seed(0))).softmax(-1)
+    random_kernels = (
+        3 * torch.randn(6, 11, 4, 64, 64, generator=torch.Generator().manual_seed(0))
+    ).softmax(-1)
     return kernels.explorer(random_kernels, [k / 10 for k in range(11)], ["word"] * 48)
 
 
 def text_explorer():
     """The explorer of chapters 00 and 13, which is handed models, and here texts of theirs for real ones."""
     loaded = {name: load(name) for name in ("manta-tales", "gpt-tales")}
-    real = {name: one.model.generate(64, rng=torch.Generator().manual_seed(0)).tokens for name, one in loaded.items()}
-    return TrajectoryExplorer({name: Writer(one.model, one.tokenizer, real[name]) for name, one in loaded.items()}, size=1)
+    real = {
+        name: one.model.generate(64, rng=torch.Generator().manual_seed(0)).tokens
+        for name, one in loaded.items()
+    }
+    return TrajectoryExplorer(
+        {name: Writer(one.model, one.tokenizer, real[name]) for name, one in loaded.items()}, size=1
+    )
 
 
 HANDED = {"clocks": schedule_explorer, "kernels": kernel_explorer, "explorers": text_explorer}
@@ -61,26 +73,43 @@ HANDED = {"clocks": schedule_explorer, "kernels": kernel_explorer, "explorers": 
 def explorers():
     """Yields (name, explorer) of each module of viz that makes one."""
     for module in pkgutil.iter_modules(viz.__path__):
-        make = HANDED.get(module.name) or getattr(importlib.import_module(f"minildm.viz.{module.name}"), "explorer", None)
+        make = HANDED.get(module.name) or getattr(
+            importlib.import_module(f"minildm.viz.{module.name}"), "explorer", None
+        )
         if make:
             yield module.name, make()
 
 
 def redraws(explorer, rng: random.Random) -> dict:
     """Median seconds of a redraw by knob, of all that needed a new state, and of all that did not."""
-    live, seconds = explorer.live(), {"first": [], "again": [], **{name: [] for name in explorer.knobs}}
+    live, seconds = (
+        explorer.live(),
+        {"first": [], "again": [], **{name: [] for name in explorer.knobs}},
+    )
     for _ in range(MOVES):
-        name = rng.choice([name for name, knob in live.knobs.items() if not knob.disabled and len(explorer.knobs[name]) > 1])
+        name = rng.choice(
+            [
+                name
+                for name, knob in live.knobs.items()
+                if not knob.disabled and len(explorer.knobs[name]) > 1
+            ]
+        )
         knob = live.knobs[name]
-        offered = [value[1] if isinstance(value, tuple) else value for value in getattr(knob, "options", explorer.knobs[name])]
+        offered = [
+            value[1] if isinstance(value, tuple) else value
+            for value in getattr(knob, "options", explorer.knobs[name])
+        ]
         value = rng.choice([value for value in offered if value != knob.value])
         known, began = len(explorer.seen), time.process_time()
         knob.value = value
         spent = time.process_time() - began
         seconds[name].append(spent)
         seconds["first" if len(explorer.seen) > known else "again"].append(spent)
-    return {name: {"median": statistics.median(times), "max": max(times), "moves": len(times)}
-            for name, times in seconds.items() if times}
+    return {
+        name: {"median": statistics.median(times), "max": max(times), "moves": len(times)}
+        for name, times in seconds.items()
+        if times
+    }
 
 
 def main() -> None:
@@ -92,8 +121,15 @@ def main() -> None:
             continue
         rows[name] = redraws(explorer, random.Random(0))
         print(json.dumps({name: rows[name]}), flush=True)
-    found = {"bar": BAR, "moves": MOVES, "threads": 1, "clock": "process time", "torch": torch.__version__,
-             "matplotlib": matplotlib.__version__, "rows": rows}
+    found = {
+        "bar": BAR,
+        "moves": MOVES,
+        "threads": 1,
+        "clock": "process time",
+        "torch": torch.__version__,
+        "matplotlib": matplotlib.__version__,
+        "rows": rows,
+    }
     if not sys.argv[1:]:
         OUT.write_text(json.dumps(found, indent=1) + "\n")
 

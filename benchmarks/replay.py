@@ -27,7 +27,11 @@ class Replayed:
 
     def __init__(self, trainer: Trainer, tokens: torch.Tensor, step: int):
         self.model, self.bf16, device = trainer.model, trainer.config.bf16, trainer.ranks.device
-        self.tokens, self.rng, self.gamma = tokens.to(device), torch.Generator(device), torch.zeros((), device=device)
+        self.tokens, self.rng, self.gamma = (
+            tokens.to(device),
+            torch.Generator(device),
+            torch.zeros((), device=device),
+        )
         ldlm.gamma = lambda step, warmup: self.gamma
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
@@ -35,7 +39,9 @@ class Replayed:
             for _ in range(3):  # compiles the blocks and settles memory
                 self.run(step)
         torch.cuda.current_stream().wait_stream(side)
-        self.model.zero_grad(set_to_none=True)  # gradients that the graph makes lie in its own memory
+        self.model.zero_grad(
+            set_to_none=True
+        )  # gradients that the graph makes lie in its own memory
         self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(self.rng)
         with torch.cuda.graph(self.graph):
@@ -69,9 +75,18 @@ class Replaying(Trainer):
         c = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, c)
-        batch, first = self.batches.at(self.step), self.step < getattr(self.model.config, "told_first", 0)
-        if self.replayed is None or first != self.first:  # a Manta-LM's first steps have another loss
-            self.replayed, self.first, self.line = Replayed(self, batch, self.step), first, (self.step, time.perf_counter())
+        batch, first = (
+            self.batches.at(self.step),
+            self.step < getattr(self.model.config, "told_first", 0),
+        )
+        if (
+            self.replayed is None or first != self.first
+        ):  # a Manta-LM's first steps have another loss
+            self.replayed, self.first, self.line = (
+                Replayed(self, batch, self.step),
+                first,
+                (self.step, time.perf_counter()),
+            )
         losses = self.replayed(batch, self.step, (c.seed * 1_000_003 + self.step) * 4096)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
         if self.due(self.step + 1):
@@ -85,7 +100,9 @@ class Replaying(Trainer):
     def due(self, step: int) -> bool:
         """Whether a line or a checkpoint is written at a step."""
         c = self.config
-        return step == c.steps or any(step % every == 0 for every in (c.log_every, c.save_every, c.eval_every))
+        return step == c.steps or any(
+            step % every == 0 for every in (c.log_every, c.save_every, c.eval_every)
+        )
 
     def figures(self, losses, norm, seconds):
         """A line of the journal, with the mean time of a step since the last: replays run behind Python."""
@@ -100,8 +117,12 @@ def main() -> None:
     command.Trainer = Replaying
     kind, flags = command.parse(sys.argv[1:])
     if flags.train.accumulate > 1 or dist.is_torchelastic_launched():
-        sys.exit("a graph holds one part of a batch on one GPU: leave out --train.accumulate and torchrun")
-    command.train(kind, flags, shlex.join(["python", "benchmarks/replay.py", *sys.argv[1:]]), join())
+        sys.exit(
+            "a graph holds one part of a batch on one GPU: leave out --train.accumulate and torchrun"
+        )
+    command.train(
+        kind, flags, shlex.join(["python", "benchmarks/replay.py", *sys.argv[1:]]), join()
+    )
 
 
 if __name__ == "__main__":

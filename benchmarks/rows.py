@@ -17,7 +17,9 @@ def begun(out: Path, key: str = "rows", **facts) -> dict:
     study = json.loads(out.read_text())
     changed = [name for name, value in facts.items() if study.get(name) != value]
     if changed:
-        sys.exit(f"{out} was made with another configuration ({', '.join(changed)}): choose another --out")
+        sys.exit(
+            f"{out} was made with another configuration ({', '.join(changed)}): choose another --out"
+        )
     return study
 
 
@@ -34,4 +36,9 @@ def keep(out: Path, study: dict, *rows: dict, key: str = "rows") -> None:
     """Add rows to a study, write it, and print what of the last row is short."""
     study[key] += rows
     write(out, study)
-    print(json.dumps({name: value for name, value in rows[-1].items() if not isinstance(value, dict | list)}), flush=True)
+    print(
+        json.dumps(
+            {name: value for name, value in rows[-1].items() if not isinstance(value, dict | list)}
+        ),
+        flush=True,
+    )

@@ -34,7 +34,10 @@ class OwnLooks(AdaptiveTime):
 
     def update(self, step: int) -> None:
         seen = self.new_count > 0
-        for kept, new in ((self.loss, (self.new_loss / self.new_count).nan_to_num()), (self.weight, seen.double())):
+        for kept, new in (
+            (self.loss, (self.new_loss / self.new_count).nan_to_num()),
+            (self.weight, seen.double()),
+        ):
             kept.copy_(kept.lerp(new, 1 - self.decay).where(seen, kept))
         self.new_loss.zero_()
         self.new_count.zero_()
@@ -42,8 +45,12 @@ class OwnLooks(AdaptiveTime):
             self.cdf.copy_(self.law())
 
 
-LAWS = {"adaptive": ("full", AdaptiveTime, {}), "own looks": ("full", OwnLooks, {}),
-        "short memory": ("full", OwnLooks, {"bins": 10, "decay": 0.9}), "uniform": ("no adaptive time", AdaptiveTime, {})}
+LAWS = {
+    "adaptive": ("full", AdaptiveTime, {}),
+    "own looks": ("full", OwnLooks, {}),
+    "short memory": ("full", OwnLooks, {"bins": 10, "decay": 0.9}),
+    "uniform": ("no adaptive time", AdaptiveTime, {}),
+}
 
 
 @torch.no_grad()
@@ -60,26 +67,36 @@ def by_tenth(model: LDLM, rows, seed: int) -> dict[str, list[float]]:
         zt = interpolate(model.schedule, z1, torch.randn(z1.shape, generator=rng), t)
         clean = model.clean(zt, t, torch.zeros_like(zt))
         found["error"].append((clean - z1).square().mean().item())
-        found["words"].append((model.read_off(clean, tokens.shape[1])[0] == shown).float().mean().item())
+        found["words"].append(
+            (model.read_off(clean, tokens.shape[1])[0] == shown).float().mean().item()
+        )
     return found
 
 
 @torch.no_grad()
 def writes(model: LDLM, tokenizer, seed: int) -> dict[str, float]:
     """Share of good sentences with steps even in the law of time, and even in time."""
+
     def share(warped: bool) -> float:
-        tokens = model.generate(WRITTEN, rng=torch.Generator().manual_seed(seed), warped=warped).tokens
+        tokens = model.generate(
+            WRITTEN, rng=torch.Generator().manual_seed(seed), warped=warped
+        ).tokens
         return good_sentences([tokenizer.decode(row) for row in tokens.tolist()])
+
     return {"even in the law": share(True), "even in time": share(False)}
 
 
 def main() -> None:
-    flags = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    flags = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     flags.add_argument("--out", type=Path, default=Path("runs/times.json"))
     given = flags.parse_args()
     torch.set_num_threads(1)
-    laws = {name: {"recipe": asdict(VARIANTS[recipe]), "averages": averages.__name__, **memory}
-            for name, (recipe, averages, memory) in LAWS.items()}
+    laws = {
+        name: {"recipe": asdict(VARIANTS[recipe]), "averages": averages.__name__, **memory}
+        for name, (recipe, averages, memory) in LAWS.items()
+    }
     study = begun(given.out, laws=laws, train=asdict(TRAIN))
     done = {(row["law"], row["seed"]) for row in study["rows"]}
     frozen, _ = load_frozen("zoo:gpt-brief", SIZES.layer)
@@ -89,17 +106,33 @@ def main() -> None:
         for name in [name for name in LAWS if (name, seed) not in done]:
             recipe, averages, memory = LAWS[name]
             torch.manual_seed(seed)
-            model = LDLM(replace(SIZES, vocabulary=corpus.tokenizer.size, recipe=VARIANTS[recipe]), frozen)
+            model = LDLM(
+                replace(SIZES, vocabulary=corpus.tokenizer.size, recipe=VARIANTS[recipe]), frozen
+            )
             model.time = averages(**memory)
             run = given.out.parent / "runs" / given.out.stem / f"{name.replace(' ', '_')}_{seed}"
-            config = {"model": asdict(model.config), "train": asdict(replace(TRAIN, seed=seed)), "law": laws[name]}
-            trainer = Trainer(model, corpus.train, replace(TRAIN, seed=seed), run, {"config": config})
+            config = {
+                "model": asdict(model.config),
+                "train": asdict(replace(TRAIN, seed=seed)),
+                "law": laws[name],
+            }
+            trainer = Trainer(
+                model, corpus.train, replace(TRAIN, seed=seed), run, {"config": config}
+            )
             trainer.resume()
             trainer.fit(quiet=True)
             model.load_state_dict(trainer.average.weights, strict=False)
             model.eval()
-            keep(given.out, study, {"law": name, "seed": seed, **by_tenth(model, corpus.valid[:ROWS], seed),
-                                    **writes(model, corpus.tokenizer, seed)})
+            keep(
+                given.out,
+                study,
+                {
+                    "law": name,
+                    "seed": seed,
+                    **by_tenth(model, corpus.valid[:ROWS], seed),
+                    **writes(model, corpus.tokenizer, seed),
+                },
+            )
 
 
 if __name__ == "__main__":

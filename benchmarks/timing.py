@@ -5,8 +5,13 @@ import time
 from collections.abc import Callable
 
 
-def versus(ours: Callable[[], object], peer: Callable[[], object], rounds: int = 12, share: float = 0.925,
-           clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+def versus(
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    rounds: int = 12,
+    share: float = 0.925,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Median seconds of two functions, called in the order A B B A, and the ratio of the medians.
 
     ratio = median(ours) / median(peer), below 1 where ours is faster
@@ -29,4 +34,9 @@ def versus(ours: Callable[[], object], peer: Callable[[], object], rounds: int =
                 kept[name].append(took)
     row = {f"{name}_median": statistics.median(times) for name, times in kept.items()}
     row |= {f"{name}_min": min(times) for name, times in kept.items()}
-    return {**row, "ratio": row["ours_median"] / row["peer_median"], "kept": sum(map(len, kept.values())), "made": made}
+    return {
+        **row,
+        "ratio": row["ours_median"] / row["peer_median"],
+        "kept": sum(map(len, kept.values())),
+        "made": made,
+    }

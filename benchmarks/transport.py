@@ -33,18 +33,28 @@ OUT = Path(__file__).parent / "results" / "transport.json"
 
 def solvers(field):
     """Yields (name, ours, theirs, allowed gap) for each method, on one field, grid and dtype."""
-    start, times = torch.randn(POINTS, 2, generator=torch.Generator().manual_seed(0)), torch.linspace(0, 1, STEPS + 1)
+    start, times = (
+        torch.randn(POINTS, 2, generator=torch.Generator().manual_seed(0)),
+        torch.linspace(0, 1, STEPS + 1),
+    )
 
     def swapped(t, z):
         return field(z, t)
 
     for name, method in METHODS.items():
-        yield (f"{name}, {STEPS} steps", lambda name=name: integrate(field, start, times, name).states[-1],
-               lambda method=method: odeint(swapped, start, times, method=method)[-1],
-               1e-3 if name == "rk4" else 1e-6)  # theirs is another method of order 4, the 3/8 rule
+        yield (
+            f"{name}, {STEPS} steps",
+            lambda name=name: integrate(field, start, times, name).states[-1],
+            lambda method=method: odeint(swapped, start, times, method=method)[-1],
+            1e-3 if name == "rk4" else 1e-6,
+        )  # theirs is another method of order 4, the 3/8 rule
     ends, pair = times[[0, -1]], DormandPrince(1e-5, 1e-5)
-    yield ("adaptive, 1e-5", lambda: integrate(field, start, ends, pair).states[-1],
-           lambda: odeint(swapped, start, ends, method="dopri5", rtol=1e-5, atol=1e-5)[-1], 1e-4)
+    yield (
+        "adaptive, 1e-5",
+        lambda: integrate(field, start, ends, pair).states[-1],
+        lambda: odeint(swapped, start, ends, method="dopri5", rtol=1e-5, atol=1e-5)[-1],
+        1e-4,
+    )
 
 
 def plain(z1, z0, t):
@@ -58,15 +68,22 @@ def paths(shape):
     z1, z0 = torch.randn(2, *shape, generator=rng)
     t, schedule = torch.rand(shape[0], generator=rng), Linear()
     matcher, affine = ConditionalFlowMatcher(sigma=0.0), AffineProbPath(scheduler=CondOTScheduler())
-    sides = {"plain tensors": lambda: plain(z1, z0, t)[0],
-             "torchcfm": lambda: matcher.sample_location_and_conditional_flow(z0, z1, t=t)[1],
-             "flow_matching": lambda: affine.sample(t=t, x_0=z0, x_1=z1).x_t}
+    sides = {
+        "plain tensors": lambda: plain(z1, z0, t)[0],
+        "torchcfm": lambda: matcher.sample_location_and_conditional_flow(z0, z1, t=t)[1],
+        "flow_matching": lambda: affine.sample(t=t, x_0=z0, x_1=z1).x_t,
+    }
 
     def often(call):
         return [call() for _ in range(INNER)][-1]
 
     for name, call in sides.items():
-        yield f"path, {name}", lambda: often(lambda: sample_path(schedule, z1, z0, t).zt), lambda call=call: often(call), 1e-6
+        yield (
+            f"path, {name}",
+            lambda: often(lambda: sample_path(schedule, z1, z0, t).zt),
+            lambda call=call: often(call),
+            1e-6,
+        )
 
 
 def steps(field):
@@ -89,8 +106,12 @@ def steps(field):
         return backward((field(sample.x_t, sample.t) - sample.dx_t).square().mean())
 
     for name, peer in (("torchcfm", torchcfm), ("flow_matching", flow_matching)):
-        yield (f"path, loss and gradient, {name}",
-               lambda: backward(flow_matching_loss(field, sample_path(schedule, z1, z0, t))), peer, 1e-6)
+        yield (
+            f"path, loss and gradient, {name}",
+            lambda: backward(flow_matching_loss(field, sample_path(schedule, z1, z0, t))),
+            peer,
+            1e-6,
+        )
 
 
 def main() -> None:
@@ -100,21 +121,38 @@ def main() -> None:
     with torch.no_grad():
         for p in field.parameters():
             p *= 2  # a field in which methods differ
-        for kind, cases in {"": solvers(field), **{f"{name}: ": paths(shape) for name, shape in SHAPES.items()}}.items():
+        for kind, cases in {
+            "": solvers(field),
+            **{f"{name}: ": paths(shape) for name, shape in SHAPES.items()},
+        }.items():
             for name, ours, theirs, allowed in cases:
                 rows[kind + name] = compare(ours, theirs, allowed, rounds)
     for name, ours, theirs, allowed in steps(field):
         rows[name] = compare(ours, theirs, allowed, rounds)
-    sizes = {"points": POINTS, "width": WIDTH, "path_calls": INNER, "threads": 1, "clock": "process time"}
-    OUT.write_text(json.dumps({"sizes": sizes, "versions": {name: version(name) for name in PEERS}, "rows": rows}, indent=1)
-                   + "\n")
+    sizes = {
+        "points": POINTS,
+        "width": WIDTH,
+        "path_calls": INNER,
+        "threads": 1,
+        "clock": "process time",
+    }
+    OUT.write_text(
+        json.dumps(
+            {"sizes": sizes, "versions": {name: version(name) for name in PEERS}, "rows": rows},
+            indent=1,
+        )
+        + "\n"
+    )
     print(json.dumps({name: round(row["ratio"], 3) for name, row in rows.items()}, indent=1))
 
 
 def compare(ours, theirs, allowed: float, rounds: int) -> dict[str, float]:
     gap = float((ours() - theirs()).abs().max())
     assert gap <= allowed, gap
-    return {**versus(ours, theirs, rounds, share=0.0, clock=time.process_time), "largest_difference": gap}
+    return {
+        **versus(ours, theirs, rounds, share=0.0, clock=time.process_time),
+        "largest_difference": gap,
+    }
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from docutils import nodes
 project = "minildm"
 html_title = "Language generation as optimal control"
 exclude_patterns = ["README.md", "benchmarks", "**/.ipynb_checkpoints"]
-suppress_warnings = ["myst.header"]  # solutions number their exercises on the third level, without a second
+suppress_warnings = [
+    "myst.header"
+]  # solutions number their exercises on the third level, without a second
 extensions = ["myst_nb", "sphinxcontrib.bibtex", "sphinx-mathjax-offline"]
 
 nb_execution_mode = "off"
@@ -17,8 +19,12 @@ myst_heading_anchors = 3
 bibtex_bibfiles = ["notebooks/references.bib"]
 
 html_theme = "sphinx_book_theme"
-html_theme_options = {"use_fullscreen_button": False, "use_download_button": False, "footer_content_items": [],
-                      "show_toc_level": 2}
+html_theme_options = {
+    "use_fullscreen_button": False,
+    "use_download_button": False,
+    "footer_content_items": [],
+    "show_toc_level": 2,
+}
 html_context = {"default_mode": "auto"}  # light or dark, as the reader's system
 html_copy_source = False  # each page links to its notebook
 html_favicon = "icon.svg"
@@ -32,10 +38,16 @@ def notebook_for_pages(app, docname: str, source: list[str]) -> None:
         return
     notebook = json.loads(source[0])
     for cell in notebook["cells"]:
-        cell["source"] = "".join(cell["source"]).replace("](../README.md)", "](../index.md)").replace("](#R", "](#r")
+        cell["source"] = (
+            "".join(cell["source"])
+            .replace("](../README.md)", "](../index.md)")
+            .replace("](#R", "](#r")
+        )
         for output in cell.get("outputs", []):
             if shown := output.get("metadata", {}).get("image/png"):
-                cell["metadata"]["mystnb"] = {"image": {"alt": shown["alt"], "width": f"{shown['width']}px"}}
+                cell["metadata"]["mystnb"] = {
+                    "image": {"alt": shown["alt"], "width": f"{shown['width']}px"}
+                }
     name = docname.rpartition("/")[2] + ".ipynb"
     notebook["cells"][0]["source"] += f"\n\nThis page as a notebook: {{download}}`{name}`"
     source[0] = json.dumps(notebook)

@@ -9,5 +9,6 @@ def __getattr__(name: str):
     """`minildm.chapter`, imported when a chapter first asks for it, because plotting is heavy."""
     if name == "chapter":
         from .chapters import chapter
+
         return chapter
     raise AttributeError(f"module 'minildm' has no attribute {name!r}")

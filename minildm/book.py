@@ -27,7 +27,10 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-WIDGET, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
+WIDGET, STATE = (
+    "application/vnd.jupyter.widget-view+json",
+    "application/vnd.jupyter.widget-state+json",
+)
 NAME = re.compile(r"\d\d|appendix_[a-z]")
 MARKER = re.compile(r"# %%(?P<text> \[markdown\])?(?: tags=(?P<tags>\[.*\]))?")
 
@@ -42,8 +45,10 @@ def read(path: Path) -> nbformat.NotebookNode:
         for wrong in get_validator(4, 5, relax_add_props=True).iter_errors(loaded):
             raise ValueError(wrong.message)
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no notebook that can be read ({reason(error)}): "
-                        "get it again from the repository") from error
+        raise UserError(
+            f"{path} is no notebook that can be read ({reason(error)}): "
+            "get it again from the repository"
+        ) from error
     return nbformat.reads(text, as_version=4)
 
 
@@ -63,6 +68,7 @@ def save(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 # --- percent scripts ---------------------------------------------------------------------------------------------
 
+
 def from_script(text: str) -> nbformat.NotebookNode:
     """The notebook that a percent script spells; text cells are triple-quoted, outputs empty, cell names counted."""
     cells: list[tuple[re.Match, list[str]]] = []
@@ -70,17 +76,23 @@ def from_script(text: str) -> nbformat.NotebookNode:
         if line.startswith("# %%"):
             marker = MARKER.fullmatch(line.rstrip())
             if marker is None:
-                raise UserError(f"{line!r} starts no cell: write # %% or # %% [markdown], then tags=[..] if any")
+                raise UserError(
+                    f"{line!r} starts no cell: write # %% or # %% [markdown], then tags=[..] if any"
+                )
             cells.append((marker, []))
         elif cells:
             cells[-1][1].append(line)
         elif line.strip():
-            raise UserError(f"the script begins with {line!r}: begin with a cell, # %% or # %% [markdown]")
+            raise UserError(
+                f"the script begins with {line!r}: begin with a cell, # %% or # %% [markdown]"
+            )
     notebook = nbformat.v4.new_notebook(metadata=METADATA)
     for i, (marker, lines) in enumerate(cells):
         body = "\n".join(lines).strip("\n")
         if marker["text"]:
-            cell = nbformat.v4.new_markdown_cell(body.strip().removeprefix("r").strip('"').strip("\n"))
+            cell = nbformat.v4.new_markdown_cell(
+                body.strip().removeprefix("r").strip('"').strip("\n")
+            )
         else:
             cell = nbformat.v4.new_code_cell(body)
         cell.id = f"cell-{i:02d}"
@@ -103,6 +115,7 @@ def to_script(notebook: nbformat.NotebookNode) -> str:
 
 # --- running -----------------------------------------------------------------------------------------------------
 
+
 def merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     """Outputs with neighboring pieces of one stream as one: where a stream is cut depends on the moment."""
     whole = []
@@ -119,7 +132,9 @@ def normalize(notebook: nbformat.NotebookNode) -> None:
     state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state")
     for model in (state or {}).values():  # what is None is a default
         model["state"] = {key: value for key, value in model["state"].items() if value is not None}
-    notebook.metadata = dict(METADATA) | ({"widgets": notebook.metadata["widgets"]} if state else {})
+    notebook.metadata = dict(METADATA) | (
+        {"widgets": notebook.metadata["widgets"]} if state else {}
+    )
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
         cell.metadata = {"tags": tags} if tags else {}
@@ -127,7 +142,9 @@ def normalize(notebook: nbformat.NotebookNode) -> None:
             cell.outputs = merged(cell.outputs)
         for output in cell.get("outputs", ()):
             if WIDGET in output.get("data", {}):
-                output.data["text/plain"] = "An interactive view: it needs JupyterLab, or this page with its scripts."
+                output.data["text/plain"] = (
+                    "An interactive view: it needs JupyterLab, or this page with its scripts."
+                )
 
 
 def rename_widgets(text: str) -> str:
@@ -141,7 +158,12 @@ def rename_widgets(text: str) -> str:
 def faults(notebook: nbformat.NotebookNode) -> list[str]:
     """What must not be in the outputs of the book: messages on stderr, cells out of order."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source]
-    found = [output.text.strip() for cell in code for output in cell.outputs if output.get("name") == "stderr"]
+    found = [
+        output.text.strip()
+        for cell in code
+        for output in cell.outputs
+        if output.get("name") == "stderr"
+    ]
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
         found.append("the execution counts are not 1..n")
     return found
@@ -157,7 +179,9 @@ def run(path: Path, mode: str = "laptop") -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     os.environ["MINILDM_MODE"] = mode
-    client = NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        notebook, timeout=3600, resources={"metadata": {"path": str(path.parent)}}
+    )
     try:
         client.execute()
     except CellExecutionError as fault:
@@ -190,7 +214,9 @@ def linked(path: Path) -> None:
 
 def chapters(names: list[str]) -> list[Path]:
     """Chapters and appendices by name, all without names, each followed by its solutions, if it has any."""
-    found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) + sorted(NOTEBOOKS.glob("appendix_[a-z]_*.ipynb"))
+    found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) + sorted(
+        NOTEBOOKS.glob("appendix_[a-z]_*.ipynb")
+    )
     known = {NAME.match(path.name)[0]: path for path in found}
     missing = [name for name in names if name not in known]
     if missing:
@@ -201,22 +227,52 @@ def chapters(names: list[str]) -> list[Path]:
 
 def main() -> None:
     """Make the chapters named on the command line, or all."""
-    parser = argparse.ArgumentParser(prog="python -m minildm.book", description=__doc__.partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME",
-                        help="chapters and appendices, for example 00 12 appendix_a; all by default")
-    parser.add_argument("--figures", action="store_true", help="only write the figures that the notebooks hold")
-    parser.add_argument("--import", dest="script", type=Path, metavar="FILE.py", help="make a notebook from a percent "
-                        "script such as 07_title.py; one in a folder `solutions` becomes the solutions")
-    parser.add_argument("--cite", action="store_true", help="only link the citations, and list what the chapters cite")
-    parser.add_argument("--export", type=Path, metavar="FOLDER", help="write the chapters' percent scripts to a folder")
+    parser = argparse.ArgumentParser(
+        prog="python -m minildm.book", description=__doc__.partition("\n")[0]
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="chapters and appendices, for example 00 12 appendix_a; all by default",
+    )
+    parser.add_argument(
+        "--figures", action="store_true", help="only write the figures that the notebooks hold"
+    )
+    parser.add_argument(
+        "--import",
+        dest="script",
+        type=Path,
+        metavar="FILE.py",
+        help="make a notebook from a percent "
+        "script such as 07_title.py; one in a folder `solutions` becomes the solutions",
+    )
+    parser.add_argument(
+        "--cite",
+        action="store_true",
+        help="only link the citations, and list what the chapters cite",
+    )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FOLDER",
+        help="write the chapters' percent scripts to a folder",
+    )
     arguments = parser.parse_args()
     if arguments.script:
-        home = NOTEBOOKS / "solutions" if arguments.script.resolve().parent.name == "solutions" else NOTEBOOKS
+        home = (
+            NOTEBOOKS / "solutions"
+            if arguments.script.resolve().parent.name == "solutions"
+            else NOTEBOOKS
+        )
         save(from_script(arguments.script.read_text()), home / f"{arguments.script.stem}.ipynb")
         return
     for path in chapters(arguments.names):
         if arguments.export:
-            write(arguments.export / path.relative_to(NOTEBOOKS).with_suffix(".py"), to_script(read(path)))
+            write(
+                arguments.export / path.relative_to(NOTEBOOKS).with_suffix(".py"),
+                to_script(read(path)),
+            )
             continue
         if arguments.cite:
             linked(path)

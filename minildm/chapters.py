@@ -31,7 +31,9 @@ class Sizes:
 
 MODES = {
     "fast": Sizes(texts=8, draws=500, steps=8, train=8, batch=8, seeds=2),  # seconds, for tests
-    "laptop": Sizes(texts=64, draws=10_000, steps=32, train=300, batch=32, seeds=3),  # minutes, the committed outputs
+    "laptop": Sizes(
+        texts=64, draws=10_000, steps=32, train=300, batch=32, seeds=3
+    ),  # minutes, the committed outputs
     "full": Sizes(texts=512, draws=100_000, steps=64, train=20_000, batch=256, seeds=5),  # a GPU
 }
 

@@ -19,7 +19,9 @@ RAW = re.compile(r"\[(@\w+(?:; @\w+)*)\]")
 LIST = re.compile(r"\n\n### References\n\n(?:- .*(?:\n|\Z))*")
 READING = "## Further reading"
 # What stands before a citation that is read as a noun, and so has no parentheses.
-NOUN = re.compile(r"(?:^|[-|,;:(.]|\b(?:after|and|as|by|from|in|of|or|see|that|to|with))\s*\Z", re.MULTILINE)
+NOUN = re.compile(
+    r"(?:^|[-|,;:(.]|\b(?:after|and|as|by|from|in|of|or|see|that|to|with))\s*\Z", re.MULTILINE
+)
 HERE = "#References"  # where a work without an address is described
 VENUES = ("journal", "booktitle", "publisher", "howpublished", "archiveprefix")
 MOST_AUTHORS = 4  # that a list names
@@ -56,8 +58,13 @@ def authors(entry: Entry) -> str:
 def address(entry: Entry) -> str | None:
     """Where the work is found, if that is known: by its DOI, on arXiv, or elsewhere."""
     fields = entry.fields
-    found = (f"https://doi.org/{fields['doi']}" if "doi" in fields else
-             f"https://arxiv.org/abs/{fields['eprint']}" if "eprint" in fields else fields.get("url"))
+    found = (
+        f"https://doi.org/{fields['doi']}"
+        if "doi" in fields
+        else f"https://arxiv.org/abs/{fields['eprint']}"
+        if "eprint" in fields
+        else fields.get("url")
+    )
     return found and found.replace("(", "%28").replace(")", "%29")
 
 
@@ -69,12 +76,20 @@ def link(key: str, entry: Entry, shown: str) -> str:
 def reference(entry: Entry) -> str:
     """A work in a list: authors, year, title, where it appeared, and its address."""
     people, fields = entry.persons["author"], entry.fields
-    names = [" ".join([*map(initial, person.first_names + person.middle_names), surname(person)])
-             for person in people if surname(person) != "others"]
+    names = [
+        " ".join([*map(initial, person.first_names + person.middle_names), surname(person)])
+        for person in people
+        if surname(person) != "others"
+    ]
     more = len(names) < len(people) or len(names) > MOST_AUTHORS
     listed = ", ".join(names[:MOST_AUTHORS]) + (" et al." if more else "")
     venue = next((plain(fields[key]) for key in VENUES if key in fields), None)
-    parts = [f"{listed} ({fields['year']})", f"*{plain(fields['title'])}*", venue, fields.get("note")]
+    parts = [
+        f"{listed} ({fields['year']})",
+        f"*{plain(fields['title'])}*",
+        venue,
+        fields.get("note"),
+    ]
     return ". ".join(filter(None, parts)) + "." + (f" <{address(entry)}>" if address(entry) else "")
 
 
@@ -87,7 +102,11 @@ def raw(text: str) -> str:
 
 def cited(text: str) -> list[str]:
     """The keys that a text cites, each once."""
-    return list(dict.fromkeys(key for group in RAW.findall(raw(text)) for key in group.replace("@", "").split("; ")))
+    return list(
+        dict.fromkeys(
+            key for group in RAW.findall(raw(text)) for key in group.replace("@", "").split("; ")
+        )
+    )
 
 
 def linked(text: str, entries: Mapping[str, Entry]) -> str:
@@ -98,13 +117,20 @@ def linked(text: str, entries: Mapping[str, Entry]) -> str:
     text = raw(text)
 
     def links(match: re.Match) -> str:
-        before, keys = text[:match.start()], match[1].replace("@", "").split("; ")
+        before, keys = text[: match.start()], match[1].replace("@", "").split("; ")
         if missing := [key for key in keys if key not in entries]:
-            raise UserError(f"[@{missing[0]}] is not in references.bib: add an entry, or cite one that is there")
+            raise UserError(
+                f"[@{missing[0]}] is not in references.bib: add an entry, or cite one that is there"
+            )
         first = authors(entries[keys[0]])
-        if len(keys) == 1 and before.rstrip().endswith((first, first.replace(" et al.", " and others"))):
+        if len(keys) == 1 and before.rstrip().endswith(
+            (first, first.replace(" et al.", " and others"))
+        ):
             return f"({link(keys[0], entries[keys[0]], entries[keys[0]].fields['year'])})"
-        found = [link(key, entries[key], f"{authors(entries[key])}, {entries[key].fields['year']}") for key in keys]
+        found = [
+            link(key, entries[key], f"{authors(entries[key])}, {entries[key].fields['year']}")
+            for key in keys
+        ]
         return ", ".join(found) if NOUN.search(before) else f"({'; '.join(found)})"
 
     return RAW.sub(links, text)
@@ -118,5 +144,9 @@ def cite(notebook: nbformat.NotebookNode, entries: Mapping[str, Entry]) -> None:
         cell.source = linked(cell.source, entries)
     if keys:
         home = next((cell for cell in texts if cell.source.startswith(READING)), texts[-1])
-        works = sorted((entries[key] for key in keys), key=lambda work: (authors(work), work.fields["year"]))
-        home.source += "\n\n### References\n\n" + "\n".join(f"- {reference(work)}" for work in works)
+        works = sorted(
+            (entries[key] for key in keys), key=lambda work: (authors(work), work.fields["year"])
+        )
+        home.source += "\n\n### References\n\n" + "\n".join(
+            f"- {reference(work)}" for work in works
+        )

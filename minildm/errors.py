@@ -58,7 +58,9 @@ def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
         put(beside)
         beside.replace(path)
     except (OSError, SafetensorError) as fault:
-        raise UserError(f"{path} cannot be written ({reason(fault)}): choose another place") from None
+        raise UserError(
+            f"{path} cannot be written ({reason(fault)}): choose another place"
+        ) from None
     finally:
         with suppress(OSError):  # after a renaming it is gone
             beside.unlink()

@@ -22,7 +22,9 @@ from minildm.training.presets import PRESETS
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-EVERYTHING = PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["hub"] + EXTRAS["real"] + EXTRAS["peers"]
+EVERYTHING = (
+    PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["hub"] + EXTRAS["real"] + EXTRAS["peers"]
+)
 CONDA_NAMES = {"pytorch": "torch", "playwright-python": "playwright"}
 FROM_PIP = {"sphinx-mathjax-offline"}
 
@@ -38,11 +40,22 @@ ARROWS = {
     "evaluation": {"models", "text", "control", "dynamics"},
     "viz": {"dynamics", "control"},
 }
-FREE = {"checks", "cli", "__main__", "__init__", "chapters", "book", "citations", "doctor"}  # may import anything
+FREE = {
+    "checks",
+    "cli",
+    "__main__",
+    "__init__",
+    "chapters",
+    "book",
+    "citations",
+    "doctor",
+}  # may import anything
 FULL_DOCSTRINGS = ("Returns", "Derived in chapter", "Source")
 
 PRIVATE_PATH = re.compile(r"(?<![\w.])/(work|tmp|root|home|opt|Users)/")
-REGISTRY = re.compile(r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|conda\.anaconda\.org|registry\.npmjs\.org")
+REGISTRY = re.compile(
+    r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|conda\.anaconda\.org|registry\.npmjs\.org"
+)
 
 
 def requirements(lines: list[str]) -> dict[str, Requirement]:
@@ -58,7 +71,9 @@ def pins() -> dict[str, Version]:
 def tracked() -> list[Path]:
     """Files in the repository, and those about to be."""
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    names = subprocess.run(
+        listing, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
     return [ROOT / name for name in names if (ROOT / name).is_file()]
 
 
@@ -74,7 +89,10 @@ def texts() -> dict[str, str]:
 
 
 def modules() -> dict[Path, ast.Module]:
-    return {path.relative_to(ROOT): ast.parse(path.read_text()) for path in sorted((ROOT / "minildm").rglob("*.py"))}
+    return {
+        path.relative_to(ROOT): ast.parse(path.read_text())
+        for path in sorted((ROOT / "minildm").rglob("*.py"))
+    }
 
 
 def chapters() -> dict[Path, ast.Module]:
@@ -83,9 +101,13 @@ def chapters() -> dict[Path, ast.Module]:
     for path in sorted((ROOT / "notebooks").rglob("*.ipynb")):
         if ".ipynb_checkpoints" in path.parts:
             continue
-        cells = [c["source"] for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+        cells = [
+            c["source"] for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"
+        ]
         lines = "\n".join("".join(source) for source in cells).splitlines()
-        trees[path.relative_to(ROOT)] = ast.parse("\n".join(line for line in lines if not line.startswith(("%", "!"))))
+        trees[path.relative_to(ROOT)] = ast.parse(
+            "\n".join(line for line in lines if not line.startswith(("%", "!")))
+        )
     return trees
 
 
@@ -106,18 +128,28 @@ def imports(path: Path, tree: ast.Module):
             found = [(f"{base}.{alias.name}", alias.asname or alias.name) for alias in node.names]
         else:
             continue
-        yield from ((dotted.split("."), bound) for dotted, bound in found if dotted.split(".")[0] == "minildm")
+        yield from (
+            (dotted.split("."), bound)
+            for dotted, bound in found
+            if dotted.split(".")[0] == "minildm"
+        )
 
 
 def called_from_outside() -> set[tuple[str, str]]:
     """The (room, name) pairs that other rooms and the chapters use, by name or as an attribute of a module."""
     used = set()
     for path, tree in {**modules(), **chapters()}.items():
-        foreign = [(d, bound) for d, bound in imports(path, tree) if len(d) > 1 and d[1] != room(path)]
+        foreign = [
+            (d, bound) for d, bound in imports(path, tree) if len(d) > 1 and d[1] != room(path)
+        ]
         rooms = {bound: dotted[1] for dotted, bound in foreign}
         used |= {(dotted[1], dotted[-1]) for dotted, _ in foreign}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in rooms:
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id in rooms
+            ):
                 used.add((rooms[node.value.id], node.attr))
     return used
 
@@ -130,7 +162,9 @@ def public(tree: ast.Module):
 def test_each_range_ends_before_the_next_untested_major():
     for name, requirement in requirements(EVERYTHING).items():
         tested = pins()[name]
-        assert tested in requirement.specifier, f"{name}: {tested} was tested but {requirement} leaves it out"
+        assert tested in requirement.specifier, (
+            f"{name}: {tested} was tested but {requirement} leaves it out"
+        )
         assert f"<{tested.major + 1}" in str(requirement.specifier).split(","), requirement
         assert ">=" in str(requirement.specifier), f"{requirement} has no lower bound"
 
@@ -147,7 +181,10 @@ def test_conda_environment_equals_the_pip_one():
     assert set(requirements(from_pip)) == FROM_PIP and itself == "-e ."
     python, pip, *names = names
     assert python == f"python{PROJECT['requires-python']}" and pip == "pip"
-    conda = requirements([re.sub(r"^[\w-]+", lambda m: CONDA_NAMES.get(m[0], m[0]), name) for name in names] + from_pip)
+    conda = requirements(
+        [re.sub(r"^[\w-]+", lambda m: CONDA_NAMES.get(m[0], m[0]), name) for name in names]
+        + from_pip
+    )
     wanted = requirements(PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["hub"])
     assert {n: r.specifier for n, r in conda.items()} == {n: r.specifier for n, r in wanted.items()}
 
@@ -158,21 +195,32 @@ def test_constraints_are_plain_pins():
 
 
 def test_no_private_path_and_no_registry_in_any_file():
-    faults = [f"{name}:{i}: {line.strip()[:100]}" for name, text in texts().items()
-              for i, line in enumerate(text.splitlines(), 1) if PRIVATE_PATH.search(line) or REGISTRY.search(line)]
+    faults = [
+        f"{name}:{i}: {line.strip()[:100]}"
+        for name, text in texts().items()
+        for i, line in enumerate(text.splitlines(), 1)
+        if PRIVATE_PATH.search(line) or REGISTRY.search(line)
+    ]
     assert not faults, "\n".join(faults)
 
 
 def test_files_are_short():
-    code = {name: text.count("\n") for name, text in texts().items()
-            if name.endswith(".py") and name.startswith(("minildm/", "tests/", "benchmarks/", "docs/"))}
+    code = {
+        name: text.count("\n")
+        for name, text in texts().items()
+        if name.endswith(".py") and name.startswith(("minildm/", "tests/", "benchmarks/", "docs/"))
+    }
     assert not {name: lines for name, lines in code.items() if lines > 300}
 
 
 def test_imports_follow_the_arrows():
-    wrong = [f"{path}: {'.'.join(dotted)}" for path, tree in modules().items() if room(path) not in FREE
-             for dotted, _ in imports(path, tree)
-             if len(dotted) > 1 and dotted[1] not in GROUND | {room(path)} | ARROWS[room(path)]]
+    wrong = [
+        f"{path}: {'.'.join(dotted)}"
+        for path, tree in modules().items()
+        if room(path) not in FREE
+        for dotted, _ in imports(path, tree)
+        if len(dotted) > 1 and dotted[1] not in GROUND | {room(path)} | ARROWS[room(path)]
+    ]
     assert not wrong, "imports that no arrow allows:\n" + "\n".join(wrong)
 
 
@@ -186,8 +234,12 @@ def test_arrows_have_no_circle():
 
 
 def test_every_public_name_has_a_docstring():
-    bare = [f"{path}: {node.name}" for path, tree in modules().items() for node in public(tree)
-            if not ast.get_docstring(node)]
+    bare = [
+        f"{path}: {node.name}"
+        for path, tree in modules().items()
+        for node in public(tree)
+        if not ast.get_docstring(node)
+    ]
     assert not bare, "\n".join(bare)
 
 
@@ -215,26 +267,49 @@ def test_links_resolve(page):
 
 
 def test_import_is_light():
-    heavy = ("matplotlib", "transformers", "datasets", "IPython", "ipywidgets", "tyro", "tokenizers")
+    heavy = (
+        "matplotlib",
+        "transformers",
+        "datasets",
+        "IPython",
+        "ipywidgets",
+        "tyro",
+        "tokenizers",
+    )
     code = f"import sys, minildm; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 def test_presets_train_the_models_of_the_zoo():
     for card in sorted((ROOT / "minildm" / "zoo").glob("*.json")):
         config, run = json.loads(card.read_text())["config"], PRESETS[card.stem]
         asked = config_card(run.train)
-        assert config["model"] == config_card(run.model) and config["corpus"] == config_card(run.corpus), card.name
-        assert all(config["train"][k] == asked[k] for k in asked if not k.endswith("_every")), card.name
+        assert config["model"] == config_card(run.model) and config["corpus"] == config_card(
+            run.corpus
+        ), card.name
+        assert all(config["train"][k] == asked[k] for k in asked if not k.endswith("_every")), (
+            card.name
+        )
 
 
 def test_the_command_of_a_card_is_still_understood():
     for card in sorted((ROOT / "minildm" / "zoo").glob("*.json")):
         content = json.loads(card.read_text())
-        kind, flags = parse(shlex.split(content["command"])[2:])  # behind "minildm train" or "python benchmarks/replay.py"
+        kind, flags = parse(
+            shlex.split(content["command"])[2:]
+        )  # behind "minildm train" or "python benchmarks/replay.py"
         asked = config_card(flags.train)
-        assert kind == content["kind"] and flags.documents == content["config"]["corpus"]["documents"], card.name
-        assert all(content["config"]["train"][k] == asked[k] for k in asked if not k.endswith("_every")), card.name
+        assert (
+            kind == content["kind"] and flags.documents == content["config"]["corpus"]["documents"]
+        ), card.name
+        assert all(
+            content["config"]["train"][k] == asked[k] for k in asked if not k.endswith("_every")
+        ), card.name
 
 
 def test_the_readme_shows_the_scores_of_the_cards():
@@ -245,4 +320,6 @@ def test_the_readme_shows_the_scores_of_the_cards():
             continue  # it writes no texts
         scores = content["scores"]
         for name in ("grammatical", "consistent"):
-            assert f"{100 * scores['mean'][name]:.1f}% ± {100 * scores['spread'][name]:.1f}" in text, (card.name, name)
+            assert (
+                f"{100 * scores['mean'][name]:.1f}% ± {100 * scores['spread'][name]:.1f}" in text
+            ), (card.name, name)

@@ -10,10 +10,14 @@ from ..text.tales_parser import parse
 from .verdict import Must, exercise
 
 
-@exercise("00.1", hints=(
-    "how likely is one decision among n options, and how likely are two decisions in a row?",
-    "a logarithm turns the product over decisions into a sum over decisions",
-    "each decision contributes the logarithm of its own probability, which is below one: mind the sign"))
+@exercise(
+    "00.1",
+    hints=(
+        "how likely is one decision among n options, and how likely are two decisions in a row?",
+        "a logarithm turns the product over decisions into a sum over decisions",
+        "each decision contributes the logarithm of its own probability, which is below one: mind the sign",
+    ),
+)
 def check_1():
     """Tales told at random: the counts of their decisions, and their exact log-probability."""
     for seed in range(20):
@@ -27,25 +31,36 @@ def check_1():
         yield (counts,), tales.sample(random.Random(seed), 1 + seed % 5).log_prob
 
 
-@exercise("00.2", hints=(
-    "if one text is three times as long as another, how much more should it count?",
-    "find first what one word costs in nats, over all texts together",
-    "both arguments are summed over the texts before anything else is done with them"))
+@exercise(
+    "00.2",
+    hints=(
+        "if one text is three times as long as another, how much more should it count?",
+        "find first what one word costs in nats, over all texts together",
+        "both arguments are summed over the texts before anything else is done with them",
+    ),
+)
 def check_2():
     """Texts that are all as surprising as a choice among `options` equally likely words; then of two kinds."""
     rng = torch.Generator().manual_seed(2)
     for options in range(2, 12):
         lengths = torch.randint(1, 60, (options,), generator=rng).double()
-        yield (lengths * torch.tensor(float(options), dtype=torch.float64).log(), lengths), float(options)
+        yield (
+            (lengths * torch.tensor(float(options), dtype=torch.float64).log(), lengths),
+            float(options),
+        )
     two, eight = torch.tensor([2.0, 8.0], dtype=torch.float64).log()
     lengths = torch.tensor([10.0, 30.0], dtype=torch.float64)
-    yield (torch.stack([10 * two, 30 * eight]), lengths), float(2 ** 0.25 * 8 ** 0.75)
+    yield (torch.stack([10 * two, 30 * eight]), lengths), float(2**0.25 * 8**0.75)
 
 
-@exercise("00.3", hints=(
-    "what are the quotient and the sum of a^2 and b^2?",
-    "two equations, two unknowns: a^2 is a well-known S-shaped function of lambda",
-    "get b^2 from the same function at another argument: a difference of nearly equal numbers has no digits left"))
+@exercise(
+    "00.3",
+    hints=(
+        "what are the quotient and the sum of a^2 and b^2?",
+        "two equations, two unknowns: a^2 is a well-known S-shaped function of lambda",
+        "get b^2 from the same function at another argument: a difference of nearly equal numbers has no digits left",
+    ),
+)
 def check_3():
     """Angles of the unit circle give both sides: a = sin, b = cos, lambda = 2 log tan; then far out, where one is tiny."""
     rng = torch.Generator().manual_seed(3)
@@ -53,17 +68,36 @@ def check_3():
         angle = 0.02 + 1.53 * torch.rand(shape, generator=rng, dtype=torch.float64)
         yield (2 * torch.tan(angle).log(),), (torch.sin(angle), torch.cos(angle))
     for log_snr in (12.0, 30.0, 60.0):
-        large, small = 1 / math.sqrt(1 + math.exp(-log_snr)), math.exp(-log_snr / 2) / math.sqrt(1 + math.exp(-log_snr))
-        yield (torch.tensor([log_snr], dtype=torch.float64),), (torch.tensor([large]), torch.tensor([small]))
-        yield (torch.tensor([-log_snr], dtype=torch.float64),), (torch.tensor([small]), torch.tensor([large]))
+        large, small = (
+            1 / math.sqrt(1 + math.exp(-log_snr)),
+            math.exp(-log_snr / 2) / math.sqrt(1 + math.exp(-log_snr)),
+        )
+        yield (
+            (torch.tensor([log_snr], dtype=torch.float64),),
+            (torch.tensor([large]), torch.tensor([small])),
+        )
+        yield (
+            (torch.tensor([-log_snr], dtype=torch.float64),),
+            (torch.tensor([small]), torch.tensor([large])),
+        )
     ends = torch.tensor([-800.0, 800.0], dtype=torch.float64)
-    yield (ends,), (torch.tensor([0.0, 1.0], dtype=torch.float64), torch.tensor([1.0, 0.0], dtype=torch.float64))
+    yield (
+        (ends,),
+        (
+            torch.tensor([0.0, 1.0], dtype=torch.float64),
+            torch.tensor([1.0, 0.0], dtype=torch.float64),
+        ),
+    )
 
 
-@exercise("00.4", hints=(
-    "which sentence of a tale says again what earlier sentences have settled?",
-    "the last sentence is about a place, a mood, a thing, a color or empty hands: which word would make it untrue?",
-    "`parse` reports both properties of a text: let it judge one candidate after another"))
+@exercise(
+    "00.4",
+    hints=(
+        "which sentence of a tale says again what earlier sentences have settled?",
+        "the last sentence is about a place, a mood, a thing, a color or empty hands: which word would make it untrue?",
+        "`parse` reports both properties of a text: let it judge one candidate after another",
+    ),
+)
 def check_4():
     """Tales of every split and length; what comes back must be one word away, grammatical and not consistent."""
     for seed in range(20):
@@ -76,4 +110,7 @@ def check_4():
             report = parse(got)
             return changed == 1 and report.grammatical and not report.consistent
 
-        yield (text,), Must("this tale with one word replaced, grammatical but not consistent", planted)
+        yield (
+            (text,),
+            Must("this tale with one word replaced, grammatical but not consistent", planted),
+        )

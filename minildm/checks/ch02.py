@@ -15,28 +15,44 @@ def draws(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("02.1", hints=(
-    "what does one move cost from one cell, all in all?",
-    "make a row for each move: what it costs from every cell; then compare the rows",
-    "where a move leads out of the row its entry is infinite; the answer is the least entry of each column"))
+@exercise(
+    "02.1",
+    hints=(
+        "what does one move cost from one cell, all in all?",
+        "make a row for each move: what it costs from every cell; then compare the rows",
+        "where a move leads out of the row its entry is infinite; the answer is the least entry of each column",
+    ),
+)
 def check_1():
     """Free moves of one cell spread the minimum; dear ones change nothing; the chapter's table; any row; the edge."""
     table = torch.tensor([3.0, 1.0, 6.0, 4.0, 0.0], dtype=torch.float64)
     yield (table, [-1, 0, 1], [0.0, 0.0, 0.0]), torch.tensor([1.0, 1, 1, 0, 0], dtype=torch.float64)
     yield (table, [-1, 0, 1], [9.0, 0.0, 9.0]), table
-    yield (table, [-1, 0, 1], [0.8, 0.0, 0.8]), torch.tensor([1.8, 1, 1.8, 0.8, 0], dtype=torch.float64)
+    yield (
+        (table, [-1, 0, 1], [0.8, 0.0, 0.8]),
+        torch.tensor([1.8, 1, 1.8, 0.8, 0], dtype=torch.float64),
+    )
     rng = torch.Generator().manual_seed(1)
     for n, moves in ((1, [0, 3]), (6, [-2, 1]), (9, [-4, -1, 0, 2, 5]), (5, [2]), (4, [-3, 1])):
         values, prices = draws(rng, n), draws(rng, len(moves)).abs().tolist()
-        best = [min((p + float(values[i + m]) for m, p in zip(moves, prices) if 0 <= i + m < n), default=math.inf)
-                for i in range(n)]
+        best = [
+            min(
+                (p + float(values[i + m]) for m, p in zip(moves, prices) if 0 <= i + m < n),
+                default=math.inf,
+            )
+            for i in range(n)
+        ]
         yield (values, moves, prices), torch.tensor(best, dtype=torch.float64)
 
 
-@exercise("02.2", hints=(
-    "the states of a batch do not influence each other: what then is the gradient of the sum over the batch?",
-    "two first derivatives from one call, and V_zz as the derivative of one of them",
-    "autograd forgets how a gradient was made unless it is told to keep that for a second derivative"))
+@exercise(
+    "02.2",
+    hints=(
+        "the states of a batch do not influence each other: what then is the gradient of the sum over the batch?",
+        "two first derivatives from one call, and V_zz as the derivative of one of them",
+        "autograd forgets how a gradient was made unless it is told to keep that for a second derivative",
+    ),
+)
 def check_2():
     """Zero on the closed form, with noise and without, and -V_z^2 on twice of it; on a polynomial what is found by hand."""
     rng = torch.Generator().manual_seed(2)
@@ -44,21 +60,32 @@ def check_2():
         z, t = draws(rng, 9), 0.9 * torch.rand(9, generator=rng, dtype=torch.float64)
 
         def value(z, t, c=c, y=y, g=g):
-            return c * (z - y) ** 2 / (2 * (1 + c * (1 - t))) + g**2 / 2 * torch.log(1 + c * (1 - t))
+            return c * (z - y) ** 2 / (2 * (1 + c * (1 - t))) + g**2 / 2 * torch.log(
+                1 + c * (1 - t)
+            )
 
         yield (value, z, t, g), torch.zeros(9, dtype=torch.float64)
-        yield (lambda z, t, value=value: 2 * value(z, t), z, t, g), -(c * (z - y) / (1 + c * (1 - t))) ** 2
+        yield (
+            (lambda z, t, value=value: 2 * value(z, t), z, t, g),
+            -((c * (z - y) / (1 + c * (1 - t))) ** 2),
+        )
     for g in (0.0, 0.5, 2.0):
         a, b = draws(rng, 2).tolist()
         z, t = draws(rng, 6), draws(rng, 6)
-        by_hand = a * z**3 - (3 * a * t * z**2 + 2 * b * z) ** 2 / 2 + g**2 / 2 * (6 * a * t * z + 2 * b)
+        by_hand = (
+            a * z**3 - (3 * a * t * z**2 + 2 * b * z) ** 2 / 2 + g**2 / 2 * (6 * a * t * z + 2 * b)
+        )
         yield (lambda z, t, a=a, b=b: a * t * z**3 + b * z**2, z, t, g), by_hand
 
 
-@exercise("02.3", hints=(
-    "what does it cost from one state to go to one end, and to end there?",
-    "collect these costs in a table (batch, end); without noise each row has a best end, with noise a weighted mean",
-    "the weights of (02.18) do not change when a constant is taken from all costs of a row: take the least"))
+@exercise(
+    "02.3",
+    hints=(
+        "what does it cost from one state to go to one end, and to end there?",
+        "collect these costs in a table (batch, end); without noise each row has a best end, with noise a weighted mean",
+        "the weights of (02.18) do not change when a constant is taken from all costs of a row: take the least",
+    ),
+)
 def check_3():
     """One end leaves no choice; the formulas of Hopf-Lax and Hopf-Cole on a grid; weights so sharp that they underflow."""
     rng, t = torch.Generator().manual_seed(3), 0.4
@@ -79,10 +106,14 @@ def check_3():
         yield (coarse.points(), terminal(coarse.points()), z, t, g), nearest
 
 
-@exercise("02.4", hints=(
-    "which of the two kinds of kink does (02.14) forbid?",
-    "take the step of the grid for delta: each three neighbors give one second difference",
-    "one of them that is too large, by more than rounding, is enough to refuse the whole row"))
+@exercise(
+    "02.4",
+    hints=(
+        "which of the two kinds of kink does (02.14) forbid?",
+        "take the step of the grid for delta: each three neighbors give one second difference",
+        "one of them that is too large, by more than rounding, is enough to refuse the whole row",
+    ),
+)
 def check_4():
     """Lower edges of parabolas pass, whatever their ends, and ridges too; sharp valleys and too much curvature do not."""
     rng = torch.Generator().manual_seed(4)

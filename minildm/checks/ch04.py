@@ -17,11 +17,14 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("04.1", hints=(
-    "how far does the drift carry the point in a time h, and how far does the noise?",
-    "variances of independent kicks add up over time, so look at how the size of a kick depends on h",
-    "(04.2) has one term that is linear in h and one that is not; both are added to z",
-))
+@exercise(
+    "04.1",
+    hints=(
+        "how far does the drift carry the point in a time h, and how far does the noise?",
+        "variances of independent kicks add up over time, so look at how the size of a kick depends on h",
+        "(04.2) has one term that is linear in h and one that is not; both are added to z",
+    ),
+)
 def check_1():
     """Steps of any length equal the package's, which draws the same xi; a step of length zero stays where it is."""
     rng = torch.Generator().manual_seed(1)
@@ -29,18 +32,26 @@ def check_1():
         for t, h, g in ((0.0, 0.5, 1.0), (0.2, 0.01, 3.0), (0.9, 0.0, 2.0), (0.1, 0.3, 0.0)):
             z, u = randn(rng, *shape), randn(rng, *shape)
             seed = int(torch.randint(1000, (), generator=rng))
-            xi = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+            xi = torch.randn(
+                shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+            )
             step = euler_maruyama(g)
-            now, then = torch.tensor(t, dtype=torch.float64), torch.tensor(t, dtype=torch.float64) + h
+            now, then = (
+                torch.tensor(t, dtype=torch.float64),
+                torch.tensor(t, dtype=torch.float64) + h,
+            )
             expected = step(lambda z, t, u=u: u, z, now, then, torch.Generator().manual_seed(seed))
             yield (z, u, float(then - now), g, xi), expected
 
 
-@exercise("04.2", hints=(
-    "what is paid by a point that already stands on its target?",
-    "(04.12) has a part that depends on the place and a part that every coordinate pays alike",
-    "the logarithm has the same argument as the denominator of the first part; count the coordinates",
-))
+@exercise(
+    "04.2",
+    hints=(
+        "what is paid by a point that already stands on its target?",
+        "(04.12) has a part that depends on the place and a part that every coordinate pays alike",
+        "the logarithm has the same argument as the denominator of the first part; count the coordinates",
+    ),
+)
 def check_2():
     """The value of the soft law under noise, in any number of dimensions; at t = 1 it is the terminal cost."""
     rng = torch.Generator().manual_seed(2)
@@ -51,11 +62,14 @@ def check_2():
         yield (z, y, 1.0, 5.0, 2.0), 5 * (z - y).square().sum(-1) / 2
 
 
-@exercise("04.3", hints=(
-    "which durations does the derivation of (04.13) use, and which of them change when the end is at r?",
-    "scale time so that the bridge runs from 0 to 1",
-    "the mean is on the straight line; the variance is a product of two durations over their sum, times the noise",
-))
+@exercise(
+    "04.3",
+    hints=(
+        "which durations does the derivation of (04.13) use, and which of them change when the end is at r?",
+        "scale time so that the bridge runs from 0 to 1",
+        "the mean is on the straight line; the variance is a product of two durations over their sum, times the noise",
+    ),
+)
 def check_3():
     """Conditioning of the Gaussian pair (Z_s, Z_r) given Z_t; the middle of a long bridge; both ends."""
     rng = torch.Generator().manual_seed(3)
@@ -68,37 +82,69 @@ def check_3():
         yield (z, y, 0.0, 2.0, 2.0, 1.0), (y, 0.0)
 
 
-@exercise("04.4", hints=(
-    "what is h for this weight, if each mode is blurred by free motion?",
-    "the derivative of a sum of Gaussians over the sum is a mean of single derivatives: with which weights?",
-    "the weights are responsibilities; compute them from logarithms, so that they survive when every density underflows",
-), rule=lambda inputs: without_autograd())
+@exercise(
+    "04.4",
+    hints=(
+        "what is h for this weight, if each mode is blurred by free motion?",
+        "the derivative of a sum of Gaussians over the sum is a mean of single derivatives: with which weights?",
+        "the weights are responsibilities; compute them from logarithms, so that they survive when every density underflows",
+    ),
+    rule=lambda inputs: without_autograd(),
+)
 def check_4():
     """One mode of no width is the pinned law; between two even modes nothing moves; else the autograd of log h."""
     rng = torch.Generator().manual_seed(4)
     z, y = randn(rng, 5), randn(rng, 1)
     yield (z, 0.4, torch.ones(1, dtype=torch.float64), y, 0.0, 2.0), (y - z) / 0.6
-    yield (torch.zeros(1, dtype=torch.float64), 0.2, torch.full((2,), 0.5, dtype=torch.float64),
-           torch.tensor([-2.0, 2.0], dtype=torch.float64), 0.1, 1.0), torch.zeros(1, dtype=torch.float64)
-    for modes, v, g, t in ((2, 0.25, 1.0, 0.0), (3, 0.1, 0.3, 0.5), (5, 0.0, 2.0, 0.99), (2, 1e-4, 0.05, 0.9)):
+    yield (
+        (
+            torch.zeros(1, dtype=torch.float64),
+            0.2,
+            torch.full((2,), 0.5, dtype=torch.float64),
+            torch.tensor([-2.0, 2.0], dtype=torch.float64),
+            0.1,
+            1.0,
+        ),
+        torch.zeros(1, dtype=torch.float64),
+    )
+    for modes, v, g, t in (
+        (2, 0.25, 1.0, 0.0),
+        (3, 0.1, 0.3, 0.5),
+        (5, 0.0, 2.0, 0.99),
+        (2, 1e-4, 0.05, 0.9),
+    ):
         weights, means = randn(rng, modes).softmax(0), 2 * randn(rng, modes)
-        weight = Mixture(weights.log(), means[:, None], torch.full((modes,), v, dtype=torch.float64))
-        drift = doob(mixture_h(weight, g), g)(z[:, None], torch.tensor(t, dtype=torch.float64))[:, 0]
+        weight = Mixture(
+            weights.log(), means[:, None], torch.full((modes,), v, dtype=torch.float64)
+        )
+        drift = doob(mixture_h(weight, g), g)(z[:, None], torch.tensor(t, dtype=torch.float64))[
+            :, 0
+        ]
         yield (z, t, weights, means, v, g), drift
 
 
-@exercise("04.5", hints=(
-    "which numbers underflow when all costs are large against epsilon?",
-    "keep potentials in place of factors, and use logsumexp; each half of a round makes one marginal right",
-    "after a half round one marginal is exact, so measure the other one, and go on until its total error is small enough",
-))
+@exercise(
+    "04.5",
+    hints=(
+        "which numbers underflow when all costs are large against epsilon?",
+        "keep potentials in place of factors, and use logsumexp; each half of a round makes one marginal right",
+        "after a half round one marginal is exact, so measure the other one, and go on until its total error is small enough",
+    ),
+)
 def check_5():
     """A coupling with marginals right to 1e-8 whose logarithm is C / -epsilon plus a row term plus a column term.
 
     Some clouds are far apart, where exp(-C/epsilon) is zero everywhere; others converge after hundreds of rounds only.
     """
     rng = torch.Generator().manual_seed(5)
-    sizes = (1, 1, 1.0, 0), (4, 6, 1.0, 0), (10, 10, 0.2, 0), (5, 8, 20.0, 0), (6, 4, 0.5, 40), (6, 6, 0.02, 0)
+    sizes = (
+        (1, 1, 1.0, 0),
+        (4, 6, 1.0, 0),
+        (10, 10, 0.2, 0),
+        (5, 8, 20.0, 0),
+        (6, 4, 0.5, 40),
+        (6, 6, 0.02, 0),
+    )
     for n, m, epsilon, far in sizes:
         cost = half_squares(randn(rng, n, 2), randn(rng, m, 2) + far)
         a, b = randn(rng, n).softmax(0), randn(rng, m).softmax(0)
@@ -112,14 +158,20 @@ def check_5():
             misses = [float(miss.abs().sum()) for miss in (plan.sum(0) - b, plan.sum(1) - a)]
             return max(misses) < 1.01e-8 and float(apart.abs().max()) < 1e-6
 
-        yield (cost, a, b, epsilon), Must("the coupling that solves (04.20), with marginals right to 1e-8", solved)
+        yield (
+            (cost, a, b, epsilon),
+            Must("the coupling that solves (04.20), with marginals right to 1e-8", solved),
+        )
 
 
-@exercise("04.6", hints=(
-    "of which independent parts does Z_t in (04.14) consist?",
-    "both ends vary, they vary together, and the bridge between them adds its own variance",
-    "take the variance of (1 - t) z_0 + t z_1 with the covariance of (04.23), and add that of the bridge",
-))
+@exercise(
+    "04.6",
+    hints=(
+        "of which independent parts does Z_t in (04.14) consist?",
+        "both ends vary, they vary together, and the bridge between them adds its own variance",
+        "take the variance of (1 - t) z_0 + t z_1 with the covariance of (04.23), and add that of the bridge",
+    ),
+)
 def check_6():
     """Both ends for any noise; the straight blend for no noise; Sinkhorn's covariance solves k g^2 = s0^2 s1^2 - k^2."""
     rng = torch.Generator().manual_seed(6)
@@ -133,4 +185,9 @@ def check_6():
         for _ in range(100):
             k = (low + high) / 2
             low, high = (k, high) if k * g**2 < (s0 * s1) ** 2 - k**2 else (low, k)
-        yield (t, s0, s1, g), math.fsum(((1 - t) ** 2 * s0**2, t**2 * s1**2, 2 * t * (1 - t) * k, g**2 * t * (1 - t)))
+        yield (
+            (t, s0, s1, g),
+            math.fsum(
+                ((1 - t) ** 2 * s0**2, t**2 * s1**2, 2 * t * (1 - t) * k, g**2 * t * (1 - t))
+            ),
+        )

@@ -21,29 +21,42 @@ def rand(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("05.1", hints=(
-    "which mean and which width does the cloud have at time t?",
-    "(05.5) asks for the derivative of the mean and for the relative growth of the width",
-    "work with the variance: the relative growth of the width is half of the relative growth of the variance",
-))
+@exercise(
+    "05.1",
+    hints=(
+        "which mean and which width does the cloud have at time t?",
+        "(05.5) asks for the derivative of the mean and for the relative growth of the width",
+        "work with the variance: the relative growth of the width is half of the relative growth of the variance",
+    ),
+)
 def check_1():
     """The flow from N(0, I) to N(m, s^2 I): where it starts, where it carries one standard deviation, and in between."""
     rng = torch.Generator().manual_seed(1)
     for batch, d in ((1, 1), (4, 2), (3, 7)):
         m, s = randn(rng, d), 0.2 + 2 * float(rand(rng))
-        law = Mixture(torch.zeros(1, dtype=torch.float64), m[None], torch.full((1,), s**2, dtype=torch.float64))
+        law = Mixture(
+            torch.zeros(1, dtype=torch.float64),
+            m[None],
+            torch.full((1,), s**2, dtype=torch.float64),
+        )
         z = randn(rng, batch, d)
         yield (z, 0.0, m, s), m - z
         for t in (0.1, 0.5, 0.9):
-            yield (z, t, m, s), mixture_velocity(Linear(), law)(z, torch.tensor(t, dtype=torch.float64))
+            yield (
+                (z, t, m, s),
+                mixture_velocity(Linear(), law)(z, torch.tensor(t, dtype=torch.float64)),
+            )
         yield (m[None] + s, 1.0, m, s), (m + s)[None]
 
 
-@exercise("05.2", hints=(
-    "which of its two boxes does an edge empty, if the drift is positive there?",
-    "split the drift at the edges into a positive and a negative part, and let each take the density it comes from",
-    "each flux leaves one box and enters its neighbor; outer walls have none, and the slope of p is over the width",
-))
+@exercise(
+    "05.2",
+    hints=(
+        "which of its two boxes does an edge empty, if the drift is positive there?",
+        "split the drift at the edges into a positive and a negative part, and let each take the density it comes from",
+        "each flux leaves one box and enters its neighbor; outer walls have none, and the slope of p is over the width",
+    ),
+)
 def check_2():
     """Boxes by a loop over edges; a single full box under a strong drift gives only what it has; nothing moves without flux."""
     rng = torch.Generator().manual_seed(2)
@@ -60,31 +73,53 @@ def check_2():
                 after[i + 1] += h / width * flux
             yield (before, v, g, width, h), after
         yield (p, 0 * v, 0.0, width, h), p
-        yield (torch.ones(n, dtype=torch.float64), 0 * v, g, width, h), torch.ones(n, dtype=torch.float64)
+        yield (
+            (torch.ones(n, dtype=torch.float64), 0 * v, g, width, h),
+            torch.ones(n, dtype=torch.float64),
+        )
 
 
-@exercise("05.3", hints=(
-    "far from all modes every density underflows; what of them does not?",
-    "responsibilities need only ratios of densities, so take a softmax of logarithms, with all terms that depend on the mode",
-    "velocity and score are means over modes with the same responsibilities, of (05.7) and of single Gaussian scores",
-), rule=lambda inputs: without_autograd())
+@exercise(
+    "05.3",
+    hints=(
+        "far from all modes every density underflows; what of them does not?",
+        "responsibilities need only ratios of densities, so take a softmax of logarithms, with all terms that depend on the mode",
+        "velocity and score are means over modes with the same responsibilities, of (05.7) and of single Gaussian scores",
+    ),
+    rule=lambda inputs: without_autograd(),
+)
 def check_3():
     """Velocity and score of a mixture on the line: one mode, many modes, far out in the tail, and at both ends of time."""
     rng = torch.Generator().manual_seed(3)
     for modes in (1, 2, 5):
-        weights, means, stds = randn(rng, modes).softmax(0), 2 * randn(rng, modes), 0.1 + rand(rng, modes)
+        weights, means, stds = (
+            randn(rng, modes).softmax(0),
+            2 * randn(rng, modes),
+            0.1 + rand(rng, modes),
+        )
         law = Mixture(weights.log(), means[:, None], stds**2)
-        for t, z in ((0.0, randn(rng, 4)), (0.6, randn(rng, 6)), (0.95, 30 * randn(rng, 3)), (0.999, randn(rng, 2))):
+        for t, z in (
+            (0.0, randn(rng, 4)),
+            (0.6, randn(rng, 6)),
+            (0.95, 30 * randn(rng, 3)),
+            (0.999, randn(rng, 2)),
+        ):
             now = torch.tensor(t, dtype=torch.float64)
-            u, score = (make(Linear(), law)(z[:, None], now)[:, 0] for make in (mixture_velocity, mixture_score))
+            u, score = (
+                make(Linear(), law)(z[:, None], now)[:, 0]
+                for make in (mixture_velocity, mixture_score)
+            )
             yield (z, t, weights, means, stds), (u, score)
 
 
-@exercise("05.4", hints=(
-    "which flow has the same density as the motion that you are given?",
-    "go through that flow: take the first noise out of the drift, then put the other one in",
-    "both times the score is multiplied by half of a squared noise, once with each sign",
-))
+@exercise(
+    "05.4",
+    hints=(
+        "which flow has the same density as the motion that you are given?",
+        "go through that flow: take the first noise out of the drift, then put the other one in",
+        "both times the score is multiplied by half of a squared noise, once with each sign",
+    ),
+)
 def check_4():
     """Drifts of one law: no noise, the same noise, more, less; a law at rest stays at rest."""
     rng = torch.Generator().manual_seed(4)
@@ -98,11 +133,14 @@ def check_4():
         yield (score / 2, score, 1.0, 0.0), 0 * score
 
 
-@exercise("05.5", hints=(
-    "which products of two signs still fluctuate, and which are constant?",
-    "write e'Je as the trace plus a sum over pairs i < j",
-    "each pair contributes one product of signs with its own coefficient; products of different pairs are uncorrelated",
-))
+@exercise(
+    "05.5",
+    hints=(
+        "which products of two signs still fluctuate, and which are constant?",
+        "write e'Je as the trace plus a sum over pairs i < j",
+        "each pair contributes one product of signs with its own coefficient; products of different pairs are uncorrelated",
+    ),
+)
 def check_5():
     """The variance over all 2^d vectors of signs; none for a diagonal matrix, none for a rotation."""
     rng = torch.Generator().manual_seed(5)

@@ -21,11 +21,14 @@ def rand(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.rand(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("06.1", hints=(
-    "where on its line is each pair at its own time?",
-    "give the times a shape that multiplies rows; of the three forms in (06.4) not all can be evaluated at both ends",
-    "choose the form of the velocity that never divides",
-))
+@exercise(
+    "06.1",
+    hints=(
+        "where on its line is each pair at its own time?",
+        "give the times a shape that multiplies rows; of the three forms in (06.4) not all can be evaluated at both ends",
+        "choose the form of the velocity that never divides",
+    ),
+)
 def check_1():
     """Points and velocities of straight paths: states of any shape, each with its own time; both ends of time."""
     rng = torch.Generator().manual_seed(1)
@@ -37,11 +40,15 @@ def check_1():
         yield (z0, z1, torch.ones_like(t)), (z1, z1 - z0)
 
 
-@exercise("06.2", hints=(
-    "given that the data point is y_i, how is z_t distributed?",
-    "Bayes' rule gives a weight to each data point; then (06.6) asks for the mean of the data under these weights",
-    "all densities underflow near t = 1 or far out: compute the weights from logarithms, less the largest",
-), tolerance=1e-3)
+@exercise(
+    "06.2",
+    hints=(
+        "given that the data point is y_i, how is z_t distributed?",
+        "Bayes' rule gives a weight to each data point; then (06.6) asks for the mean of the data under these weights",
+        "all densities underflow near t = 1 or far out: compute the weights from logarithms, less the largest",
+    ),
+    tolerance=1e-3,
+)
 def check_2():
     """One data point: the pinned law. At t = 0: the mean of the data. Else the mixture of Gaussians of no width.
 
@@ -59,11 +66,14 @@ def check_2():
                 yield (place, t, data), (mean - place) / (1 - t)
 
 
-@exercise("06.3", hints=(
-    "which noise belongs to the smallest data point?",
-    "both sides must be in the same order, but the data may not be moved",
-    "sort the noise, and put each value at the place where the data point of that rank stands",
-))
+@exercise(
+    "06.3",
+    hints=(
+        "which noise belongs to the smallest data point?",
+        "both sides must be in the same order, but the data may not be moved",
+        "sort the noise, and put each value at the place where the data point of that rank stands",
+    ),
+)
 def check_3():
     """The noise in the order of the data, and the data untouched; what is sorted stays."""
     rng = torch.Generator().manual_seed(3)
@@ -76,11 +86,14 @@ def check_3():
         yield (z0.sort().values, z1.sort().values), z0.sort().values
 
 
-@exercise("06.4", hints=(
-    "which velocity has a recorded path between two of its times?",
-    "a piece lasts as long as its two times are apart, so a square of a velocity must be weighted by that duration",
-    "add the pieces of each path and take the mean over paths; (06.14) then asks for the energy of the straight path",
-))
+@exercise(
+    "06.4",
+    hints=(
+        "which velocity has a recorded path between two of its times?",
+        "a piece lasts as long as its two times are apart, so a square of a velocity must be weighted by that duration",
+        "add the pieces of each path and take the mean over paths; (06.14) then asks for the energy of the straight path",
+    ),
+)
 def check_4():
     """Energy and straightness of recorded paths at uneven times; straight ones have none of the second."""
     rng = torch.Generator().manual_seed(4)
@@ -94,11 +107,16 @@ def check_4():
         yield (times, line), (float((states[-1] - states[0]).square().sum(-1).mean()), 0.0)
 
 
-@exercise("06.5", hints=(
-    "in which direction do z and t move together along a path?",
-    "the derivative along a path is the derivative of the field in that one direction",
-    "torch.func.jvp takes several inputs at once, and one tangent for each of them",
-), tolerance=1e-8, rule=lambda inputs: Small(most=8 * inputs[1].numel()))
+@exercise(
+    "06.5",
+    hints=(
+        "in which direction do z and t move together along a path?",
+        "the derivative along a path is the derivative of the field in that one direction",
+        "torch.func.jvp takes several inputs at once, and one tangent for each of them",
+    ),
+    tolerance=1e-8,
+    rule=lambda inputs: Small(most=8 * inputs[1].numel()),
+)
 def check_5():
     """A turn accelerates towards its center, a push that grows with time evenly, a pinned law not at all; then a mixture.
 
@@ -107,13 +125,18 @@ def check_5():
     rng = torch.Generator().manual_seed(5)
     for t in torch.tensor([0.0, 0.2, 0.6], dtype=torch.float64):
         z = randn(rng, 4, 16)
-        for field, expected in ((lambda z, t: torch.cat((-2 * z[:, 8:], 2 * z[:, :8]), dim=1), -4 * z),
-                                (lambda z, t: 3 * t * torch.ones_like(z), torch.full_like(z, 3.0)),
-                                (lambda z, t: (1 - z) / (1 - t), torch.zeros_like(z)),
-                                (lambda z, t: z * t, z * (1 + t**2))):
+        for field, expected in (
+            (lambda z, t: torch.cat((-2 * z[:, 8:], 2 * z[:, :8]), dim=1), -4 * z),
+            (lambda z, t: 3 * t * torch.ones_like(z), torch.full_like(z, 3.0)),
+            (lambda z, t: (1 - z) / (1 - t), torch.zeros_like(z)),
+            (lambda z, t: z * t, z * (1 + t**2)),
+        ):
             yield (Counted(field, 2, "the field"), z, t), expected
         field, z, h = mixture_velocity(Linear(), two_modes(1.0)), randn(rng, 3, 1), 1e-4
         u = field(z, t)
         ahead, behind = (field(z + s * u, t + s) for s in (h, -h))
         far, back = (field(z + s * u, t + s) for s in (2 * h, -2 * h))
-        yield (Counted(field, 2, "the field"), z, t), (8 * (ahead - behind) - (far - back)) / (12 * h)
+        yield (
+            (Counted(field, 2, "the field"), z, t),
+            (8 * (ahead - behind) - (far - back)) / (12 * h),
+        )

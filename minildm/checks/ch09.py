@@ -21,10 +21,14 @@ def entropy(p: torch.Tensor) -> torch.Tensor:
     return -torch.special.xlogy(p, p).sum()
 
 
-@exercise("09.1", hints=(
-    "which positions may change at all, and which of them would have opened before t?",
-    "a position that is still masked at t has an opening time between t and 1; how likely is it that the time is before s?",
-    "compare `chance` with the probability (09.4), and take the drawn word only where there is a mask"))
+@exercise(
+    "09.1",
+    hints=(
+        "which positions may change at all, and which of them would have opened before t?",
+        "a position that is still masked at t has an opening time between t and 1; how likely is it that the time is before s?",
+        "compare `chance` with the probability (09.4), and take the drawn word only where there is a mask",
+    ),
+)
 def check_1():
     """Whether each mask opens, decided one by one; from t = 0 to 1 all do, and nothing happens in no time."""
     rng = torch.Generator().manual_seed(1)
@@ -33,16 +37,26 @@ def check_1():
             tokens = torch.randint(3, 9, shape, generator=rng)
             words = torch.randint(4, 9, shape, generator=rng)
             chance = torch.rand(shape, generator=rng, dtype=torch.float64)
-            expected = torch.tensor([[word if token == MASK and (1 - t) * u < s - t else token
-                                      for token, word, u in zip(*row)]
-                                     for row in zip(tokens.tolist(), words.tolist(), chance.tolist())])
+            expected = torch.tensor(
+                [
+                    [
+                        word if token == MASK and (1 - t) * u < s - t else token
+                        for token, word, u in zip(*row)
+                    ]
+                    for row in zip(tokens.tolist(), words.tolist(), chance.tolist())
+                ]
+            )
             yield (tokens, words, chance, t, s), expected
 
 
-@exercise("09.2", hints=(
-    "how would you draw all words independently of each other, and from which tables?",
-    "you need an entropy for each axis alone and one of the whole table",
-    "for the marginal of one word, sum the table over all other axes; in an entropy, 0 log 0 counts as zero"))
+@exercise(
+    "09.2",
+    hints=(
+        "how would you draw all words independently of each other, and from which tables?",
+        "you need an entropy for each axis alone and one of the whole table",
+        "for the marginal of one word, sum the table over all other axes; in an entropy, 0 log 0 counts as zero",
+    ),
+)
 def check_2():
     """A product has none, copies cost (m - 1) log N, names without repetition log N/(N - 1); else KL to the product."""
     rng = torch.Generator().manual_seed(2)
@@ -62,10 +76,14 @@ def check_2():
         yield (joint,), float((joint * (joint / product).log()).sum())
 
 
-@exercise("09.3", hints=(
-    "in which cases do the two words cost anything at all?",
-    "what is g(t) of (09.12) for two words: which kind of curve, and by how much does it fall?",
-    "the price is due when both words fall into the same step, and then it is what one word says about the other"))
+@exercise(
+    "09.3",
+    hints=(
+        "in which cases do the two words cost anything at all?",
+        "what is g(t) of (09.12) for two words: which kind of curve, and by how much does it fall?",
+        "the price is due when both words fall into the same step, and then it is what one word says about the other",
+    ),
+)
 def check_3():
     """For two words the staircase is exact: their mutual information over the number of steps."""
     rng = torch.Generator().manual_seed(3)
@@ -84,10 +102,15 @@ def by_hand(scores: torch.Tensor) -> Iterator[None]:
         yield
 
 
-@exercise("09.4", rule=lambda inputs: by_hand(inputs[0]), hints=(
-    "the matrix of (09.20) has two parts: what does each of them do to a vector?",
-    "the diagonal multiplies entry by entry, and the outer product needs only one number for each choice",
-    "the number is the mean of v under pi; the matrix is symmetric, so transposing it changes nothing; mind tau"))
+@exercise(
+    "09.4",
+    rule=lambda inputs: by_hand(inputs[0]),
+    hints=(
+        "the matrix of (09.20) has two parts: what does each of them do to a vector?",
+        "the diagonal multiplies entry by entry, and the outer product needs only one number for each choice",
+        "the number is the mean of v under pi; the matrix is symmetric, so transposing it changes nothing; mind tau",
+    ),
+)
 def check_4():
     """The vector-Jacobian product of softmax(scores / tau), by autograd; it vanishes for a constant v."""
     rng = torch.Generator().manual_seed(4)
@@ -96,13 +119,20 @@ def check_4():
             scores, v = randn(rng, *shape), randn(rng, *shape)
             _, pull = torch.func.vjp(lambda x, tau=tau: (x / tau).softmax(-1), scores)
             yield (scores, tau, v), pull(v)[0]
-            yield (scores, tau, torch.ones(shape, dtype=torch.float64)), torch.zeros(shape, dtype=torch.float64)
+            yield (
+                (scores, tau, torch.ones(shape, dtype=torch.float64)),
+                torch.zeros(shape, dtype=torch.float64),
+            )
 
 
-@exercise("09.5", hints=(
-    "which number may be subtracted from a cost without changing the mean of (09.23), and on what may it not depend?",
-    "the baseline of each draw is another number: a mean over all draws but this one",
-    "the sum over the others is the sum over all less the own cost; then multiply by the scores and average over draws"))
+@exercise(
+    "09.5",
+    hints=(
+        "which number may be subtracted from a cost without changing the mean of (09.23), and on what may it not depend?",
+        "the baseline of each draw is another number: a mean over all draws but this one",
+        "the sum over the others is the sum over all less the own cost; then multiply by the scores and average over draws",
+    ),
+)
 def check_5():
     """Costs less the mean of the others, times scores; equal costs give zero; two draws give half the difference twice."""
     rng = torch.Generator().manual_seed(5)

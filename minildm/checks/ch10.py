@@ -17,10 +17,14 @@ def some_words(rng: torch.Generator, count: int, d: int) -> tuple[Tensor, Tensor
     return randn(rng, count).softmax(0), 2 * randn(rng, count, d), randn(rng, count, d).exp() / 4
 
 
-@exercise("10.1", hints=(
-    "who is given the free nats: a word, a channel, or the whole code?",
-    "(10.4) is a number for each word and channel; what is (10.6) a sum of?",
-    "the order of the three operations decides: one over words, one for each channel alone, one over channels"))
+@exercise(
+    "10.1",
+    hints=(
+        "who is given the free nats: a word, a channel, or the whole code?",
+        "(10.4) is a number for each word and channel; what is (10.6) a sum of?",
+        "the order of the three operations decides: one over words, one for each channel alone, one over channels",
+    ),
+)
 def check_1():
     """The KL of torch's own Gaussians, mean over words, clamped channel by channel; dead channels pay their free bits."""
     rng = torch.Generator().manual_seed(1)
@@ -41,10 +45,14 @@ def linear_loss(power: float, noise: float, beta: float, width: Tensor, gain: Te
     return fit + beta * ((slope**2 * power + width**2 - 1) / 2 - width.log())
 
 
-@exercise("10.2", hints=(
-    "which values may a squared gain take, and is the least loss inside of them or at their edge?",
-    "insert the best slope and width into (10.10): what is left is a function of g^2 alone",
-    "the place where its derivative vanishes may be negative; what are width and gain then?"))
+@exercise(
+    "10.2",
+    hints=(
+        "which values may a squared gain take, and is the least loss inside of them or at their edge?",
+        "insert the best slope and width into (10.10): what is left is a function of g^2 alone",
+        "the place where its derivative vanishes may be negative; what are width and gain then?",
+    ),
+)
 def check_2():
     """No other width and gain have a smaller loss, on a fine grid; above the threshold the channel is dead."""
     rng = torch.Generator().manual_seed(2)
@@ -59,15 +67,26 @@ def check_2():
             if numbers is None or numbers.numel() != 2:
                 return False
             width, squared = numbers.double().flatten()
-            return bool(width > 0) and float(linear_loss(power, noise, beta, width, squared.sqrt())) <= least + 1e-9
-        yield (power, noise, beta), Must("two numbers, width and squared gain, that have the least loss (10.10)", met)
+            return (
+                bool(width > 0)
+                and float(linear_loss(power, noise, beta, width, squared.sqrt())) <= least + 1e-9
+            )
+
+        yield (
+            (power, noise, beta),
+            Must("two numbers, width and squared gain, that have the least loss (10.10)", met),
+        )
         yield (power, noise, 1.5 * power / noise), torch.tensor([1.0, 0.0], dtype=torch.float64)
 
 
-@exercise("10.3", hints=(
-    "Bayes' rule has a prior and a likelihood: what are they for a word and a code?",
-    "the likelihood is a product of Gaussian densities, one a channel, each with its own normalization",
-    "far from all words every density is zero for the computer: add logarithms, and normalize with a softmax"))
+@exercise(
+    "10.3",
+    hints=(
+        "Bayes' rule has a prior and a likelihood: what are they for a word and a code?",
+        "the likelihood is a product of Gaussian densities, one a channel, each with its own normalization",
+        "far from all words every density is zero for the computer: add logarithms, and normalize with a softmax",
+    ),
+)
 def check_3():
     """Bayes' rule with torch's own Gaussians; equal means are told apart by their widths; also far from all words."""
     rng = torch.Generator().manual_seed(3)
@@ -80,10 +99,14 @@ def check_3():
     yield (100 * means, share, 100 * means, variances), torch.eye(count, dtype=torch.float64)
 
 
-@exercise("10.4", hints=(
-    "given the word, which Gaussian is z_t, and how likely is each word once z is seen?",
-    "the reader of 10.3 can say it, if it is told the means and variances that the words have at time t",
-    "inside one word data and noise are jointly Gaussian; their conditional mean is linear in z, and (10.15) averages it"))
+@exercise(
+    "10.4",
+    hints=(
+        "given the word, which Gaussian is z_t, and how likely is each word once z is seen?",
+        "the reader of 10.3 can say it, if it is told the means and variances that the words have at time t",
+        "inside one word data and noise are jointly Gaussian; their conditional mean is linear in z, and (10.15) averages it",
+    ),
+)
 def check_4():
     """z plus (1 - t) times the score of the density of z_t, by autograd, over t: the score is another way to the field."""
     rng = torch.Generator().manual_seed(4)
@@ -99,10 +122,14 @@ def check_4():
             yield (z, share, means, variances, t), (z + (1 - t) * score) / t
 
 
-@exercise("10.5", hints=(
-    "how sure is a point halfway between two equally likely words, and what is the covariance of their means there?",
-    "put this covariance, an outer product of delta with itself, into (10.16); each channel has its own q",
-    "the matrix is symmetric: its eigenvalues come from one call, and you need the largest"))
+@exercise(
+    "10.5",
+    hints=(
+        "how sure is a point halfway between two equally likely words, and what is the covariance of their means there?",
+        "put this covariance, an outer product of delta with itself, into (10.16); each channel has its own q",
+        "the matrix is symmetric: its eigenvalues come from one call, and you need the largest",
+    ),
+)
 def check_5():
     """The top eigenvalue of the Jacobian by autograd, halfway between two words of one width a channel."""
     rng = torch.Generator().manual_seed(5)

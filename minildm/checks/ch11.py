@@ -13,10 +13,14 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
-@exercise("11.1", hints=(
-    "what becomes of a factor in front of an exponential when it is written inside of the exponent?",
-    "a weight stands in the numerator and in the denominator, and what it is added to there grows with the width d",
-    "scores divided by the square root of d, each with the logarithm of its weight added; a softmax of torch divides safely"))
+@exercise(
+    "11.1",
+    hints=(
+        "what becomes of a factor in front of an exponential when it is written inside of the exponent?",
+        "a weight stands in the numerator and in the denominator, and what it is added to there grows with the width d",
+        "scores divided by the square root of d, each with the logarithm of its weight added; a softmax of torch divides safely",
+    ),
+)
 def check_1():
     """Plain attention to points that are repeated as often as their weights say; nothing from weight zero; large scores."""
     rng = torch.Generator().manual_seed(1)
@@ -28,29 +32,52 @@ def check_1():
             keys, values = k.repeat_interleave(times, 0), v.repeat_interleave(times, 0)
             scores = size * q @ keys.T / math.sqrt(d)
             similar = (scores - scores.amax(1, keepdim=True)).exp()
-            yield (size * q, k, v, times.double() / times.sum()), similar @ values / similar.sum(1, keepdim=True)
+            yield (
+                (size * q, k, v, times.double() / times.sum()),
+                similar @ values / similar.sum(1, keepdim=True),
+            )
 
 
-@exercise("11.2", hints=(
-    "what is the integral of a straight line over one gap, in terms of its values at the two ends?",
-    "look at one point: which gaps does its value enter, and with which share of each?",
-    "half of the gap to its left and half of the gap to its right, where there is one; then make the sum one"))
+@exercise(
+    "11.2",
+    hints=(
+        "what is the integral of a straight line over one gap, in terms of its values at the two ends?",
+        "look at one point: which gaps does its value enter, and with which share of each?",
+        "half of the gap to its left and half of the gap to its right, where there is one; then make the sum one",
+    ),
+)
 def check_2():
     """Integrals of functions that are straight between neighbors: one tooth of a saw at each point."""
     rng = torch.Generator().manual_seed(2)
     for n in (2, 3, 7):
         points = (3 * randn(rng, n)).sort().values
         length = float(points[-1] - points[0])
-        teeth = [sum(float(gap) / 2 for gap in (points[j] - points[max(j - 1, 0)], points[min(j + 1, n - 1)] - points[j]))
-                 for j in range(n)]
+        teeth = [
+            sum(
+                float(gap) / 2
+                for gap in (
+                    points[j] - points[max(j - 1, 0)],
+                    points[min(j + 1, n - 1)] - points[j],
+                )
+            )
+            for j in range(n)
+        ]
         yield (points,), torch.tensor(teeth, dtype=torch.float64) / length
-    yield (torch.arange(5, dtype=torch.float64),), torch.tensor([0.125, 0.25, 0.25, 0.25, 0.125], dtype=torch.float64)
+    yield (
+        (torch.arange(5, dtype=torch.float64),),
+        torch.tensor([0.125, 0.25, 0.25, 0.25, 0.125], dtype=torch.float64),
+    )
 
 
-@exercise("11.3", rule=lambda inputs: Small(most=2**20, real=True), hints=(
-    "which two numbers of a row does one rotation mix, and by which angle?",
-    "(11.12) is a matrix of two rows: each of the two new numbers needs both of the old ones",
-    "split each row into its halves; cosine and sine of position times rate mix them, with one minus sign, and join again"))
+@exercise(
+    "11.3",
+    rule=lambda inputs: Small(most=2**20, real=True),
+    hints=(
+        "which two numbers of a row does one rotation mix, and by which angle?",
+        "(11.12) is a matrix of two rows: each of the two new numbers needs both of the old ones",
+        "split each row into its halves; cosine and sine of position times rate mix them, with one minus sign, and join again",
+    ),
+)
 def check_3():
     """Each pair times its matrix; positions may be fractional and negative."""
     rng = torch.Generator().manual_seed(3)
@@ -61,14 +88,22 @@ def check_3():
             for c in range(d // 2):
                 angle = float(positions[i]) * base ** (-2 * c / d)
                 cos, sin, one, two = math.cos(angle), math.sin(angle), x[i, c], x[i, c + d // 2]
-                expected[i, c], expected[i, c + d // 2] = cos * one - sin * two, sin * one + cos * two
+                expected[i, c], expected[i, c + d // 2] = (
+                    cos * one - sin * two,
+                    sin * one + cos * two,
+                )
         yield (x, positions, base), expected
 
 
-@exercise("11.4", rule=lambda inputs: Small(most=len(inputs[0]) ** 2 - 1), hints=(
-    "in which order can the double sum over points and waves be taken so that no pair of points appears?",
-    "first the coefficient of each wave, then its product with R, then the sum over waves at each position",
-    "what wave -m gives is the conjugate of what wave m gives: together twice a real part; wave 0 has no partner"))
+@exercise(
+    "11.4",
+    rule=lambda inputs: Small(most=len(inputs[0]) ** 2 - 1),
+    hints=(
+        "in which order can the double sum over points and waves be taken so that no pair of points appears?",
+        "first the coefficient of each wave, then its product with R, then the sum over waves at each position",
+        "what wave -m gives is the conjugate of what wave m gives: together twice a real part; wave 0 has no partner",
+    ),
+)
 def check_4():
     """The kernel written out; one wave alone is the mean; a shift moves a text of slow waves."""
     rng = torch.Generator().manual_seed(4)
@@ -86,10 +121,14 @@ def check_4():
     yield (wave, places, torch.full((48,), 1 / 48, dtype=torch.float64), shift, 16.0), wave.roll(-5)
 
 
-@exercise("11.5", hints=(
-    "which of the three factors in (11.19) divides by something, and over what does that sum run?",
-    "read s_g as a mean: the weights of the points inside of one slice sum to one",
-    "from a point to slices, from slices to slices, and from a slice to the points in it: three matrices in this order"))
+@exercise(
+    "11.5",
+    hints=(
+        "which of the three factors in (11.19) divides by something, and over what does that sum run?",
+        "read s_g as a mean: the weights of the points inside of one slice sum to one",
+        "from a point to slices, from slices to slices, and from a slice to the points in it: three matrices in this order",
+    ),
+)
 def check_5():
     """Entry by entry; one slice gives the weights in every row."""
     rng = torch.Generator().manual_seed(5)
@@ -99,8 +138,14 @@ def check_5():
         expected = torch.zeros(n, n, dtype=torch.float64)
         for i in range(n):
             for j in range(n):
-                expected[i, j] = sum(share[i, g] * T[g, e] * weights[j] * share[j, e] / mass[e]
-                                     for g in range(G) for e in range(G))
+                expected[i, j] = sum(
+                    share[i, g] * T[g, e] * weights[j] * share[j, e] / mass[e]
+                    for g in range(G)
+                    for e in range(G)
+                )
         yield (share, weights, T), expected
     weights = randn(rng, 3).softmax(0)
-    yield (torch.ones(3, 1, dtype=torch.float64), weights, torch.ones(1, 1, dtype=torch.float64)), weights.expand(3, 3).clone()
+    yield (
+        (torch.ones(3, 1, dtype=torch.float64), weights, torch.ones(1, 1, dtype=torch.float64)),
+        weights.expand(3, 3).clone(),
+    )

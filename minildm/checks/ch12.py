@@ -11,10 +11,14 @@ from ..transport.time_sampling import AdaptiveTime
 from .verdict import Must, exercise
 
 
-@exercise("12.1", hints=(
-    "what should the share be at the first step, and what at step W?",
-    "subtract and divide, so that the logistic function becomes 0 at s = 0 and 1 at s = W",
-    "with x between 0 and 1 in hand, g + (1 - g) x leaves room for g; after W steps the share stays what it is at W"))
+@exercise(
+    "12.1",
+    hints=(
+        "what should the share be at the first step, and what at step W?",
+        "subtract and divide, so that the logistic function becomes 0 at s = 0 and 1 at s = W",
+        "with x between 0 and 1 in hand, g + (1 - g) x leaves room for g; after W steps the share stays what it is at W",
+    ),
+)
 def check_1():
     """The published table, the two ends, and any step of any warm-up."""
     rng = torch.Generator().manual_seed(1)
@@ -28,10 +32,14 @@ def check_1():
     yield (0, 0), 1.0
 
 
-@exercise("12.2", hints=(
-    "which text could y have come from, and how probable is each of them given y?",
-    "by Bayes' rule a text counts by the Gaussian density of y around its latent; the weights sum to one",
-    "what stands in the exponent can be -10,000: let a softmax over the texts take it, and average the states with that"))
+@exercise(
+    "12.2",
+    hints=(
+        "which text could y have come from, and how probable is each of them given y?",
+        "by Bayes' rule a text counts by the Gaussian density of y around its latent; the weights sum to one",
+        "what stands in the exponent can be -10,000: let a softmax over the texts take it, and average the states with that",
+    ),
+)
 def check_2():
     """Two points have a tanh as posterior mean; far from all noise the nearest text wins; any shapes otherwise."""
     rng = torch.Generator().manual_seed(2)
@@ -53,10 +61,14 @@ def close(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one.double(), other.double(), rtol=1e-5, atol=1e-6)
 
 
-@exercise("12.3", hints=(
-    "how can a tensor have one value and the gradient of another?",
-    "z.detach() has the value of z and no gradient; which expression in z has a gradient and the value zero?",
-    "one part carries the value and no gradient, the other is zero, and its gradient can be scaled"))
+@exercise(
+    "12.3",
+    hints=(
+        "how can a tensor have one value and the gradient of another?",
+        "z.detach() has the value of z and no gradient; which expression in z has a gradient and the value zero?",
+        "one part carries the value and no gradient, the other is zero, and its gradient can be scaled",
+    ),
+)
 def check_3():
     """The value is z_1 itself, and any gradient that comes back from it reaches z_1 times gamma."""
     rng = torch.Generator().manual_seed(3)
@@ -72,29 +84,49 @@ def check_3():
             (felt,) = torch.autograd.grad(got, z1, back.to(got.dtype), allow_unused=True)
             return close(torch.zeros_like(z1) if felt is None else felt, share * back)
 
-        yield (z1, share), Must(f"a tensor equal to z_1; what gradient comes back from it reaches z_1 times {share}", routed)
+        yield (
+            (z1, share),
+            Must(
+                f"a tensor equal to z_1; what gradient comes back from it reaches z_1 times {share}",
+                routed,
+            ),
+        )
 
 
-@exercise("12.4", hints=(
-    "where in time should a bin get much of the training: where the loss is high, or where it falls?",
-    "each bin looks at the fall on its left and on its right; at an end there is one of them",
-    "density: mean of the falls, made to sum to one; then mixed with 1/N; F begins with 0 and adds one bin after another"))
+@exercise(
+    "12.4",
+    hints=(
+        "where in time should a bin get much of the training: where the loss is high, or where it falls?",
+        "each bin looks at the fall on its left and on its right; at an end there is one of them",
+        "density: mean of the falls, made to sum to one; then mixed with 1/N; F begins with 0 and adds one bin after another",
+    ),
+)
 def check_4():
     """A line needs no warp; a curve of the linear-Gaussian model is warped like the package does it."""
     bins = 20
-    yield (torch.linspace(1, 0, bins, dtype=torch.float64), 0.0), torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    yield (
+        (torch.linspace(1, 0, bins, dtype=torch.float64), 0.0),
+        torch.linspace(0, 1, bins + 1, dtype=torch.float64),
+    )
     for d in (1.0, 3.0, 9.0):
         for floor in (0.0, 0.1, 0.5):
             sampler = AdaptiveTime(bins, floor=floor)
             t = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
-            sampler.loss, sampler.weight = Tangent(d).b(t) ** 2, torch.ones(bins, dtype=torch.float64)
+            sampler.loss, sampler.weight = (
+                Tangent(d).b(t) ** 2,
+                torch.ones(bins, dtype=torch.float64),
+            )
             yield (sampler.loss.clone(), floor), sampler.law()
 
 
-@exercise("12.5", hints=(
-    "what does the sum do for small q, and what for large q: where can its minimum lie?",
-    "set the derivative to zero; both of its terms are squares, and everything in them is positive",
-    "after the square root the equation is linear in q; a solution below zero means that the minimum is at the edge"))
+@exercise(
+    "12.5",
+    hints=(
+        "what does the sum do for small q, and what for large q: where can its minimum lie?",
+        "set the derivative to zero; both of its terms are squares, and everything in them is positive",
+        "after the square root the equation is linear in q; a solution below zero means that the minimum is at the edge",
+    ),
+)
 def check_5():
     """The minimum of sigma^2 / (q + sigma^2) + gamma q / (1 + rho q), found by halving on the sign of its derivative."""
     rng = torch.Generator().manual_seed(5)

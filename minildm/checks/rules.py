@@ -16,10 +16,16 @@ class RuleBroken(Exception):
 @contextmanager
 def without_autograd():
     """Inside, every backward pass and every forward-mode derivative raises RuleBroken."""
-    def refuse(*_, **__):
-        raise RuleBroken("This exercise asks for the derivative by hand: do not call autograd or torch.func.")
 
-    with mock.patch("torch.autograd._engine_run_backward", refuse), mock.patch("torch.autograd.forward_ad.make_dual", refuse):
+    def refuse(*_, **__):
+        raise RuleBroken(
+            "This exercise asks for the derivative by hand: do not call autograd or torch.func."
+        )
+
+    with (
+        mock.patch("torch.autograd._engine_run_backward", refuse),
+        mock.patch("torch.autograd.forward_ad.make_dual", refuse),
+    ):
         yield
 
 
@@ -38,7 +44,9 @@ class Counted:
     def __call__(self, *arguments):
         self.calls += 1
         if self.calls > self.most:
-            raise RuleBroken(f"{self.name} may be called {self.most} times here: keep what it returned and use it again.")
+            raise RuleBroken(
+                f"{self.name} may be called {self.most} times here: keep what it returned and use it again."
+            )
         return self.function(*arguments)
 
 
@@ -64,6 +72,8 @@ class Small(TorchDispatchMode):
         """Refuse a tensor that the exercise forbids."""
         numbers = made.untyped_storage().nbytes() // made.element_size()
         if numbers > self.most:
-            raise RuleBroken(f"A tensor of {numbers} numbers was made; this exercise must do with at most {self.most}.")
+            raise RuleBroken(
+                f"A tensor of {numbers} numbers was made; this exercise must do with at most {self.most}."
+            )
         if self.real and made.is_complex():
             raise RuleBroken("This exercise asks for real numbers only: a complex tensor was made.")

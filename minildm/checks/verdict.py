@@ -22,8 +22,12 @@ class Must(NamedTuple):
     met: Callable[[object], bool]
 
 
-def exercise(number: str, hints: tuple[str, ...], tolerance: float = TOLERANCE,
-             rule: Callable[[tuple], AbstractContextManager] = lambda inputs: nullcontext()):
+def exercise(
+    number: str,
+    hints: tuple[str, ...],
+    tolerance: float = TOLERANCE,
+    rule: Callable[[tuple], AbstractContextManager] = lambda inputs: nullcontext(),
+):
     """Make a check out of a generator of (inputs, expected) that is given nothing but its own randomness.
 
     The check takes the reader's function, runs it on every input, and prints `passed`, `open` (the hole still raises
@@ -31,6 +35,7 @@ def exercise(number: str, hints: tuple[str, ...], tolerance: float = TOLERANCE,
     is answered with the next of `hints`. Numbers may differ by `tolerance` times the largest expected one. The function
     runs inside of `rule(inputs)`, which raises RuleBroken when the answer is reached by a way that the exercise forbids.
     """
+
     def make(cases: Callable[[], Iterable[tuple[tuple, object]]]):
         attempts = 0
 
@@ -52,8 +57,10 @@ def exercise(number: str, hints: tuple[str, ...], tolerance: float = TOLERANCE,
                     got = error
                 found = fault(got, expected, tolerance)
                 if found:
-                    print(f"exercise {number}: not yet.\n  input    {brief(inputs)}\n  expected {brief(expected)}\n"
-                          f"  got      {brief(got)}\n  fault    {found}")
+                    print(
+                        f"exercise {number}: not yet.\n  input    {brief(inputs)}\n  expected {brief(expected)}\n"
+                        f"  got      {brief(got)}\n  fault    {found}"
+                    )
                     if got is not None:
                         stage = min(attempts, len(hints) - 1)
                         print(f"  hint     {stage + 1} of {len(hints)}: {hints[stage]}")
@@ -61,7 +68,9 @@ def exercise(number: str, hints: tuple[str, ...], tolerance: float = TOLERANCE,
                     return
                 count += 1
             print(f"exercise {number}: passed on {count} inputs.")
+
         return check
+
     return make
 
 
@@ -108,7 +117,10 @@ def fault_of_numbers(got: object, expected: Tensor, tolerance: float) -> str | N
         wrong = int((numbers != expected).sum())
         return f"{wrong} of {expected.numel()} entries differ" if wrong else None
     wide = torch.promote_types(numbers.dtype, torch.float64)
-    numbers, expected = numbers.to(wide), expected.to(torch.promote_types(expected.dtype, torch.float64))
+    numbers, expected = (
+        numbers.to(wide),
+        expected.to(torch.promote_types(expected.dtype, torch.float64)),
+    )
     equal = (numbers == expected) | (numbers.isnan() & expected.isnan())  # also infinities
     gaps = torch.where(equal, 0.0, (numbers - expected).abs())
     finite = expected[expected.isfinite()].abs()
@@ -131,13 +143,21 @@ def as_numbers(value: object) -> Tensor | None:
         if any(part is None for part in parts) or len({part.shape for part in parts}) != 1:
             return None
         return torch.stack(parts)
-    array = np.asarray(value) if isinstance(value, bool | int | float | complex | np.generic | np.ndarray) else None
+    array = (
+        np.asarray(value)
+        if isinstance(value, bool | int | float | complex | np.generic | np.ndarray)
+        else None
+    )
     return torch.as_tensor(array) if array is not None and array.dtype.kind in "biufc" else None
 
 
 def as_plain(value: object) -> object:
     """A number of one entry as Python's own; anything else as it is."""
-    return value.item() if isinstance(value, Tensor | np.generic | np.ndarray) and np.prod(value.shape) == 1 else value
+    return (
+        value.item()
+        if isinstance(value, Tensor | np.generic | np.ndarray) and np.prod(value.shape) == 1
+        else value
+    )
 
 
 def brief(value: object) -> str:

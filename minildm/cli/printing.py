@@ -13,7 +13,11 @@ from typing import TextIO
 
 from ..errors import UserError
 
-NOBODY_READS = (errno.EPIPE, errno.EBADF, errno.EIO)  # a broken pipe, a closed stream, a terminal that is gone
+NOBODY_READS = (
+    errno.EPIPE,
+    errno.EBADF,
+    errno.EIO,
+)  # a broken pipe, a closed stream, a terminal that is gone
 
 
 class Patient(io.RawIOBase):
@@ -51,7 +55,9 @@ def safe(stream: TextIO | None) -> tuple[TextIO, Patient]:
     else:
         raw, encoding = getattr(stream.buffer, "raw", stream.buffer), stream.encoding
     patient = Patient(raw)
-    return io.TextIOWrapper(io.BufferedWriter(patient), encoding, "replace", line_buffering=True), patient
+    return io.TextIOWrapper(
+        io.BufferedWriter(patient), encoding, "replace", line_buffering=True
+    ), patient
 
 
 @contextmanager
@@ -69,7 +75,9 @@ def safe_output() -> Iterator[None]:
         yield
         sys.stdout.flush()
         if out.fault:
-            raise UserError(f"the output cannot be written ({out.fault.strerror}): send it to another place")
+            raise UserError(
+                f"the output cannot be written ({out.fault.strerror}): send it to another place"
+            )
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

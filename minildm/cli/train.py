@@ -48,11 +48,17 @@ class Pretrained:
 def find_pretrained(kind: str, flags: TrainFlags) -> Pretrained:
     """The frozen encoder of an LDLM, the VAE of a Manta-LM, or nothing."""
     if kind == "ldlm":
-        return Pretrained(*load_frozen(flags.frozen, flags.model.layer), f"the frozen model {flags.frozen}",
-                          "train a GPT on that corpus and give its run as --frozen, or give hub:NAME or minilm")
+        return Pretrained(
+            *load_frozen(flags.frozen, flags.model.layer),
+            f"the frozen model {flags.frozen}",
+            "train a GPT on that corpus and give its run as --frozen, or give hub:NAME or minilm",
+        )
     if kind == "manta":
-        return Pretrained(*load_space(flags.vae), f"the VAE {flags.vae}",
-                          "train a VAE on that corpus and give its run as --vae")
+        return Pretrained(
+            *load_space(flags.vae),
+            f"the VAE {flags.vae}",
+            "train a VAE on that corpus and give its run as --vae",
+        )
     return Pretrained()
 
 
@@ -60,37 +66,67 @@ def read_corpus(flags: TrainFlags, base: Pretrained, quiet: bool) -> Corpus:
     """The corpus that the flags name, in the tokens of the pretrained model if there is one."""
     tales, own = flags.corpus.partition(":")[0] == "tales", base.tokenizer
     if isinstance(own, WordTokenizer) and not tales:
-        raise UserError(f"{base.name} knows only the words of Tales, not those of {flags.corpus}: {base.advice}")
-    corpus = load_corpus(flags.corpus, flags.length, tokenizer=None if isinstance(own, WordTokenizer) else own,
-                         pack=flags.pack, vocabulary=flags.vocabulary, documents=flags.documents, quiet=quiet)
+        raise UserError(
+            f"{base.name} knows only the words of Tales, not those of {flags.corpus}: {base.advice}"
+        )
+    corpus = load_corpus(
+        flags.corpus,
+        flags.length,
+        tokenizer=None if isinstance(own, WordTokenizer) else own,
+        pack=flags.pack,
+        vocabulary=flags.vocabulary,
+        documents=flags.documents,
+        quiet=quiet,
+    )
     if own and own.card() != corpus.tokenizer.card():
-        raise UserError(f"{base.name} and the corpus {flags.corpus} have different words: {base.advice}")
+        raise UserError(
+            f"{base.name} and the corpus {flags.corpus} have different words: {base.advice}"
+        )
     return corpus
 
 
-def find_sizes(kind: str, flags: TrainFlags, pretrained: FrozenEncoder | VAE | None, device: torch.device):
+def find_sizes(
+    kind: str, flags: TrainFlags, pretrained: FrozenEncoder | VAE | None, device: torch.device
+):
     """The configuration of the model but for its vocabulary, of which the flags say the largest."""
-    own = {"ldlm": lambda: {"frozen": flags.frozen, "hidden": pretrained.width}, "manta": lambda: {"space": pretrained.config}}
-    sizes = replace(flags.model, vocabulary=max(flags.vocabulary, 1), length=flags.length, **own.get(kind, dict)())
+    own = {
+        "ldlm": lambda: {"frozen": flags.frozen, "hidden": pretrained.width},
+        "manta": lambda: {"space": pretrained.config},
+    }
+    sizes = replace(
+        flags.model,
+        vocabulary=max(flags.vocabulary, 1),
+        length=flags.length,
+        **own.get(kind, dict)(),
+    )
     refuse_weights(outline(kind, config_card(sizes)), device)
     return sizes
 
 
-def make_model(kind: str, sizes, corpus: Corpus, pretrained: FrozenEncoder | VAE | None, seed: int) -> LanguageModel:
+def make_model(
+    kind: str, sizes, corpus: Corpus, pretrained: FrozenEncoder | VAE | None, seed: int
+) -> LanguageModel:
     """The untrained model, its weights drawn from the seed; frozen states get their scale from training rows."""
     torch.manual_seed(seed)
     sizes = replace(sizes, vocabulary=corpus.tokenizer.size)
     if kind == "ldlm":
         pretrained.calibrate(tensor(corpus.train[:CALIBRATED]))
         return LDLM(sizes, pretrained)
-    return Manta(sizes, pretrained) if kind == "manta" else {"gpt": GPT, "masked": Masked, "vae": VAE}[kind](sizes)
+    return (
+        Manta(sizes, pretrained)
+        if kind == "manta"
+        else {"gpt": GPT, "masked": Masked, "vae": VAE}[kind](sizes)
+    )
 
 
 def watch(corpus: Corpus):
     """The evaluation of a run: figures of unseen and of written texts, and one text to read; and the text alone."""
+
     def texts(model: LanguageModel, count: int) -> list[str]:
         rng = torch.Generator(model.device).manual_seed(0)
-        return [corpus.tokenizer.decode(row) for row in model.generate(count, rng=rng).tokens.tolist()]
+        return [
+            corpus.tokenizer.decode(row) for row in model.generate(count, rng=rng).tokens.tolist()
+        ]
 
     def evaluate(model: LanguageModel, step: int) -> dict:
         rows = corpus.valid[:WATCHED]
@@ -112,9 +148,13 @@ def watch(corpus: Corpus):
 def schedule(trainer: Trainer) -> str:
     """What another number of steps means for the learning rate of a run that goes on."""
     c, step = trainer.config, trainer.step
-    old, new = (learning_rate(step, replace(c, steps=steps)) for steps in (trainer.planned, c.steps))
-    return (f"the training has {c.steps} steps instead of {trainer.planned}, and its learning rate falls over all of them: "
-            f"at step {step} it is {new:.2e} where it was to be {old:.2e}")
+    old, new = (
+        learning_rate(step, replace(c, steps=steps)) for steps in (trainer.planned, c.steps)
+    )
+    return (
+        f"the training has {c.steps} steps instead of {trainer.planned}, and its learning rate falls over all of them: "
+        f"at step {step} it is {new:.2e} where it was to be {old:.2e}"
+    )
 
 
 def next_commands(kind: str, run: str) -> str:
@@ -136,14 +176,27 @@ def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
     if flags.weights:
         first = load(flags.weights)
         if first.tokenizer.card() != corpus.tokenizer.card():
-            raise UserError(f"{flags.weights} and the corpus {flags.corpus} have different words: start from "
-                            "a model of that corpus")
-        silent = {name: x for name, x in trained_state(model).items() if not x.any()}  # what a first round need not have had
+            raise UserError(
+                f"{flags.weights} and the corpus {flags.corpus} have different words: start from "
+                "a model of that corpus"
+            )
+        silent = {
+            name: x for name, x in trained_state(model).items() if not x.any()
+        }  # what a first round need not have had
         fit(model, silent | trained_state(first.model), flags.weights)
     source = CorpusConfig(flags.corpus, flags.vocabulary, flags.pack, flags.documents)
-    card = {"kind": kind, "command": command,
-            "config": {"model": config_card(model.config), "train": config_card(flags.train), "corpus": asdict(source)},
-            "corpus": corpus.card, "tokenizer": corpus.tokenizer.card(), **provenance(ranks.device)}
+    card = {
+        "kind": kind,
+        "command": command,
+        "config": {
+            "model": config_card(model.config),
+            "train": config_card(flags.train),
+            "corpus": asdict(source),
+        },
+        "corpus": corpus.card,
+        "tokenizer": corpus.tokenizer.card(),
+        **provenance(ranks.device),
+    }
     if kind == "ldlm":
         card["frozen"] = {"name": flags.frozen, "fingerprint": base.model.fingerprint()}
     trainer = Trainer(model, corpus.train, flags.train, run, card, ranks)
@@ -159,11 +212,16 @@ def train(kind: str, flags: TrainFlags, command: str, ranks: Ranks) -> None:
         trainer.fit(evaluate, quiet, write)
     except KeyboardInterrupt:
         saved = trainer.saved
-        said("stopped before the first checkpoint, so nothing is saved; begin again with" if saved is None else
-             f"stopped; {run} is saved at step {saved} of {flags.train.steps} and goes on from there with")
+        said(
+            "stopped before the first checkpoint, so nothing is saved; begin again with"
+            if saved is None
+            else f"stopped; {run} is saved at step {saved} of {flags.train.steps} and goes on from there with"
+        )
         said(f"    {command}")
         raise SystemExit(INTERRUPTED) from None
-    said(f"trained to step {trainer.step}: checkpoints and the metrics log are in {run}; go on with")
+    said(
+        f"trained to step {trainer.step}: checkpoints and the metrics log are in {run}; go on with"
+    )
     said(next_commands(kind, str(run)))
 
 

@@ -22,13 +22,19 @@ from ..text.nearest import legal
 from ..text.tokenizers import SPECIALS, Tokenizer
 from ..training.zoo import Loaded
 
-Solver = Literal["ancestral", "ddim", "euler", "heun", "confidence", "margin", "drawn", "paced"]  # of all kinds of models
+Solver = Literal[
+    "ancestral", "ddim", "euler", "heun", "confidence", "margin", "drawn", "paced"
+]  # of all kinds of models
 PATIENCE = 2.0  # seconds without a bar
 STEPS = 32  # of a model in latent space, where nobody says how many
 MOST_STEPS = 4096
 LONGEST = 16  # times the length of training that a text may have
 LARGEST = 2**28  # probabilities of words in memory
-SURE, UNSURE, LOST = "", "\x1b[38;5;109m", "\x1b[38;5;245m"  # the terminal's own color, pale blue, gray
+SURE, UNSURE, LOST = (
+    "",
+    "\x1b[38;5;109m",
+    "\x1b[38;5;245m",
+)  # the terminal's own color, pale blue, gray
 END = "\x1b[0m"
 
 
@@ -46,34 +52,59 @@ def check_file(path: Path) -> None:
         with suppress(FileNotFoundError):
             os.lstat(f"{path.name}.tmp")  # the name it has until it is whole
     except OSError as fault:
-        raise UserError(f"no file can be called {path.name} ({reason(fault)}): choose another name") from None
+        raise UserError(
+            f"no file can be called {path.name} ({reason(fault)}): choose another name"
+        ) from None
 
 
 def check_sizes(model: LanguageModel, steps: int | None, length: int) -> None:
     """Refuse numbers of steps and lengths of text that take hours or all memory and are of no use."""
     longest = LONGEST * model.config.length
     if length > longest:
-        raise UserError(f"the model was trained on texts of {model.config.length} tokens and writes at most {longest}, not "
-                        f"{length}: lower --length")
+        raise UserError(
+            f"the model was trained on texts of {model.config.length} tokens and writes at most {longest}, not "
+            f"{length}: lower --length"
+        )
     if steps is not None and steps > MOST_STEPS:
-        raise UserError(f"{steps} steps are more than any text needs: give --steps {MOST_STEPS} or fewer")
+        raise UserError(
+            f"{steps} steps are more than any text needs: give --steps {MOST_STEPS} or fewer"
+        )
 
 
 def check_count(count: int, length: int, vocabulary: int) -> None:
     """Refuse more texts than the memory of a small machine holds the words' probabilities of."""
     most = LARGEST // (length * vocabulary)
     if count > most:
-        raise UserError(f"{count} texts of {length} tokens at a time take too much memory: give --count {most} or less, and "
-                        "another --seed for more")
+        raise UserError(
+            f"{count} texts of {length} tokens at a time take too much memory: give --count {most} or less, and "
+            "another --seed for more"
+        )
 
 
 @contextmanager
-def watched(model: LanguageModel, steps: int | None, length: int, solver: str | None) -> Iterator[None]:
+def watched(
+    model: LanguageModel, steps: int | None, length: int, solver: str | None
+) -> Iterator[None]:
     """Show a bar of the network's calls, in a terminal, where writing takes longer than `PATIENCE` seconds."""
-    calls = length if isinstance(model, GPT) else steps or (length if isinstance(model, Masked) else STEPS)
-    network = model.denoiser if isinstance(model, LDLM) else model.policy if isinstance(model, Manta) else model.stack
-    with tqdm(desc="network calls", total=2 * calls if solver == "heun" else calls, delay=PATIENCE, leave=False,
-              disable=None) as bar:
+    calls = (
+        length
+        if isinstance(model, GPT)
+        else steps or (length if isinstance(model, Masked) else STEPS)
+    )
+    network = (
+        model.denoiser
+        if isinstance(model, LDLM)
+        else model.policy
+        if isinstance(model, Manta)
+        else model.stack
+    )
+    with tqdm(
+        desc="network calls",
+        total=2 * calls if solver == "heun" else calls,
+        delay=PATIENCE,
+        leave=False,
+        disable=None,
+    ) as bar:
         hook = network.register_forward_hook(lambda *_: bar.update() and None)
         try:
             yield
@@ -81,33 +112,60 @@ def watched(model: LanguageModel, steps: int | None, length: int, solver: str | 
             hook.remove()
 
 
-def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = None, length: int | None = None,
-           temperature: float | None = None, top_p: float | None = None, prompt: str | None = None,
-           lag: float | None = None, entropy_bound: float | None = None, record: bool = False, steered: dict | None = None):
+def writer(
+    loaded: Loaded,
+    *,
+    steps: int | None = None,
+    solver: str | None = None,
+    length: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    prompt: str | None = None,
+    lag: float | None = None,
+    entropy_bound: float | None = None,
+    record: bool = False,
+    steered: dict | None = None,
+):
     """A loaded model as a function (count, rng) -> `Generation`; refuses what its kind cannot do.
 
     Only what was asked for is passed on, so that the rest is the model's own; `steered` is what `cli.steering` says.
     """
     model, steered = loaded.model.to(device()), steered or {}
     if isinstance(model, VAE):
-        raise UserError("a VAE puts no words in order, so it writes no texts: name a Manta-LM, which steers in its space")
+        raise UserError(
+            "a VAE puts no words in order, so it writes no texts: name a Manta-LM, which steers in its space"
+        )
     check_sizes(model, steps, length or model.config.length)
     if temperature is not None and not 0 <= temperature < math.inf:
         raise UserError(f"a temperature of {temperature} has no meaning: give 0 or more")
     if top_p is not None and not (isinstance(model, GPT | Masked) and 0 < top_p <= 1):
-        raise UserError("--top-p is a share above 0, of the words of a GPT or a masked model: leave it out for another model")
-    for name, flag, value in (("a lag", "--lag", lag), ("an entropy bound", "--entropy-bound", entropy_bound)):
+        raise UserError(
+            "--top-p is a share above 0, of the words of a GPT or a masked model: leave it out for another model"
+        )
+    for name, flag, value in (
+        ("a lag", "--lag", lag),
+        ("an entropy bound", "--entropy-bound", entropy_bound),
+    ):
         if value is not None and not isinstance(model, Manta):
             raise UserError(f"only a Manta-LM writes with {name}: leave out {flag}")
         if value is not None and not 0 <= value < math.inf:
             raise UserError(f"{name} of {value} has no meaning: give 0 or more")
     if prompt is not None and "prompt" in steered:
         raise UserError("--infill and --repair give the whole text: leave out --prompt")
-    wanted = {"steps": steps, "solver": solver, "length": length, "temperature": temperature, "top_p": top_p,
-              "lag": lag, "entropy_bound": entropy_bound}
+    wanted = {
+        "steps": steps,
+        "solver": solver,
+        "length": length,
+        "temperature": temperature,
+        "top_p": top_p,
+        "lag": lag,
+        "entropy_bound": entropy_bound,
+    }
     asked = {name: value for name, value in wanted.items() if value is not None}
     if prompt or isinstance(model, GPT | Masked):
-        asked["prompt"] = torch.tensor([[BOS, *loaded.tokenizer.encode(legal(prompt or "", loaded.tokenizer))]])
+        asked["prompt"] = torch.tensor(
+            [[BOS, *loaded.tokenizer.encode(legal(prompt or "", loaded.tokenizer))]]
+        )
     asked |= steered
     asked |= {name: asked[name].to(model.device) for name in ("prompt", "mask") if name in asked}
     if isinstance(model, GPT):
@@ -119,6 +177,7 @@ def writer(loaded: Loaded, *, steps: int | None = None, solver: str | None = Non
     def write(count: int, rng: torch.Generator) -> Generation:
         check_count(count, length or model.config.length, model.config.vocabulary)
         return model.generate(count, rng=rng, **asked)
+
     return write
 
 
@@ -141,4 +200,6 @@ def shaded(tokenizer: Tokenizer, row: list[int], sure: list[float]) -> str:
     if joiner is None:  # this tokenizer's pieces do not simply add up to its text
         return text
     colors = [SURE if c >= 0.9 else UNSURE if c >= 0.5 else LOST for _, c in kept]
-    return joiner.join(f"{color}{piece}{END}" if color else piece for color, piece in zip(colors, pieces))
+    return joiner.join(
+        f"{color}{piece}{END}" if color else piece for color, piece in zip(colors, pieces)
+    )

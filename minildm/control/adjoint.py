@@ -22,8 +22,13 @@ class Adjoint:
     gradient: Float[Tensor, "interval batch control"]  # dJ/du_k
 
 
-def hamiltonian(system: System, z: Float[Tensor, "batch state"], u: Float[Tensor, "batch control"],
-                p: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, " batch"]:
+def hamiltonian(
+    system: System,
+    z: Float[Tensor, "batch state"],
+    u: Float[Tensor, "batch control"],
+    p: Float[Tensor, "batch state"],
+    t: Tensor,
+) -> Float[Tensor, " batch"]:
     """The cost of an instant, with progress priced by the costate: H = l(z, u, t) + p . f(z, u, t).
 
     Args: `system`; `z`, `p` (batch, state); `u` (batch, control); `t` scalar. Returns H (batch,).
@@ -57,14 +62,16 @@ def adjoint(system: System, run: Rollout) -> Adjoint:
         ends = z, after, system.plant(z, u, t), system.plant(after, u, s)
 
         def back(both: Tensor, at: Tensor) -> Tensor:
-            dz, du = slopes(cubic((at - t) / (s - t), s - t, *ends), u, both[:, :z.shape[1]], at)
+            dz, du = slopes(cubic((at - t) / (s - t), s - t, *ends), u, both[:, : z.shape[1]], at)
             return -torch.cat((dz, du), dim=-1)
 
         both = rk4(back, torch.cat((p, torch.zeros_like(u)), dim=-1), s, t)
-        gradient.insert(0, both[:, z.shape[1]:])
-        return both[:, :z.shape[1]]
+        gradient.insert(0, both[:, z.shape[1] :])
+        return both[:, : z.shape[1]]
 
-    costates = integrate(None, final_costate(system, states[-1]), times.flip(0), step).states.flip(0)
+    costates = integrate(None, final_costate(system, states[-1]), times.flip(0), step).states.flip(
+        0
+    )
     return Adjoint(costates, torch.stack(gradient))
 
 
@@ -87,8 +94,12 @@ def adjoint_by_autograd(system: System, run: Rollout, method: str | Step = "rk4"
     return Adjoint(*torch.autograd.grad(J, (nudges, controls)))
 
 
-def pull_back(field: Field, path: Trajectory, gradient: Float[Tensor, "batch ..."],
-              method: str | Step = "euler") -> Float[Tensor, "time batch ..."]:
+def pull_back(
+    field: Field,
+    path: Trajectory,
+    gradient: Float[Tensor, "batch ..."],
+    method: str | Step = "euler",
+) -> Float[Tensor, "time batch ..."]:
     """Carry a gradient at the end of any recorded path back to all its times, by one vector-Jacobian product a step.
 
     p_k = (d step / dz)(z_k)' p_{k+1}
@@ -103,8 +114,12 @@ def pull_back(field: Field, path: Trajectory, gradient: Float[Tensor, "batch ...
     return torch.stack(costates[::-1])
 
 
-def adjoint_profile(field: Field, path: Trajectory, gradient: Float[Tensor, "batch ..."],
-                    method: str | Step = "euler") -> Float[Tensor, "time batch"]:
+def adjoint_profile(
+    field: Field,
+    path: Trajectory,
+    gradient: Float[Tensor, "batch ..."],
+    method: str | Step = "euler",
+) -> Float[Tensor, "time batch"]:
     """How much of a wish about the end is felt at each earlier time, |p_t| / |p_1|: 0 means that it cannot be steered there.
 
     Args: `field`, `path`, `gradient`, `method` as for `pull_back`. Returns ratios (time, batch), 1 at the end.

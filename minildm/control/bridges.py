@@ -12,7 +12,9 @@ from torch.func import grad
 from ..dynamics.solvers import Field, Step
 from ..errors import UserError
 
-LogH = Callable[[Tensor, Tensor], Tensor]  # (state (batch, d), time scalar or (batch,)) -> log h(z, t), (batch,)
+LogH = Callable[
+    [Tensor, Tensor], Tensor
+]  # (state (batch, d), time scalar or (batch,)) -> log h(z, t), (batch,)
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,17 @@ class Mixture:
     means: Float[Tensor, "k d"]  # m_k
     variances: Float[Tensor, " k"]  # v_k
 
-    def log_density(self, z: Float[Tensor, "batch d"], spread: Tensor | float = 0.0) -> Float[Tensor, " batch"]:
+    def log_density(
+        self, z: Float[Tensor, "batch d"], spread: Tensor | float = 0.0
+    ) -> Float[Tensor, " batch"]:
         """log sum_k exp(l_k) N(z; m_k, (v_k + spread) I), blurred by a `spread`, scalar or (batch,)."""
         variances = self.variances + torch.as_tensor(spread)[..., None]
         squared = (z[:, None] - self.means).square().sum(-1)
-        return (self.log_weights - squared / (2 * variances)
-                - z.shape[-1] / 2 * torch.log(2 * torch.pi * variances)).logsumexp(-1)
+        return (
+            self.log_weights
+            - squared / (2 * variances)
+            - z.shape[-1] / 2 * torch.log(2 * torch.pi * variances)
+        ).logsumexp(-1)
 
     def sample(self, count: int, rng: torch.Generator) -> Float[Tensor, "count d"]:
         """Draw points of the law whose weights are proportional to exp(l_k)."""
@@ -99,8 +106,13 @@ class Normal:
     variance: Float[Tensor, ""]
 
 
-def bridge(z: Float[Tensor, "batch ..."], y: Float[Tensor, "batch ..."], t: Tensor | float, s: Tensor | float,
-           g: float) -> Normal:
+def bridge(
+    z: Float[Tensor, "batch ..."],
+    y: Float[Tensor, "batch ..."],
+    t: Tensor | float,
+    s: Tensor | float,
+    g: float,
+) -> Normal:
     """Where Brownian motion with noise g is at time s, when it is at z at time t and will be at y at time 1.
 
     mean = z + (s - t)/(1 - t) (y - z),  variance = g^2 (s - t)(1 - s)/(1 - t);  from t = 0: g^2 s (1 - s)
@@ -118,10 +130,12 @@ def bridge_step(y: Float[Tensor, "batch ..."], g: float) -> Step:
     Args: `y` (batch, ...); `g` >= 0. Returns a step for `integrate`, which needs `rng`; the times end at 1 or before.
     Raises UserError on a time beyond 1. Derived in chapter 04. Source: textbook.
     """
+
     def step(field: Field | None, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
         if s > 1:
             raise UserError(f"a bridge ends at time 1, not at {float(s):g}: choose times in [0, 1]")
         law = bridge(z, y, t, s, g)
         xi = torch.randn(z.shape, generator=rng, device=z.device, dtype=z.dtype)
         return law.mean + law.variance.sqrt() * xi
+
     return step

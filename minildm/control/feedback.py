@@ -12,8 +12,12 @@ from ..dynamics.records import Trajectory
 from ..dynamics.solvers import Step, integrate, step_of
 from .systems import System
 
-Law = Callable[[Tensor, Tensor], Tensor]  # (state (batch, ...), time scalar) -> control (batch, ...)
-Plant = Callable[[Tensor, Tensor, Tensor], Tensor]  # (state, control, time) -> velocity of the state
+Law = Callable[
+    [Tensor, Tensor], Tensor
+]  # (state (batch, ...), time scalar) -> control (batch, ...)
+Plant = Callable[
+    [Tensor, Tensor, Tensor], Tensor
+]  # (state, control, time) -> velocity of the state
 
 
 @dataclass
@@ -32,8 +36,15 @@ def transport(z: Tensor, u: Tensor, t: Tensor) -> Tensor:
     return u
 
 
-def rollout(plant: Plant, law: Law, start: Shaped[Tensor, "batch ..."], times: Float[Tensor, "time ..."],
-            method: str | Step = "rk4", rng: torch.Generator | None = None, record: bool = True) -> Rollout:
+def rollout(
+    plant: Plant,
+    law: Law,
+    start: Shaped[Tensor, "batch ..."],
+    times: Float[Tensor, "time ..."],
+    method: str | Step = "rk4",
+    rng: torch.Generator | None = None,
+    record: bool = True,
+) -> Rollout:
     """Steer: look at the state at each time, choose a control, hold it until the next time.
 
     u_k = law(z_k, t_k),  z_{k+1} = step(z -> f(z, u_k, t), z_k, t_k, t_{k+1})
@@ -65,6 +76,7 @@ def replay(controls: Sequence[Tensor] | Tensor, times: Float[Tensor, "time ..."]
     def law(z: Tensor, t: Tensor) -> Tensor:
         k = int(torch.searchsorted(clock, t.mean(), right=True)) - 1
         return controls[min(max(k, 0), len(controls) - 1)]
+
     return law
 
 
@@ -77,7 +89,9 @@ def cost(system: System, run: Rollout) -> Float[Tensor, " batch"]:
     total = system.terminal(states[-1])
     for k, (t, s) in enumerate(pairwise(times)):
         u = run.controls[k]
-        total = total + (s - t) / 2 * (system.running(states[k], u, t) + system.running(states[k + 1], u, s))
+        total = total + (s - t) / 2 * (
+            system.running(states[k], u, t) + system.running(states[k + 1], u, s)
+        )
     return total
 
 
@@ -89,18 +103,28 @@ class Kick:
     closed: Trajectory
     replayed: Trajectory
     at: int  # index of the time of the push
-    controls: tuple[Tensor, Tensor]  # (time - 1, batch, ...) of the plan, which the replay repeats, and of the closed loop
+    controls: tuple[
+        Tensor, Tensor
+    ]  # (time - 1, batch, ...) of the plan, which the replay repeats, and of the closed loop
 
 
-def kick(plant: Plant, law: Law, start: Shaped[Tensor, "batch ..."], times: Float[Tensor, "time ..."], at: int,
-         push: Tensor | Callable[[Tensor], Tensor], method: str | Step = "rk4", rng: torch.Generator | None = None) -> Kick:
+def kick(
+    plant: Plant,
+    law: Law,
+    start: Shaped[Tensor, "batch ..."],
+    times: Float[Tensor, "time ..."],
+    at: int,
+    push: Tensor | Callable[[Tensor], Tensor],
+    method: str | Step = "rk4",
+    rng: torch.Generator | None = None,
+) -> Kick:
     """Push the state by `push` at times[at], then go on by feedback and, from the same pushed state, by the recorded plan.
 
     A method that draws sees the same noise in all three paths.
     Args: `plant`, `law`, `start`, `times`, `method`, `rng` as for `rollout`; `at`, an index of `times`; `push` (batch, ...), or
     a function of the state there. Returns a `Kick`; its three paths have all times. Derived in chapter 03. Source: ours.
     """
-    first = rollout(plant, law, start, times[:at + 1], method, rng) if at else None
+    first = rollout(plant, law, start, times[: at + 1], method, rng) if at else None
     before = first.path.states if first else start[None]
     drawn = rng.get_state() if rng else None
 

@@ -15,15 +15,21 @@ from .systems import System
 PlanCost = Callable[[Tensor], Tensor]  # plan (interval, batch, control) -> J (batch,)
 
 
-def plan_cost(system: System, start: Float[Tensor, "batch state"], times: Float[Tensor, " time"],
-              method: str | Step = "rk4") -> PlanCost:
+def plan_cost(
+    system: System,
+    start: Float[Tensor, "batch state"],
+    times: Float[Tensor, " time"],
+    method: str | Step = "rk4",
+) -> PlanCost:
     """The cost as a function of the plan alone: J(u_0, ..., u_{n-1}) of the rollout that holds u_k from t_k to t_{k+1}.
 
     Args: `system`; `start` (batch, state); `times` (time,); `method` of `integrate`. Returns plan (time - 1, batch, control)
     -> J (batch,). Derived in chapter 01. Source: textbook.
     """
+
     def price(plan: Tensor) -> Tensor:
         return cost(system, rollout(system.plant, replay(plan, times), start, times, method))
+
     return price
 
 
@@ -39,7 +45,9 @@ def slope(price: PlanCost, plan: Float[Tensor, "interval batch control"]) -> tup
     return total.detach(), gradient
 
 
-def differences(price: PlanCost, plan: Float[Tensor, "interval batch control"], tiny: float = 1e-5) -> Tensor:
+def differences(
+    price: PlanCost, plan: Float[Tensor, "interval batch control"], tiny: float = 1e-5
+) -> Tensor:
     """dJ/du_k by central differences, (J(u + e) - J(u - e)) / (2 |e|): two rollouts for each number of a plan.
 
     Args: `price`, plan -> J (batch,); `plan`; `tiny`, length of the nudge e in units of u. Returns the gradient, of the
@@ -61,8 +69,13 @@ class Descent:
     costs: Float[Tensor, "iteration batch"]
 
 
-def descend(price: PlanCost, plan: Float[Tensor, "interval batch control"], rate: float, steps: int,
-            grow: float = 1.0) -> Descent:
+def descend(
+    price: PlanCost,
+    plan: Float[Tensor, "interval batch control"],
+    rate: float,
+    steps: int,
+    grow: float = 1.0,
+) -> Descent:
     """Gradient descent that never climbs: u <- u - rate dJ/du where this lowers J; where it does not, the rate is halved.
 
     Args: `price`, plan -> J (batch,); `plan`, where to start; `rate`, of the first step; `steps`; `grow` >= 1, the factor of
@@ -75,7 +88,10 @@ def descend(price: PlanCost, plan: Float[Tensor, "interval batch control"], rate
         trial = plan - rates[:, None] * gradient
         ahead, steeper = slope(price, trial)
         lower = ahead < total
-        plan, gradient = (torch.where(lower[:, None], new, old) for new, old in ((trial, plan), (steeper, gradient)))
+        plan, gradient = (
+            torch.where(lower[:, None], new, old)
+            for new, old in ((trial, plan), (steeper, gradient))
+        )
         total, rates = torch.where(lower, ahead, total), torch.where(lower, grow * rates, rates / 2)
         costs.append(total)
     return Descent(plan, torch.stack(costs))

@@ -20,7 +20,9 @@ class Grid:
     low: tuple[float, ...]  # lower corner of the box
     high: tuple[float, ...]  # upper corner
     count: tuple[int, ...]  # points along each axis
-    circles: tuple[int, ...] = ()  # axes whose ends are one place, as angles: `high` itself is then not repeated
+    circles: tuple[
+        int, ...
+    ] = ()  # axes whose ends are one place, as angles: `high` itself is then not repeated
 
     @property
     def spacing(self) -> list[float]:
@@ -29,7 +31,10 @@ class Grid:
 
     def axes(self, dtype: torch.dtype = torch.float64) -> list[Tensor]:
         """The coordinates along each axis."""
-        return [low + gap * torch.arange(n, dtype=dtype) for low, gap, n in zip(self.low, self.spacing, self.count)]
+        return [
+            low + gap * torch.arange(n, dtype=dtype)
+            for low, gap, n in zip(self.low, self.spacing, self.count)
+        ]
 
     def points(self, dtype: torch.dtype = torch.float64) -> Float[Tensor, "point state"]:
         """All states, the last coordinate running fastest."""
@@ -37,13 +42,18 @@ class Grid:
 
     def places(self, z: Float[Tensor, "... state"]) -> Float[Tensor, "... two"]:
         """Where states lie in the box, as `read` wants it: in [-1, 1], last coordinate first."""
-        low, high = (torch.as_tensor(corner, dtype=z.dtype, device=z.device) for corner in (self.low, self.high))
+        low, high = (
+            torch.as_tensor(corner, dtype=z.dtype, device=z.device)
+            for corner in (self.low, self.high)
+        )
         part = (z - low) / (high - low)
         for axis in self.circles:
             part[..., axis] %= 1
         return F.pad(2 * part.flip(-1) - 1, (0, 2 - len(self.count)))
 
-    def read(self, values: Float[Tensor, "*count"], places: Float[Tensor, "row column two"]) -> Float[Tensor, "row column"]:
+    def read(
+        self, values: Float[Tensor, "*count"], places: Float[Tensor, "row column two"]
+    ) -> Float[Tensor, "row column"]:
         """The table `values` between its points, (bi)linearly; outside the box, its value at the nearest edge.
 
         Args: `values`, one number a grid point; `places` from `Grid.places`. Returns the numbers there.
@@ -65,12 +75,17 @@ class CostToGo:
 
     def index(self, t: Tensor) -> int:
         """The number of the last time that is not after t, and not the end."""
-        return min(max(int(torch.searchsorted(self.times, t.to(self.times), right=True)) - 1, 0), len(self.times) - 2)
+        return min(
+            max(int(torch.searchsorted(self.times, t.to(self.times), right=True)) - 1, 0),
+            len(self.times) - 2,
+        )
 
-    def read(self, tables: Float[Tensor, "time ..."], z: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, " batch"]:
+    def read(
+        self, tables: Float[Tensor, "time ..."], z: Float[Tensor, "batch state"], t: Tensor
+    ) -> Float[Tensor, " batch"]:
         """One number a grid point and time, linearly between points and between times."""
         k, places = self.index(t), self.grid.places(z)[None]
-        before, after = (self.grid.read(table, places)[0] for table in tables[k:k + 2])
+        before, after = (self.grid.read(table, places)[0] for table in tables[k : k + 2])
         return before + (t - self.times[k]) / (self.times[k + 1] - self.times[k]) * (after - before)
 
     def value(self, z: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, " batch"]:
@@ -86,13 +101,20 @@ class CostToGo:
         Args: `z` (batch, state); `t` scalar. Returns (batch, state). Derived in chapter 02. Source: ours.
         """
         k = self.index(t)
-        steps = torch.gradient(self.values[k:k + 2], spacing=self.grid.spacing, dim=list(range(1, self.values.ndim)))
-        near = CostToGo(self.grid, self.times[k:k + 2], self.values[k:k + 2])
+        steps = torch.gradient(
+            self.values[k : k + 2], spacing=self.grid.spacing, dim=list(range(1, self.values.ndim))
+        )
+        near = CostToGo(self.grid, self.times[k : k + 2], self.values[k : k + 2])
         return torch.stack([near.read(table, z, t) for table in steps], dim=-1)
 
 
-def moves(system: System, z: Float[Tensor, "batch state"], controls: Float[Tensor, "choice control"], t: Tensor,
-          h: Tensor) -> tuple[Float[Tensor, "choice batch state"], Float[Tensor, "choice batch"]]:
+def moves(
+    system: System,
+    z: Float[Tensor, "batch state"],
+    controls: Float[Tensor, "choice control"],
+    t: Tensor,
+    h: Tensor,
+) -> tuple[Float[Tensor, "choice batch state"], Float[Tensor, "choice batch"]]:
     """Every control tried from every state for a time h: where it leads, z + h f(z, u, t), and its price h l(z, u, t).
 
     Args: `system`; `z` (batch, state); `controls` (choice, control); `t`, `h` scalars. Returns arrivals
@@ -100,7 +122,9 @@ def moves(system: System, z: Float[Tensor, "batch state"], controls: Float[Tenso
     """
     states, u = z.repeat(len(controls), 1), controls.repeat_interleave(len(z), dim=0)
     arrivals = states + h * system.plant(states, u, t)
-    return arrivals.reshape(len(controls), *z.shape), (h * system.running(states, u, t)).reshape(len(controls), len(z))
+    return arrivals.reshape(len(controls), *z.shape), (h * system.running(states, u, t)).reshape(
+        len(controls), len(z)
+    )
 
 
 def noise(grid: Grid, variance: float, like: Tensor) -> list[Float[Tensor, "to from"]]:
@@ -122,8 +146,14 @@ def noise(grid: Grid, variance: float, like: Tensor) -> list[Float[Tensor, "to f
     return matrices
 
 
-def solve(system: System, grid: Grid, controls: Float[Tensor, "choice control"], times: Float[Tensor, " time"],
-          g: float = 0.0, steady: bool = True) -> CostToGo:
+def solve(
+    system: System,
+    grid: Grid,
+    controls: Float[Tensor, "choice control"],
+    times: Float[Tensor, " time"],
+    g: float = 0.0,
+    steady: bool = True,
+) -> CostToGo:
     """Bellman's principle backwards in time on a grid, the semi-Lagrangian scheme for the HJB equation.
 
     V(z, t) = min_u { h l(z, u, t) + E V(z + h f(z, u, t) + g sqrt(h) xi, t + h) },  V(z, 1) = Phi(z)
@@ -157,9 +187,11 @@ def greedy(system: System, ahead: CostToGo, controls: Float[Tensor, "choice cont
     Args: `system`; `ahead`, its cost-to-go; `controls` (choice, control) to choose from. Returns a `Law`.
     Derived in chapter 02. Source: textbook.
     """
+
     def law(z: Tensor, t: Tensor) -> Tensor:
         k = ahead.index(t)
         arrivals, prices = moves(system, z, controls, t, ahead.times[k + 1] - ahead.times[k])
         later = ahead.grid.read(ahead.values[k + 1], ahead.grid.places(arrivals))
         return controls[(later + prices).argmin(0)]
+
     return law

@@ -11,11 +11,15 @@ from .feedback import Law
 from .grid import Grid
 from .systems import System
 
-Value = Callable[[Tensor, Tensor], Tensor]  # (state (batch, state), time scalar or (batch,)) -> V (batch,)
+Value = Callable[
+    [Tensor, Tensor], Tensor
+]  # (state (batch, state), time scalar or (batch,)) -> V (batch,)
 Terminal = Callable[[Tensor], Tensor]  # state (batch, state) -> Phi (batch,)
 
 
-def costate(value: Value, z: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, "batch state"]:
+def costate(
+    value: Value, z: Float[Tensor, "batch state"], t: Tensor
+) -> Float[Tensor, "batch state"]:
     """p = grad V(z, t), by autograd.
 
     Args: `value` V; `z` (batch, state); `t` scalar or (batch,). Returns (batch, state). Derived in chapter 02.
@@ -24,21 +28,25 @@ def costate(value: Value, z: Float[Tensor, "batch state"], t: Tensor) -> Float[T
     return torch.func.grad(lambda z: value(z, t).sum())(z)
 
 
-def best_control(system: System, z: Float[Tensor, "batch state"], p: Float[Tensor, "batch state"],
-                 t: Tensor) -> Float[Tensor, "batch control"]:
+def best_control(
+    system: System, z: Float[Tensor, "batch state"], p: Float[Tensor, "batch state"], t: Tensor
+) -> Float[Tensor, "batch control"]:
     """The control that the costate asks for, arg min_u { l(z, u, t) + p . f(z, u, t) }; it is -p for unit effort and f = u.
 
     One step of Newton from u = 0, exact where l is quadratic and f affine in u, as for every system of this book.
     Args: `system`; `z`, `p` (batch, state); `t` scalar or (batch,). Returns (batch, control). Derived in chapter 02.
     Source: textbook.
     """
+
     def total(u: Tensor) -> Tensor:
         return (system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1)).sum()
 
     u = z.new_zeros(len(z), system.control)
     slope = torch.func.grad(total)
     first = slope(u)
-    bends = [slope(u + e) - first for e in torch.eye(system.control).to(z)]  # the slope is affine in u
+    bends = [
+        slope(u + e) - first for e in torch.eye(system.control).to(z)
+    ]  # the slope is affine in u
     return -torch.linalg.solve_ex(torch.stack(bends, dim=-1), first).result
 
 
@@ -50,8 +58,13 @@ def steer(system: System, slope: Callable[[Tensor, Tensor], Tensor]) -> Law:
     return lambda z, t: best_control(system, z, slope(z, t), t)
 
 
-def residual(value: Value, system: System, z: Float[Tensor, "batch state"], t: Tensor, g: float = 0.0,
-             ) -> Float[Tensor, " batch"]:
+def residual(
+    value: Value,
+    system: System,
+    z: Float[Tensor, "batch state"],
+    t: Tensor,
+    g: float = 0.0,
+) -> Float[Tensor, " batch"]:
     """What is left of the HJB equation when V is put in; zero where V solves it.
 
     dV/dt + min_u { l(z, u, t) + grad V . f(z, u, t) } + g^2/2 Lap V
@@ -61,24 +74,39 @@ def residual(value: Value, system: System, z: Float[Tensor, "batch state"], t: T
     rate = torch.func.jvp(lambda t: value(z, t), (t,), (torch.ones_like(t),))[1]
     p = costate(value, z, t)
     u = best_control(system, z, p, t)
-    bends = [torch.func.jvp(lambda z: costate(value, z, t), (z,), (e.expand_as(z).contiguous(),))[1] @ e
-             for e in torch.eye(z.shape[1]).to(z)]
-    return rate + system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1) + g**2 / 2 * sum(bends)
+    bends = [
+        torch.func.jvp(lambda z: costate(value, z, t), (z,), (e.expand_as(z).contiguous(),))[1] @ e
+        for e in torch.eye(z.shape[1]).to(z)
+    ]
+    return (
+        rate + system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1) + g**2 / 2 * sum(bends)
+    )
 
 
-def straight(terminal: Terminal, z: Float[Tensor, "batch state"], t: Tensor,
-             y: Float[Tensor, "some end state"]) -> Float[Tensor, "batch end"]:
+def straight(
+    terminal: Terminal,
+    z: Float[Tensor, "batch state"],
+    t: Tensor,
+    y: Float[Tensor, "some end state"],
+) -> Float[Tensor, "batch end"]:
     """The cost of going straight from z at time t to the end y at time 1, and of ending there.
 
     Phi(y) + |z - y|^2 / (2 (1 - t))
     Args: `terminal` Phi; `z` (batch, state); `t` < 1, scalar; `y` (batch or 1, end, state). Returns (batch, end).
     Derived in chapter 02. Source: textbook.
     """
-    return terminal(y.flatten(0, 1)).reshape(y.shape[:2]) + (z[:, None] - y).square().sum(-1) / (2 * (1 - t))
+    return terminal(y.flatten(0, 1)).reshape(y.shape[:2]) + (z[:, None] - y).square().sum(-1) / (
+        2 * (1 - t)
+    )
 
 
-def hopf_lax(terminal: Terminal, z: Float[Tensor, "batch state"], t: Tensor, ends: Grid, halvings: int = 30,
-             ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch state"]]:
+def hopf_lax(
+    terminal: Terminal,
+    z: Float[Tensor, "batch state"],
+    t: Tensor,
+    ends: Grid,
+    halvings: int = 30,
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch state"]]:
     """The value of a point mass of unit effort without noise, and its control -grad V: go straight to the best end.
 
     V(z, t) = min_y { Phi(y) + |z - y|^2 / (2 (1 - t)) },  u* = (y* - z) / (1 - t)
@@ -98,8 +126,13 @@ def hopf_lax(terminal: Terminal, z: Float[Tensor, "batch state"], t: Tensor, end
     return straight(terminal, z, t, best[:, None])[:, 0], (best - z) / (1 - t)
 
 
-def hopf_cole(terminal: Terminal, z: Float[Tensor, "batch state"], t: Tensor, g: float, ends: Grid,
-              ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch state"]]:
+def hopf_cole(
+    terminal: Terminal,
+    z: Float[Tensor, "batch state"],
+    t: Tensor,
+    g: float,
+    ends: Grid,
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch state"]]:
     """The value of a point mass of unit effort under noise g, and its control -grad V: go to the mean of good ends.
 
     V(z, t) = -g^2 log E exp(-Phi(z + g sqrt(1 - t) xi) / g^2),  u* = (E_w[y] - z) / (1 - t),
@@ -112,4 +145,4 @@ def hopf_cole(terminal: Terminal, z: Float[Tensor, "batch state"], t: Tensor, g:
     y = ends.points(z.dtype)
     logits = -straight(terminal, z, t, y[None]) / g**2
     cell = math.prod(ends.spacing) / (2 * math.pi * g**2 * (1 - t)) ** (z.shape[1] / 2)
-    return -g**2 * (logits.logsumexp(1) + torch.log(cell)), (logits.softmax(1) @ y - z) / (1 - t)
+    return -(g**2) * (logits.logsumexp(1) + torch.log(cell)), (logits.softmax(1) @ y - z) / (1 - t)

@@ -20,8 +20,12 @@ def time_left(z: Float[Tensor, "batch ..."], t: Tensor | float) -> Tensor:
     return left[(..., *[None] * (z.ndim - left.ndim))]
 
 
-def pinned_law(y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Tensor | float,
-               tau: float = 0.0) -> Float[Tensor, "batch ..."]:
+def pinned_law(
+    y: Float[Tensor, "batch ..."],
+    z: Float[Tensor, "batch ..."],
+    t: Tensor | float,
+    tau: float = 0.0,
+) -> Float[Tensor, "batch ..."]:
     """The least effort that is at y when t = 1, wherever z is now: go straight, in the time that is left.
 
     u = (y - z) / max(1 - t, tau)
@@ -31,7 +35,9 @@ def pinned_law(y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: 
     return (y - z) / time_left(z, t).clamp(min=tau)
 
 
-def pinned_value(y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Tensor | float) -> Float[Tensor, " batch"]:
+def pinned_value(
+    y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Tensor | float
+) -> Float[Tensor, " batch"]:
     """The cost-to-go of the pinned law, V = |y - z|^2 / (2 (1 - t)), whose -grad V it is.
 
     Args: `y`, `z` (batch, ...); `t` scalar or (batch,), below 1. Returns V (batch,). Derived in chapter 03. Source: textbook.
@@ -39,8 +45,9 @@ def pinned_value(y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t
     return squares((y - z).flatten(1)) / (1 - t)
 
 
-def soft_law(y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Tensor | float,
-             c: float) -> Float[Tensor, "batch ..."]:
+def soft_law(
+    y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Tensor | float, c: float
+) -> Float[Tensor, "batch ..."]:
     """The best law when a miss costs c/2 |z_1 - y|^2: bounded at t = 1, and the pinned law when c is large.
 
     u = c (y - z) / (1 + c (1 - t))
@@ -50,8 +57,13 @@ def soft_law(y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Te
     return c * (y - z) / (1 + c * time_left(z, t))
 
 
-def soft_value(y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Tensor | float, c: float,
-               g: float = 0.0) -> Float[Tensor, " batch"]:
+def soft_value(
+    y: Float[Tensor, "batch ..."],
+    z: Float[Tensor, "batch ..."],
+    t: Tensor | float,
+    c: float,
+    g: float = 0.0,
+) -> Float[Tensor, " batch"]:
     """The cost-to-go of the soft law; noise g adds a price that no control can avoid, and leaves the law as it is.
 
     V = c |y - z|^2 / (2 (1 + c (1 - t))) + d g^2 / 2 log(1 + c (1 - t)), with d numbers in a state
@@ -66,7 +78,9 @@ def soft_value(y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: 
 # --- any linear plant ----------------------------------------------------------------------------------------------------
 
 
-def apply(matrix: Float[Tensor, "... rows columns"], z: Float[Tensor, "batch columns"]) -> Float[Tensor, "batch rows"]:
+def apply(
+    matrix: Float[Tensor, "... rows columns"], z: Float[Tensor, "batch columns"]
+) -> Float[Tensor, "batch rows"]:
     """Matrix times each vector of a batch; one matrix for all, or one for each."""
     return (matrix @ z[..., None])[..., 0]
 
@@ -115,7 +129,9 @@ class LinearQuadratic:
         return -(self.A.mT @ P + P @ self.A - P @ self.B @ self.gain(P) + self.Q)
 
 
-def linearize(system: System, z: Float[Tensor, " state"], u: Float[Tensor, " control"]) -> LinearQuadratic:
+def linearize(
+    system: System, z: Float[Tensor, " state"], u: Float[Tensor, " control"]
+) -> LinearQuadratic:
     """A system seen from close to a point of rest: first derivatives of its plant, second derivatives of its costs.
 
     A = df/dz, B = df/du, Q = d2l/dz2, R = d2l/du2, Q_1 = d2Phi/dz2, for the deviations from z and u
@@ -133,8 +149,13 @@ def linearize(system: System, z: Float[Tensor, " state"], u: Float[Tensor, " con
     if plant(z, u).abs().max() > 1e-5:
         raise UserError("the plant moves at this point: linearize where f(z, u) = 0")
     A, B = jacrev(plant, argnums=(0, 1))(z, u)
-    return LinearQuadratic(A, B, hessian(running, 0)(z, u), hessian(running, 1)(z, u),
-                           hessian(lambda z: system.terminal(z[None])[0])(z))
+    return LinearQuadratic(
+        A,
+        B,
+        hessian(running, 0)(z, u),
+        hessian(running, 1)(z, u),
+        hessian(lambda z: system.terminal(z[None])[0])(z),
+    )
 
 
 @dataclass(frozen=True)
@@ -151,14 +172,21 @@ class Riccati:
         k = int(torch.searchsorted(self.times, float(t)).clamp(1, len(self.times) - 1))
         h = self.times[k] - self.times[k - 1]
         x = (t - self.times[k - 1]) / h
-        (P, Pk), (q, qk) = self.P[k - 1:k + 1], self.traces[k - 1:k + 1]
-        return (cubic(x, h, P, Pk, self.system.slope(P), self.system.slope(Pk)), cubic(x, h, q, qk, -trace(P), -trace(Pk)))
+        (P, Pk), (q, qk) = self.P[k - 1 : k + 1], self.traces[k - 1 : k + 1]
+        return (
+            cubic(x, h, P, Pk, self.system.slope(P), self.system.slope(Pk)),
+            cubic(x, h, q, qk, -trace(P), -trace(Pk)),
+        )
 
-    def law(self, z: Float[Tensor, "batch state"], t: Tensor | float) -> Float[Tensor, "batch control"]:
+    def law(
+        self, z: Float[Tensor, "batch state"], t: Tensor | float
+    ) -> Float[Tensor, "batch control"]:
         """The optimal feedback u = -R^-1 B'P(t) z."""
         return -apply(self.system.gain(self.at(t)[0]), z)
 
-    def value(self, z: Float[Tensor, "batch state"], t: Tensor | float, g: float = 0.0) -> Float[Tensor, " batch"]:
+    def value(
+        self, z: Float[Tensor, "batch state"], t: Tensor | float, g: float = 0.0
+    ) -> Float[Tensor, " batch"]:
         """The cost-to-go V(z, t) = z'P(t)z / 2 + g^2/2 int_t^1 tr P(s) ds under noise g in every coordinate."""
         P, traces = self.at(t)
         return form(P, z) + g**2 / 2 * traces
@@ -178,11 +206,15 @@ def riccati(system: LinearQuadratic, times: Float[Tensor, " time"]) -> Riccati:
     """
     n = system.state
 
-    def slope(both: Tensor, t: Tensor) -> Tensor:  # P, flat, and one more number: the integral of its trace
+    def slope(
+        both: Tensor, t: Tensor
+    ) -> Tensor:  # P, flat, and one more number: the integral of its trace
         P = both[..., :-1].unflatten(-1, (n, n))
         return torch.cat((system.slope(P).flatten(-2), -trace(P)[..., None]), dim=-1)
 
-    start = torch.cat((system.Q1.flatten(-2), torch.zeros_like(trace(system.Q1))[..., None]), dim=-1)
+    start = torch.cat(
+        (system.Q1.flatten(-2), torch.zeros_like(trace(system.Q1))[..., None]), dim=-1
+    )
     both = integrate(slope, start, times.flip(0), "rk4").states.flip(0)
     return Riccati(system, times, both[..., :-1].unflatten(-1, (n, n)), both[..., -1])
 
@@ -198,10 +230,15 @@ def algebraic(system: LinearQuadratic) -> Float[Tensor, "... state state"]:
     push = system.B @ torch.linalg.solve(system.R, system.B.mT)
     top, bottom = torch.cat((system.A, -push), dim=-1), torch.cat((-system.Q, -system.A.mT), dim=-1)
     rates, vectors = torch.linalg.eig(torch.cat((top, bottom), dim=-2))
-    stable = rates.real.argsort(dim=-1)[..., None, :system.state]
+    stable = rates.real.argsort(dim=-1)[..., None, : system.state]
     X, Y = vectors.gather(-1, stable.expand(*vectors.shape[:-1], -1)).chunk(2, dim=-2)
     P = torch.linalg.solve_ex(X.mT, Y.mT).result.mT.real
     P = (P + P.mT) / 2
-    if not (P.isfinite().all() and torch.linalg.eigvals(system.A - system.B @ system.gain(P)).real.max() < 0):
-        raise UserError("no constant P steers this plant to rest: B must reach, and Q must see, every unstable motion")
+    if not (
+        P.isfinite().all()
+        and torch.linalg.eigvals(system.A - system.B @ system.gain(P)).real.max() < 0
+    ):
+        raise UserError(
+            "no constant P steers this plant to rest: B must reach, and Q must see, every unstable motion"
+        )
     return P

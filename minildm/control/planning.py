@@ -25,23 +25,36 @@ class Plan:
     steps: int  # steps of the method that it took
 
 
-def extremal(system: System, start: Float[Tensor, "batch state"], costate: Float[Tensor, "batch state"],
-             times: Float[Tensor, " time"]) -> Float[Tensor, "time batch both"]:
+def extremal(
+    system: System,
+    start: Float[Tensor, "batch state"],
+    costate: Float[Tensor, "batch state"],
+    times: Float[Tensor, " time"],
+) -> Float[Tensor, "time batch both"]:
     """The path of state and costate together, dz/dt = dH/dp, dp/dt = -dH/dz, under the best control, from p(0).
 
     Args: `system`; `start`, `costate` (batch, state); `times` (time,). Returns (z, p) side by side (time, batch, 2 state).
     Derived in chapter 03. Source: textbook.
     """
+
     def field(both: Tensor, t: Tensor) -> Tensor:
         z, p = both.chunk(2, dim=-1)
         u = best_control(system, z, p, t)
-        return torch.cat((system.plant(z, u, t), -grad(lambda z: hamiltonian(system, z, u, p, t).sum())(z)), dim=-1)
+        return torch.cat(
+            (system.plant(z, u, t), -grad(lambda z: hamiltonian(system, z, u, p, t).sum())(z)),
+            dim=-1,
+        )
 
     return integrate(field, torch.cat((start, costate), dim=-1), times, "rk4").states
 
 
-def shoot(system: System, start: Float[Tensor, " state"], times: Float[Tensor, " time"], costate: Float[Tensor, " state"],
-          most: int = 50) -> Plan:
+def shoot(
+    system: System,
+    start: Float[Tensor, " state"],
+    times: Float[Tensor, " time"],
+    costate: Float[Tensor, " state"],
+    most: int = 50,
+) -> Plan:
     """Single shooting: find the p(0) whose path ends with p(1) = grad Phi(z_1), by Newton steps that never raise the miss.
 
     Args: `system`, plant linear and cost quadratic in u; `start` (state,); `times`; `costate`, the guess of p(0); `most`
@@ -54,7 +67,9 @@ def shoot(system: System, start: Float[Tensor, " state"], times: Float[Tensor, "
         z, p = extremal(system, start.expand(len(costate), -1), costate, times)[-1].chunk(2, dim=-1)
         return p - final_costate(system, z)
 
-    def slopes(costate: Tensor) -> Tensor:  # row i is the derivative of miss i: one guess for each row, one backward pass
+    def slopes(
+        costate: Tensor,
+    ) -> Tensor:  # row i is the derivative of miss i: one guess for each row, one backward pass
         guesses = costate.expand(n, -1).clone().requires_grad_()
         return torch.autograd.grad(miss(guesses).diagonal().sum(), guesses)[0]
 
@@ -63,15 +78,19 @@ def shoot(system: System, start: Float[Tensor, " state"], times: Float[Tensor, "
     for steps in range(most + 1):
         if gap.norm() < 1e-9 * (1 + costate.norm()):
             both = extremal(system, start, costate, times)
-            controls = torch.stack([best_control(system, *both[k].chunk(2, dim=-1), t) for k, t in enumerate(times)])
+            controls = torch.stack(
+                [best_control(system, *both[k].chunk(2, dim=-1), t) for k, t in enumerate(times)]
+            )
             z, p = both.chunk(2, dim=-1)
             return Plan(Rollout(Trajectory(times, z), (controls[1:] + controls[:-1]) / 2), p, steps)
         move, share = torch.linalg.solve_ex(slopes(costate), gap[0]).result[None], 1.0
         while not (trial := miss(costate - share * move)).norm() < gap.norm() and share > 1e-6:
             share /= 2
         costate, gap = costate - share * move, trial
-    raise UserError(f"shooting still misses by {gap.norm():.1e} after {most} steps: begin nearer to the costate, and let every "
-                    "control have a price")
+    raise UserError(
+        f"shooting still misses by {gap.norm():.1e} after {most} steps: begin nearer to the costate, and let every "
+        "control have a price"
+    )
 
 
 def convex(H: Float[Tensor, "... n n"]) -> Float[Tensor, "... n n"]:
@@ -80,15 +99,21 @@ def convex(H: Float[Tensor, "... n n"]) -> Float[Tensor, "... n n"]:
     return vectors * values.clamp(min=0)[..., None, :] @ vectors.mT
 
 
-def kkt(H: Float[Tensor, "w w"], C: Float[Tensor, "c w"], slope: Float[Tensor, " w"], defects: Float[Tensor, " c"]
-        ) -> tuple[Tensor, Tensor]:
+def kkt(
+    H: Float[Tensor, "w w"],
+    C: Float[Tensor, "c w"],
+    slope: Float[Tensor, " w"],
+    defects: Float[Tensor, " c"],
+) -> tuple[Tensor, Tensor]:
     """The lowest point of slope . dw + dw'H dw / 2 among those with C dw = -defects, by Lagrange's conditions.
 
     [[H, -C'], [C, 0]] (dw, p) = (-slope, -defects)
     Args: as named. Returns the move dw (w,) and the multipliers p (c,). Derived in chapter 03. Source: textbook.
     """
     full = torch.cat((torch.cat((H, -C.T), 1), torch.cat((C, C.new_zeros(len(C), len(C))), 1)))
-    return torch.linalg.solve_ex(full, -torch.cat((slope, defects))).result.split((len(slope), len(defects)))
+    return torch.linalg.solve_ex(full, -torch.cat((slope, defects))).result.split(
+        (len(slope), len(defects))
+    )
 
 
 def transcribe(system: System, guess: Rollout, most: int = 100) -> Plan:
@@ -105,7 +130,9 @@ def transcribe(system: System, guess: Rollout, most: int = 100) -> Plan:
     times, n, m = guess.path.times, system.state, system.control
     start, spans = guess.path.states[0], (times[:-1], times[1:])
 
-    def stage(both: Tensor, t: Tensor, s: Tensor) -> Tensor:  # (z_k, u_k) -> the state after, and what the interval costs
+    def stage(
+        both: Tensor, t: Tensor, s: Tensor
+    ) -> Tensor:  # (z_k, u_k) -> the state after, and what the interval costs
         z, u = both[None, :n], both[None, n:]
         after = rk4(lambda z, t: system.plant(z, u, t), z, t, s)
         spent = (s - t) / 2 * (system.running(z, u, t) + system.running(after, u, s))
@@ -123,22 +150,39 @@ def transcribe(system: System, guess: Rollout, most: int = 100) -> Plan:
         defects = torch.cat((rows[:, :n], last)) - torch.cat((start, ahead[:, :n]))
         return rows, ahead[:, n].sum() + end(last[0]), defects.flatten()
 
-    here = torch.block_diag(*[torch.eye(n, n + m, dtype=times.dtype)] * len(spans[0]), torch.eye(n, dtype=times.dtype))
-    w = torch.cat((torch.cat((guess.path.states[:-1, 0], guess.controls[:, 0]), dim=1).flatten(), guess.path.states[-1, 0]))
+    here = torch.block_diag(
+        *[torch.eye(n, n + m, dtype=times.dtype)] * len(spans[0]), torch.eye(n, dtype=times.dtype)
+    )
+    w = torch.cat(
+        (
+            torch.cat((guess.path.states[:-1, 0], guess.controls[:, 0]), dim=1).flatten(),
+            guess.path.states[-1, 0],
+        )
+    )
     rows, J, defects = look(w)
     for steps in range(1, most + 1):
         slopes = vmap(jacrev(stage))(rows, *spans)
         bends = convex(vmap(jacrev(jacrev(price_of_stage)))(rows, *spans))
         C = here.clone()
         C[n:, :-n] -= torch.block_diag(*slopes[:, :n])
-        move, p = kkt(torch.block_diag(*bends, convex(hessian(end)(w[-n:]))), C,
-                      torch.cat((slopes[:, n].flatten(), grad(end)(w[-n:]))), defects)
+        move, p = kkt(
+            torch.block_diag(*bends, convex(hessian(end)(w[-n:]))),
+            C,
+            torch.cat((slopes[:, n].flatten(), grad(end)(w[-n:]))),
+            defects,
+        )
         share, price = 1.0, 2 * p.abs().max()
         merit = J + price * defects.abs().sum()
-        while (trial := look(w + share * move))[1] + price * trial[2].abs().sum() > merit * (1 + 1e-12) and share > 1e-6:
+        while (trial := look(w + share * move))[1] + price * trial[2].abs().sum() > merit * (
+            1 + 1e-12
+        ) and share > 1e-6:
             share /= 2
         w, (rows, J, defects) = w + share * move, trial
         if move.abs().max() < 1e-8 * (1 + w.abs().max()):
             states = torch.cat((rows[:, :n], w[None, -n:]))
-            return Plan(Rollout(Trajectory(times, states[:, None]), rows[:, None, n:]), p.view(-1, 1, n), steps)
+            return Plan(
+                Rollout(Trajectory(times, states[:, None]), rows[:, None, n:]),
+                p.view(-1, 1, n),
+                steps,
+            )
     raise UserError(f"transcription has not settled after {most} steps: begin nearer to a path")

@@ -22,7 +22,9 @@ class Plan:
     rounds: int  # at the last epsilon, until the error was small enough
 
 
-def half_squares(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]) -> Float[Tensor, "*batch n m"]:
+def half_squares(
+    x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"]
+) -> Float[Tensor, "*batch n m"]:
     """The least effort from each point to each other in time one, C_ij = |x_i - y_j|^2 / 2.
 
     Args: `x` (..., n, d); `y` (..., m, d). Returns C (..., n, m). Derived in chapter 04. Source: textbook.
@@ -30,8 +32,13 @@ def half_squares(x: Float[Tensor, "*batch n d"], y: Float[Tensor, "*batch m d"])
     return (x[..., :, None, :] - y[..., None, :, :]).square().sum(-1) / 2
 
 
-def sweep(cost: Float[Tensor, "*batch n m"], log_a: Float[Tensor, "*batch n"], log_b: Float[Tensor, "*batch m"],
-          alpha: Float[Tensor, "*batch n"], epsilon: float) -> tuple[Float[Tensor, "*batch m"], Float[Tensor, "*batch n"]]:
+def sweep(
+    cost: Float[Tensor, "*batch n m"],
+    log_a: Float[Tensor, "*batch n"],
+    log_b: Float[Tensor, "*batch m"],
+    alpha: Float[Tensor, "*batch n"],
+    epsilon: float,
+) -> tuple[Float[Tensor, "*batch m"], Float[Tensor, "*batch n"]]:
     """One round of Sinkhorn's algorithm: the beta that makes the columns right, then the alpha that makes the rows right.
 
     beta_j = -epsilon log sum_i a_i exp((alpha_i - C_ij)/epsilon); alpha_i = -epsilon log sum_j b_j exp((beta_j - C_ij)/epsilon)
@@ -39,11 +46,17 @@ def sweep(cost: Float[Tensor, "*batch n m"], log_a: Float[Tensor, "*batch n"], l
     Source: textbook.
     """
     beta = -epsilon * (log_a[..., :, None] + (alpha[..., :, None] - cost) / epsilon).logsumexp(-2)
-    return beta, -epsilon * (log_b[..., None, :] + (beta[..., None, :] - cost) / epsilon).logsumexp(-1)
+    return beta, -epsilon * (log_b[..., None, :] + (beta[..., None, :] - cost) / epsilon).logsumexp(
+        -1
+    )
 
 
-def check_problem(cost: Float[Tensor, "*batch n m"], a: Float[Tensor, "*#batch rows"], b: Float[Tensor, "*#batch columns"],
-                  epsilon: float) -> None:
+def check_problem(
+    cost: Float[Tensor, "*batch n m"],
+    a: Float[Tensor, "*#batch rows"],
+    b: Float[Tensor, "*#batch columns"],
+    epsilon: float,
+) -> None:
     """Refuse costs and marginals that make no transport problem.
 
     Args: as of `sinkhorn`. Returns nothing. Raises UserError with what is wrong. Derived in chapter 04. Source: ours.
@@ -51,15 +64,25 @@ def check_problem(cost: Float[Tensor, "*batch n m"], a: Float[Tensor, "*#batch r
     if not 0 < epsilon < math.inf:
         raise UserError(f"epsilon is {epsilon:g}: the entropy needs a finite weight above zero")
     if not cost.isfinite().all():
-        raise UserError("a cost is infinite or not a number: every pair of points needs a finite cost")
+        raise UserError(
+            "a cost is infinite or not a number: every pair of points needs a finite cost"
+        )
     if cost.shape[-2:] != (a.shape[-1], b.shape[-1]):
-        raise UserError(f"the costs are of {cost.shape[-2]} x {cost.shape[-1]} pairs, but there are {a.shape[-1]} x "
-                        f"{b.shape[-1]} weights: give one weight for each point")
+        raise UserError(
+            f"the costs are of {cost.shape[-2]} x {cost.shape[-1]} pairs, but there are {a.shape[-1]} x "
+            f"{b.shape[-1]} weights: give one weight for each point"
+        )
     if not ((a >= 0).all() and (b >= 0).all() and torch.allclose(a.sum(-1), b.sum(-1))):
-        raise UserError("the two clouds have different mass, or a negative one: make a and b >= 0, and sum to one")
+        raise UserError(
+            "the two clouds have different mass, or a negative one: make a and b >= 0, and sum to one"
+        )
 
 
-def marginal_error(coupling: Float[Tensor, "*batch n m"], a: Float[Tensor, "*batch n"], b: Float[Tensor, "*batch m"]) -> float:
+def marginal_error(
+    coupling: Float[Tensor, "*batch n m"],
+    a: Float[Tensor, "*batch n"],
+    b: Float[Tensor, "*batch m"],
+) -> float:
     """How far a coupling is from its marginals, max(sum_i |sum_j P_ij - a_i|, sum_j |sum_i P_ij - b_j|).
 
     Args: `coupling` P (..., n, m); `a` (..., n); `b` (..., m). Returns the largest of the batch. Derived in chapter 04.
@@ -69,8 +92,14 @@ def marginal_error(coupling: Float[Tensor, "*batch n m"], a: Float[Tensor, "*bat
     return max(float(rows.max()), float(columns.max()))
 
 
-def sinkhorn(cost: Float[Tensor, "*batch n m"], a: Float[Tensor, "*batch n"], b: Float[Tensor, "*batch m"], epsilon: float,
-             tolerance: float = 1e-6, most: int = 20_000) -> Plan:
+def sinkhorn(
+    cost: Float[Tensor, "*batch n m"],
+    a: Float[Tensor, "*batch n"],
+    b: Float[Tensor, "*batch m"],
+    epsilon: float,
+    tolerance: float = 1e-6,
+    most: int = 20_000,
+) -> Plan:
     """The coupling P of a and b with the least sum of P C + epsilon KL(P | a b), by Sinkhorn's algorithm on logarithms.
 
     It starts hot, at an epsilon as large as the costs, and halves it every 20 rounds: small epsilons alone converge slowly.
@@ -88,23 +117,30 @@ def sinkhorn(cost: Float[Tensor, "*batch n m"], a: Float[Tensor, "*batch n"], b:
             _, alpha = sweep(cost, log_a, log_b, alpha, epsilon * 2**k)
     for rounds in range(1, most + 1):
         beta, better = sweep(cost, log_a, log_b, alpha, epsilon)
-        error = float((a * (((alpha - better) / epsilon).exp() - 1)).abs().sum(-1).max())  # rows, with the old alpha
+        error = float(
+            (a * (((alpha - better) / epsilon).exp() - 1)).abs().sum(-1).max()
+        )  # rows, with the old alpha
         if error <= tolerance:
             gain = (alpha[..., :, None] + beta[..., None, :] - cost) / epsilon
             coupling = (log_a[..., :, None] + log_b[..., None, :] + gain).exp()
             error = marginal_error(coupling, a, b)
             if error > tolerance:
-                raise UserError(f"the coupling is {error:.1e} away from its marginals, for in {cost.dtype} the costs are not "
-                                f"precise enough: use float64, or raise epsilon (now {epsilon:g}) or tolerance (now "
-                                f"{tolerance:g})")
+                raise UserError(
+                    f"the coupling is {error:.1e} away from its marginals, for in {cost.dtype} the costs are not "
+                    f"precise enough: use float64, or raise epsilon (now {epsilon:g}) or tolerance (now "
+                    f"{tolerance:g})"
+                )
             return Plan(coupling, alpha, beta, error, rounds)
         alpha = better
-    raise UserError(f"Sinkhorn is {error:.1e} away from its marginals after {most} rounds: raise epsilon (now {epsilon:g}), "
-                    f"tolerance (now {tolerance:g}) or most")
+    raise UserError(
+        f"Sinkhorn is {error:.1e} away from its marginals after {most} rounds: raise epsilon (now {epsilon:g}), "
+        f"tolerance (now {tolerance:g}) or most"
+    )
 
 
-def draw_pairs(coupling: Float[Tensor, "n m"], count: int,
-               rng: torch.Generator) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
+def draw_pairs(
+    coupling: Float[Tensor, "n m"], count: int, rng: torch.Generator
+) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
     """Draw pairs (i, j) with the probabilities of a coupling.
 
     Args: `coupling` (n, m), >= 0; `count`; `rng`. Returns i and j, (count,) each. Derived in chapter 04. Source: textbook.
@@ -113,7 +149,9 @@ def draw_pairs(coupling: Float[Tensor, "n m"], count: int,
     return flat // coupling.shape[1], flat % coupling.shape[1]
 
 
-def terminal_weight(plan: Plan, y: Float[Tensor, "m d"], b: Float[Tensor, " m"], g: float) -> Mixture:
+def terminal_weight(
+    plan: Plan, y: Float[Tensor, "m d"], b: Float[Tensor, " m"], g: float
+) -> Mixture:
     """The weight psi = sum_j b_j exp(beta_j / g^2) delta(y_j) whose Doob transform is the Schroedinger bridge.
 
     With it h(x_i, 0) = exp(-alpha_i / g^2) / (2 pi g^2)^(d/2): alpha is the cost-to-go at the start, up to a constant.

@@ -15,10 +15,14 @@ class System(Protocol):
     state: int  # numbers in a state z
     control: int  # numbers in a control u
 
-    def plant(self, z: Float[Tensor, "batch state"], u: Float[Tensor, "batch control"], t: Tensor) -> Tensor:
+    def plant(
+        self, z: Float[Tensor, "batch state"], u: Float[Tensor, "batch control"], t: Tensor
+    ) -> Tensor:
         """Velocity f(z, u, t) of the state (batch, state)."""
 
-    def running(self, z: Float[Tensor, "batch state"], u: Float[Tensor, "batch control"], t: Tensor) -> Tensor:
+    def running(
+        self, z: Float[Tensor, "batch state"], u: Float[Tensor, "batch control"], t: Tensor
+    ) -> Tensor:
         """Cost a unit of time l(z, u, t), (batch,)."""
 
     def terminal(self, z: Float[Tensor, "batch state"]) -> Tensor:

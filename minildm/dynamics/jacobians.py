@@ -10,8 +10,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from .records import Field
 
 
-def top_eigenvalue(field: Field, z: Float[Tensor, "batch ..."], t: Tensor, rng: torch.Generator,
-                   rounds: int = 30) -> Float[Tensor, " batch"]:
+def top_eigenvalue(
+    field: Field, z: Float[Tensor, "batch ..."], t: Tensor, rng: torch.Generator, rounds: int = 30
+) -> Float[Tensor, " batch"]:
     """The fastest rate at which neighbors of each state part, by power iteration that keeps all its vectors (Lanczos).
 
     The top eigenvalue of S = (J + J')/2, J = du/dz; of J where J is symmetric, as it is for the field of any law. From a
@@ -20,6 +21,7 @@ def top_eigenvalue(field: Field, z: Float[Tensor, "batch ..."], t: Tensor, rng: 
     Args: `field`, whose rows do not look at each other; `z` (batch, ...) and `t` as it takes them; `rng`; `rounds`, each of a
     forward and a backward product. Returns (batch,). Derived in chapter 08. Source: Lanczos.
     """
+
     def at(z: Tensor) -> Tensor:
         return field(z, t)
 
@@ -31,8 +33,13 @@ def top_eigenvalue(field: Field, z: Float[Tensor, "batch ..."], t: Tensor, rng: 
         _, pull = vjp(at, z)
         for _ in range(min(rounds, z[0].numel())):
             for _ in range(2):  # the second time removes what rounding left
-                x = F.normalize(x - torch.einsum("bkn,bk->bn", basis, torch.einsum("bkn,bn->bk", basis, x)), dim=1)
+                x = F.normalize(
+                    x - torch.einsum("bkn,bk->bn", basis, torch.einsum("bkn,bn->bk", basis, x)),
+                    dim=1,
+                )
             basis, tangent = torch.cat((basis, x[:, None]), dim=1), x.reshape(z.shape)
             images.append((jvp(at, (z,), (tangent,))[1] + pull(tangent)[0]).flatten(1) / 2)
-            x = images[-1] + torch.finfo(z.dtype).eps * random()  # a new direction where there is none left
+            x = (
+                images[-1] + torch.finfo(z.dtype).eps * random()
+            )  # a new direction where there is none left
         return torch.linalg.eigvalsh(basis @ torch.stack(images, dim=2))[:, -1]

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-Field = Callable[[Tensor, Tensor], Tensor]  # (state (batch, ...), time scalar) -> velocity (batch, ...)
+Field = Callable[
+    [Tensor, Tensor], Tensor
+]  # (state (batch, ...), time scalar) -> velocity (batch, ...)
+
 
 @dataclass
 class Trajectory:

@@ -59,20 +59,28 @@ def euler_maruyama(g: float) -> Step:
     Args: `g` >= 0, the noise in units of z over the square root of time. Returns a step for `integrate`, which needs `rng`.
     Derived in chapter 04. Source: textbook.
     """
+
     def step(field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
         xi = torch.randn(z.shape, generator=rng, device=z.device, dtype=z.dtype)
         return z + (s - t) * field(z, t) + g * (s - t).sqrt() * xi
+
     return step
 
 
-def cubic(x: Tensor | float, h: Tensor | float, a: Tensor, b: Tensor, da: Tensor, db: Tensor) -> Tensor:
+def cubic(
+    x: Tensor | float, h: Tensor | float, a: Tensor, b: Tensor, da: Tensor, db: Tensor
+) -> Tensor:
     """The path inside a step: the cubic with both its ends and both its slopes, of order 4.
 
     a (1 + 2x) (1 - x)^2 + b x^2 (3 - 2x) + h x (1 - x) ((1 - x) a' - x b')
     Args: `x` in [0, 1], the share of the step of length `h`; `a`, `b` the ends, `da`, `db` the rates of change there, of any
     one shape. Returns the state at x. Derived in chapter 03. Source: textbook.
     """
-    return a * (1 + 2 * x) * (1 - x)**2 + b * x**2 * (3 - 2 * x) + h * x * (1 - x) * ((1 - x) * da - x * db)
+    return (
+        a * (1 + 2 * x) * (1 - x) ** 2
+        + b * x**2 * (3 - 2 * x)
+        + h * x * (1 - x) * ((1 - x) * da - x * db)
+    )
 
 
 STEPS: dict[str, Step] = {"euler": euler, "heun": heun, "midpoint": midpoint, "rk4": rk4}
@@ -101,8 +109,14 @@ def check_times(times: Float[Tensor, "time ..."]) -> None:
         raise UserError("the times of a path must rise all the way or fall all the way: sort them")
 
 
-def integrate(field: Field | None, start: Shaped[Tensor, "batch ..."], times: Float[Tensor, "time ..."],
-              method: str | Step = "euler", rng: torch.Generator | None = None, record: bool = True) -> Trajectory:
+def integrate(
+    field: Field | None,
+    start: Shaped[Tensor, "batch ..."],
+    times: Float[Tensor, "time ..."],
+    method: str | Step = "euler",
+    rng: torch.Generator | None = None,
+    record: bool = True,
+) -> Trajectory:
     """Solve dz/dt = u(z, t) over the given times.
 
     z_{k+1} = step(u, z_k, t_k, t_{k+1})

@@ -48,8 +48,12 @@ def profile(chain: Chain, path: Trajectory, phi: Wish) -> AdjointProfile:
     Source: ours, after Manta-LM.
     """
     wanted = grad(lambda z: phi(chain.scores(z)).sum())(path.states[-1])
-    costates = pull_back(chain.field, path, wanted, chain.step)[..., :chain.moving]
+    costates = pull_back(chain.field, path, wanted, chain.step)[..., : chain.moving]
     copies = torch.stack([chain.kept(k) * costates[-1] for k in range(len(path.times))])
     size = costates[-1].flatten(1).norm(dim=-1)
-    return AdjointProfile(path.times, costates.flatten(2).norm(dim=-1) / size,
-                          (costates - copies).flatten(2).norm(dim=-1) / size, costates)
+    return AdjointProfile(
+        path.times,
+        costates.flatten(2).norm(dim=-1) / size,
+        (costates - copies).flatten(2).norm(dim=-1) / size,
+        costates,
+    )

@@ -16,7 +16,9 @@ from ..models.gpt import GPT
 from ..models.ldlm import LDLM
 from ..models.masked import Masked
 
-Choice = Callable[[Tensor], Tensor]  # scores with noise (..., vocabulary) -> a point of the simplex (..., vocabulary)
+Choice = Callable[
+    [Tensor], Tensor
+]  # scores with noise (..., vocabulary) -> a point of the simplex (..., vocabulary)
 
 
 def hard(scores: Float[Tensor, "... vocabulary"]) -> Float[Tensor, "... vocabulary"]:
@@ -41,9 +43,11 @@ def straight_through(temperature: float) -> Choice:
 
     Args: `temperature` > 0. Returns a choice. Derived in chapter 09. Source: 1308.3432; Gumbel-softmax 1611.01144.
     """
+
     def choose(scores: Tensor) -> Tensor:
         relaxed = soft(temperature)(scores)
         return relaxed + (hard(scores) - relaxed).detach()
+
     return choose
 
 
@@ -59,7 +63,9 @@ class Chain:
     step: Step
     start: Float[Tensor, "batch n channels"]
     times: Float[Tensor, " time"]
-    scores: Callable[[Tensor], Tensor]  # z -> scores of the words at each position (batch, length, vocabulary)
+    scores: Callable[
+        [Tensor], Tensor
+    ]  # z -> scores of the words at each position (batch, length, vocabulary)
     arrival: Float[Tensor, "batch n"]  # infinite where nothing is ever final
     moving: int
 
@@ -77,7 +83,9 @@ class Chain:
         return self.scores(z).argmax(-1)
 
 
-def predict_words(model: GPT | Masked, z: Float[Tensor, "batch n vocabulary"]) -> Float[Tensor, "batch n vocabulary"]:
+def predict_words(
+    model: GPT | Masked, z: Float[Tensor, "batch n vocabulary"]
+) -> Float[Tensor, "batch n vocabulary"]:
     """Scores of the word at each position, from words that need not be pure: the models' `logits` on mixtures of embeddings.
 
     GPT: position i from those before it, scores_0 = 0; masked: from all, never <mask>
@@ -90,8 +98,13 @@ def predict_words(model: GPT | Masked, z: Float[Tensor, "batch n vocabulary"]) -
     return logits.index_fill(-1, torch.tensor([MASK], device=z.device), -torch.inf)
 
 
-def token_chain(model: GPT | Masked, tokens: Int[Tensor, "batch n"], steps: int, rng: torch.Generator,
-                choice: Choice = hard) -> Chain:
+def token_chain(
+    model: GPT | Masked,
+    tokens: Int[Tensor, "batch n"],
+    steps: int,
+    rng: torch.Generator,
+    choice: Choice = hard,
+) -> Chain:
     """The sampler of a model of words: where `tokens` has <mask>, a word is chosen in the step that reaches its arrival.
 
     z_{k+1, i} = choice(scores_i(z_k) + gumbel_i) if t_k <= arrival_i < t_{k+1}, else z_{k, i}
@@ -113,13 +126,24 @@ def token_chain(model: GPT | Masked, tokens: Int[Tensor, "batch n"], steps: int,
 
     def step(field: Field, z: Tensor, t: Tensor, s: Tensor, _) -> Tensor:
         now = (t <= arrival) & (arrival < s)
-        return z.masked_scatter(now[..., None], choice((double(field(z, t)[now]) + gumbel[now.to(gumbel.device)]).to(z)))
+        return z.masked_scatter(
+            now[..., None], choice((double(field(z, t)[now]) + gumbel[now.to(gumbel.device)]).to(z))
+        )
 
-    return Chain(lambda z, t: predict_words(model, z), step, F.one_hot(tokens, size).float(),
-                 torch.linspace(0, 1, steps + 1), lambda z: z, arrival, size)
+    return Chain(
+        lambda z, t: predict_words(model, z),
+        step,
+        F.one_hot(tokens, size).float(),
+        torch.linspace(0, 1, steps + 1),
+        lambda z: z,
+        arrival,
+        size,
+    )
 
 
-def latent_chain(model: LDLM, z: Float[Tensor, "batch m latent"], times: Float[Tensor, " time"], length: int) -> Chain:
+def latent_chain(
+    model: LDLM, z: Float[Tensor, "batch m latent"], times: Float[Tensor, " time"], length: int
+) -> Chain:
     """The DDIM sampler of an LDLM; its state is the latents with the last prediction of their end, the self-condition.
 
     c' = f(z, t, c),  z' = a_s c' + b_s (z - a_t c') / b_t
@@ -139,11 +163,20 @@ def latent_chain(model: LDLM, z: Float[Tensor, "batch m latent"], times: Float[T
     def scores(state: Tensor) -> Tensor:
         return model.token_decoder(model.decode(state[..., :latent], length))
 
-    return Chain(predict, step, torch.cat((z, torch.zeros_like(z)), dim=-1), times, scores,
-                 z.new_full(z.shape[:2], torch.inf), latent)
+    return Chain(
+        predict,
+        step,
+        torch.cat((z, torch.zeros_like(z)), dim=-1),
+        times,
+        scores,
+        z.new_full(z.shape[:2], torch.inf),
+        latent,
+    )
 
 
-def chain_of(model: LanguageModel, count: int, steps: int, rng: torch.Generator, choice: Choice = hard) -> Chain:
+def chain_of(
+    model: LanguageModel, count: int, steps: int, rng: torch.Generator, choice: Choice = hard
+) -> Chain:
     """The sampler of any model, writing from nothing, GPT from <bos>.
 
     Args: `model`; `count` of texts; `steps`, which GPT does not use; `rng`; `choice` of words, which an LDLM does not make.

@@ -55,8 +55,14 @@ def self_repetition(rows: np.ndarray, n: int, vocabulary: int) -> float:
 
     Args: `rows` (rows, length), ids; `n`; `vocabulary` size. Returns a share. Derived in chapter 15. Source: ours.
     """
-    return float(np.mean([1 - len(np.unique(g)) / max(len(g), 1) if len(g) else 0.0
-                          for g in grams(bodies(rows), n, vocabulary)]))
+    return float(
+        np.mean(
+            [
+                1 - len(np.unique(g)) / max(len(g), 1) if len(g) else 0.0
+                for g in grams(bodies(rows), n, vocabulary)
+            ]
+        )
+    )
 
 
 def copied(rows: np.ndarray, training: np.ndarray, n: int, vocabulary: int) -> float:
@@ -75,5 +81,8 @@ def training_grams(rows: np.ndarray, n: int, vocabulary: int, part: int = 10_000
     Args: `rows` (rows, length), ids, possibly a memory map; `n`; `vocabulary` size; `part`.
     Returns sorted numbers of `grams`. Derived in chapter 15. Source: ours.
     """
-    parts = [np.unique(np.concatenate(grams(rows[i:i + part], n, vocabulary))) for i in range(0, len(rows), part)]
+    parts = [
+        np.unique(np.concatenate(grams(rows[i : i + part], n, vocabulary)))
+        for i in range(0, len(rows), part)
+    ]
     return np.unique(np.concatenate(parts))

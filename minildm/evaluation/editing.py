@@ -29,11 +29,13 @@ def gaps(tokens: Int[Tensor, "b n"], share: float, rng: random.Random) -> Bool[T
         words = int((text >= SPECIALS).sum())
         width = max(round(share * words), 1)
         first = 1 + rng.randrange(words - width + 1)
-        row[first:first + width] = True
+        row[first : first + width] = True
     return mask
 
 
-def damage(tokens: Int[Tensor, "b n"], share: float, words: int, rng: random.Random) -> Int[Tensor, "b n"]:
+def damage(
+    tokens: Int[Tensor, "b n"], share: float, words: int, rng: random.Random
+) -> Int[Tensor, "b n"]:
     """Texts with a share of their words replaced by other words, all alike likely.
 
     Args: `tokens`; `share`; `words`, ids from SPECIALS to this are words; `rng`. Returns tokens. Derived in chapter 13.
@@ -43,13 +45,20 @@ def damage(tokens: Int[Tensor, "b n"], share: float, words: int, rng: random.Ran
     for row in tokens:
         places = (row >= SPECIALS).nonzero()[:, 0].tolist()
         for i in rng.sample(places, max(round(share * len(places)), 1)):
-            row[i] = SPECIALS + (int(row[i]) - SPECIALS + rng.randrange(1, words - SPECIALS)) % (words - SPECIALS)
+            row[i] = SPECIALS + (int(row[i]) - SPECIALS + rng.randrange(1, words - SPECIALS)) % (
+                words - SPECIALS
+            )
     return tokens
 
 
 @torch.no_grad()
-def fill_from_left(model: GPT, tokens: Int[Tensor, "b n"], mask: Bool[Tensor, "b n"], rng: torch.Generator,
-                   temperature: float = 1.0) -> Int[Tensor, "b n"]:
+def fill_from_left(
+    model: GPT,
+    tokens: Int[Tensor, "b n"],
+    mask: Bool[Tensor, "b n"],
+    rng: torch.Generator,
+    temperature: float = 1.0,
+) -> Int[Tensor, "b n"]:
     """What a left-to-right model can do about gaps: draw each missing word from what stands before it, w_i ~ p(. | w_<i).
 
     Args: `model`; `tokens`; `mask`, true at words to be written; `rng`; `temperature`. Returns tokens.
@@ -58,12 +67,16 @@ def fill_from_left(model: GPT, tokens: Int[Tensor, "b n"], mask: Bool[Tensor, "b
     tokens = tokens.masked_fill(mask, PAD)
     for i in mask.any(0).nonzero()[:, 0].tolist():
         law = nucleus(model.logits(tokens[:, :i])[:, -1], temperature)
-        tokens[:, i] = torch.multinomial(law, 1, generator=rng)[:, 0].where(mask[:, i], tokens[:, i])
+        tokens[:, i] = torch.multinomial(law, 1, generator=rng)[:, 0].where(
+            mask[:, i], tokens[:, i]
+        )
     return tokens
 
 
 @torch.no_grad()
-def doubts(model: LanguageModel, tokens: Int[Tensor, "b n"], rng: torch.Generator, parts: int = 8) -> Float[Tensor, "b n"]:
+def doubts(
+    model: LanguageModel, tokens: Int[Tensor, "b n"], rng: torch.Generator, parts: int = 8
+) -> Float[Tensor, "b n"]:
     """How surprising each word is to a model: -log p(w_i | the words that are shown), in nats.
 
     A GPT is shown what stands before, in one call; a masked model and a Manta-LM all but every `parts`-th word, in as many
@@ -76,7 +89,10 @@ def doubts(model: LanguageModel, tokens: Int[Tensor, "b n"], rng: torch.Generato
         nats[:, 1:] = model.token_nats(tokens)
         return nats
     if isinstance(model, LDLM):
-        nats = sum(word_nats(model.second_look(tokens, NEARLY, rng), tokens) for _ in range(parts)) / parts
+        nats = (
+            sum(word_nats(model.second_look(tokens, NEARLY, rng), tokens) for _ in range(parts))
+            / parts
+        )
     for part in range(parts) if isinstance(model, Masked | Manta) else ():
         hidden = (torch.arange(tokens.shape[1]) % parts == part).expand_as(tokens)
         if isinstance(model, Masked):
@@ -90,7 +106,9 @@ def doubts(model: LanguageModel, tokens: Int[Tensor, "b n"], rng: torch.Generato
     return nats.masked_fill(tokens == PAD, 0)
 
 
-def word_nats(logits: Float[Tensor, "b n words"], tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+def word_nats(
+    logits: Float[Tensor, "b n words"], tokens: Int[Tensor, "b n"]
+) -> Float[Tensor, "b n"]:
     """Nats of each word, -log p_i(w_i).
 
     Args: `logits` of words; `tokens`. Returns nats (b, n). Derived in chapter 13. Source: textbook.
@@ -98,7 +116,9 @@ def word_nats(logits: Float[Tensor, "b n words"], tokens: Int[Tensor, "b n"]) ->
     return F.cross_entropy(logits.mT, tokens, reduction="none")
 
 
-def outcome(before: Int[Tensor, "b n"], after: Int[Tensor, "b n"], truth: Int[Tensor, "b n"]) -> dict[str, float]:
+def outcome(
+    before: Int[Tensor, "b n"], after: Int[Tensor, "b n"], truth: Int[Tensor, "b n"]
+) -> dict[str, float]:
     """What became of words: those that were right and still are, and those that were wrong and are right now.
 
     Args: `before` and `after` a repair, and the `truth`. Returns shares "kept" and "restored". Derived in chapter 13.
@@ -106,5 +126,7 @@ def outcome(before: Int[Tensor, "b n"], after: Int[Tensor, "b n"], truth: Int[Te
     """
     right, same = before == truth, after == truth
     words = truth >= SPECIALS
-    return {"kept": (same & right & words).sum().item() / max((right & words).sum().item(), 1),
-            "restored": (same & ~right).sum().item() / max((~right).sum().item(), 1)}
+    return {
+        "kept": (same & right & words).sum().item() / max((right & words).sum().item(), 1),
+        "restored": (same & ~right).sum().item() / max((~right).sum().item(), 1),
+    }

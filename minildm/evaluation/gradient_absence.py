@@ -48,12 +48,18 @@ def centered(costs: Float[Tensor, " draws"]) -> Float[Tensor, " draws"]:
     return (costs - costs.mean()) * len(costs) / (len(costs) - 1)
 
 
-def gaussian(mean: Float[Tensor, "..."], std: float, count: int, rng: torch.Generator) -> Float[Tensor, "draws ..."]:
+def gaussian(
+    mean: Float[Tensor, "..."], std: float, count: int, rng: torch.Generator
+) -> Float[Tensor, "draws ..."]:
     """Draws of mean + std xi."""
-    return mean + std * torch.randn(count, *mean.shape, generator=rng, dtype=mean.dtype, device=mean.device)
+    return mean + std * torch.randn(
+        count, *mean.shape, generator=rng, dtype=mean.dtype, device=mean.device
+    )
 
 
-def reinforce(cost: Cost, mean: Float[Tensor, "..."], std: float, count: int, rng: torch.Generator) -> Estimates:
+def reinforce(
+    cost: Cost, mean: Float[Tensor, "..."], std: float, count: int, rng: torch.Generator
+) -> Estimates:
     """The score-function estimate of d/dm E cost(m + s xi), which only needs values of the cost.
 
     (cost(z) - baseline) (z - m) / s^2, baseline the mean cost of the other draws
@@ -66,7 +72,9 @@ def reinforce(cost: Cost, mean: Float[Tensor, "..."], std: float, count: int, rn
     return Estimates(costs[:, None] * ((z - mean) / std**2).flatten(1), 1)
 
 
-def pathwise(cost: Cost, mean: Float[Tensor, "..."], std: float, count: int, rng: torch.Generator) -> Estimates:
+def pathwise(
+    cost: Cost, mean: Float[Tensor, "..."], std: float, count: int, rng: torch.Generator
+) -> Estimates:
     """The pathwise estimate of d/dm E cost(m + s xi), the gradient of the cost at the draw.
 
     grad cost(m + s xi)
@@ -78,13 +86,17 @@ def pathwise(cost: Cost, mean: Float[Tensor, "..."], std: float, count: int, rng
     return Estimates(slopes.flatten(1), 3)
 
 
-def gumbel_scores(logits: Float[Tensor, "n vocabulary"], count: int, rng: torch.Generator) -> Tensor:
+def gumbel_scores(
+    logits: Float[Tensor, "n vocabulary"], count: int, rng: torch.Generator
+) -> Tensor:
     """Logits with Gumbel noise, whose highest is a draw of their softmax."""
     u = uniform(count, *logits.shape, rng=rng)
     return logits - (-u.log()).log().to(logits)
 
 
-def reinforce_words(cost: Cost, logits: Float[Tensor, "n vocabulary"], count: int, rng: torch.Generator) -> Estimates:
+def reinforce_words(
+    cost: Cost, logits: Float[Tensor, "n vocabulary"], count: int, rng: torch.Generator
+) -> Estimates:
     """The score-function estimate of d/dlogits E cost(words), words drawn independently from softmax(logits).
 
     (cost(w) - baseline) (e_w - softmax(logits))
@@ -96,8 +108,13 @@ def reinforce_words(cost: Cost, logits: Float[Tensor, "n vocabulary"], count: in
     return Estimates((costs[:, None, None] * (words - logits.softmax(-1))).flatten(1), 1)
 
 
-def relaxed_words(cost: Cost, logits: Float[Tensor, "n vocabulary"], count: int, rng: torch.Generator,
-                  choice: Choice) -> Estimates:
+def relaxed_words(
+    cost: Cost,
+    logits: Float[Tensor, "n vocabulary"],
+    count: int,
+    rng: torch.Generator,
+    choice: Choice,
+) -> Estimates:
     """The gradient of cost(choice(logits + gumbel)): biased through `soft` and `straight_through`, 0 through `hard`.
 
     Args: `cost` of points of the simplex (draws, n, vocabulary), differentiable; `logits`; `count`; `rng`; `choice`.
@@ -130,11 +147,16 @@ def nudge_cost(chain: Chain, path: Trajectory, k: int, phi: Wish) -> Cost:
     Returns a cost for `reinforce` and `pathwise`, whose mean is path.states[k][0, :, :moving]. Derived in chapter 09.
     Source: ours.
     """
-    memory = path.states[k][:1, :, chain.moving:]
+    memory = path.states[k][:1, :, chain.moving :]
 
     def cost(z: Tensor) -> Tensor:
         state = torch.cat((z, memory.expand(len(z), -1, -1)), dim=-1)
-        return phi(chain.scores(integrate(chain.field, state, chain.times[k:], chain.step, record=False).states[-1]))
+        return phi(
+            chain.scores(
+                integrate(chain.field, state, chain.times[k:], chain.step, record=False).states[-1]
+            )
+        )
+
     return cost
 
 
@@ -147,18 +169,23 @@ def spread(estimates: Estimates) -> float:
     return double(estimates.draws).var(0).sum().item()
 
 
-def variance_ratio(a: Estimates, b: Estimates, rng: torch.Generator, resamples: int = 1000, level: float = 0.95) -> Interval:
+def variance_ratio(
+    a: Estimates, b: Estimates, rng: torch.Generator, resamples: int = 1000, level: float = 0.95
+) -> Interval:
     """How many times the calls one estimate needs for the precision of another, with a bootstrap interval.
 
     (spread_a calls_a) / (spread_b calls_b)
     Args: `a`, `b`; `rng`; `resamples` of the draws of each; `level` of the interval. Returns an `Interval`.
     Derived in chapter 09. Source: Efron 1979.
     """
+
     def resampled(estimates: Estimates) -> Float[Tensor, " resamples"]:
         x = double(estimates.draws - estimates.mean)
         count = len(x)
         picked = torch.randint(count, (resamples, count), generator=rng)
-        weights = x.new_zeros(resamples, count).scatter_add_(1, picked, x.new_ones(resamples, count))
+        weights = x.new_zeros(resamples, count).scatter_add_(
+            1, picked, x.new_ones(resamples, count)
+        )
         mean = weights @ x / count
         return (weights @ x.square().sum(1) / count - mean.square().sum(1)) * count / (count - 1)
 

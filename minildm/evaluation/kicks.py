@@ -26,7 +26,9 @@ from .scorecard import validity
 PER_TEXT = 1_000_003  # keeps the noise of directions apart from that of texts
 
 
-def displacement(state: Float[Tensor, "b n d"], t: Tensor, size: float | int, rng: torch.Generator) -> Float[Tensor, "b n d"]:
+def displacement(
+    state: Float[Tensor, "b n d"], t: Tensor, size: float | int, rng: torch.Generator
+) -> Float[Tensor, "b n d"]:
     """A push in a random direction whose root mean square, over the coordinates that are under way, is `size`.
 
     Positions are under way where 0 < t < 1. Latents have std 1, so that `size` counts latent stds.
@@ -39,7 +41,9 @@ def displacement(state: Float[Tensor, "b n d"], t: Tensor, size: float | int, rn
     return size * xi / (xi.square().sum((1, 2), keepdim=True) / count).sqrt().clamp(min=1e-9)
 
 
-def other_words(tokens: Int[Tensor, "b n"], count: int, vocabulary: int, rng: torch.Generator) -> Int[Tensor, "b n"]:
+def other_words(
+    tokens: Int[Tensor, "b n"], count: int, vocabulary: int, rng: torch.Generator
+) -> Int[Tensor, "b n"]:
     """What to add to the ids of `count` written words of each text to make them other words, all alike likely.
 
     Args: `tokens`; `count`, or as many as are written; `vocabulary`; `rng`. Returns differences of ids (b, n).
@@ -49,13 +53,30 @@ def other_words(tokens: Int[Tensor, "b n"], count: int, vocabulary: int, rng: to
     order = torch.rand(tokens.shape, generator=rng, device=tokens.device).masked_fill(~written, 2.0)
     chosen = (order.argsort(1).argsort(1) < count) & written
     words = vocabulary - SPECIALS
-    turned = SPECIALS + (tokens - SPECIALS + torch.randint(1, words, tokens.shape, generator=rng, device=tokens.device)) % words
+    turned = (
+        SPECIALS
+        + (
+            tokens
+            - SPECIALS
+            + torch.randint(1, words, tokens.shape, generator=rng, device=tokens.device)
+        )
+        % words
+    )
     return (turned - tokens) * chosen
 
 
 @torch.no_grad()
-def kicked(model: LanguageModel, count: int, *, seed: int = 0, moment: float = 0.5, size: float | int = 1.0, direction: int = 0,
-           record: bool = True, **how) -> Kick:
+def kicked(
+    model: LanguageModel,
+    count: int,
+    *,
+    seed: int = 0,
+    moment: float = 0.5,
+    size: float | int = 1.0,
+    direction: int = 0,
+    record: bool = True,
+    **how,
+) -> Kick:
     """Write texts; push them once; go on with the loop closed, and by the recorded controls.
 
     Args: `model` of any of the four kinds; `count` of texts; `seed` of start and noise, the same for all three paths; `moment`
@@ -74,13 +95,23 @@ def kicked(model: LanguageModel, count: int, *, seed: int = 0, moment: float = 0
             return other_words(state, round(size), model.config.vocabulary, rng)
         return displacement(state, loop.times[at], size, rng)
 
-    found = kick(transport, loop.law, loop.start, loop.times, at, push, loop.step,
-                 torch.Generator(model.device).manual_seed(seed + 2))
+    found = kick(
+        transport,
+        loop.law,
+        loop.start,
+        loop.times,
+        at,
+        push,
+        loop.step,
+        torch.Generator(model.device).manual_seed(seed + 2),
+    )
     if not record:
         return found
     plan = tell(model, loop, found.plan, found.controls[0])
-    closed, replayed = (tell(model, loop, path, found.controls[i], plan, at)
-                        for path, i in ((found.closed, 1), (found.replayed, 0)))
+    closed, replayed = (
+        tell(model, loop, path, found.controls[i], plan, at)
+        for path, i in ((found.closed, 1), (found.replayed, 0))
+    )
     return Kick(plan, closed, replayed, at, found.controls)
 
 
@@ -92,23 +123,42 @@ def unkicked(model: LanguageModel, count: int, *, seed: int = 0, **how) -> Traje
     `loop_of` does. Derived in chapter 13. Source: ours.
     """
     loop = loop_of(model, count, seed, **how)
-    run = rollout(transport, loop.law, loop.start, loop.times, loop.step, torch.Generator(model.device).manual_seed(seed + 2))
+    run = rollout(
+        transport,
+        loop.law,
+        loop.start,
+        loop.times,
+        loop.step,
+        torch.Generator(model.device).manual_seed(seed + 2),
+    )
     return tell(model, loop, run.path, run.controls)
 
 
-def tell(model: LanguageModel, loop: Loop, path: Trajectory, controls: Tensor, past: Trajectory | None = None,
-         at: int = 0) -> Trajectory:
+def tell(
+    model: LanguageModel,
+    loop: Loop,
+    path: Trajectory,
+    controls: Tensor,
+    past: Trajectory | None = None,
+    at: int = 0,
+) -> Trajectory:
     """A path with its words: read off the ends that its controls imply, or written; states of words are their embeddings.
 
     Before the time `at` it is the `past`, which was told already.
     """
     states, latent = path.states[at:], loop.end is not None
-    clean = [loop.end(z, u, t) for z, u, t in zip(states, controls[at:], path.times[at:])] if latent else []
+    clean = (
+        [loop.end(z, u, t) for z, u, t in zip(states, controls[at:], path.times[at:])]
+        if latent
+        else []
+    )
     ends = torch.stack([*clean, states[-1]]) if latent else states
     parts = [states if latent else model.embed(states), ends if latent else None, *loop.read(ends)]
     if past:
         before = (past.states, past.clean, past.tokens, past.confidence)
-        parts = [None if new is None else torch.cat((old[:at], new)) for old, new in zip(before, parts)]
+        parts = [
+            None if new is None else torch.cat((old[:at], new)) for old, new in zip(before, parts)
+        ]
     return Trajectory(path.times, *parts)
 
 
@@ -123,7 +173,11 @@ def last_words(model: LanguageModel, path: Trajectory) -> Int[Tensor, "b n"]:
     if not path.states.is_floating_point():
         return path.states[-1]
     last = path.states[-1]
-    return (model.read_off(last, model.config.length) if isinstance(model, LDLM) else model.space.read_off(last))[0]
+    return (
+        model.read_off(last, model.config.length)
+        if isinstance(model, LDLM)
+        else model.space.read_off(last)
+    )[0]
 
 
 def agreement(words: Int[Tensor, "b n"], plan: Int[Tensor, "b n"]) -> Float[Tensor, " b"]:
@@ -146,8 +200,11 @@ def outcome(model: LanguageModel, paths: Kick, tokenizer: Tokenizer) -> dict[str
         path = getattr(paths, name)
         said = last_words(model, path)
         shares = validity([tokenizer.decode(row) for row in said.tolist()])
-        found[name] = {"agreement": float(agreement(said, words).mean()),
-                       "grammatical": shares["grammatical"], "consistent": shares["consistent"]}
+        found[name] = {
+            "agreement": float(agreement(said, words).mean()),
+            "grammatical": shares["grammatical"],
+            "consistent": shares["consistent"],
+        }
         if name != "plan" and isinstance(model, LDLM | Manta):
             size = (path.states - plan.states).flatten(2).square().mean(2).sqrt()
             found[name]["left"] = float((size[-1] / size[paths.at].clamp(min=1e-9)).mean())
@@ -174,14 +231,30 @@ class Writer:
             if isinstance(model, LDLM):
                 self.cloud = model.encode(model.hidden(self.real))
             else:
-                self.cloud = model.space.encode(self.real) if isinstance(model, Manta) else model.embed(self.real)
+                self.cloud = (
+                    model.space.encode(self.real)
+                    if isinstance(model, Manta)
+                    else model.embed(self.real)
+                )
         if isinstance(model, LDLM | Manta):
             self.log_snr = model.schedule.log_snr
 
-    def paths(self, prompt: str, solver: str, steps: int, seed: int, moment: float, size: float | int,
-              direction: int) -> tuple[tuple[Trajectory, ...], int]:
+    def paths(
+        self,
+        prompt: str,
+        solver: str,
+        steps: int,
+        seed: int,
+        moment: float,
+        size: float | int,
+        direction: int,
+    ) -> tuple[tuple[Trajectory, ...], int]:
         """The plan, with a kick also the closed loop and the replay, and the index of the kick."""
-        begins = torch.tensor([[BOS, *self.tokenizer.encode(legal(prompt, self.tokenizer))]]) if prompt else None
+        begins = (
+            torch.tensor([[BOS, *self.tokenizer.encode(legal(prompt, self.tokenizer))]])
+            if prompt
+            else None
+        )
         how = {"seed": seed, "steps": steps, "solver": solver, "prompt": begins}
         if not size:
             return (unkicked(self.model, self.count, **how),), 0
@@ -205,7 +278,9 @@ def clock_after(schedule, t: Float[Tensor, "..."], size: float | int) -> Float[T
 
 
 @torch.no_grad()
-def set_back(model: LanguageModel, paths: Kick, size: float | int, *, seed: int = 0, **how) -> Int[Tensor, "b n"]:
+def set_back(
+    model: LanguageModel, paths: Kick, size: float | int, *, seed: int = 0, **how
+) -> Int[Tensor, "b n"]:
     """The closed loop of a kick once more, told how hard it was pushed: scale the state, set the clocks back, and go on.
 
     Clocks of positions under way go back to `clock_after` and run to 1 in the steps that are left.
@@ -213,7 +288,7 @@ def set_back(model: LanguageModel, paths: Kick, size: float | int, *, seed: int 
     Source: ours.
     """
     loop = loop_of(model, paths.plan.states.shape[1], seed, **how)
-    times = loop.times[paths.at:]
+    times = loop.times[paths.at :]
     now, moving = times[0], (times[0] > 0) & (times[0] < 1)
     safe = now.where(moving, 0.5)
     before = clock_after(model.schedule, safe, size).to(now.dtype)

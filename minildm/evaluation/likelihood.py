@@ -66,7 +66,9 @@ def nats(model: GPT | Masked, rows: np.ndarray) -> dict[str, float]:
     return cross_entropy(model, rows) if isinstance(model, GPT) else bound(model, rows)
 
 
-def excess(model: GPT | Masked, tokenizer: Tokenizer, events: int, count: int = 2000) -> dict[str, float]:
+def excess(
+    model: GPT | Masked, tokenizer: Tokenizer, events: int, count: int = 2000
+) -> dict[str, float]:
     """Nats of test tales above their exact entropy, as a share of it.
 
     sum (log p(tale) - log q(tale)) / sum (-log p(tale)), with p the exact law and q the model, or its bound
@@ -102,7 +104,11 @@ def reconstruction(model: LDLM | VAE, rows: np.ndarray, batch: int = 64) -> dict
         same, text = read == tokens, (tokens != PAD) & (tokens != BOS)
         right, words = right + int((same & text).sum()), words + int(text.sum())
         all_right, whole = all_right + int(same.sum()), whole + int((same | ~text).all(1).sum())
-    return {"token_accuracy": right / words, "row_accuracy": all_right / rows.size, "whole_texts": whole / len(rows)}
+    return {
+        "token_accuracy": right / words,
+        "row_accuracy": all_right / rows.size,
+        "whole_texts": whole / len(rows),
+    }
 
 
 @torch.no_grad()
@@ -120,7 +126,9 @@ def miss(model: Manta, rows: np.ndarray, batch: int = 64) -> dict[str, float]:
     return {name: float(torch.stack([one[name] for one in seen]).mean()) for name in seen[0]}
 
 
-def held_out(model: LanguageModel, tokenizer: Tokenizer, corpus: str, valid: np.ndarray) -> dict[str, float]:
+def held_out(
+    model: LanguageModel, tokenizer: Tokenizer, corpus: str, valid: np.ndarray
+) -> dict[str, float]:
     """What a model's kind allows to measure on texts it has not seen.
 
     Args: `model`; `tokenizer`; `corpus`, its name; `valid` (rows, length), ids.

@@ -41,11 +41,13 @@ def tales_law(lexicon: Lexicon, events: int) -> Law:
     Args: `lexicon`, small; `events` a tale. Returns a `Law`. Derived in chapter 09. Source: ours.
     """
     ids = {word: i for i, word in enumerate(vocabulary(lexicon), 1)}
-    told = [(text.split(), math.exp(-nats))
-            for text, nats in outcomes(lambda choose: " ".join(narrate(choose, events, lexicon)))]
+    told = [
+        (text.split(), math.exp(-nats))
+        for text, nats in outcomes(lambda choose: " ".join(narrate(choose, events, lexicon)))
+    ]
     rows = np.zeros((len(told), max(len(words) for words, _ in told)), dtype=np.int64)
     for row, (words, _) in zip(rows, told):
-        row[:len(words)] = [ids[word] for word in words]
+        row[: len(words)] = [ids[word] for word in words]
     return Law(rows, np.array([p for _, p in told]))
 
 
@@ -85,6 +87,7 @@ def committed(law: Law, blocks: Sequence[Sequence[int]]) -> np.ndarray:
     Args: `law`; `blocks` of positions, in the order of writing. Returns probabilities of the law's texts, whose sum is the
     share of the sampler's texts that the law allows. Derived in chapter 09. Source: ours.
     """
+
     def mass(positions: Sequence[int]) -> np.ndarray:
         key = groups(law, positions)
         return np.bincount(key, weights=law.probs)[key]
@@ -120,9 +123,14 @@ def pair_information(words: Sequence[str], i: int, j: int, lexicon: Lexicon = LE
     Args: `words` of a tale that the law allows; `i`, `j` positions; `lexicon`. A word is tried against the others of its
     class, closed words against closed words. Returns nats. Derived in chapter 09. Source: ours.
     """
-    classes = [set(getattr(lexicon, name)) for name in ("name", "species", "trait", "place", "color", "kind", "mood")]
+    classes = [
+        set(getattr(lexicon, name))
+        for name in ("name", "species", "trait", "place", "color", "kind", "mood")
+    ]
     closed = set(vocabulary(lexicon)) - set().union(*classes)
-    first, second = (sorted(set().union(*(c for c in [*classes, closed] if words[at] in c))) for at in (i, j))
+    first, second = (
+        sorted(set().union(*(c for c in [*classes, closed] if words[at] in c))) for at in (i, j)
+    )
     joint = np.zeros((len(first), len(second)))
     for (x, v), (y, w) in product(enumerate(first), enumerate(second)):
         trial = list(words)
@@ -130,10 +138,14 @@ def pair_information(words: Sequence[str], i: int, j: int, lexicon: Lexicon = LE
         joint[x, y] = math.exp(log_prob(" ".join(trial), lexicon))
     joint /= joint.sum()
     apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    return float((joint * np.log(np.where(joint > 0, joint / np.where(apart > 0, apart, 1), 1))).sum())
+    return float(
+        (joint * np.log(np.where(joint > 0, joint / np.where(apart > 0, apart, 1), 1))).sum()
+    )
 
 
-def surprise(law: Law, shares: Sequence[float], draws: int, rng: torch.Generator) -> Float[Tensor, " shares"]:
+def surprise(
+    law: Law, shares: Sequence[float], draws: int, rng: torch.Generator
+) -> Float[Tensor, " shares"]:
     """How uncertain a hidden word is when each word is visible with probability t, exactly but for the draw of what is visible.
 
     g(t) = E sum_{i hidden} H(w_i | visible words) / (n (1 - t)), which falls from the mean marginal entropy
@@ -146,12 +158,16 @@ def surprise(law: Law, shares: Sequence[float], draws: int, rng: torch.Generator
         for k, t in enumerate(shares):
             seen = [i for i in range(n) if arrival[i] < t]
             known = joint_entropy(law, seen)
-            totals[k] += sum(joint_entropy(law, [*seen, i]) - known for i in range(n) if arrival[i] >= t) / (1 - t)
+            totals[k] += sum(
+                joint_entropy(law, [*seen, i]) - known for i in range(n) if arrival[i] >= t
+            ) / (1 - t)
     return totals / (n * draws)
 
 
 @torch.no_grad()
-def model_surprise(model: Masked, rows: np.ndarray, shares: Sequence[float], rng: torch.Generator) -> Float[Tensor, " shares"]:
+def model_surprise(
+    model: Masked, rows: np.ndarray, shares: Sequence[float], rng: torch.Generator
+) -> Float[Tensor, " shares"]:
     """How surprised a masked model is by a hidden word when each word is visible with probability t.
 
     g(t) = E sum_{i hidden} -log p_i(w_i | visible words) / (n (1 - t)), above that of the law by what the model does not know
@@ -179,5 +195,5 @@ def staircase(curve: Sequence[float] | Tensor, n: int, steps: int) -> float:
     """
     if len(curve) % steps:
         raise ValueError(f"{steps} steps do not divide {len(curve)} shares")
-    stairs = curve[::len(curve) // steps]
+    stairs = curve[:: len(curve) // steps]
     return n * float(sum(stairs)) / steps

@@ -13,8 +13,13 @@ from .. import __version__
 def commit() -> str | None:
     """The commit of this clone, with -dirty when files were changed; none outside a clone or without git."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True,
-                              text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -32,5 +37,9 @@ def provenance(device: torch.device) -> dict:
 
     Args: `device` it works on. Returns "versions", "commit" and "hardware". Derived in chapter 15. Source: ours.
     """
-    versions = {"minildm": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    versions = {
+        "minildm": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
     return {"versions": versions, "commit": commit(), "hardware": hardware(device)}

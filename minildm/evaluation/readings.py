@@ -45,15 +45,25 @@ def codes(model: VAE, law: WordLaw, rng: torch.Generator, draws: int = 32) -> Co
     """
     share, k = law.log_weights.exp(), torch.arange(len(law.tokens)).repeat_interleave(draws)
     xi = torch.randn(len(k), law.means.shape[1], generator=rng, dtype=law.means.dtype)
-    seen = read(law, law.means[k] + law.variances[k].sqrt() * xi).gather(1, k[:, None]).clamp(min=1e-300).log()
+    seen = (
+        read(law, law.means[k] + law.variances[k].sqrt() * xi)
+        .gather(1, k[:, None])
+        .clamp(min=1e-300)
+        .log()
+    )
     each = divergence(*(double(part[:, 0]) for part in model.posteriors(law.tokens[:, None])))
     information = share @ (seen.view(-1, draws).mean(1) - law.log_weights)
     return Codes(share @ each, float(information), -float(share @ law.log_weights))
 
 
 @torch.no_grad()
-def between(model: VAE, one: Int[Tensor, " n"], other: Int[Tensor, " n"], shares: Float[Tensor, " share"],
-            rng: torch.Generator | None = None) -> tuple[Int[Tensor, "share n"], Float[Tensor, "share n"]]:
+def between(
+    model: VAE,
+    one: Int[Tensor, " n"],
+    other: Int[Tensor, " n"],
+    shares: Float[Tensor, " share"],
+    rng: torch.Generator | None = None,
+) -> tuple[Int[Tensor, "share n"], Float[Tensor, "share n"]]:
     """Read what lies on the straight line between the latents of two texts, (1 - x) z + x z'.
 
     Args: `model`; `one`, `other` (n,), texts; `shares` x; `rng` draws both ends from their posteriors, without it they are
@@ -64,7 +74,9 @@ def between(model: VAE, one: Int[Tensor, " n"], other: Int[Tensor, " n"], shares
     return model.read_off((1 - x) * z + x * end)
 
 
-def third(one: Int[Tensor, " n"], other: Int[Tensor, " n"], words: Int[Tensor, "share n"]) -> Float[Tensor, " share"]:
+def third(
+    one: Int[Tensor, " n"], other: Int[Tensor, " n"], words: Int[Tensor, "share n"]
+) -> Float[Tensor, " share"]:
     """Share of words on the way that stand in neither text, among places where the two differ.
 
     Args: `one`, `other` (n,); `words` (share, n). Returns (share,). Derived in chapter 10. Source: ours.
@@ -74,8 +86,13 @@ def third(one: Int[Tensor, " n"], other: Int[Tensor, " n"], words: Int[Tensor, "
 
 
 @torch.no_grad()
-def nudged(model: VAE, law: WordLaw, tokens: Int[Tensor, "b n"], share: float,
-           rng: torch.Generator | None = None) -> float:
+def nudged(
+    model: VAE,
+    law: WordLaw,
+    tokens: Int[Tensor, "b n"],
+    share: float,
+    rng: torch.Generator | None = None,
+) -> float:
     """Share of words still read rightly after an error of a given length: a share of the way to the nearest other word.
 
     Args: `model`; its `law`; `tokens` that all occur in it; `share` of the distance; `rng` turns the error in a random

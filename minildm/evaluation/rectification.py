@@ -31,7 +31,9 @@ class WordLaw:
     variances: Float[Tensor, "k d"]
     tokens: Int[Tensor, " k"]  # ids of the words
 
-    def sample(self, count: int, rng: torch.Generator) -> tuple[Int[Tensor, " count"], Float[Tensor, "count d"]]:
+    def sample(
+        self, count: int, rng: torch.Generator
+    ) -> tuple[Int[Tensor, " count"], Float[Tensor, "count d"]]:
         """Draw words, as places in the law, and their latents."""
         k = torch.multinomial(self.log_weights.exp(), count, replacement=True, generator=rng)
         xi = torch.randn(count, self.means.shape[1], generator=rng, dtype=self.means.dtype)
@@ -46,27 +48,37 @@ def word_law(model: VAE, counts: Int[Tensor, " vocabulary"]) -> WordLaw:
     Raises UserError when the encoder looks at neighbors. Derived in chapter 10. Source: ours.
     """
     if model.config.encoder_layers:
-        raise UserError("this encoder looks at a word's neighbors, so the law of a word is no mixture over words: "
-                        "train with --model.encoder-layers 0")
+        raise UserError(
+            "this encoder looks at a word's neighbors, so the law of a word is no mixture over words: "
+            "train with --model.encoder-layers 0"
+        )
     tokens = counts.nonzero()[:, 0]
     mean, std = (double(part[:, 0]) for part in model.posteriors(tokens[:, None]))
     scale = double(model.std)
     share = double(counts[tokens])
-    return WordLaw((share / share.sum()).log(), (mean - double(model.mean)) / scale, (std / scale)**2, tokens)
+    return WordLaw(
+        (share / share.sum()).log(), (mean - double(model.mean)) / scale, (std / scale) ** 2, tokens
+    )
 
 
 # --- the field of a perfect policy for one word ----------------------------------------------------------------------------
 
 
-def read(law: WordLaw, z: Float[Tensor, "batch d"], t: Float[Tensor, ""] | float = 1.0) -> Float[Tensor, "batch k"]:
+def read(
+    law: WordLaw, z: Float[Tensor, "batch d"], t: Float[Tensor, ""] | float = 1.0
+) -> Float[Tensor, "batch k"]:
     """How likely each word made z_t on the straight path; at t = 1 the best reader of one latent.
 
     r_k ~ w_k prod_c N(z_c; t m_kc, q_kc),  q = (1 - t)^2 + t^2 v
     Args: `law`; `z` (batch, d); `t`. Returns probabilities (batch, k). Derived in chapter 10. Source: textbook.
     """
-    q = (1 - t)**2 + t**2 * law.variances
+    q = (1 - t) ** 2 + t**2 * law.variances
     precision = 1 / q
-    squares = z**2 @ precision.T - 2 * t * z @ (precision * law.means).T + (t**2 * precision * law.means**2).sum(1)
+    squares = (
+        z**2 @ precision.T
+        - 2 * t * z @ (precision * law.means).T
+        + (t**2 * precision * law.means**2).sum(1)
+    )
     return (law.log_weights - squares / 2 - q.log().sum(1) / 2).softmax(-1)
 
 
@@ -76,21 +88,24 @@ def law_velocity(law: WordLaw) -> Field:
     u = sum_k r_k (m_k + l_k (z - t m_k)),  l = (t v - (1 - t)) / q, channel by channel
     Args: `law`. Returns a field of z (batch, d) and scalar t. Derived in chapter 10. Source: textbook.
     """
+
     def field(z: Tensor, t: Tensor) -> Tensor:
         r = read(law, z, t)
-        rates = (t * law.variances - (1 - t)) / ((1 - t)**2 + t**2 * law.variances)
+        rates = (t * law.variances - (1 - t)) / ((1 - t) ** 2 + t**2 * law.variances)
         return r @ ((1 - t * rates) * law.means) + z * (r @ rates)
 
     return field
 
 
-def law_jacobian(law: WordLaw, z: Float[Tensor, "batch d"], t: Float[Tensor, ""]) -> Float[Tensor, "batch d d"]:
+def law_jacobian(
+    law: WordLaw, z: Float[Tensor, "batch d"], t: Float[Tensor, ""]
+) -> Float[Tensor, "batch d d"]:
     """The Jacobian of `law_velocity`, `transport.stiffness.mixture_jacobian` with a width for each word and channel.
 
     diag(sum_k r_k l_k) + sum_k r_k c_k (g_k - sum_j r_j g_j)',  c_k = m_k + l_k (z - t m_k),  g_k = -(z - t m_k) / q_k
     Args: `law`; `z` (batch, d); `t` scalar. Returns (batch, d, d), symmetric. Derived in chapter 10. Source: ours.
     """
-    q = (1 - t)**2 + t**2 * law.variances
+    q = (1 - t) ** 2 + t**2 * law.variances
     rates, r = (t * law.variances - (1 - t)) / q, read(law, z, t)
     gap = z[:, None] - t * law.means
     pulls, scores = law.means + rates * gap, -gap / q
@@ -103,10 +118,16 @@ def border(law: WordLaw, i: int, j: int, times: Float[Tensor, " time"]) -> Float
 
     Args: `law`; `i`, `j`, places of the words in it; `times`. Returns rates (time,). Derived in chapter 10. Source: ours.
     """
-    pair = WordLaw(torch.full((2,), 0.5).double().log(), law.means[[i, j]],
-                   law.variances[[i, j]].mean(0, keepdim=True).expand(2, -1), law.tokens[[i, j]])
+    pair = WordLaw(
+        torch.full((2,), 0.5).double().log(),
+        law.means[[i, j]],
+        law.variances[[i, j]].mean(0, keepdim=True).expand(2, -1),
+        law.tokens[[i, j]],
+    )
     middle = pair.means.mean(0, keepdim=True)
-    return torch.stack([torch.linalg.eigvalsh(law_jacobian(pair, t * middle, t))[0, -1] for t in times])
+    return torch.stack(
+        [torch.linalg.eigvalsh(law_jacobian(pair, t * middle, t))[0, -1] for t in times]
+    )
 
 
 # --- steps to tolerance ----------------------------------------------------------------------------------------------------
@@ -122,26 +143,47 @@ class Walks:
     def errors(self, quantile: float | None = None) -> dict[int, float]:
         """Root mean square error of a channel at the end, over all paths or of the one at a quantile, 0.5 the typical path."""
         off = {steps: (end - self.exact).square().mean(1) for steps, end in self.ends.items()}
-        return {steps: float(each.mean() if quantile is None else each.quantile(quantile)) ** 0.5
-                for steps, each in off.items()}
+        return {
+            steps: float(each.mean() if quantile is None else each.quantile(quantile)) ** 0.5
+            for steps, each in off.items()
+        }
 
     def misread(self, law: WordLaw) -> dict[int, float]:
         """Share of ends that the best reader reads as another word than the exact end."""
         words = read(law, self.exact).argmax(1)
-        return {steps: float(double(read(law, end).argmax(1) != words).mean()) for steps, end in self.ends.items()}
+        return {
+            steps: float(double(read(law, end).argmax(1) != words).mean())
+            for steps, end in self.ends.items()
+        }
 
 
-def walks(law: WordLaw, count: int, rng: torch.Generator, ladder: Sequence[int] = LADDER, tolerance: float = 1e-5) -> Walks:
+def walks(
+    law: WordLaw,
+    count: int,
+    rng: torch.Generator,
+    ladder: Sequence[int] = LADDER,
+    tolerance: float = 1e-5,
+) -> Walks:
     """Carry noise to words with even Euler steps and with an adaptive solver.
 
     Args: `law`; `count` of paths; `rng`; `ladder`, numbers of steps; `tolerance` of the adaptive solver, which counts as
     exact. Returns `Walks`. Derived in chapter 10. Source: ours.
     """
-    field, z0 = law_velocity(law), torch.randn(count, law.means.shape[1], generator=rng, dtype=law.means.dtype)
+    field, z0 = (
+        law_velocity(law),
+        torch.randn(count, law.means.shape[1], generator=rng, dtype=law.means.dtype),
+    )
     ends = torch.tensor([0.0, 1.0], dtype=z0.dtype)
     exact = integrate(field, z0, ends, DormandPrince(tolerance, tolerance), record=False).states[-1]
-    return Walks(exact, {steps: integrate(field, z0, torch.linspace(0, 1, steps + 1, dtype=z0.dtype), record=False).states[-1]
-                         for steps in ladder})
+    return Walks(
+        exact,
+        {
+            steps: integrate(
+                field, z0, torch.linspace(0, 1, steps + 1, dtype=z0.dtype), record=False
+            ).states[-1]
+            for steps in ladder
+        },
+    )
 
 
 def first_within(errors: dict[int, float], tolerance: float) -> float:
@@ -168,8 +210,8 @@ def squeezed(std: Float[Tensor, "*w"], steps: int) -> Float[Tensor, "*w"]:
     Args: `std` s > 0; `steps` S. Returns c_S like `std`. Derived in chapter 10. Source: ours.
     """
     t = torch.arange(steps, dtype=std.dtype) / steps
-    variance = std[..., None]**2
-    return (1 + (t * variance - (1 - t)) / ((1 - t)**2 + t**2 * variance) / steps).prod(-1)
+    variance = std[..., None] ** 2
+    return (1 + (t * variance - (1 - t)) / ((1 - t) ** 2 + t**2 * variance) / steps).prod(-1)
 
 
 def decided(std: Float[Tensor, "*w"]) -> Float[Tensor, "*w"]:
@@ -185,6 +227,7 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float:
 
     Args: `x`, `y`, equally long. Returns a number in [-1, 1]. Derived in chapter 10. Source: textbook.
     """
+
     def places(values: Sequence[float]) -> Tensor:
         v = torch.tensor(values, dtype=torch.float64)
         return (v[:, None] > v).sum(1) + ((v[:, None] == v).sum(1) - 1) / 2

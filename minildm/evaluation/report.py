@@ -5,8 +5,16 @@ from ..text.tokenizers import Tokenizer, WordTokenizer
 FIGURES = {  # figure -> name, format with the unit, meaning; {token} is a word where the vocabulary has words
     "grammatical": ("grammatical tales", "{:.1%}", "follow the grammar of Tales"),
     "consistent": ("consistent tales", "{:.1%}", "are grammatical and true to themselves"),
-    "law_nats_per_token": ("surprise of consistent tales", "{:.3f} nats", "a word, by the exact distribution"),
-    "unigram_entropy": ("entropy of {token}s", "{:.2f} nats", "of the {token}s, whatever their order"),
+    "law_nats_per_token": (
+        "surprise of consistent tales",
+        "{:.3f} nats",
+        "a word, by the exact distribution",
+    ),
+    "unigram_entropy": (
+        "entropy of {token}s",
+        "{:.2f} nats",
+        "of the {token}s, whatever their order",
+    ),
     "distinct_2": ("different pairs", "{:.1%}", "of all pairs of neighboring {token}s"),
     "distinct_4": ("different runs of 4", "{:.1%}", "of all runs of 4 {token}s"),
     "self_repetition": ("repetition", "{:.1%}", "of runs of 4 stood in the text before"),
@@ -15,10 +23,18 @@ FIGURES = {  # figure -> name, format with the unit, meaning; {token} is a word 
     "latency_s": ("time", "{:.3f} s", "to write one text alone"),
     "tokens_per_s": ("speed", "{:.0f} {token}s/s", "in batches of up to 128 texts"),
     "nats_per_token": ("loss", "{:.4f} nats", "a {token} of unseen texts"),
-    "nats_standard_error": ("standard error of the loss", "{:.4f} nats", "a {token}; the loss is a random bound"),
+    "nats_standard_error": (
+        "standard error of the loss",
+        "{:.4f} nats",
+        "a {token}; the loss is a random bound",
+    ),
     "perplexity": ("perplexity", "{:.3f}", "e to the loss"),
     "nats_per_tale": ("loss of a tale", "{:.2f} nats", "mean over test tales"),
-    "exact_nats_per_tale": ("exact entropy of a tale", "{:.2f} nats", "no model can have a smaller loss"),
+    "exact_nats_per_tale": (
+        "exact entropy of a tale",
+        "{:.2f} nats",
+        "no model can have a smaller loss",
+    ),
     "excess": ("excess over the entropy", "{:.2%}", "(loss - entropy) / entropy, of a tale"),
     "token_accuracy": ("{token}s rebuilt", "{:.3%}", "of unseen texts, by encoder and decoder"),
     "row_accuracy": ("tokens rebuilt", "{:.3%}", "padding counted too"),
@@ -30,7 +46,9 @@ FIGURES = {  # figure -> name, format with the unit, meaning; {token} is a word 
 LINE = "  {:<28}{:>25}  {}"  # at most 100 columns
 
 
-def lines(figures: dict[str, float], tokenizer: Tokenizer, spread: dict[str, float] | None = None) -> list[str]:
+def lines(
+    figures: dict[str, float], tokenizer: Tokenizer, spread: dict[str, float] | None = None
+) -> list[str]:
     """Figures as lines, in the order of FIGURES and without those that are not in it.
 
     Args: `figures` by name, means over seeds or of held-out texts; `tokenizer`, whose entries are words or not; `spread` over
@@ -43,7 +61,11 @@ def lines(figures: dict[str, float], tokenizer: Tokenizer, spread: dict[str, flo
             name, form, meaning = (text.replace("{token}", token) for text in entry)
             number, _, unit = form.partition(" ")
             around = (spread or {}).get(figure)
-            parts = [number.format(figures[figure]), *([f"± {number.format(around)}"] if around else []), unit]
+            parts = [
+                number.format(figures[figure]),
+                *([f"± {number.format(around)}"] if around else []),
+                unit,
+            ]
             found.append(LINE.format(name, " ".join(filter(None, parts)), meaning))
     return found
 
@@ -53,6 +75,12 @@ def errors(figures: dict[str, float]) -> list[str]:
 
     Args: `figures` with shares "error_KIND". Returns lines. Derived in chapter 15. Source: ours.
     """
-    shares = {name.removeprefix("error_"): share for name, share in figures.items() if name.startswith("error_") and share}
-    return [LINE.format(f"wrong: {kind}", f"{share:.1%}", "of tales") for kind, share in
-            sorted(shares.items(), key=lambda pair: -pair[1])]
+    shares = {
+        name.removeprefix("error_"): share
+        for name, share in figures.items()
+        if name.startswith("error_") and share
+    }
+    return [
+        LINE.format(f"wrong: {kind}", f"{share:.1%}", "of tales")
+        for kind, share in sorted(shares.items(), key=lambda pair: -pair[1])
+    ]

@@ -29,11 +29,15 @@ def validity(texts: list[str]) -> dict[str, float]:
     reports = [parse(text) for text in texts]
     kinds = Counter(kind for report in reports for kind in {e.kind for e in report.errors})
     good = [text for text, report in zip(texts, reports) if report.consistent]
-    scores = {"grammatical": fmean(report.grammatical for report in reports),
-              "consistent": len(good) / len(texts),
-              **{f"error_{kind}": kinds[kind] / len(texts) for kind in ERROR_KINDS}}
+    scores = {
+        "grammatical": fmean(report.grammatical for report in reports),
+        "consistent": len(good) / len(texts),
+        **{f"error_{kind}": kinds[kind] / len(texts) for kind in ERROR_KINDS},
+    }
     if good:
-        scores["law_nats_per_token"] = -sum(map(log_prob, good)) / sum(len(text.split()) for text in good)
+        scores["law_nats_per_token"] = -sum(map(log_prob, good)) / sum(
+            len(text.split()) for text in good
+        )
     return scores
 
 
@@ -52,9 +56,11 @@ def variety(rows: np.ndarray, vocabulary: int, training: np.ndarray | None) -> d
     Args: `rows` (rows, length), ids; `vocabulary` size; `training`, from `diversity.training_grams`, if copies count.
     Returns figures by name. Derived in chapter 15. Source: ours.
     """
-    scores = {"unigram_entropy": diversity.unigram_entropy(rows),
-              **{f"distinct_{n}": diversity.distinct(rows, n, vocabulary) for n in (1, 2, 3, 4)},
-              "self_repetition": diversity.self_repetition(rows, COPIES, vocabulary)}
+    scores = {
+        "unigram_entropy": diversity.unigram_entropy(rows),
+        **{f"distinct_{n}": diversity.distinct(rows, n, vocabulary) for n in (1, 2, 3, 4)},
+        "self_repetition": diversity.self_repetition(rows, COPIES, vocabulary),
+    }
     if training is not None:
         scores["copied_4"] = diversity.copied(rows, training, COPIES, vocabulary)
     return scores
@@ -68,21 +74,43 @@ def latency(write: Write, device: torch.device, repeats: int = REPEATS) -> float
     return median(write(1, torch.Generator(device).manual_seed(i)).seconds for i in range(repeats))
 
 
-def measure(write: Write, tokenizer: Tokenizer, tales: bool, training: np.ndarray | None, count: int, seed: int,
-            device: torch.device) -> dict[str, float | int]:
+def measure(
+    write: Write,
+    tokenizer: Tokenizer,
+    tales: bool,
+    training: np.ndarray | None,
+    count: int,
+    seed: int,
+    device: torch.device,
+) -> dict[str, float | int]:
     """One row of a scorecard: `count` texts of one seed, written in parts of at most PART."""
     rng = torch.Generator(device).manual_seed(seed)
     parts = [write(min(PART, count - i), rng) for i in range(0, count, PART)]
     rows = torch.cat([p.tokens for p in parts]).cpu().numpy()
     words = [body(row) for row in rows]
     texts = [tokenizer.decode(row) for row in rows]
-    return {"seed": seed, "count": count, **(validity(texts) if tales else {}), **variety(rows, tokenizer.size, training),
-            "mean_tokens": fmean(map(len, words)), "calls": fmean(p.calls for p in parts),
-            "tokens_per_s": sum(map(len, words)) / sum(p.seconds for p in parts)}
+    return {
+        "seed": seed,
+        "count": count,
+        **(validity(texts) if tales else {}),
+        **variety(rows, tokenizer.size, training),
+        "mean_tokens": fmean(map(len, words)),
+        "calls": fmean(p.calls for p in parts),
+        "tokens_per_s": sum(map(len, words)) / sum(p.seconds for p in parts),
+    }
 
 
-def scorecard(write: Write, tokenizer: Tokenizer, *, tales: bool, training: np.ndarray | None = None, count: int = 512,
-              seeds: int = 3, device: torch.device = torch.device("cpu"), origin: dict | None = None) -> dict:
+def scorecard(
+    write: Write,
+    tokenizer: Tokenizer,
+    *,
+    tales: bool,
+    training: np.ndarray | None = None,
+    count: int = 512,
+    seeds: int = 3,
+    device: torch.device = torch.device("cpu"),
+    origin: dict | None = None,
+) -> dict:
     """Measure what a model writes over several seeds.
 
     Args: `write`, (count, rng) -> texts; `tokenizer`; `tales`: judge texts by the Tales law; `training`, from
@@ -93,8 +121,16 @@ def scorecard(write: Write, tokenizer: Tokenizer, *, tales: bool, training: np.n
     """
     began = time.perf_counter()
     alone = latency(write, device)
-    rows = [measure(write, tokenizer, tales, training, count, seed, device) | {"latency_s": alone} for seed in range(seeds)]
-    names = [k for k, v in rows[0].items() if isinstance(v, float) and all(k in row for row in rows)]
-    return {"rows": [{**(origin or {}), **row} for row in rows], "mean": {k: fmean(row[k] for row in rows) for k in names},
-            "spread": {k: stdev([row[k] for row in rows]) if seeds > 1 else 0.0 for k in names},
-            "seconds": time.perf_counter() - began}
+    rows = [
+        measure(write, tokenizer, tales, training, count, seed, device) | {"latency_s": alone}
+        for seed in range(seeds)
+    ]
+    names = [
+        k for k, v in rows[0].items() if isinstance(v, float) and all(k in row for row in rows)
+    ]
+    return {
+        "rows": [{**(origin or {}), **row} for row in rows],
+        "mean": {k: fmean(row[k] for row in rows) for k in names},
+        "spread": {k: stdev([row[k] for row in rows]) if seeds > 1 else 0.0 for k in names},
+        "seconds": time.perf_counter() - began,
+    }

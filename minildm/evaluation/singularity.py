@@ -14,7 +14,9 @@ from ..dynamics.records import Trajectory
 from .chains import Chain
 
 
-def jump_cost(distance: Float[Tensor, "..."] | float, duration: Float[Tensor, "..."] | float) -> Tensor | float:
+def jump_cost(
+    distance: Float[Tensor, "..."] | float, duration: Float[Tensor, "..."] | float
+) -> Tensor | float:
     """The least energy of a move within a time, delta^2 / (2 tau), which no jump can pay as tau goes to 0.
 
     Args: `distance` delta; `duration` tau > 0. Returns the integral of |u|^2 / 2. Derived in chapter 09.
@@ -56,10 +58,12 @@ def straightness(path: Trajectory, moving: int | None = None) -> Float[Tensor, "
     """
     dz, dt = moves(path, moving)
     chord = dz.sum(0) / dt.sum()
-    return ((chord - dz / dt[..., None])**2).sum(-1).mul(dt).sum(0)
+    return ((chord - dz / dt[..., None]) ** 2).sum(-1).mul(dt).sum(0)
 
 
-def top_rates(chain: Chain, path: Trajectory, rng: torch.Generator, rounds: int = 20) -> Float[Tensor, "interval batch"]:
+def top_rates(
+    chain: Chain, path: Trajectory, rng: torch.Generator, rounds: int = 20
+) -> Float[Tensor, "interval batch"]:
     """How fast a step pulls neighbors apart: the top eigenvalue of the symmetric part of dv_k/dz.
 
     v_k(z) = (F_k(z) - z) / (t_{k+1} - t_k), with what the state only remembers held as recorded
@@ -68,10 +72,18 @@ def top_rates(chain: Chain, path: Trajectory, rng: torch.Generator, rounds: int 
     """
     rates = []
     for state, (t, s) in zip(path.states, pairwise(path.times)):
-        def velocity(z: Tensor, t: Tensor, memory: Tensor = state[..., chain.moving:], s: Tensor = s) -> Tensor:
-            return (chain.step(chain.field, torch.cat((z, memory), dim=-1), t, s, None)[..., :chain.moving] - z) / (s - t)
 
-        rates.append(top_eigenvalue(velocity, state[..., :chain.moving], t, rng, rounds))
+        def velocity(
+            z: Tensor, t: Tensor, memory: Tensor = state[..., chain.moving :], s: Tensor = s
+        ) -> Tensor:
+            return (
+                chain.step(chain.field, torch.cat((z, memory), dim=-1), t, s, None)[
+                    ..., : chain.moving
+                ]
+                - z
+            ) / (s - t)
+
+        rates.append(top_eigenvalue(velocity, state[..., : chain.moving], t, rng, rounds))
     return torch.stack(rates)
 
 

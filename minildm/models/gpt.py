@@ -13,7 +13,17 @@ from ..dynamics.records import Trajectory
 from ..nets.cache import Cache
 from ..nets.layers import ShortConvolution, init_weights
 from ..nets.transformer import Stack
-from .base import BOS, EOS, PAD, Generation, LanguageModel, Losses, categorical, check_request, nucleus
+from .base import (
+    BOS,
+    EOS,
+    PAD,
+    Generation,
+    LanguageModel,
+    Losses,
+    categorical,
+    check_request,
+    nucleus,
+)
 
 
 @dataclass(frozen=True)
@@ -49,31 +59,57 @@ class GPT(LanguageModel):
         x = mix(e),  e_i = sqrt(width) E[w_i], so that states keep which word they stand for
         """
         first = max(start - self.mix.before, 0)
-        return self.mix(self.embedding(tokens[..., first:]) * self.config.width**0.5)[..., start - first :, :]
+        return self.mix(self.embedding(tokens[..., first:]) * self.config.width**0.5)[
+            ..., start - first :, :
+        ]
 
-    def logits(self, tokens: Int[Tensor, "batch n"], caches=None, start: int = 0) -> Float[Tensor, "batch m vocabulary"]:
+    def logits(
+        self, tokens: Int[Tensor, "batch n"], caches=None, start: int = 0
+    ) -> Float[Tensor, "batch m vocabulary"]:
         """Logits of the next token after each position from `start` on, W norm(x_i); `caches` hold what came before."""
         x = self.stack(self.embed(tokens, start), causal=True, caches=caches, start=start)
         return x @ self.embedding.weight.T
 
-    def states(self, tokens: Int[Tensor, "batch n"], layer: int = -3) -> Float[Tensor, "batch n width"]:
+    def states(
+        self, tokens: Int[Tensor, "batch n"], layer: int = -3
+    ) -> Float[Tensor, "batch n width"]:
         """Hidden states h after a block; layer counts as in a list [embedding, block 1, ..., block L]."""
         return self.stack(self.embed(tokens), causal=True, depth=layer % (self.config.layers + 1))
 
     def token_nats(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n-1"]:
         """-log p(w_i | w_<i) of each token after the first, in nats; 0 at padding."""
         logits = self.logits(tokens[:, :-1]).float()
-        return F.cross_entropy(logits.transpose(1, 2), tokens[:, 1:], ignore_index=PAD, reduction="none")
+        return F.cross_entropy(
+            logits.transpose(1, 2), tokens[:, 1:], ignore_index=PAD, reduction="none"
+        )
 
-    def losses(self, tokens: Int[Tensor, "batch length"], *, step: int, rng: torch.Generator) -> Losses:
+    def losses(
+        self, tokens: Int[Tensor, "batch length"], *, step: int, rng: torch.Generator
+    ) -> Losses:
         """Cross-entropy of the next token, L = - mean_i log p(w_i | w_<i), in nats a token that is not padding."""
         logits = self.logits(tokens[:, :-1]).flatten(0, 1)
-        return Losses({"cross_entropy": F.cross_entropy(logits.float(), tokens[:, 1:].flatten(), ignore_index=PAD)})
+        return Losses(
+            {
+                "cross_entropy": F.cross_entropy(
+                    logits.float(), tokens[:, 1:].flatten(), ignore_index=PAD
+                )
+            }
+        )
 
     @torch.no_grad()
-    def generate(self, count: int, *, rng: torch.Generator, steps: int | None = None, solver: str | None = None,
-                 length: int | None = None, prompt: Int[Tensor, "one p"] | None = None, temperature: float = 1.0,
-                 top_p: float = 1.0, record: bool = False) -> Generation:
+    def generate(
+        self,
+        count: int,
+        *,
+        rng: torch.Generator,
+        steps: int | None = None,
+        solver: str | None = None,
+        length: int | None = None,
+        prompt: Int[Tensor, "one p"] | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        record: bool = False,
+    ) -> Generation:
         """Write texts token by token with a key-value cache; `steps` and `solver` are not used."""
         length = length or self.config.length
         check_request(count, length, prompt)
@@ -88,7 +124,9 @@ class GPT(LanguageModel):
         confidence = torch.ones(count, length, device=self.device)
         path = []
         for i in range(prompt.shape[1], length):
-            probs = nucleus(self.logits(tokens[:, :i], caches, start=seen)[:, -1], temperature, top_p)
+            probs = nucleus(
+                self.logits(tokens[:, :i], caches, start=seen)[:, -1], temperature, top_p
+            )
             seen, calls = i, calls + 1
             choice = categorical(probs, rng)
             confidence[:, i] = probs.gather(1, choice[:, None]).squeeze(1)

@@ -76,22 +76,34 @@ class LDLM(LanguageModel):
         super().__init__()
         c, spacing = config, float(config.compression)
         self.config, self.frozen, self.schedule = config, frozen, Tangent(c.tangent)
-        self.encoder = Perceiver(c.hidden, c.latent, c.width, c.heads, c.encoder_layers, 1.0, spacing)
-        self.decoder = Perceiver(c.latent, c.hidden, c.width, c.heads, c.decoder_layers, spacing, 1.0)
+        self.encoder = Perceiver(
+            c.hidden, c.latent, c.width, c.heads, c.encoder_layers, 1.0, spacing
+        )
+        self.decoder = Perceiver(
+            c.latent, c.hidden, c.width, c.heads, c.decoder_layers, spacing, 1.0
+        )
         self.token_decoder = TokenDecoder(c.hidden, c.width, c.heads, c.token_layers, c.vocabulary)
         self.denoiser = DiffusionTransformer(c.latent, c.width, c.heads, c.denoiser_layers, spacing)
-        for part, layers in ((self.encoder, c.encoder_layers), (self.decoder, c.decoder_layers),
-                             (self.token_decoder, c.token_layers), (self.denoiser, c.denoiser_layers)):
+        for part, layers in (
+            (self.encoder, c.encoder_layers),
+            (self.decoder, c.decoder_layers),
+            (self.token_decoder, c.token_layers),
+            (self.denoiser, c.denoiser_layers),
+        ):
             init_weights(part, layers)
         self.denoiser.zero()
         self.time = AdaptiveTime()
         self.register_buffer("latent_std", torch.ones(()))
-        self.register_buffer("new_std", torch.zeros(2), persistent=False)  # this step's sum and count
+        self.register_buffer(
+            "new_std", torch.zeros(2), persistent=False
+        )  # this step's sum and count
 
     def hidden(self, tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n hidden"]:
         """Whitened states h of the frozen model."""
         if self.frozen is None:
-            raise UserError(f"this LDLM was loaded without its frozen encoder {self.config.frozen}: load it to read texts")
+            raise UserError(
+                f"this LDLM was loaded without its frozen encoder {self.config.frozen}: load it to read texts"
+            )
         return self.frozen(tokens)
 
     def encode(self, h: Float[Tensor, "b n hidden"]) -> Float[Tensor, "b m latent"]:
@@ -109,7 +121,9 @@ class LDLM(LanguageModel):
         """Estimated states h_hat = D(z_1)."""
         return self.decoder(z1, length)
 
-    def read_off(self, z1: Float[Tensor, "b m latent"], length: int) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
+    def read_off(
+        self, z1: Float[Tensor, "b m latent"], length: int
+    ) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
         """Most probable tokens of latents and their probabilities."""
         confidence, tokens = self.token_decoder(self.decode(z1, length)).float().softmax(-1).max(-1)
         return tokens, confidence
@@ -118,12 +132,18 @@ class LDLM(LanguageModel):
         """The denoiser's prediction of z_1, f(z_t, t, c)."""
         return self.denoiser(zt, t, c).float()
 
-    def second_look(self, tokens: Int[Tensor, "b n"], share: float, rng: torch.Generator) -> Float[Tensor, "b n vocabulary"]:
+    def second_look(
+        self, tokens: Int[Tensor, "b n"], share: float, rng: torch.Generator
+    ) -> Float[Tensor, "b n vocabulary"]:
         """Logits of the words that the denoiser guesses for texts under the noise that a `share` of the steps leaves."""
         z1 = self.encode(self.hidden(tokens))
         t = self.time.warp(torch.full((len(z1),), share, device=z1.device))
-        zt = interpolate(self.schedule, z1, torch.randn(z1.shape, generator=rng, device=z1.device), t)
-        return self.token_decoder(self.decode(self.clean(zt, t, torch.zeros_like(zt)), tokens.shape[1])).float()
+        zt = interpolate(
+            self.schedule, z1, torch.randn(z1.shape, generator=rng, device=z1.device), t
+        )
+        return self.token_decoder(
+            self.decode(self.clean(zt, t, torch.zeros_like(zt)), tokens.shape[1])
+        ).float()
 
     def losses(self, tokens: Int[Tensor, "b n"], *, step: int, rng: torch.Generator) -> Losses:
         """L = L_diff + L_h + L_w, with gradients routed by stop-gradients.
@@ -139,7 +159,11 @@ class LDLM(LanguageModel):
 
         h_hat = self.decode(z1 + recipe.decoder_noise * noise_like(z1), tokens.shape[1]).float()
         through = h_hat if recipe.decoder_loss == "cross_entropy" else h_hat.detach()
-        terms = {"words": F.cross_entropy(self.token_decoder(through).float().flatten(0, 1), tokens.flatten())}
+        terms = {
+            "words": F.cross_entropy(
+                self.token_decoder(through).float().flatten(0, 1), tokens.flatten()
+            )
+        }
         if recipe.decoder_loss == "mse":
             terms["hidden"] = F.mse_loss(h_hat, h)
 
@@ -155,8 +179,15 @@ class LDLM(LanguageModel):
         if self.training:
             self.time.observe(t, per_text, 1 / law.density(t))
         terms["diffusion"] = per_text.mean()
-        return Losses(terms, {"gamma": torch.as_tensor(pull), "latent_std": z1.detach().std(),
-                              "error_self": per_text.detach()[::2].mean(), "error_plain": per_text.detach()[1::2].mean()})
+        return Losses(
+            terms,
+            {
+                "gamma": torch.as_tensor(pull),
+                "latent_std": z1.detach().std(),
+                "error_self": per_text.detach()[::2].mean(),
+                "error_plain": per_text.detach()[1::2].mean(),
+            },
+        )
 
     def after_step(self, step: int) -> None:
         self.time.update(step)
@@ -167,11 +198,23 @@ class LDLM(LanguageModel):
             self.new_std.zero_()
 
     @torch.no_grad()
-    def generate(self, count: int, *, rng: torch.Generator, steps: int = 32, solver: str = "ancestral",
-                 length: int | None = None, prompt: Int[Tensor, "#count p"] | None = None,
-                 mask: Bool[Tensor, "#count p"] | None = None, start: float = 0.0, wish: Wish | None = None,
-                 strength: float = 1.0, warped: bool = True, temperature: float | None = None,
-                 record: bool = False) -> Generation:
+    def generate(
+        self,
+        count: int,
+        *,
+        rng: torch.Generator,
+        steps: int = 32,
+        solver: str = "ancestral",
+        length: int | None = None,
+        prompt: Int[Tensor, "#count p"] | None = None,
+        mask: Bool[Tensor, "#count p"] | None = None,
+        start: float = 0.0,
+        wish: Wish | None = None,
+        strength: float = 1.0,
+        warped: bool = True,
+        temperature: float | None = None,
+        record: bool = False,
+    ) -> Generation:
         """Write texts by carrying noise to latents in `steps` steps and reading the tokens off once, at the end.
 
         `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where the mask is True: the words
@@ -182,7 +225,9 @@ class LDLM(LanguageModel):
         length = length or self.config.length
         check_request(count, length, None if start or mask is not None else prompt, steps)
         if temperature is not None and solver != "ancestral":
-            raise UserError(f"solver {solver} adds no noise that a temperature could scale: take solver ancestral")
+            raise UserError(
+                f"solver {solver} adds no noise that a temperature could scale: take solver ancestral"
+            )
         heat = self.config.writing_temperature if temperature is None else temperature
         method, began = sampler(solver, heat), time.perf_counter()
         m = -(-length // self.config.compression)
@@ -192,7 +237,9 @@ class LDLM(LanguageModel):
         if prompt is not None:
             given = F.pad(prompt, (0, length - prompt.shape[1])).expand(count, -1)
             if start:
-                z = interpolate(self.schedule, self.encode(self.hidden(given)), z, times[:1].expand(count))
+                z = interpolate(
+                    self.schedule, self.encode(self.hidden(given)), z, times[:1].expand(count)
+                )
             else:
                 known[:, : prompt.shape[1]] = True if mask is None else ~mask
         look = self.clean if wish is None else self.wishful(wish, strength, length)
@@ -214,19 +261,27 @@ class LDLM(LanguageModel):
         z_hat_i <- E(h(w))_i where all words of latent i are known;  w = given where known, else argmax T(D(z_hat))
         """
         rest = -known.shape[1] % self.config.compression
-        held = F.pad(known, (0, rest), value=True).unflatten(1, (-1, self.config.compression)).all(-1, keepdim=True)
+        held = (
+            F.pad(known, (0, rest), value=True)
+            .unflatten(1, (-1, self.config.compression))
+            .all(-1, keepdim=True)
+        )
 
         def look(zt, t, c):
             clean = predict(zt, t, c)
             words = given.where(known, self.read_off(clean, known.shape[1])[0])
             return self.encode(self.hidden(words)).where(held, clean)
+
         return look
 
     def wishful(self, wish: Wish, strength: float, length: int):
         """The denoiser with its prediction bent towards a wish about the words that would be read off it."""
+
         def predict(zt, t, c):
             def look(z):
                 clean = self.clean(z, t, c)
                 return clean, self.token_decoder(self.decode(clean, length)).float()
+
             return bend(look, wish, strength, self.schedule, zt, t)[0]
+
         return predict

@@ -40,8 +40,12 @@ class Loop:
     start: Tensor  # (batch, n, d) latents or (batch, n) words
     times: Float[Tensor, "time ..."]
     step: Step
-    read: Callable[[Tensor], tuple[Tensor, Tensor]]  # (time, batch, ...) clean latents or words -> words, their probabilities
-    end: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None  # (state, control, time) -> the end it implies; of latents
+    read: Callable[
+        [Tensor], tuple[Tensor, Tensor]
+    ]  # (time, batch, ...) clean latents or words -> words, their probabilities
+    end: Callable[[Tensor, Tensor, Tensor], Tensor] | None = (
+        None  # (state, control, time) -> the end it implies; of latents
+    )
 
 
 class Remembering:
@@ -72,28 +76,39 @@ class Implied(ClosedLoop):
         return clean_from_velocity(self.schedule, z, self.field(z, t), t.expand(len(z)))
 
 
-def each(read: Callable[[Tensor], tuple[Tensor, Tensor]], given: Int[Tensor, "b n"],
-         known: Bool[Tensor, "b n"]) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+def each(
+    read: Callable[[Tensor], tuple[Tensor, Tensor]],
+    given: Int[Tensor, "b n"],
+    known: Bool[Tensor, "b n"],
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """A reader of texts (batch, ...) as one of paths (time, batch, ...); `known` words are as they were `given`."""
+
     def over(states: Tensor) -> tuple[Tensor, Tensor]:
-        words, sure = (torch.cat(parts).unflatten(0, states.shape[:2])
-                       for parts in zip(*map(read, states.flatten(0, 1).split(READ))))
+        words, sure = (
+            torch.cat(parts).unflatten(0, states.shape[:2])
+            for parts in zip(*map(read, states.flatten(0, 1).split(READ)))
+        )
         return given.where(known, words), sure.masked_fill(known, 1.0)
+
     return over
 
 
-def begun(prompt: Int[Tensor, "#b p"] | None, count: int, length: int, device) -> tuple[Tensor, Tensor]:
+def begun(
+    prompt: Int[Tensor, "#b p"] | None, count: int, length: int, device
+) -> tuple[Tensor, Tensor]:
     """Texts (count, length) that begin with the prompt, padded, and where they are known."""
     check_request(count, length, prompt)
     given = torch.full((count, length), PAD, device=device)
     known = torch.zeros(count, length, dtype=torch.bool, device=device)
     if prompt is not None:
-        given[:, :prompt.shape[1]] = prompt
-        known[:, :prompt.shape[1]] = True
+        given[:, : prompt.shape[1]] = prompt
+        known[:, : prompt.shape[1]] = True
     return given, known
 
 
-def write(field: Field, tokens: Int[Tensor, "b n"], t: Tensor, s: Tensor, rng=None) -> Int[Tensor, "b n"]:
+def write(
+    field: Field, tokens: Int[Tensor, "b n"], t: Tensor, s: Tensor, rng=None
+) -> Int[Tensor, "b n"]:
     """The step of a text whose control says which words to write: w_s = u where u >= 0, else w_t.
 
     Args: `field`, (tokens, t) -> u (b, n), -1 where nothing is written. Returns the tokens at s. Derived in chapter 13.
@@ -104,8 +119,15 @@ def write(field: Field, tokens: Int[Tensor, "b n"], t: Tensor, s: Tensor, rng=No
 
 
 @singledispatch
-def loop_of(model: LanguageModel, count: int, seed: int, steps: int = 32, solver: str = "ancestral",
-            lag: float | None = None, prompt: Int[Tensor, "#b p"] | None = None) -> Loop:
+def loop_of(
+    model: LanguageModel,
+    count: int,
+    seed: int,
+    steps: int = 32,
+    solver: str = "ancestral",
+    lag: float | None = None,
+    prompt: Int[Tensor, "#b p"] | None = None,
+) -> Loop:
     """A model's loop for `count` texts, as its `generate` runs it at its own temperature.
 
     Args: `model` of the four kinds; `count`; `seed` of the start and of the noise of words; `steps`, of a GPT always as many as
@@ -113,7 +135,9 @@ def loop_of(model: LanguageModel, count: int, seed: int, steps: int = 32, solver
     begin. Returns a `Loop`. Raises UserError on another kind of model or an unknown solver. Derived in chapter 13.
     Source: ours.
     """
-    raise UserError(f"a {type(model).__name__} does not write in steps: give a GPT, a masked model, an LDLM or a Manta-LM")
+    raise UserError(
+        f"a {type(model).__name__} does not write in steps: give a GPT, a masked model, an LDLM or a Manta-LM"
+    )
 
 
 def solvers_of(model: LanguageModel) -> tuple[str, ...]:
@@ -121,14 +145,22 @@ def solvers_of(model: LanguageModel) -> tuple[str, ...]:
 
     Args: `model`. Returns names. Derived in chapter 13. Source: ours.
     """
-    return tuple(SAMPLERS) if isinstance(model, LDLM) else tuple(SHARES) if isinstance(model, Manta) else ("ancestral",)
+    return (
+        tuple(SAMPLERS)
+        if isinstance(model, LDLM)
+        else tuple(SHARES)
+        if isinstance(model, Manta)
+        else ("ancestral",)
+    )
 
 
 def check_solver(model: LanguageModel, solver: str) -> None:
     """Refuse a solver that the loop of a model does not know."""
     if solver not in solvers_of(model):
-        raise UserError(f"the loop of a {type(model).__name__} has no solver {solver!r}: "
-                        f"choose one of {', '.join(solvers_of(model))}")
+        raise UserError(
+            f"the loop of a {type(model).__name__} has no solver {solver!r}: "
+            f"choose one of {', '.join(solvers_of(model))}"
+        )
 
 
 @loop_of.register
@@ -138,7 +170,9 @@ def _(model: LDLM, count, seed, steps=32, solver="ancestral", lag=None, prompt=N
     given, known = begun(prompt, count, c.length, model.device)
     clean = model.clean if prompt is None else model.reminded(model.clean, given, known)
     rng = torch.Generator(model.device).manual_seed(seed)
-    z = torch.randn(count, -(-c.length // c.compression), c.latent, generator=rng, device=model.device)
+    z = torch.randn(
+        count, -(-c.length // c.compression), c.latent, generator=rng, device=model.device
+    )
 
     def step(field, z, t, s, rng):
         return method(Implied(field, model.schedule), z, t, s, rng)
@@ -146,8 +180,14 @@ def _(model: LDLM, count, seed, steps=32, solver="ancestral", lag=None, prompt=N
     def end(z, u, t):
         return clean_from_velocity(model.schedule, z, u, t.expand(len(z)))
 
-    return Loop(Remembering(clean, model.schedule), z, warped_grid(model.time, steps, model.device), step,
-                each(lambda clean: model.read_off(clean, c.length), given, known), end)
+    return Loop(
+        Remembering(clean, model.schedule),
+        z,
+        warped_grid(model.time, steps, model.device),
+        step,
+        each(lambda clean: model.read_off(clean, c.length), given, known),
+        end,
+    )
 
 
 @loop_of.register
@@ -158,16 +198,26 @@ def _(model: Manta, count, seed, steps=32, solver="ancestral", lag=None, prompt=
     given, known = begun(prompt, count, c.length, model.device)
     z = model.space.encode(given, rng).where(known[..., None], z)
     times = model.time.warp(staggered_grid(steps, c.writing_lag if lag is None else lag, ~known))
-    law = Policy(model, temperature=c.writing_temperature, seed=seed + 3 if solver in DRAWN else None)
-    return Loop(law, z, times, straight_step(SHARES[solver]),
-                each(model.space.read_off, given, known), lambda z, u, t: z + (1 - t) * u)
+    law = Policy(
+        model, temperature=c.writing_temperature, seed=seed + 3 if solver in DRAWN else None
+    )
+    return Loop(
+        law,
+        z,
+        times,
+        straight_step(SHARES[solver]),
+        each(model.space.read_off, given, known),
+        lambda z, u, t: z + (1 - t) * u,
+    )
 
 
 @loop_of.register
 def _(model: GPT, count, seed, steps=None, solver="ancestral", lag=None, prompt=None):
     check_solver(model, solver)
     n, vocabulary = model.config.length, model.config.vocabulary
-    tokens, known = begun(torch.tensor([[BOS]]) if prompt is None else prompt, count, n, model.device)
+    tokens, known = begun(
+        torch.tensor([[BOS]]) if prompt is None else prompt, count, n, model.device
+    )
     noise, first = gumbel((count, n, vocabulary), seed, model.device), int(known[0].sum())
 
     def law(tokens, t):
@@ -192,8 +242,12 @@ def _(model: Masked, count, seed, steps=32, solver="ancestral", lag=None, prompt
     check_solver(model, solver)
     n, vocabulary = model.config.length, model.config.vocabulary
     noise = gumbel((count, n, vocabulary), seed, model.device)
-    arrival = torch.rand(count, n, generator=torch.Generator(model.device).manual_seed(seed + 1), device=model.device)
-    turn = (arrival * steps).long()  # a mask is lifted from t to s with probability (s - t)/(1 - t), as `ancestral` does
+    arrival = torch.rand(
+        count, n, generator=torch.Generator(model.device).manual_seed(seed + 1), device=model.device
+    )
+    turn = (
+        arrival * steps
+    ).long()  # a mask is lifted from t to s with probability (s - t)/(1 - t), as `ancestral` does
 
     def law(tokens, t):
         word = (model.logits(tokens).log_softmax(-1) + noise).argmax(-1)
@@ -205,5 +259,10 @@ def _(model: Masked, count, seed, steps=32, solver="ancestral", lag=None, prompt
         return tokens, p.amax(-1).where(tokens == MASK, p.gather(-1, tokens[..., None])[..., 0])
 
     given, known = begun(prompt, count, n, model.device)
-    return Loop(law, given.masked_fill(~known, MASK), torch.linspace(0, 1, steps + 1, device=model.device), write,
-                each(read, given, known))
+    return Loop(
+        law,
+        given.masked_fill(~known, MASK),
+        torch.linspace(0, 1, steps + 1, device=model.device),
+        write,
+        each(read, given, known),
+    )

@@ -30,7 +30,11 @@ from .policy import COLD, Policy
 from .steering import Wish
 from .vae import VAE
 
-SHARES = {"ancestral": 1.0, "euler": 0.0, "drawn": 1.0}  # solvers, and the share of the ancestral step's noise they renew
+SHARES = {
+    "ancestral": 1.0,
+    "euler": 0.0,
+    "drawn": 1.0,
+}  # solvers, and the share of the ancestral step's noise they renew
 SOLVERS = (*SHARES, PACED)
 DRAWN = ("drawn", PACED)  # the solvers that go to ends drawn at random, the others to mean ends
 
@@ -42,20 +46,36 @@ class Manta(LanguageModel):
         super().__init__()
         c = config
         if c.space.encoder_layers:
-            raise UserError("a policy needs codes of words that do not depend on their neighbors: train its VAE with "
-                            "--model.encoder-layers 0")
+            raise UserError(
+                "a policy needs codes of words that do not depend on their neighbors: train its VAE with "
+                "--model.encoder-layers 0"
+            )
         if c.head == "words" and c.coupling != "independent":
-            raise UserError("a head over words needs noise that does not depend on the text: take --model.head clean")
+            raise UserError(
+                "a head over words needs noise that does not depend on the text: take --model.head clean"
+            )
         if c.windows and (c.kernel not in ("attention", "causal") or c.self_condition):
-            raise UserError("windows beside a text need a kernel that is a sum over positions, attention or causal, and no "
-                            "self-condition: take --model.no-windows")
+            raise UserError(
+                "windows beside a text need a kernel that is a sum over positions, attention or causal, and no "
+                "self-condition: take --model.no-windows"
+            )
         self.config, self.schedule = c, Linear()
         self.space = (space or VAE(c.space)).requires_grad_(False).eval()
-        self.policy = VectorField(c.space.latent, c.vocabulary, c.width, c.heads, c.layers, c.kernel,
-                                  c.ahead if c.ahead > 1 else 0, pointer=c.head == "words")
+        self.policy = VectorField(
+            c.space.latent,
+            c.vocabulary,
+            c.width,
+            c.heads,
+            c.layers,
+            c.kernel,
+            c.ahead if c.ahead > 1 else 0,
+            pointer=c.head == "words",
+        )
         self.prior = nn.Parameter(torch.zeros(c.vocabulary))
         self.leave = nn.Linear(c.width, c.space.latent) if c.head == "clean" else None
-        self.time = {"adaptive": AdaptiveTime, "uniform": Uniform, "logit_normal": LogitNormal}[c.times]()
+        self.time = {"adaptive": AdaptiveTime, "uniform": Uniform, "logit_normal": LogitNormal}[
+            c.times
+        ]()
         self.pairs: Pairs | None = None  # noise and texts that belong together, made by `reflow`
         self.check_solver(c.writing_solver, False, None)
 
@@ -65,9 +85,15 @@ class Manta(LanguageModel):
         self.space.eval()
         return self
 
-    def predict(self, zt: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"],
-                temperature: float = 1.0, seed: int | None = None, known: Bool[Tensor, "b n"] | None = None
-                ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocabulary"] | None]:
+    def predict(
+        self,
+        zt: Float[Tensor, "b n d"],
+        t: Float[Tensor, "b n"],
+        c: Float[Tensor, "b n d"],
+        temperature: float = 1.0,
+        seed: int | None = None,
+        known: Bool[Tensor, "b n"] | None = None,
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocabulary"] | None]:
         """Where each position should end, z_hat, and the logits of its word if there is a head for them; who has arrived stays.
 
         z_hat = sum_w p_w E[z_1 | z_t, w],  p = softmax(logits / temperature);
@@ -75,12 +101,24 @@ class Manta(LanguageModel):
         In a model with windows, words `known` from the start see no words that were written since.
         """
         positions = torch.arange(zt.shape[1], device=zt.device)
-        sees = sight(t, behind(t, t >= 1 if known is None else known), positions) if self.config.windows else None
+        sees = (
+            sight(t, behind(t, t >= 1 if known is None else known), positions)
+            if self.config.windows
+            else None
+        )
         return self.read(zt, t, c, positions, sees, temperature, seed=seed)
 
-    def read(self, zt: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"], positions: Int[Tensor, " m"],
-             sees: Bool[Tensor, "b n m"] | None, temperature: float = 1.0,
-             past: Past | None = None, seed: int | None = None) -> tuple[Tensor, Tensor | None]:
+    def read(
+        self,
+        zt: Float[Tensor, "b n d"],
+        t: Float[Tensor, "b n"],
+        c: Float[Tensor, "b n d"],
+        positions: Int[Tensor, " m"],
+        sees: Bool[Tensor, "b n m"] | None,
+        temperature: float = 1.0,
+        past: Past | None = None,
+        seed: int | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
         """`predict` for rows that stand at `positions`, see what `sees` says, and may have a `past`.
 
         With a `seed`, z_hat is an end drawn at random: E[z_1 | z_t, w] of a word w ~ p.
@@ -98,24 +136,35 @@ class Manta(LanguageModel):
         logits = local + self.policy.scores(features, belief, sees, past).float()
         return self.end(logits / max(temperature, COLD), zt, t, seed), logits
 
-    def end(self, logits: Float[Tensor, "b n vocabulary"], zt: Float[Tensor, "b n d"], t: Float[Tensor, "b n"],
-            seed: int | None = None) -> Float[Tensor, "b n d"]:
+    def end(
+        self,
+        logits: Float[Tensor, "b n vocabulary"],
+        zt: Float[Tensor, "b n d"],
+        t: Float[Tensor, "b n"],
+        seed: int | None = None,
+    ) -> Float[Tensor, "b n d"]:
         """Where positions end whose words have the law softmax(logits): z_hat, or with a `seed` an end drawn at random."""
         with torch.autocast(zt.device.type, enabled=False):
             if seed is None:
                 p = logits.softmax(-1)
             else:
-                p = F.one_hot((logits + gumbel(logits.shape, seed, logits.device)).argmax(-1), logits.shape[-1]).float()
+                p = F.one_hot(
+                    (logits + gumbel(logits.shape, seed, logits.device)).argmax(-1),
+                    logits.shape[-1],
+                ).float()
             return self.space.codebook().endpoint(p, zt, t).where(t[..., None] < 1, zt)
 
-    def law(self, clean: Float[Tensor, "b n d"], z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Tensor:
+    def law(
+        self, clean: Float[Tensor, "b n d"], z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]
+    ) -> Tensor:
         """The control that goes from z to z_hat in the time that is left: the mean of the pair's optimal controls."""
         if self.config.law == "soft":
             return soft_law(clean, z, t, self.config.miss)
         return pinned_law(clean, z, t, self.config.least_time)
 
-    def draw_times(self, n: int, length: int, step: int,
-                   rng: torch.Generator) -> tuple[Float[Tensor, "n length"], Tensor | None]:
+    def draw_times(
+        self, n: int, length: int, step: int, rng: torch.Generator
+    ) -> tuple[Float[Tensor, "n length"], Tensor | None]:
         """Times of the positions of n texts in training, and their windows: some texts without lag, some with known words.
 
         Lags L of windows are uniform in log L from 1 to the largest.
@@ -123,15 +172,27 @@ class Manta(LanguageModel):
         c, device, t = self.config, rng.device, Uniform().draw(n, rng)
         lag, together, knows, share = torch.rand(4, n, generator=rng, device=device)
         lag = (c.lag**lag if c.windows else c.lag * lag).masked_fill(together < c.together, 0.0)
-        spans = torch.rand(n, -(-length // 4), generator=rng, device=device).repeat_interleave(4, dim=1)[:, :length]
+        spans = torch.rand(n, -(-length // 4), generator=rng, device=device).repeat_interleave(
+            4, dim=1
+        )[:, :length]
         moving = (spans >= share[:, None]) | (knows >= c.known)[:, None]
         if not c.windows:
             return self.time.warp(local_times(t, lag, moving)), None
         tau, window = windows(t, lag, moving)
-        told = (torch.rand(n, generator=rng, device=device) < (1 if step < c.told_first else c.told))[:, None] & moving
-        size = ((c.ahead + 1) ** torch.rand(n, 1, generator=rng, device=device)).floor().clamp(max=c.ahead)
-        part = ((moving.cumsum(1) + size * torch.rand(n, 1, generator=rng, device=device)) / size).floor()
-        return self.time.warp(tau).masked_fill(told, 0.0), window.where(~told, part.masked_fill(~moving, -torch.inf))
+        told = (
+            torch.rand(n, generator=rng, device=device) < (1 if step < c.told_first else c.told)
+        )[:, None] & moving
+        size = (
+            ((c.ahead + 1) ** torch.rand(n, 1, generator=rng, device=device))
+            .floor()
+            .clamp(max=c.ahead)
+        )
+        part = (
+            (moving.cumsum(1) + size * torch.rand(n, 1, generator=rng, device=device)) / size
+        ).floor()
+        return self.time.warp(tau).masked_fill(told, 0.0), window.where(
+            ~told, part.masked_fill(~moving, -torch.inf)
+        )
 
     def losses(self, tokens: Int[Tensor, "b n"], *, step: int, rng: torch.Generator) -> Losses:
         """What makes z_hat the posterior mean E[z_1 | z_t], over positions under way, 0 < t < 1, or told, t = 0.
@@ -153,41 +214,71 @@ class Manta(LanguageModel):
             clean, logits = self.predict(zt, t, c)
         else:
             moving, positions = t < 1, torch.arange(n, device=t.device).repeat(2)
-            zs, ts, cs, ws = (torch.cat(pair, 1) for pair in ((z1, zt), (torch.ones_like(t), t), (c, c),
-                                                                    (window, window.masked_fill(~moving, torch.inf))))
+            zs, ts, cs, ws = (
+                torch.cat(pair, 1)
+                for pair in (
+                    (z1, zt),
+                    (torch.ones_like(t), t),
+                    (c, c),
+                    (window, window.masked_fill(~moving, torch.inf)),
+                )
+            )
             sees = sight(ts, ws, positions)
-            clean, logits = (x if x is None else x[:, n:] for x in self.read(zs, ts, cs, positions, sees))
+            clean, logits = (
+                x if x is None else x[:, n:] for x in self.read(zs, ts, cs, positions, sees)
+            )
         error = (clean - z1).square().mean(-1)
         if logits is None:
             name, each = "clean", error
         else:
             name, each = "words", F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")
-        if self.config.times == "adaptive" and self.training:  # tau is not uniform: p(t) up to a factor that hardly changes
+        if (
+            self.config.times == "adaptive" and self.training
+        ):  # tau is not uniform: p(t) up to a factor that hardly changes
             self.time.observe(t, each, (moving & (t > 0)) / self.time.density(t))
         count = moving.sum()
-        return Losses({name: (each * moving).sum() / count},
-                      {"error": (error.detach() * moving).sum() / count, "moving": moving.float().mean()})
+        return Losses(
+            {name: (each * moving).sum() / count},
+            {"error": (error.detach() * moving).sum() / count, "moving": moving.float().mean()},
+        )
 
     def after_step(self, step: int) -> None:
         if self.config.times == "adaptive":
             self.time.update(step)
 
-    def couple(self, tokens: Int[Tensor, "b n"], rng: torch.Generator) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
+    def couple(
+        self, tokens: Int[Tensor, "b n"], rng: torch.Generator
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
         """Noise z_0 and data z_1 of a batch: fresh noise, coupled, or pairs that `reflow` made."""
         if self.pairs is not None:
             if self.config.head == "words":
-                raise UserError("pairs made by reflow have no words to learn: take --model.head clean")
+                raise UserError(
+                    "pairs made by reflow have no words to learn: take --model.head clean"
+                )
             return self.pairs(len(tokens), rng)
         z1 = self.space.encode(tokens, rng)
         z0 = torch.randn(z1.shape, generator=rng, device=z1.device)
         return (optimal if self.config.coupling == "optimal" else independent)(z0, z1, rng)
 
     @torch.no_grad()
-    def generate(self, count: int, *, rng: torch.Generator, steps: int = 32, solver: str | None = None,
-                 length: int | None = None, prompt: Int[Tensor, "#count p"] | None = None,
-                 mask: Bool[Tensor, "#count p"] | None = None, start: float = 0.0, wish: Wish | None = None,
-                 strength: float = 1.0, lag: float | None = None, entropy_bound: float | None = None,
-                 temperature: float | None = None, record: bool = False) -> Generation:
+    def generate(
+        self,
+        count: int,
+        *,
+        rng: torch.Generator,
+        steps: int = 32,
+        solver: str | None = None,
+        length: int | None = None,
+        prompt: Int[Tensor, "#count p"] | None = None,
+        mask: Bool[Tensor, "#count p"] | None = None,
+        start: float = 0.0,
+        wish: Wish | None = None,
+        strength: float = 1.0,
+        lag: float | None = None,
+        entropy_bound: float | None = None,
+        temperature: float | None = None,
+        record: bool = False,
+    ) -> Generation:
         """Write texts: look, choose a control, hold it for one of `steps` steps, look again.
 
         `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where the mask is True. With
@@ -202,7 +293,9 @@ class Manta(LanguageModel):
         check_request(count, length, None if start or mask is not None else prompt, steps)
         self.check_solver(solver, travels, entropy_bound)
         if temperature is not None and c.head == "clean":
-            raise UserError("a Manta-LM with a clean head has no law over words to temper: leave out the temperature")
+            raise UserError(
+                "a Manta-LM with a clean head has no law over words to temper: leave out the temperature"
+            )
         z = torch.randn(count, length, c.space.latent, generator=rng, device=self.device)
         moving = torch.ones(count, length, dtype=torch.bool, device=self.device)
         if prompt is not None:
@@ -212,19 +305,27 @@ class Manta(LanguageModel):
                 moving[:, : prompt.shape[1]] = False if mask is None else mask
                 z = z.where(moving[..., None], z1)
         heat = c.writing_temperature if temperature is None else temperature
-        seed = int(torch.randint(2**31, (), generator=rng, device=rng.device)) if solver in DRAWN else None
+        seed = (
+            int(torch.randint(2**31, (), generator=rng, device=rng.device))
+            if solver in DRAWN
+            else None
+        )
         if solver == PACED:
             bound = c.writing_bound if entropy_bound is None else entropy_bound
             loop = PacedPolicy(self, bound, steps, wish, strength, heat, seed, record)
             path = loop.write(z, moving)
         else:
-            times = self.time.warp(staggered_grid(steps, c.writing_lag if lag is None else lag, moving, start))
+            times = self.time.warp(
+                staggered_grid(steps, c.writing_lag if lag is None else lag, moving, start)
+            )
             if start:
                 z = interpolate(self.schedule, z1, z, times[0, ..., 0])
             loop = Policy(self, wish, strength, heat, seed, record)
             if c.windows and wish is None and not record:
                 loop.look_ahead(times)
-            path = rollout(transport, loop, z, times, straight_step(SHARES[solver]), rng, record).path
+            path = rollout(
+                transport, loop, z, times, straight_step(SHARES[solver]), rng, record
+            ).path
         tokens, _ = self.space.read_off(path.states[-1])
         if prompt is not None:
             tokens = tokens.where(moving, given)
@@ -232,18 +333,30 @@ class Manta(LanguageModel):
         if record:
             clean = torch.stack([*loop.seen, path.states[-1]])
             words, confidence = map(torch.stack, zip(*map(self.space.read_off, clean)))
-            path = Trajectory(torch.linspace(start, 1, steps + 1), path.states, clean, words, confidence)
+            path = Trajectory(
+                torch.linspace(start, 1, steps + 1), path.states, clean, words, confidence
+            )
         return Generation(tokens, loop.calls, seconds, path if record else None)
 
     def check_solver(self, solver: str, travels: bool, entropy_bound: float | None) -> None:
         """Refuse a solver that there is not, or that cannot do what else is asked."""
         if solver not in SOLVERS:
-            raise UserError(f"a Manta-LM has no solver {solver!r}: choose one of {', '.join(SOLVERS)}")
+            raise UserError(
+                f"a Manta-LM has no solver {solver!r}: choose one of {', '.join(SOLVERS)}"
+            )
         if solver != PACED and entropy_bound is not None:
-            raise UserError(f"solver {solver} has no entropy bound: take solver paced, without a start or a lag")
+            raise UserError(
+                f"solver {solver} has no entropy bound: take solver paced, without a start or a lag"
+            )
         if solver == PACED and travels:
-            raise UserError("solver paced takes no lag and no start: leave them out, or take another solver")
+            raise UserError(
+                "solver paced takes no lag and no start: leave them out, or take another solver"
+            )
         if solver in DRAWN and self.config.head != "words":
-            raise UserError(f"solver {solver} draws words, and a clean head has no law over them: take ancestral or euler")
+            raise UserError(
+                f"solver {solver} draws words, and a clean head has no law over them: take ancestral or euler"
+            )
         if solver == PACED and not self.config.windows:
-            raise UserError("solver paced needs words that see no noise: train with --model.windows")
+            raise UserError(
+                "solver paced needs words that see no noise: train with --model.windows"
+            )

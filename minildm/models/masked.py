@@ -57,11 +57,15 @@ class Masked(LanguageModel):
         logits[..., MASK] = -torch.inf
         return logits
 
-    def hide(self, tokens: Int[Tensor, "batch n"], t: Float[Tensor, " batch"], rng: torch.Generator) -> Bool[Tensor, "batch n"]:
+    def hide(
+        self, tokens: Int[Tensor, "batch n"], t: Float[Tensor, " batch"], rng: torch.Generator
+    ) -> Bool[Tensor, "batch n"]:
         """Which positions are masked at time t: each with probability 1 - t."""
         return torch.rand(tokens.shape, generator=rng, device=tokens.device) >= t[:, None]
 
-    def bound(self, tokens: Int[Tensor, "batch n"], rng: torch.Generator) -> Float[Tensor, " batch"]:
+    def bound(
+        self, tokens: Int[Tensor, "batch n"], rng: torch.Generator
+    ) -> Float[Tensor, " batch"]:
         """One draw of the continuous-time bound on -log p(w), in nats a text, at times spread evenly over the batch.
 
         -log p(w) <= integral over t of E sum_{i masked at t} -log p_i(w_i | w_t) / (1 - t) dt
@@ -77,10 +81,20 @@ class Masked(LanguageModel):
         return Losses({"bound": self.bound(tokens, rng).mean() / tokens.shape[1]})
 
     @torch.no_grad()
-    def generate(self, count: int, *, rng: torch.Generator, steps: int | None = None, solver: str = "ancestral",
-                 length: int | None = None, prompt: Int[Tensor, "#batch p"] | None = None,
-                 mask: Bool[Tensor, "#batch p"] | None = None, temperature: float = 1.0, top_p: float = 1.0,
-                 record: bool = False) -> Generation:
+    def generate(
+        self,
+        count: int,
+        *,
+        rng: torch.Generator,
+        steps: int | None = None,
+        solver: str = "ancestral",
+        length: int | None = None,
+        prompt: Int[Tensor, "#batch p"] | None = None,
+        mask: Bool[Tensor, "#batch p"] | None = None,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        record: bool = False,
+    ) -> Generation:
         """Write texts by revealing masks in `steps` steps, by default as many as there are positions.
 
         `prompt` fixes the beginning, or, with `mask` true at the positions to be written, whatever is not in the mask.
@@ -89,7 +103,9 @@ class Masked(LanguageModel):
         steps = length if steps is None else steps
         check_request(count, length, None if mask is not None else prompt, steps)
         if solver not in SOLVERS:
-            raise UserError(f"no sampler {solver!r} of a masked model: choose one of {', '.join(SOLVERS)}")
+            raise UserError(
+                f"no sampler {solver!r} of a masked model: choose one of {', '.join(SOLVERS)}"
+            )
         began = time.perf_counter()
         start = torch.full((count, length), MASK, device=self.device)
         if prompt is not None:
@@ -97,13 +113,20 @@ class Masked(LanguageModel):
         predict = Predictor(self, temperature, top_p, record)
         step = ancestral
         if solver != "ancestral":
-            step = reveal_best(margin if solver == "margin" else top_probability, (start == MASK).sum(1, keepdim=True))
+            step = reveal_best(
+                margin if solver == "margin" else top_probability,
+                (start == MASK).sum(1, keepdim=True),
+            )
         path = integrate(predict, start, torch.linspace(0, 1, steps + 1), step, rng, record=record)
         trajectory = None
         if record:
             predict.note(path.states[-1])
-            trajectory = Trajectory(path.times, self.embed(path.states), tokens=path.states,
-                                    confidence=torch.stack(predict.sure))
+            trajectory = Trajectory(
+                path.times,
+                self.embed(path.states),
+                tokens=path.states,
+                confidence=torch.stack(predict.sure),
+            )
         return Generation(path.states[-1], predict.calls, time.perf_counter() - began, trajectory)
 
 
@@ -117,7 +140,11 @@ class Predictor:
         self.model, self.temperature, self.top_p, self.record = model, temperature, top_p, record
         self.calls, self.sure, self.law = 0, [], None
 
-    def note(self, tokens: Int[Tensor, "batch n"], logits: Float[Tensor, "batch n vocabulary"] | None = None) -> None:
+    def note(
+        self,
+        tokens: Int[Tensor, "batch n"],
+        logits: Float[Tensor, "batch n vocabulary"] | None = None,
+    ) -> None:
         """Add a row to `sure`, for tokens that were reached and the logits that they give."""
         known = torch.ones(tokens.shape, device=tokens.device)
         if self.sure:
@@ -126,7 +153,9 @@ class Predictor:
         self.hidden, self.law = tokens == MASK, None if logits is None else logits.softmax(-1)
         self.sure.append(known if logits is None else self.law.amax(-1).where(self.hidden, known))
 
-    def __call__(self, tokens: Int[Tensor, "batch n"], t: Tensor) -> Float[Tensor, "masked vocabulary"]:
+    def __call__(
+        self, tokens: Int[Tensor, "batch n"], t: Tensor
+    ) -> Float[Tensor, "masked vocabulary"]:
         """Probabilities of the words behind the masks, in float64, a row a mask."""
         self.calls += 1
         logits = self.model.logits(tokens)
@@ -135,7 +164,9 @@ class Predictor:
         return nucleus(logits[tokens == MASK], self.temperature, self.top_p)
 
 
-def ancestral(predict, tokens: Int[Tensor, "batch n"], t: Tensor, s: Tensor, rng: torch.Generator) -> Int[Tensor, "batch n"]:
+def ancestral(
+    predict, tokens: Int[Tensor, "batch n"], t: Tensor, s: Tensor, rng: torch.Generator
+) -> Int[Tensor, "batch n"]:
     """The exact reverse step from time t to s: each mask becomes a word with probability (s - t) / (1 - t).
 
     Args: `predict`, (tokens, t) -> laws of the masked positions; `tokens`; `t`, `s`; `rng`. Returns the tokens at s.
@@ -146,12 +177,16 @@ def ancestral(predict, tokens: Int[Tensor, "batch n"], t: Tensor, s: Tensor, rng
     return tokens.masked_scatter(tokens == MASK, words.where(shown, MASK))
 
 
-def top_probability(law: Float[Tensor, "masked vocabulary"], words: Int[Tensor, " masked"]) -> Float[Tensor, " masked"]:
+def top_probability(
+    law: Float[Tensor, "masked vocabulary"], words: Int[Tensor, " masked"]
+) -> Float[Tensor, " masked"]:
     """How sure a position is: the probability of the word that was drawn, which favors probable words over the law."""
     return law.gather(1, words[:, None]).squeeze(1)
 
 
-def margin(law: Float[Tensor, "masked vocabulary"], words: Int[Tensor, " masked"]) -> Float[Tensor, " masked"]:
+def margin(
+    law: Float[Tensor, "masked vocabulary"], words: Int[Tensor, " masked"]
+) -> Float[Tensor, " masked"]:
     """How sure a position is: by how much its most probable word leads, whatever was drawn."""
     first, second = law.topk(2, dim=1).values.T
     return first - second
@@ -163,11 +198,17 @@ def reveal_best(score, masks: Int[Tensor, "batch 1"]):
     Args: `score`, (law, drawn words) -> how sure each position is; `masks` m of each text. Returns a step for `integrate`.
     Derived in chapter 09. Source: MaskGIT 2202.04200; margins 2502.06768.
     """
+
     def step(predict, tokens, t, s, rng):
         hidden, law = tokens == MASK, predict(tokens, t)
         words = categorical(law, rng)
-        sure = law.new_full(tokens.shape, -torch.inf).masked_scatter(hidden.to(law.device), score(law, words))
+        sure = law.new_full(tokens.shape, -torch.inf).masked_scatter(
+            hidden.to(law.device), score(law, words)
+        )
         rank = sure.argsort(dim=1, descending=True).argsort(dim=1).to(tokens.device)
         shown = rank < hidden.sum(1, keepdim=True) - (masks * (1 - s)).round()
-        return torch.where(hidden & shown, tokens.masked_scatter(hidden, words.to(tokens.device)), tokens)
+        return torch.where(
+            hidden & shown, tokens.masked_scatter(hidden, words.to(tokens.device)), tokens
+        )
+
     return step

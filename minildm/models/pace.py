@@ -21,7 +21,9 @@ PLAUSIBLE = 0.01  # share of the likeliest word's probability below which no wis
 PACED = "paced"  # the name of this way of writing among solvers
 
 
-def safe_run(entropy: Float[Tensor, "b n"], waiting: Bool[Tensor, "b n"], bound: float) -> Int[Tensor, "b one"]:
+def safe_run(
+    entropy: Float[Tensor, "b n"], waiting: Bool[Tensor, "b n"], bound: float
+) -> Int[Tensor, "b one"]:
     """How many of the first waiting words may be drawn at one look, each without the others.
 
     KL(p(w_1..w_k) | p(w_1) .. p(w_k)) <= sum_i H_i - max_i H_i <= bound
@@ -42,8 +44,17 @@ class PacedPolicy(Policy):
     as in contrastive decoding 2210.15097.
     """
 
-    def __init__(self, model, bound: float, steps: int, wish: Wish | None, strength: float, temperature: float, seed: int,
-                 record: bool = True):
+    def __init__(
+        self,
+        model,
+        bound: float,
+        steps: int,
+        wish: Wish | None,
+        strength: float,
+        temperature: float,
+        seed: int,
+        record: bool = True,
+    ):
         super().__init__(model, wish, strength, temperature, seed, record)
         self.bound, self.steps = bound, steps
 
@@ -54,11 +65,19 @@ class PacedPolicy(Policy):
         if self.wish is None:
             self.ahead = max(self.model.config.ahead, math.ceil(float(self.pace.max())))
         looks = torch.arange(self.steps + 1.0, device=z.device)
-        path = rollout(transport, self, torch.cat((z, 1.0 - moving[..., None].float()), -1), looks, "euler",
-                       record=self.record).path
+        path = rollout(
+            transport,
+            self,
+            torch.cat((z, 1.0 - moving[..., None].float()), -1),
+            looks,
+            "euler",
+            record=self.record,
+        ).path
         return Trajectory(path.times, path.states[..., :-1])
 
-    def __call__(self, x: Float[Tensor, "b n d_plus_one"], k: Float[Tensor, ""]) -> Float[Tensor, "b n d_plus_one"]:
+    def __call__(
+        self, x: Float[Tensor, "b n d_plus_one"], k: Float[Tensor, ""]
+    ) -> Float[Tensor, "b n d_plus_one"]:
         z, t = x[..., :-1], x[..., -1]
         waiting = t < 1
         if not waiting.any():
@@ -70,7 +89,9 @@ class PacedPolicy(Policy):
         self.note(clean)
         self.calls, self.now = self.calls + 1, float(t.sum())
         law = logits.log_softmax(-1)
-        run = safe_run(-(law.exp() * law).sum(-1), waiting, self.bound).clamp(max=self.model.config.ahead)
+        run = safe_run(-(law.exp() * law).sum(-1), waiting, self.bound).clamp(
+            max=self.model.config.ahead
+        )
         due = waiting.sum(1, keepdim=True) - self.pace * (self.steps - 1 - k)
         arrives = waiting & (waiting.cumsum(1) <= run.maximum((due - ROUNDING).ceil()))
         return torch.cat((clean - z, torch.ones_like(t)[..., None]), -1) * arrives[..., None]

@@ -26,9 +26,22 @@ class Policy:
     by noise that is a function of the time, so that two runs see the same. `record`: remember all that was `seen`.
     """
 
-    def __init__(self, model, wish: Wish | None = None, strength: float = 1.0, temperature: float = 1.0,
-                 seed: int | None = None, record: bool = True):
-        self.model, self.wish, self.strength, self.temperature, self.seed = model, wish, strength, temperature, seed
+    def __init__(
+        self,
+        model,
+        wish: Wish | None = None,
+        strength: float = 1.0,
+        temperature: float = 1.0,
+        seed: int | None = None,
+        record: bool = True,
+    ):
+        self.model, self.wish, self.strength, self.temperature, self.seed = (
+            model,
+            wish,
+            strength,
+            temperature,
+            seed,
+        )
         self.record = record
         self.seen: list[Tensor] = []
         self.now, self.past, self.known, self.ahead, self.calls = -1.0, None, None, None, 0
@@ -38,8 +51,9 @@ class Policy:
         left = torch.stack([furthest(t[..., 0]) for t in times])
         self.ahead = int(left.diff().max())
 
-    def aim(self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n"],
-            c: Float[Tensor, "b n d"]) -> tuple[Tensor, Tensor | None]:
+    def aim(
+        self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"]
+    ) -> tuple[Tensor, Tensor | None]:
         """Where each position should end that is under way or about to leave, and logits of its word; the others stay."""
         model, n = self.model, z.shape[1]
         if self.known is None or float(t.sum()) < self.now:
@@ -50,7 +64,9 @@ class Policy:
         self.past.keep(int((t >= 1).all(0).long().cumprod(0)[:last].sum()))
         seed, t, positions = self.draw(t), t[:, :last], torch.arange(last, device=z.device)
         sees, rows = sight(t, behind(t, self.known[:, :last]), positions, first), slice(first, last)
-        clean, logits = model.read(z[:, rows], t[:, rows], c[:, rows], positions, sees, self.temperature, self.past, seed)
+        clean, logits = model.read(
+            z[:, rows], t[:, rows], c[:, rows], positions, sees, self.temperature, self.past, seed
+        )
         logits = None if logits is None else F.pad(logits, (0, 0, first, n - last))
         return torch.cat((z[:, :first], clean, z[:, last:]), 1), logits
 
@@ -58,18 +74,29 @@ class Policy:
         """The seed of the ends that are drawn now."""
         return None if self.seed is None else self.seed + round(PARTS * float(double(t).mean()))
 
-    def look(self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"]) -> tuple[Tensor, Tensor]:
+    def look(
+        self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"]
+    ) -> tuple[Tensor, Tensor]:
         """Where each position should end, and logits of its word."""
         clean, logits = self.model.predict(z, t, c, self.temperature, self.draw(t))
         return clean, self.model.space.decode(clean) if logits is None else logits
 
-    def __call__(self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]) -> Float[Tensor, "b n d"]:
+    def __call__(
+        self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]
+    ) -> Float[Tensor, "b n d"]:
         now, remembers = float(t.sum()), self.model.config.self_condition and self.seen
         c = self.seen[-1] if remembers and now > self.now else torch.zeros_like(z)
         if self.wish is None:
             clean, _ = self.aim(z, t[..., 0], c)
         else:
-            clean = bend(lambda z: self.look(z, t[..., 0], c), self.wish, self.strength, self.model.schedule, z, t[..., 0])[0]
+            clean = bend(
+                lambda z: self.look(z, t[..., 0], c),
+                self.wish,
+                self.strength,
+                self.model.schedule,
+                z,
+                t[..., 0],
+            )[0]
             clean = clean.where(t < 1, z)
         self.note(clean)
         self.now, self.calls = now, self.calls + 1

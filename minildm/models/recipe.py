@@ -9,12 +9,18 @@ from typing import Literal
 class Recipe:
     """The four ingredients of LDLM, and how latents are normalized."""
 
-    decoder_loss: Literal["mse", "cross_entropy"] = "mse"  # what trains the latent decoder: states, or tokens through it
+    decoder_loss: Literal["mse", "cross_entropy"] = (
+        "mse"  # what trains the latent decoder: states, or tokens through it
+    )
     warmup: int = 1000  # steps over which diffusion is let into the encoder; 0: from the first step
     adaptive_time: bool = True  # draw times where the loss falls, else uniformly
     decoder_noise: float = 1.0  # std of the noise on the decoder's input in training, sigma_dec
-    latent_norm: Literal["rms", "running", "none"] = "rms"  # each latent to RMS 1, all by their running std, or not at all
-    encoder_pull: float = 1.0  # gamma after the warm-up: share of the diffusion gradient that reaches the encoder
+    latent_norm: Literal["rms", "running", "none"] = (
+        "rms"  # each latent to RMS 1, all by their running std, or not at all
+    )
+    encoder_pull: float = (
+        1.0  # gamma after the warm-up: share of the diffusion gradient that reaches the encoder
+    )
     draws: int = 1  # times and noises at which each text is denoised in a step, while it is encoded and decoded once
 
 

@@ -16,7 +16,9 @@ from torch import Tensor
 from ..transport.schedules import Schedule, expand
 from .base import Generation
 
-Wish = Callable[[Float[Tensor, "b n words"]], Float[Tensor, " b"]]  # log p_i(w) -> terminal cost -log P(wish), in nats
+Wish = Callable[
+    [Float[Tensor, "b n words"]], Float[Tensor, " b"]
+]  # log p_i(w) -> terminal cost -log P(wish), in nats
 Look = Callable[[Tensor], tuple[Tensor, Tensor]]  # z_t -> (z_hat, logits of the words)
 NEAR_NOISE = 0.05  # least a that the shift divides by
 LEAST = 1e-30  # probability that a logarithm is taken of
@@ -27,14 +29,22 @@ def says(word: int) -> Wish:
 
     Args: `word`, its id. Returns a `Wish`. Derived in chapter 13. Source: ours.
     """
+
     def cost(log_p: Float[Tensor, "b n words"]) -> Float[Tensor, " b"]:
         silent = torch.log1p(-log_p[..., word].exp().clamp(max=1 - 1e-6)).sum(1)
         return -torch.log(-torch.expm1(silent.clamp(max=-1e-6)))
+
     return cost
 
 
-def bend(look: Look, wish: Wish, strength: float, schedule: Schedule, z: Float[Tensor, "b m d"],
-         t: Float[Tensor, "..."]) -> tuple[Float[Tensor, "b m d"], Float[Tensor, "b n words"]]:
+def bend(
+    look: Look,
+    wish: Wish,
+    strength: float,
+    schedule: Schedule,
+    z: Float[Tensor, "b m d"],
+    t: Float[Tensor, "..."],
+) -> tuple[Float[Tensor, "b m d"], Float[Tensor, "b n words"]]:
     """Where latents should end when a wish is to come true: z_hat - strength b^2/a grad_z Phi.
 
     Args: `look` of a model; `wish` Phi; `strength`, 1 for Bayes' rule; `schedule` of a and b; `z` (b, m, d); `t` (b,) or
@@ -72,7 +82,9 @@ def comes_true(wish: Wish, tokens: Int[Tensor, "b n"], vocabulary: int) -> Bool[
     return wish(F.one_hot(tokens, vocabulary).float().clamp(min=LEAST).log()) < math.log(2)
 
 
-def insist(write: Callable[[int], Generation], count: int, wish: Wish, tries: int, vocabulary: int) -> Generation:
+def insist(
+    write: Callable[[int], Generation], count: int, wish: Wish, tries: int, vocabulary: int
+) -> Generation:
     """Write texts, and write anew those in which a wish did not come true: a share h a try becomes 1 - (1 - h)^tries.
 
     What is kept has the law of `write` given the wish, as in rejection sampling, but for texts that never fulfilled it.

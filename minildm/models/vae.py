@@ -33,7 +33,9 @@ class VAEConfig:
     latent: int = 32  # channels of a latent
     width: int = 128  # channels inside the networks
     heads: int = 4  # attention heads
-    encoder_layers: int = 0  # blocks of the encoder; none: a word's code does not depend on its neighbors
+    encoder_layers: int = (
+        0  # blocks of the encoder; none: a word's code does not depend on its neighbors
+    )
     decoder_layers: int = 1  # blocks of the decoder, which reads words in their context
     kl: float = 1e-3  # weight of the KL divergence from the standard normal, in nats a word
     floor: float = 0.1  # least posterior std
@@ -60,13 +62,19 @@ class VAE(LanguageModel):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
         for name, start in (("mean", torch.zeros(c.latent)), ("square", torch.ones(c.latent))):
             self.register_buffer(name, start)
-        self.register_buffer("new_moments", torch.zeros(2, c.latent), persistent=False)  # of this step, summed over its parts
+        self.register_buffer(
+            "new_moments", torch.zeros(2, c.latent), persistent=False
+        )  # of this step, summed over its parts
         self.register_buffer("parts", torch.zeros(()), persistent=False)
 
-    def posteriors(self, tokens: Int[Tensor, "b n"]) -> tuple[Float[Tensor, "b n latent"], Float[Tensor, "b n latent"]]:
+    def posteriors(
+        self, tokens: Int[Tensor, "b n"]
+    ) -> tuple[Float[Tensor, "b n latent"], Float[Tensor, "b n latent"]]:
         """Mean and std of q(z | w), std = sqrt(floor^2 + e^(2 s)), which can come close to the floor and leave it again."""
         mean = self.leave_encoder(self.encoder(self.embedding(tokens))).float()
-        return mean, (self.config.floor**2 + (2 * self.log_width.float()).exp()).sqrt().expand_as(mean)
+        return mean, (self.config.floor**2 + (2 * self.log_width.float()).exp()).sqrt().expand_as(
+            mean
+        )
 
     def logits(self, z: Float[Tensor, "b n latent"]) -> Float[Tensor, "b n vocabulary"]:
         """Logits of the words that latents on the encoder's own scale stand for."""
@@ -82,7 +90,9 @@ class VAE(LanguageModel):
         mean, std = self.posteriors(torch.arange(self.config.vocabulary, device=self.device)[None])
         return Codebook((mean[0] - self.mean) / self.std, (std[0, 0] / self.std).square())
 
-    def encode(self, tokens: Int[Tensor, "b n"], rng: torch.Generator | None = None) -> Float[Tensor, "b n latent"]:
+    def encode(
+        self, tokens: Int[Tensor, "b n"], rng: torch.Generator | None = None
+    ) -> Float[Tensor, "b n latent"]:
         """Standardized latents z_1, drawn from the posterior, or its mean where no `rng` is given."""
         mean, std = self.posteriors(tokens)
         if rng is not None:
@@ -93,7 +103,9 @@ class VAE(LanguageModel):
         """Logits of the words of standardized latents."""
         return self.logits(z1 * self.std + self.mean)
 
-    def read_off(self, z1: Float[Tensor, "b n latent"]) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
+    def read_off(
+        self, z1: Float[Tensor, "b n latent"]
+    ) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
         """Most probable words of standardized latents and their probabilities."""
         confidence, tokens = self.decode(z1).softmax(-1).max(-1)
         return tokens, confidence
@@ -107,13 +119,23 @@ class VAE(LanguageModel):
         z = mean + std * torch.randn(mean.shape, generator=rng, device=mean.device)
         channels = divergence(mean, std).mean((0, 1))
         if self.training:
-            self.new_moments += torch.stack((z.detach().mean((0, 1)), z.detach().square().mean((0, 1))))
+            self.new_moments += torch.stack(
+                (z.detach().mean((0, 1)), z.detach().square().mean((0, 1)))
+            )
             self.parts += 1
         logits = self.logits(z)
-        return Losses({"words": F.cross_entropy(logits.flatten(0, 1), tokens.flatten()),
-                       "kl": self.config.kl * channels.clamp(min=self.config.free_bits).sum()},
-                      {"nats": channels.detach().sum(), "std": std.detach().mean(), "active": (channels > 0.1).sum().float(),
-                       "accuracy": (logits.argmax(-1) == tokens).float().mean()})
+        return Losses(
+            {
+                "words": F.cross_entropy(logits.flatten(0, 1), tokens.flatten()),
+                "kl": self.config.kl * channels.clamp(min=self.config.free_bits).sum(),
+            },
+            {
+                "nats": channels.detach().sum(),
+                "std": std.detach().mean(),
+                "active": (channels > 0.1).sum().float(),
+                "accuracy": (logits.argmax(-1) == tokens).float().mean(),
+            },
+        )
 
     def after_step(self, step: int) -> None:
         """Fold this step's moments of the latents, of all processes, into their running mean."""
@@ -126,12 +148,16 @@ class VAE(LanguageModel):
         self.parts.zero_()
 
     @torch.no_grad()
-    def generate(self, count: int, *, rng: torch.Generator, length: int | None = None) -> Generation:
+    def generate(
+        self, count: int, *, rng: torch.Generator, length: int | None = None
+    ) -> Generation:
         """Read off latents drawn from the standard normal: what a text looks like before a policy puts words in order."""
         length = length or self.config.length
         check_request(count, length, None)
         began = time.perf_counter()
-        tokens, _ = self.read_off(torch.randn(count, length, self.config.latent, generator=rng, device=self.device))
+        tokens, _ = self.read_off(
+            torch.randn(count, length, self.config.latent, generator=rng, device=self.device)
+        )
         return Generation(tokens, 1, time.perf_counter() - began)
 
 

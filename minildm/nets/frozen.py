@@ -19,7 +19,9 @@ class FrozenEncoder(nn.Module):
     another is in the rest; scaling channel by channel, the habit of the papers' authors, leaves it there.
     """
 
-    def __init__(self, network: nn.Module, states: Callable[[nn.Module, Tensor], Tensor], width: int):
+    def __init__(
+        self, network: nn.Module, states: Callable[[nn.Module, Tensor], Tensor], width: int
+    ):
         super().__init__()
         self.network, self.states, self.width = network.requires_grad_(False).eval(), states, width
         self.register_buffer("mean", torch.zeros(width))
@@ -32,14 +34,18 @@ class FrozenEncoder(nn.Module):
     @torch.no_grad()
     def calibrate(self, tokens: Int[Tensor, "batch n"]) -> None:
         """Measure mean and covariance over the words of a sample of texts; directions without variance stay small."""
-        states = self.states(self.network, tokens)[tokens != PAD].cpu().double()  # not every device has float64
+        states = (
+            self.states(self.network, tokens)[tokens != PAD].cpu().double()
+        )  # not every device has float64
         variance, axes = torch.linalg.eigh(states.T.cov())
         self.mean.copy_(states.mean(0))
         self.whiten.copy_(axes / variance.clamp(min=1e-6 * variance[-1]).sqrt() @ axes.T)
 
     @torch.no_grad()
     def forward(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n width"]:
-        with torch.autocast(tokens.device.type, enabled=False):  # small directions would drown in bfloat16's rounding
+        with torch.autocast(
+            tokens.device.type, enabled=False
+        ):  # small directions would drown in bfloat16's rounding
             h = (self.states(self.network, tokens).float() - self.mean) @ self.whiten
         return h.masked_fill((tokens == PAD)[..., None], 0.0)
 

@@ -10,7 +10,9 @@ from jaxtyping import Bool, Float, Int, Real
 from torch import Tensor
 
 
-def rotary_angles(positions: Real[Tensor, " n"], head: int, base: float = 10_000.0) -> Float[Tensor, "2 n half"]:
+def rotary_angles(
+    positions: Real[Tensor, " n"], head: int, base: float = 10_000.0
+) -> Float[Tensor, "2 n half"]:
     """Cosine and sine of the angles by which rotary positions turn each pair of channels.
 
     theta_k(p) = p base^(-2k/head)
@@ -22,7 +24,9 @@ def rotary_angles(positions: Real[Tensor, " n"], head: int, base: float = 10_000
     return torch.stack((angles.cos(), angles.sin()))
 
 
-def rotate(x: Float[Tensor, "*batch n head"], angles: Float[Tensor, "2 n half"]) -> Float[Tensor, "*batch n head"]:
+def rotate(
+    x: Float[Tensor, "*batch n head"], angles: Float[Tensor, "2 n half"]
+) -> Float[Tensor, "*batch n head"]:
     """Turn each pair of channels (k, k + head/2) by the angle of its position.
 
     (x_k, x_k') -> (x_k cos - x_k' sin, x_k sin + x_k' cos)
@@ -49,7 +53,9 @@ class RMSNorm(nn.RMSNorm):
     """x / RMS(x) times a gain, computed in the input's own precision, which keeps the fused kernel under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype) if self.elementwise_affine else None)
+        return F.rms_norm(
+            x, self.normalized_shape, self.weight.to(x.dtype) if self.elementwise_affine else None
+        )
 
 
 def before(scores: Float[Tensor, "*batch n m"]) -> Float[Tensor, "n m"]:
@@ -58,8 +64,13 @@ def before(scores: Float[Tensor, "*batch n m"]) -> Float[Tensor, "n m"]:
     return torch.full((n, m), -torch.inf, dtype=scores.dtype, device=scores.device).triu(1 + m - n)
 
 
-def attend(q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h m d"], v: Float[Tensor, "b h m e"],
-           causal: bool = False, bias: Float[Tensor, "b one n m"] | None = None) -> Float[Tensor, "b h n e"]:
+def attend(
+    q: Float[Tensor, "b h n d"],
+    k: Float[Tensor, "b h m d"],
+    v: Float[Tensor, "b h m e"],
+    causal: bool = False,
+    bias: Float[Tensor, "b one n m"] | None = None,
+) -> Float[Tensor, "b h n e"]:
     """Softmax attention, y_i = sum_j softmax_j(q_i . k_j / sqrt d + b_ij) v_j.
 
     PyTorch's fused kernel, except for training in bfloat16 on a CPU, where its backward pass is several times slower
@@ -70,7 +81,9 @@ def attend(q: Float[Tensor, "b h n d"], k: Float[Tensor, "b h m d"], v: Float[Te
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or not torch.is_grad_enabled():
         if bias is not None and causal:
             bias, causal = bias + before(bias), False
-        return F.scaled_dot_product_attention(q, k, v, bias if bias is None else bias.to(q.dtype), is_causal=causal)
+        return F.scaled_dot_product_attention(
+            q, k, v, bias if bias is None else bias.to(q.dtype), is_causal=causal
+        )
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     if bias is not None:
         scores = scores + bias.to(scores.dtype)
@@ -94,13 +107,17 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         self.norm = nn.ModuleList([RMSNorm(self.head), RMSNorm(self.head)]) if norm else None
 
-    def forward(self, x, angles, context=None, context_angles=None, causal: bool = False, cache=None) -> Tensor:
+    def forward(
+        self, x, angles, context=None, context_angles=None, causal: bool = False, cache=None
+    ) -> Tensor:
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.heads)
         if self.norm:
             q, k = self.norm[0](q), self.norm[1](k)
         q, k = rotate(q, angles), rotate(k, angles)
         if context is not None:
-            ck, cv = rearrange(self.kv(context), "b n (two h d) -> two b h n d", two=2, h=self.heads)
+            ck, cv = rearrange(
+                self.kv(context), "b n (two h d) -> two b h n d", two=2, h=self.heads
+            )
             if self.norm:
                 ck = self.norm[1](ck)
             k, v = torch.cat((k, rotate(ck, context_angles)), dim=2), torch.cat((v, cv), dim=2)
@@ -115,8 +132,11 @@ class FeedForward(nn.Sequential):
     """Two linear maps with a GELU between, four times as wide inside."""
 
     def __init__(self, width: int):
-        super().__init__(nn.Linear(width, 4 * width, bias=False), nn.GELU(approximate="tanh"),
-                         nn.Linear(4 * width, width, bias=False))
+        super().__init__(
+            nn.Linear(width, 4 * width, bias=False),
+            nn.GELU(approximate="tanh"),
+            nn.Linear(4 * width, width, bias=False),
+        )
 
 
 class ShortConvolution(nn.Module):
@@ -134,11 +154,18 @@ class ShortConvolution(nn.Module):
         self.taps = nn.Parameter(torch.zeros(before + 1 + after, width))
         nn.init.ones_(self.taps[before])
 
-    def forward(self, x: Float[Tensor, "*batch n width"], sees: Bool[Tensor, "batch r n"] | None = None,
-                positions: Int[Tensor, " n"] | None = None) -> Float[Tensor, "*batch r width"]:
+    def forward(
+        self,
+        x: Float[Tensor, "*batch n width"],
+        sees: Bool[Tensor, "batch r n"] | None = None,
+        positions: Int[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, "*batch r width"]:
         if sees is not None:
-            offsets = positions - positions[-sees.shape[1]:, None]
-            return sum(tap * ((sees & (offsets == k)).to(x.dtype) @ x) for k, tap in enumerate(self.taps, -self.before))
+            offsets = positions - positions[-sees.shape[1] :, None]
+            return sum(
+                tap * ((sees & (offsets == k)).to(x.dtype) @ x)
+                for k, tap in enumerate(self.taps, -self.before)
+            )
         padded = F.pad(x, (0, 0, self.before, self.after))
         return sum(tap * padded.narrow(-2, k, x.shape[-2]) for k, tap in enumerate(self.taps))
 

@@ -42,12 +42,25 @@ class GlobalIntegralOperator(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads, self.head = heads, width // heads
-        self.value, self.out = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
+        self.value, self.out = (
+            nn.Linear(width, width, bias=False),
+            nn.Linear(width, width, bias=False),
+        )
 
-    def forward(self, x: Float[Tensor, "b n width"], positions: Real[Tensor, " n"],
-                weights: Weights | None = None, cache: Cache | None = None) -> Float[Tensor, "b n width"]:
-        values, kept = rearrange(self.value(x), "b n (h d) -> b h n d", h=self.heads), () if cache is None else (cache,)
-        return self.out(rearrange(self.mix(values, x, positions, weights, *kept), "b h n d -> b n (h d)"))
+    def forward(
+        self,
+        x: Float[Tensor, "b n width"],
+        positions: Real[Tensor, " n"],
+        weights: Weights | None = None,
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "b n width"]:
+        values, kept = (
+            rearrange(self.value(x), "b n (h d) -> b h n d", h=self.heads),
+            () if cache is None else (cache,),
+        )
+        return self.out(
+            rearrange(self.mix(values, x, positions, weights, *kept), "b h n d -> b n (h d)")
+        )
 
     def mix(self, values, x, positions, weights) -> Float[Tensor, "b h n d"]:
         """sum_j w_j kappa(i, j, x) values_j."""
@@ -75,8 +88,14 @@ class AttentionOperator(GlobalIntegralOperator):
             k, values = cache.extend(k, values)
         if weights is None:
             return attend(q, k, values, self.causal)
-        bias = weights.log() if weights.dim() == 3 else weights.log()[:, None].expand(-1, x.shape[1], -1)
-        return attend(q, k, values, self.causal, bias[:, None])  # softmax(s + log w) = w e^s / sum w e^s
+        bias = (
+            weights.log()
+            if weights.dim() == 3
+            else weights.log()[:, None].expand(-1, x.shape[1], -1)
+        )
+        return attend(
+            q, k, values, self.causal, bias[:, None]
+        )  # softmax(s + log w) = w e^s / sum w e^s
 
 
 class SpectralOperator(GlobalIntegralOperator):
@@ -89,22 +108,32 @@ class SpectralOperator(GlobalIntegralOperator):
     P. On a full even grid the coefficients are those of torch.fft.rfft. Cost n x modes.
     """
 
-    def __init__(self, width: int, heads: int, modes: int = 16, period: float = 64.0, threshold: float = 0.01):
+    def __init__(
+        self, width: int, heads: int, modes: int = 16, period: float = 64.0, threshold: float = 0.01
+    ):
         super().__init__(width, heads)
         self.period, self.threshold = period, threshold
         self.register_buffer("waves", torch.arange(modes, dtype=torch.float32), persistent=False)
         shape = heads, 2 * self.head, 2 * self.head  # real and imaginary parts side by side
-        self.first, self.second = (nn.Parameter(torch.randn(shape) / math.sqrt(2 * self.head)) for _ in range(2))
+        self.first, self.second = (
+            nn.Parameter(torch.randn(shape) / math.sqrt(2 * self.head)) for _ in range(2)
+        )
 
     def mix(self, values, x, positions, weights):
         n = x.shape[1]
         phase = (2 * math.pi / self.period) * self.waves[:, None] * positions.float()
         cos, sin = phase.cos().to(values.dtype), phase.sin().to(values.dtype)
-        weighed = values / n if weights is None else values * weights[:, None, :, None].to(values.dtype)
+        weighed = (
+            values / n if weights is None else values * weights[:, None, :, None].to(values.dtype)
+        )
         coefficients = torch.cat((cos @ weighed, -(sin @ weighed)), dim=-1)
-        mixed = coefficients + F.softshrink(F.gelu(coefficients @ self.first) @ self.second, self.threshold)
+        mixed = coefficients + F.softshrink(
+            F.gelu(coefficients @ self.first) @ self.second, self.threshold
+        )
         real, imaginary = mixed.chunk(2, dim=-1)
-        share = torch.where(self.waves > 0, 2.0, 1.0).to(values.dtype)[:, None]  # a real function: waves -m mirror m
+        share = torch.where(self.waves > 0, 2.0, 1.0).to(values.dtype)[
+            :, None
+        ]  # a real function: waves -m mirror m
         return cos.T @ (share * real) - sin.T @ (share * imaginary)
 
 
@@ -123,7 +152,11 @@ class SliceOperator(GlobalIntegralOperator):
 
     def mix(self, values, x, positions, weights):
         share = rearrange(self.share(x), "b n (h g) -> b h n g", h=self.heads).softmax(-1)
-        weighed = share / x.shape[1] if weights is None else share * weights[:, None, :, None].to(share.dtype)
+        weighed = (
+            share / x.shape[1]
+            if weights is None
+            else share * weights[:, None, :, None].to(share.dtype)
+        )
         slices = weighed.mT @ values / (weighed.sum(-2)[..., None] + 1e-6)
         q, k, v = self.mixing(slices).chunk(3, dim=-1)
         return share @ (slices + attend(q, k, v))
@@ -136,7 +169,12 @@ class CausalOperator(AttentionOperator):
         super().__init__(width, heads, causal=True)
 
 
-KERNELS = {"attention": AttentionOperator, "spectral": SpectralOperator, "slice": SliceOperator, "causal": CausalOperator}
+KERNELS = {
+    "attention": AttentionOperator,
+    "spectral": SpectralOperator,
+    "slice": SliceOperator,
+    "causal": CausalOperator,
+}
 
 
 def make_operator(kernel: str, width: int, heads: int) -> GlobalIntegralOperator:

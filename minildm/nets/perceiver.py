@@ -14,7 +14,10 @@ class PerceiverBlock(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.norm1, self.norm2, self.norm_context = (RMSNorm(width) for _ in range(3))
-        self.attention, self.feed_forward = Attention(width, heads, context=True, norm=True), FeedForward(width)
+        self.attention, self.feed_forward = (
+            Attention(width, heads, context=True, norm=True),
+            FeedForward(width),
+        )
 
     def forward(self, x: Tensor, angles: Tensor, context: Tensor, context_angles: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x), angles, self.norm_context(context), context_angles)
@@ -28,8 +31,16 @@ class Perceiver(nn.Module):
     query starts as a learned vector plus the input at its own place, so that one network serves any length.
     """
 
-    def __init__(self, source: int, target: int, width: int, heads: int, layers: int,
-                 spacing_in: float = 1.0, spacing_out: float = 1.0):
+    def __init__(
+        self,
+        source: int,
+        target: int,
+        width: int,
+        heads: int,
+        layers: int,
+        spacing_in: float = 1.0,
+        spacing_out: float = 1.0,
+    ):
         super().__init__()
         self.head, self.spacing_in, self.spacing_out = width // heads, spacing_in, spacing_out
         self.query = nn.Parameter(torch.zeros(width))
@@ -45,5 +56,7 @@ class Perceiver(nn.Module):
         place = torch.arange(count, device=x.device) * self.spacing_out / self.spacing_in
         y = self.query + context[:, place.long().clamp(max=x.shape[1] - 1)]
         for block in self.blocks:
-            y = block(y, angles(count, self.spacing_out), context, angles(x.shape[1], self.spacing_in))
+            y = block(
+                y, angles(count, self.spacing_out), context, angles(x.shape[1], self.spacing_in)
+            )
         return self.leave(self.norm(y))

@@ -50,7 +50,9 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.norm = RMSNorm(width)
 
-    def forward(self, x: Tensor, causal: bool = False, caches=None, start: int = 0, depth: int | None = None):
+    def forward(
+        self, x: Tensor, causal: bool = False, caches=None, start: int = 0, depth: int | None = None
+    ):
         angles = rotary_angles(torch.arange(start, start + x.shape[1], device=x.device), self.head)
         for i, block in enumerate(self.blocks[:depth]):
             if self.checkpointing and self.training:
@@ -72,7 +74,9 @@ class DiffusionTransformer(nn.Module):
         self.head, self.spacing, self.checkpointing = width // heads, spacing, False
         self.enter = nn.Linear(2 * latent, width)
         self.mix = ShortConvolution(width, before=3, after=3)
-        self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.time = nn.Sequential(
+            nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
         self.blocks = nn.ModuleList(ModulatedBlock(width, heads) for _ in range(layers))
         self.norm = RMSNorm(width)
         self.leave = nn.Linear(width, latent)

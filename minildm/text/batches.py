@@ -21,18 +21,25 @@ class Batches:
 
     def __init__(self, rows: np.ndarray, batch: int, seed: int):
         if len(rows) < batch:
-            raise UserError(f"the corpus has {len(rows)} rows, fewer than a batch of {batch}: "
-                            "lower --train.batch or give more text")
+            raise UserError(
+                f"the corpus has {len(rows)} rows, fewer than a batch of {batch}: "
+                "lower --train.batch or give more text"
+            )
         self.rows, self.batch, self.seed = rows, batch, seed
-        self.steps = len(rows) // batch  # in an epoch; the rows left over wait for the next permutation
+        self.steps = (
+            len(rows) // batch
+        )  # in an epoch; the rows left over wait for the next permutation
         self.epoch, self.order = -1, np.empty(0)
 
     def at(self, step: int) -> LongTensor:
         """The rows of a step, (batch, length) int64."""
         epoch, place = divmod(step, self.steps)
         if epoch != self.epoch:
-            self.epoch, self.order = epoch, np.random.default_rng((self.seed, epoch)).permutation(len(self.rows))
-        return tensor(self.rows[self.order[place * self.batch:(place + 1) * self.batch]])
+            self.epoch, self.order = (
+                epoch,
+                np.random.default_rng((self.seed, epoch)).permutation(len(self.rows)),
+            )
+        return tensor(self.rows[self.order[place * self.batch : (place + 1) * self.batch]])
 
 
 def tensor(rows: np.ndarray) -> LongTensor:
@@ -50,4 +57,4 @@ def valid_batches(rows: np.ndarray, batch: int) -> Iterator[LongTensor]:
     Derived in chapter 00. Source: ours.
     """
     for start in range(0, len(rows), batch):
-        yield tensor(rows[start:start + batch])
+        yield tensor(rows[start : start + batch])

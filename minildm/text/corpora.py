@@ -13,12 +13,23 @@ from tqdm import tqdm
 
 from ..errors import UserError, check_place, expand, reason
 from .sources import Bar, Source, sha256, source
-from .tokenizers import BOS, EOS, PAD, BytePairTokenizer, Tokenizer, WordTokenizer, digest, load_tokenizer
+from .tokenizers import (
+    BOS,
+    EOS,
+    PAD,
+    BytePairTokenizer,
+    Tokenizer,
+    WordTokenizer,
+    digest,
+    load_tokenizer,
+)
 
 LONGEST = 16_384  # tokens of a row
 MOST_DOCUMENTS = 10_000_000
 LARGEST = 2**31  # tokens of a part of a corpus
-PIECE = re.compile(r"(?s).{1,8192}(?:(?<=\S)(?= \S)|\Z)|.{1,8192}")  # of a document, cut where a token of byte pairs begins
+PIECE = re.compile(
+    r"(?s).{1,8192}(?:(?<=\S)(?= \S)|\Z)|.{1,8192}"
+)  # of a document, cut where a token of byte pairs begins
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,9 @@ class Corpus:
 
     name: str  # as it was asked for: "tales", "file:PATH", ...
     tokenizer: Tokenizer  # between its text and its ids
-    train: np.ndarray  # (rows, length) memory map of uint16 or uint32; a row is <bos> w_1 .. w_n <eos> <pad> ..
+    train: (
+        np.ndarray
+    )  # (rows, length) memory map of uint16 or uint32; a row is <bos> w_1 .. w_n <eos> <pad> ..
     valid: np.ndarray  # the same, disjoint from train
     card: dict  # what it is and how it was made, ready for JSON
 
@@ -37,7 +50,9 @@ def cache_folder() -> Path:
 
     Returns its path. Raises UserError when its home does not exist. Derived in chapter 00. Source: ours.
     """
-    return expand(os.environ.get("MINILDM_CACHE") or "~/.cache/minildm", "set MINILDM_CACHE to a whole path")
+    return expand(
+        os.environ.get("MINILDM_CACHE") or "~/.cache/minildm", "set MINILDM_CACHE to a whole path"
+    )
 
 
 def silent(things: Iterable, what: str, count: int) -> Iterable:
@@ -53,7 +68,9 @@ def progress(things: Iterable, what: str, count: int) -> Iterable:
 def refuse_rows(count: int, length: int) -> None:
     """Refuse more rows than are held at a time."""
     if count * length > LARGEST:
-        raise UserError(f"{count:,} rows of {length:,} tokens are too many to hold: lower --length or --documents")
+        raise UserError(
+            f"{count:,} rows of {length:,} tokens are too many to hold: lower --length or --documents"
+        )
 
 
 def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> np.ndarray:
@@ -68,9 +85,11 @@ def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> n
     longest = max(map(len, documents)) + 2
     for row, ids in zip(rows, documents):
         if len(ids) > length - 2:
-            raise UserError(f"the document that begins {tokenizer.decode(ids[:20])!r} has {len(ids)} tokens, more than "
-                            f"the {length - 2} that fit: raise --length to at least {longest} or pass --pack")
-        row[:len(ids) + 2] = [BOS, *ids, EOS]
+            raise UserError(
+                f"the document that begins {tokenizer.decode(ids[:20])!r} has {len(ids)} tokens, more than "
+                f"the {length - 2} that fit: raise --length to at least {longest} or pass --pack"
+            )
+        row[: len(ids) + 2] = [BOS, *ids, EOS]
     return rows
 
 
@@ -79,15 +98,17 @@ def pack_rows(documents: list[list[int]], length: int) -> np.ndarray:
     stream = np.concatenate([part for ids in documents for part in (ids, [EOS])]).astype(np.int64)
     count = len(stream) // (length - 1)
     if count == 0:
-        raise UserError(f"a part of the corpus has {len(stream)} tokens, too few for one row of {length}: "
-                        "lower --length or give more text")
-    blocks = stream[:count * (length - 1)].reshape(count, length - 1)
+        raise UserError(
+            f"a part of the corpus has {len(stream)} tokens, too few for one row of {length}: "
+            "lower --length or give more text"
+        )
+    blocks = stream[: count * (length - 1)].reshape(count, length - 1)
     return np.pad(blocks, ((0, 0), (1, 0)), constant_values=BOS)
 
 
 def type_of(size: int) -> type:
     """The smallest type that holds the ids of a vocabulary."""
-    return np.uint16 if size <= 2 ** 16 else np.uint32
+    return np.uint16 if size <= 2**16 else np.uint32
 
 
 def encode(documents: list[str], tokenizer: Tokenizer, what: str, bar: Bar) -> list[np.ndarray]:
@@ -98,13 +119,22 @@ def encode(documents: list[str], tokenizer: Tokenizer, what: str, bar: Bar) -> l
     return [np.concatenate([next(ids) for _ in each]) for each in cut]
 
 
-def lay_out(encoded: dict[str, list[np.ndarray]], origin: Source, length: int, tokenizer: Tokenizer,
-            pack: bool) -> tuple[bool, dict[str, np.ndarray]]:
+def lay_out(
+    encoded: dict[str, list[np.ndarray]],
+    origin: Source,
+    length: int,
+    tokenizer: Tokenizer,
+    pack: bool,
+) -> tuple[bool, dict[str, np.ndarray]]:
     """Whether documents were packed, and the rows of each part: prose that is too long for a row each is packed unasked."""
     longest = max(len(ids) for documents in encoded.values() for ids in documents)
     pack = pack or (longest > length - 2 and not origin.words)
-    return pack, {part: (pack_rows(ids, length) if pack else pad_rows(ids, length, tokenizer)).astype(type_of(tokenizer.size))
-                  for part, ids in encoded.items()}
+    return pack, {
+        part: (pack_rows(ids, length) if pack else pad_rows(ids, length, tokenizer)).astype(
+            type_of(tokenizer.size)
+        )
+        for part, ids in encoded.items()
+    }
 
 
 def read_parts(origin: Source, name: str, bar: Bar) -> tuple[dict[str, list[str]], int]:
@@ -115,15 +145,27 @@ def read_parts(origin: Source, name: str, bar: Bar) -> tuple[dict[str, list[str]
     if found == 0:
         raise UserError(f"the corpus {name} is empty: give one with text in it")
     if valid and not fresh:
-        raise UserError(f"all {len(valid)} documents of {name} kept for validation are also in its training part: "
-                        "give a text that repeats itself less")
+        raise UserError(
+            f"all {len(valid)} documents of {name} kept for validation are also in its training part: "
+            "give a text that repeats itself less"
+        )
     if not (train and fresh):
-        raise UserError(f"the corpus {name} has {found} document(s), too few to train and validate: give more text")
+        raise UserError(
+            f"the corpus {name} has {found} document(s), too few to train and validate: give more text"
+        )
     return {"train": train, "valid": fresh}, len(valid) - len(fresh)
 
 
-def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Tokenizer | None, vocabulary: int, pack: bool,
-          bar: Bar = silent) -> None:
+def build(
+    folder: Path,
+    name: str,
+    origin: Source,
+    length: int,
+    tokenizer: Tokenizer | None,
+    vocabulary: int,
+    pack: bool,
+    bar: Bar = silent,
+) -> None:
     """Read, encode and lay out a corpus, and write it into a folder that appears whole or not at all."""
     if origin.words and tokenizer is None:
         tokenizer = WordTokenizer(origin.words)
@@ -132,17 +174,24 @@ def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Token
     parts, duplicates = read_parts(origin, name, bar)
     if tokenizer is None:
         pieces = [piece for document in parts["train"] for piece in PIECE.findall(document)]
-        tokenizer = BytePairTokenizer.train(bar(pieces, "learning a tokenizer", len(pieces)), vocabulary)
-    encoded = {part: encode(documents, tokenizer, f"encoding, {part}", bar)
-               for part, documents in parts.items()}
+        tokenizer = BytePairTokenizer.train(
+            bar(pieces, "learning a tokenizer", len(pieces)), vocabulary
+        )
+    encoded = {
+        part: encode(documents, tokenizer, f"encoding, {part}", bar)
+        for part, documents in parts.items()
+    }
     packed, rows = lay_out(encoded, origin, length, tokenizer, pack)
     card = {
-        "name": name, "length": length, "pack": packed,
+        "name": name,
+        "length": length,
+        "pack": packed,
         "documents": {part: len(documents) for part, documents in parts.items()},
         "rows": {part: len(array) for part, array in rows.items()},
         "tokens": {part: int((array != PAD).sum()) for part, array in rows.items()},
         "sha256": {part: sha256(array.tobytes()) for part, array in rows.items()},
-        "vocabulary": tokenizer.size, "tokenizer": digest(tokenizer.card()),
+        "vocabulary": tokenizer.size,
+        "tokenizer": digest(tokenizer.card()),
     } | ({"duplicates": duplicates} if duplicates else {})
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -155,24 +204,39 @@ def build(folder: Path, name: str, origin: Source, length: int, tokenizer: Token
             (whole / "card.json").write_text(json.dumps(card, indent=1))
             os.rename(whole, folder)
     except OSError as fault:
-        if not (folder / "card.json").exists():  # else another process was first, with the same content
-            raise UserError(f"the cache {folder.parent} cannot be written ({reason(fault)}): "
-                            "set MINILDM_CACHE to a folder that can") from None
+        if not (
+            folder / "card.json"
+        ).exists():  # else another process was first, with the same content
+            raise UserError(
+                f"the cache {folder.parent} cannot be written ({reason(fault)}): "
+                "set MINILDM_CACHE to a folder that can"
+            ) from None
 
 
 def read_cache(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
     """The card of a corpus, the rows of its parts, and the card of its tokenizer, all as they were written."""
     fault = "its contents are not those that its card tells of"
     try:
-        card, tokenizer = (json.loads((folder / f"{name}.json").read_text()) for name in ("card", "tokenizer"))
+        card, tokenizer = (
+            json.loads((folder / f"{name}.json").read_text()) for name in ("card", "tokenizer")
+        )
         rows = {part: np.load(folder / f"{part}.npy", mmap_mode="r") for part in ("train", "valid")}
-        same = bool(describe(card)) and digest(tokenizer) == card["tokenizer"] and all(
-            array.shape == (card["rows"][part], card["length"]) and array.dtype == type_of(card["vocabulary"])
-            and sha256(array.data) == card["sha256"][part] for part, array in rows.items())
+        same = (
+            bool(describe(card))
+            and digest(tokenizer) == card["tokenizer"]
+            and all(
+                array.shape == (card["rows"][part], card["length"])
+                and array.dtype == type_of(card["vocabulary"])
+                and sha256(array.data) == card["sha256"][part]
+                for part, array in rows.items()
+            )
+        )
     except Exception as error:  # damaged bytes make readers raise anything
         same, fault = False, reason(error)
     if not same:
-        raise UserError(f"the cached corpus {folder} is damaged ({fault}): delete this folder, then repeat the command")
+        raise UserError(
+            f"the cached corpus {folder} is damaged ({fault}): delete this folder, then repeat the command"
+        )
     return card, rows, tokenizer
 
 
@@ -183,17 +247,31 @@ def describe(card: dict, pack: bool = False) -> list[str]:
     Derived in chapter 00. Source: ours.
     """
     counts = {key: card[key]["train"] for key in ("documents", "tokens", "rows")}
-    lines = ["{documents:,} document(s), {tokens:,} tokens in {rows:,} rows of ".format(**counts)
-             + f"{card['length']}; {card['rows']['valid']:,} more rows to validate"]
+    lines = [
+        "{documents:,} document(s), {tokens:,} tokens in {rows:,} rows of ".format(**counts)
+        + f"{card['length']}; {card['rows']['valid']:,} more rows to validate"
+    ]
     if card["pack"] and not pack:
-        lines.append(f"packed: some have more than {card['length'] - 2} tokens, which do not fit, so all are joined and cut")
+        lines.append(
+            f"packed: some have more than {card['length'] - 2} tokens, which do not fit, so all are joined and cut"
+        )
     if "duplicates" in card:
-        lines.append(f"{card['duplicates']:,} document(s) to validate are also among those to train on, and were left out")
+        lines.append(
+            f"{card['duplicates']:,} document(s) to validate are also among those to train on, and were left out"
+        )
     return lines
 
 
-def load_corpus(name: str, length: int, *, tokenizer: Tokenizer | None = None, vocabulary: int = 512,
-                pack: bool = False, documents: int = 100_000, quiet: bool = True) -> Corpus:
+def load_corpus(
+    name: str,
+    length: int,
+    *,
+    tokenizer: Tokenizer | None = None,
+    vocabulary: int = 512,
+    pack: bool = False,
+    documents: int = 100_000,
+    quiet: bool = True,
+) -> Corpus:
     """Load a corpus by name, from the cache when the same content was encoded before.
 
     Args: `name`, one of `sources.NAMES`; `length` of a row in tokens; `tokenizer`, by default words for Tales and byte
@@ -206,22 +284,38 @@ def load_corpus(name: str, length: int, *, tokenizer: Tokenizer | None = None, v
     Derived in chapter 00. Source: ours.
     """
     if not 3 <= length <= LONGEST:
-        raise UserError(f"a row of {length} tokens holds no text: give a --length of at least 3" if length < 3 else
-                        f"a row of {length} tokens is too long to train on: give a --length of at most {LONGEST}")
+        raise UserError(
+            f"a row of {length} tokens holds no text: give a --length of at least 3"
+            if length < 3
+            else f"a row of {length} tokens is too long to train on: give a --length of at most {LONGEST}"
+        )
     if not 1 <= documents <= MOST_DOCUMENTS:
-        raise UserError(f"{documents} documents are no corpus: give --documents of at least 1" if documents < 1 else
-                        f"{documents} documents are too many: give --documents of at most {MOST_DOCUMENTS}")
+        raise UserError(
+            f"{documents} documents are no corpus: give --documents of at least 1"
+            if documents < 1
+            else f"{documents} documents are too many: give --documents of at most {MOST_DOCUMENTS}"
+        )
     say = (lambda line: None) if quiet else tqdm.write
     origin = source(name, documents)
     if origin.words and not pack:  # a row a document
         refuse_rows(documents, length)
     made_by = tokenizer.card() if tokenizer else vocabulary
-    key = digest({"content": origin.fingerprint, "name": name, "tokenizer": made_by, "length": length, "pack": pack})
+    key = digest(
+        {
+            "content": origin.fingerprint,
+            "name": name,
+            "tokenizer": made_by,
+            "length": length,
+            "pack": pack,
+        }
+    )
     folder = cache_folder() / "corpora" / key
     if not folder.exists():
         check_place(folder.parent, "set MINILDM_CACHE to a folder that can")
         say(f"preparing the corpus {name} in {folder}")
-        build(folder, name, origin, length, tokenizer, vocabulary, pack, silent if quiet else progress)
+        build(
+            folder, name, origin, length, tokenizer, vocabulary, pack, silent if quiet else progress
+        )
     card, rows, own = read_cache(folder)
     say(f"corpus {name}: " + "\n    ".join(describe(card, pack)))
     return Corpus(name, tokenizer or load_tokenizer(own), rows["train"], rows["valid"], card)

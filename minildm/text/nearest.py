@@ -30,13 +30,17 @@ def legal(text: str, tokenizer: Tokenizer) -> str:
     Derived in chapter 00. Source: ours.
     """
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise UserError(f"the text {text!r} holds bytes that are not UTF-8: write it in a terminal or a file that is UTF-8")
+        raise UserError(
+            f"the text {text!r} holds bytes that are not UTF-8: write it in a terminal or a file that is UTF-8"
+        )
     if not isinstance(tokenizer, WordTokenizer):
         return text
     known = [known_words(word, tokenizer) for word in text.split()]
     missing = [word for word, pieces in zip(text.split(), known) if pieces is None]
     if missing:
-        raise UserError(f"{unknown(missing, len(tokenizer.words))}: {advice(text, missing, tokenizer)}")
+        raise UserError(
+            f"{unknown(missing, len(tokenizer.words))}: {advice(text, missing, tokenizer)}"
+        )
     return " ".join(piece for pieces in known for piece in pieces)
 
 
@@ -61,5 +65,9 @@ def advice(text: str, missing: list[str], tokenizer: WordTokenizer) -> str:
     spelled = [f"{words} for {word!r}" for word, words in near.items() if words]
     said = set(text.lower().split())
     begin = max(BEGINNINGS, key=lambda words: len(said & set(words.split())))
-    end = f"a tale begins like {begin!r}" if tokenizer.words == tales.vocabulary() else "use words that are"
+    end = (
+        f"a tale begins like {begin!r}"
+        if tokenizer.words == tales.vocabulary()
+        else "use words that are"
+    )
     return f"the nearest spellings are {', '.join(spelled)}; {end}" if spelled else end

@@ -17,7 +17,9 @@ from ..errors import UserError, expand, reason
 from . import tales
 
 Documents = tuple[list[str], list[str]]  # training, validation
-Bar = Callable[[Iterable, str, int], Iterable]  # what goes through it, what is done with it, how many there are
+Bar = Callable[
+    [Iterable, str, int], Iterable
+]  # what goes through it, what is done with it, how many there are
 MOST_EVENTS = 1000  # of a tale
 RULES = 2  # version of what makes documents of a text, and two parts of documents; for the cache
 
@@ -28,7 +30,9 @@ class Source(NamedTuple):
     fingerprint: str
     read: Callable[[Bar], Documents]
     words: list[str] | None = None  # the vocabulary, where the language has one
-    example: str | None = None  # a document of such a language, by which one that is too long is known before all are written
+    example: str | None = (
+        None  # a document of such a language, by which one that is too long is known before all are written
+    )
 
 
 def paragraphs(text: str) -> list[str]:
@@ -54,13 +58,15 @@ def first_part(documents: list[str], share: float = 0.9) -> Documents:
     at = sum(begin <= share * total for begin in begins) - 1
     place = int(share * total) - begins[at]
     one, other = documents[at][:place].strip(), documents[at][place:].strip()
-    return [*documents[:at], *filter(None, [one])], [*filter(None, [other]), *documents[at + 1:]]
+    return [*documents[:at], *filter(None, [one])], [*filter(None, [other]), *documents[at + 1 :]]
 
 
 def by_checksum(documents: list[str]) -> Documents:
     """Split documents by a checksum of their text, so that equal documents never part."""
     valid = [zlib.crc32(d.encode()) % 10 == 0 for d in documents]
-    return [d for d, v in zip(documents, valid) if not v], [d for d, v in zip(documents, valid) if v]
+    return [d for d, v in zip(documents, valid) if not v], [
+        d for d, v in zip(documents, valid) if v
+    ]
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -72,7 +78,9 @@ def tales_of(name: str, count: int, events: int) -> Iterator[str]:
     """The tales of `tales.split`, one at a time."""
     rng = random.Random(f"{name}-{events}-0")
     drawn = (tales.sample(rng, events).text for _ in itertools.count())
-    return itertools.islice((text for text in drawn if zlib.crc32(text.encode()) % 100 in tales.SPLITS[name]), count)
+    return itertools.islice(
+        (text for text in drawn if zlib.crc32(text.encode()) % 100 in tales.SPLITS[name]), count
+    )
 
 
 def tales_source(argument: str, documents: int) -> Source:
@@ -80,22 +88,33 @@ def tales_source(argument: str, documents: int) -> Source:
     if not argument.isdecimal() or not argument.strip("0"):
         raise UserError(f"tales:{argument} has no number of events: write for example tales:3")
     if len(argument) > 9 or int(argument) > MOST_EVENTS:
-        raise UserError(f"tales:{argument} asks for tales of too many events: give at most {MOST_EVENTS}")
+        raise UserError(
+            f"tales:{argument} asks for tales of too many events: give at most {MOST_EVENTS}"
+        )
     events = int(argument)
     counts = {"train": documents, "valid": min(max(documents // 10, 1), 10_000)}
 
     def read(bar: Bar) -> Documents:
-        return tuple(list(bar(tales_of(part, count, events), f"tales, {part}", count)) for part, count in counts.items())
+        return tuple(
+            list(bar(tales_of(part, count, events), f"tales, {part}", count))
+            for part, count in counts.items()
+        )
 
     code = Path(tales.__file__).read_bytes()
     example = tales.sample(random.Random(0), events).text
-    return Source(sha256(code + repr((events, documents)).encode()), read, tales.vocabulary(), example)
+    return Source(
+        sha256(code + repr((events, documents)).encode()), read, tales.vocabulary(), example
+    )
 
 
 def other_encoding(content: bytes) -> str | None:
     """The encoding that bytes which are not UTF-8 text look like: a mark in front, or zeros in every second place."""
-    marks = {codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
-             codecs.BOM_UTF16_BE: "UTF-16"}
+    marks = {
+        codecs.BOM_UTF32_LE: "UTF-32",
+        codecs.BOM_UTF32_BE: "UTF-32",
+        codecs.BOM_UTF16_LE: "UTF-16",
+        codecs.BOM_UTF16_BE: "UTF-16",
+    }
     for mark, name in marks.items():
         if content.startswith(mark):
             return name
@@ -114,15 +133,21 @@ def read_text(path: str | Path, what: str) -> str:
     try:
         content = place.read_bytes()
     except (OSError, ValueError) as fault:
-        raise UserError(f"the {what} {path} cannot be read ({reason(fault)}): check the path") from None
+        raise UserError(
+            f"the {what} {path} cannot be read ({reason(fault)}): check the path"
+        ) from None
     found = other_encoding(content)
     if found:
-        raise UserError(f"the {what} {path} looks like {found}: convert it to UTF-8, for example with "
-                        f"`iconv -f {found} -t UTF-8 {shlex.quote(str(path))} > new.txt`")
+        raise UserError(
+            f"the {what} {path} looks like {found}: convert it to UTF-8, for example with "
+            f"`iconv -f {found} -t UTF-8 {shlex.quote(str(path))} > new.txt`"
+        )
     try:
         return re.sub("\r\n?", "\n", content.decode("utf-8-sig"))
     except UnicodeDecodeError as fault:
-        raise UserError(f"the {what} {path} is not UTF-8 (byte {fault.start}): convert it to UTF-8") from None
+        raise UserError(
+            f"the {what} {path} is not UTF-8 (byte {fault.start}): convert it to UTF-8"
+        ) from None
 
 
 def prose(text: str) -> Source:
@@ -148,8 +173,10 @@ def kjv_source() -> Source:
     def read(bar: Bar) -> Documents:
         bible = next(node for node in ast.parse(content).body if isinstance(node, ast.Assign)).value
         text, begins, ends = map(ast.literal_eval, bible.args[1:4])
-        verses = [text[begins[verse]:ends[verse]] for verse in sorted(begins)]
-        return first_part([" ".join(re.sub(r"[\[\]]", "", v).split()) for v in verses])  # [words] were set in italics
+        verses = [text[begins[verse] : ends[verse]] for verse in sorted(begins)]
+        return first_part(
+            [" ".join(re.sub(r"[\[\]]", "", v).split()) for v in verses]
+        )  # [words] were set in italics
 
     return Source(sha256(str(RULES).encode() + content), read)
 
@@ -161,16 +188,24 @@ def hub_source(name: str, documents: int) -> Source:
         try:
             from datasets import load_dataset
         except ImportError:
-            raise UserError(f"the corpus hub:{name} needs the extra `hub`: pip install 'minildm[hub]'") from None
+            raise UserError(
+                f"the corpus hub:{name} needs the extra `hub`: pip install 'minildm[hub]'"
+            ) from None
         try:
             stream = itertools.islice(load_dataset(name, split="train", streaming=True), documents)
             rows = list(bar(stream, f"reading {name}", documents))
         except ConnectionError:
-            raise UserError(f"the data set {name} cannot be reached: connect to the network or name a folder") from None
+            raise UserError(
+                f"the data set {name} cannot be reached: connect to the network or name a folder"
+            ) from None
         except (OSError, ValueError) as fault:
-            raise UserError(f"the data set {name} cannot be read ({reason(fault)}): check its name") from None
+            raise UserError(
+                f"the data set {name} cannot be read ({reason(fault)}): check its name"
+            ) from None
         if not all(isinstance(row.get("text"), str) for row in rows):
-            raise UserError(f"the data set {name} has no column of strings called `text`: rename one")
+            raise UserError(
+                f"the data set {name} has no column of strings called `text`: rename one"
+            )
         return by_checksum([row["text"].strip() for row in rows if row["text"].strip()])
 
     files = [sha256(f.read_bytes()) for f in sorted(Path(name).rglob("*")) if f.is_file()]

@@ -26,43 +26,89 @@ class Lexicon:
     color: tuple[str, ...]
     kind: tuple[str, ...]
     mood: tuple[str, ...]
-    cast: tuple[int, ...] = (2, 3, 4)  # possible numbers of characters, never more than events allow
+    cast: tuple[int, ...] = (
+        2,
+        3,
+        4,
+    )  # possible numbers of characters, never more than events allow
     hands: int = 2  # things a character can hold
 
 
 LEXICON = Lexicon(
-    name=tuple("ada ben cleo dan ella finn gus hana ivan june kim leo mia nora otto pia quinn rosa sam tess uma vera "
-               "will xena yara zoe abel bella carl dora emil fay greta hugo iris jack kai lola max nell".split()),
-    species=tuple("fox owl bear wolf hare deer frog duck goose mole mouse otter beaver badger squirrel hedgehog cat dog "
-                  "pony goat sheep crow robin swan toad lynx seal crab snail turtle lizard sparrow".split()),
-    trait=tuple("shy bold kind sly wise young old tall small brave clever gentle loud quiet quick slow lazy merry proud "
-                "polite rude honest greedy curious careful clumsy stubborn humble noisy neat messy strong".split()),
-    place=tuple("forest meadow village castle garden harbor market mill barn cave lake river bridge hill valley desert "
-                "island tower temple school kitchen cellar library stable orchard swamp field beach port inn camp "
-                "palace".split()),
-    color=tuple("red blue green yellow white black brown pink purple ruby gray golden silver violet crimson teal".split()),
-    kind=tuple("ball hat cup drum flute lamp key coin ring book map rope kite boat bell box basket blanket bottle broom "
-               "brush candle chair clock comb crown doll fan feather flag glove hammer jar ladder mask mirror needle "
-               "pearl pen pot ribbon scarf shell shoe spoon stone umbrella whistle".split()),
-    mood=tuple("happy sad angry calm tired hungry thirsty sleepy lonely afraid jealous grateful hopeful worried excited "
-               "bored confused surprised cheerful gloomy".split()),
+    name=tuple(
+        "ada ben cleo dan ella finn gus hana ivan june kim leo mia nora otto pia quinn rosa sam tess uma vera "
+        "will xena yara zoe abel bella carl dora emil fay greta hugo iris jack kai lola max nell".split()
+    ),
+    species=tuple(
+        "fox owl bear wolf hare deer frog duck goose mole mouse otter beaver badger squirrel hedgehog cat dog "
+        "pony goat sheep crow robin swan toad lynx seal crab snail turtle lizard sparrow".split()
+    ),
+    trait=tuple(
+        "shy bold kind sly wise young old tall small brave clever gentle loud quiet quick slow lazy merry proud "
+        "polite rude honest greedy curious careful clumsy stubborn humble noisy neat messy strong".split()
+    ),
+    place=tuple(
+        "forest meadow village castle garden harbor market mill barn cave lake river bridge hill valley desert "
+        "island tower temple school kitchen cellar library stable orchard swamp field beach port inn camp "
+        "palace".split()
+    ),
+    color=tuple(
+        "red blue green yellow white black brown pink purple ruby gray golden silver violet crimson teal".split()
+    ),
+    kind=tuple(
+        "ball hat cup drum flute lamp key coin ring book map rope kite boat bell box basket blanket bottle broom "
+        "brush candle chair clock comb crown doll fan feather flag glove hammer jar ladder mask mirror needle "
+        "pearl pen pot ribbon scarf shell shoe spoon stone umbrella whistle".split()
+    ),
+    mood=tuple(
+        "happy sad angry calm tired hungry thirsty sleepy lonely afraid jealous grateful hopeful worried excited "
+        "bored confused surprised cheerful gloomy".split()
+    ),
 )
 
 TEMPLATES = {
-    "opening": ("once at the {place} there lived {cast} .", "long ago {cast} lived at the {place} ."),
-    "went": ("{a} went to the {to} .", "{a} the {species} walked to the {to} .",
-             "{a} left the {place} and went to the {to} ."),
-    "found": ("{a} found a {color} {kind} .", "{a} the {species} found a {color} {kind} .",
-              "at the {place} {a} found a {color} {kind} ."),
-    "lost": ("{a} lost the {color} {kind} .", "{a} the {species} lost the {color} {kind} .",
-             "at the {place} {a} lost the {color} {kind} ."),
-    "gave": ("{a} gave the {color} {kind} to {b} .", "{a} gave {b} the {color} {kind} .",
-             "{b} got the {color} {kind} from {a} ."),
-    "took": ("{a} took the {color} {kind} from {b} .", "{a} the {species} took the {color} {kind} from {b} ."),
-    "wanted": ("{a} wanted the {color} {kind} of {b} .", "{a} hoped to get the {color} {kind} of {b} ."),
-    "became": ("{a} became {mood} .", "{a} the {species} felt {mood} .", "at the {place} {a} grew {mood} ."),
+    "opening": (
+        "once at the {place} there lived {cast} .",
+        "long ago {cast} lived at the {place} .",
+    ),
+    "went": (
+        "{a} went to the {to} .",
+        "{a} the {species} walked to the {to} .",
+        "{a} left the {place} and went to the {to} .",
+    ),
+    "found": (
+        "{a} found a {color} {kind} .",
+        "{a} the {species} found a {color} {kind} .",
+        "at the {place} {a} found a {color} {kind} .",
+    ),
+    "lost": (
+        "{a} lost the {color} {kind} .",
+        "{a} the {species} lost the {color} {kind} .",
+        "at the {place} {a} lost the {color} {kind} .",
+    ),
+    "gave": (
+        "{a} gave the {color} {kind} to {b} .",
+        "{a} gave {b} the {color} {kind} .",
+        "{b} got the {color} {kind} from {a} .",
+    ),
+    "took": (
+        "{a} took the {color} {kind} from {b} .",
+        "{a} the {species} took the {color} {kind} from {b} .",
+    ),
+    "wanted": (
+        "{a} wanted the {color} {kind} of {b} .",
+        "{a} hoped to get the {color} {kind} of {b} .",
+    ),
+    "became": (
+        "{a} became {mood} .",
+        "{a} the {species} felt {mood} .",
+        "at the {place} {a} grew {mood} .",
+    ),
     "said_place": ('{a} said " i am at the {place} " .',),
-    "said_thing": ('{a} said " i have the {color} {kind} " .', '" the {color} {kind} is mine " said {a} .'),
+    "said_thing": (
+        '{a} said " i have the {color} {kind} " .',
+        '" the {color} {kind} is mine " said {a} .',
+    ),
     "said_mood": ('{a} said " i feel {mood} " .', '" i am {mood} " said {a} .'),
     "end_place": ("in the end {a} was at the {place} .",),
     "end_thing": ("in the end {a} had the {color} {kind} .",),
@@ -112,7 +158,11 @@ def possible(world: list[Character], lexicon: Lexicon) -> dict[str, list[tuple]]
 
 def facts(a: Character) -> list[tuple[str, str | None]]:
     """What can be truly said of a character: (topic, thing)."""
-    return [("place", None)] + [("thing", kind) for kind in a.things] + [("mood", None)] * (a.mood is not None)
+    return (
+        [("place", None)]
+        + [("thing", kind) for kind in a.things]
+        + [("mood", None)] * (a.mood is not None)
+    )
 
 
 def step(choose: Choose, world: list[Character], lexicon: Lexicon) -> tuple[str, dict[str, str]]:
@@ -150,14 +200,20 @@ def cast_sizes(lexicon: Lexicon, events: int) -> list[int]:
     return [n for n in lexicon.cast if n <= max(events, lexicon.cast[0])]
 
 
-def open_world(choose: Choose, lexicon: Lexicon, events: int) -> tuple[list[Character], dict[str, str]]:
+def open_world(
+    choose: Choose, lexicon: Lexicon, events: int
+) -> tuple[list[Character], dict[str, str]]:
     """Choose the place and the cast, and return the world with the words of the opening."""
     place = choose("place", lexicon.place)
     size = choose("cast", cast_sizes(lexicon, events))
     world: list[Character] = []
     for _ in range(size):
         name = choose("name", [n for n in lexicon.name if n not in {c.name for c in world}])
-        world.append(Character(name, choose("species", lexicon.species), choose("trait", lexicon.trait), place))
+        world.append(
+            Character(
+                name, choose("species", lexicon.species), choose("trait", lexicon.trait), place
+            )
+        )
     who = [f"{c.trait} {c.name} the {c.species}" for c in world]
     return world, {"place": place, "cast": " , ".join(who[:-1]) + " and " + who[-1]}
 
@@ -166,7 +222,13 @@ def close_world(choose: Choose, world: list[Character]) -> tuple[str, dict[str, 
     """Choose the character and the fact on which the tale ends."""
     a = choose("hero", world)
     topic, kind = choose("fact", facts(a) + [("nothing", None)] * (not a.things))
-    return f"end_{topic}", {"a": a.name, "place": a.place, "mood": a.mood, "kind": kind, "color": a.things.get(kind)}
+    return f"end_{topic}", {
+        "a": a.name,
+        "place": a.place,
+        "mood": a.mood,
+        "kind": kind,
+        "color": a.things.get(kind),
+    }
 
 
 def narrate(choose: Choose, events: int, lexicon: Lexicon = LEXICON) -> list[str]:
@@ -230,5 +292,13 @@ def vocabulary(lexicon: Lexicon = LEXICON) -> list[str]:
     Args: `lexicon`. Returns the words. Derived in chapter 00. Source: ours.
     """
     closed = {w for group in TEMPLATES.values() for t in group for w in t.split() if "{" not in w}
-    classes = (lexicon.name, lexicon.species, lexicon.trait, lexicon.place, lexicon.color, lexicon.kind, lexicon.mood)
+    classes = (
+        lexicon.name,
+        lexicon.species,
+        lexicon.trait,
+        lexicon.place,
+        lexicon.color,
+        lexicon.kind,
+        lexicon.mood,
+    )
     return sorted(closed | {","}) + [word for words in classes for word in words]

@@ -19,9 +19,18 @@ def signature(world: list[Character]) -> tuple:
 def realize(sign: tuple, lexicon: Lexicon) -> list[Character]:
     """A world with the given signature."""
     kinds = iter(lexicon.kind)
-    return [Character("", "", "", lexicon.place[i], lexicon.mood[0] if moody else None,
-                      {next(kinds): lexicon.color[0] for _ in range(held)})
-            for i, room in enumerate(sign) for held, moody in room]
+    return [
+        Character(
+            "",
+            "",
+            "",
+            lexicon.place[i],
+            lexicon.mood[0] if moody else None,
+            {next(kinds): lexicon.color[0] for _ in range(held)},
+        )
+        for i, room in enumerate(sign)
+        for held, moody in room
+    ]
 
 
 def outcomes(program: Callable[[Choose], object]):
@@ -52,15 +61,24 @@ def outcomes(program: Callable[[Choose], object]):
 @cache
 def transitions(sign: tuple, lexicon: Lexicon) -> tuple[float, dict[tuple, float]]:
     """Entropy in nats of one event told from a signature, and the law of the next signature."""
+
     def tell(choose):
         world = realize(sign, lexicon)
-        key, _ = step(lambda what, options: options[0] if what == "color" else choose(what, options), world, lexicon)
+        key, _ = step(
+            lambda what, options: options[0] if what == "color" else choose(what, options),
+            world,
+            lexicon,
+        )
         return signature(world), key
 
     entropy, after = 0.0, Counter()
     for (nxt, key), nats in outcomes(tell):
         p = math.exp(-nats)
-        entropy += p * (nats + math.log(len(TEMPLATES[key])) + (math.log(len(lexicon.color)) if key == "found" else 0.0))
+        entropy += p * (
+            nats
+            + math.log(len(TEMPLATES[key]))
+            + (math.log(len(lexicon.color)) if key == "found" else 0.0)
+        )
         after[nxt] += p
     return entropy, dict(after)
 
@@ -72,7 +90,9 @@ def entropy(events: int, lexicon: Lexicon = LEXICON) -> float:
     Args: `events` >= 1; `lexicon`. Returns nats a tale. Raises nothing. Derived in chapter 00. Source: ours.
     """
     sizes = cast_sizes(lexicon, events)
-    total = math.log(len(lexicon.place)) + math.log(len(sizes)) + math.log(len(TEMPLATES["opening"]))
+    total = (
+        math.log(len(lexicon.place)) + math.log(len(sizes)) + math.log(len(TEMPLATES["opening"]))
+    )
     law: Counter = Counter()
     for n in sizes:
         names = sum(math.log(len(lexicon.name) - i) for i in range(n))
@@ -88,5 +108,7 @@ def entropy(events: int, lexicon: Lexicon = LEXICON) -> float:
         law = after
     for sign, p in law.items():
         ends = outcomes(lambda choose, sign=sign: close_world(choose, realize(sign, lexicon)))
-        total += p * sum(math.exp(-nats) * (nats + math.log(len(TEMPLATES[key]))) for (key, _), nats in ends)
+        total += p * sum(
+            math.exp(-nats) * (nats + math.log(len(TEMPLATES[key]))) for (key, _), nats in ends
+        )
     return total

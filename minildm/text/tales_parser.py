@@ -9,7 +9,11 @@ from typing import NamedTuple
 from .tales import LEXICON, TEMPLATES, Character, Lexicon, cast_sizes, narrate
 
 ERROR_KINDS = ("grammar", "entity", "holder", "color", "place", "species", "mood", "ending")
-CLASS_OF_SLOT = {"a": "name", "b": "name", "to": "place"}  # other slots are named after their word class
+CLASS_OF_SLOT = {
+    "a": "name",
+    "b": "name",
+    "to": "place",
+}  # other slots are named after their word class
 
 
 class Error(NamedTuple):
@@ -50,13 +54,19 @@ def patterns(lexicon: Lexicon) -> list[tuple[str, str, list[tuple[str, frozenset
     """Each template as a list of (slot or word, word class or None); the opening once for each size of cast."""
     rows = []
     for key, templates in TEMPLATES.items():
-        for template, size in itertools.product(templates, lexicon.cast if key == "opening" else [0]):
+        for template, size in itertools.product(
+            templates, lexicon.cast if key == "opening" else [0]
+        ):
             who = [f"{{trait{i}}} {{name{i}}} the {{species{i}}}" for i in range(size)]
             row = []
-            for token in template.replace("{cast}", " , ".join(who[:-1]) + " and " + "".join(who[-1:])).split():
+            for token in template.replace(
+                "{cast}", " , ".join(who[:-1]) + " and " + "".join(who[-1:])
+            ).split():
                 slot = token.strip("{}")
                 word_class = CLASS_OF_SLOT.get(slot, slot.rstrip("0123456789"))
-                row.append((slot, frozenset(getattr(lexicon, word_class)) if token != slot else None))
+                row.append(
+                    (slot, frozenset(getattr(lexicon, word_class)) if token != slot else None)
+                )
             rows.append((key, template, row))
     return rows
 
@@ -91,7 +101,9 @@ class Reader:
             name = s.words[f"name{i}"]
             if name in self.world:
                 self.note(s.at[f"name{i}"], "entity", f"two characters are called {name}")
-            self.world[name] = Character(name, s.words[f"species{i}"], s.words[f"trait{i}"], s.words["place"])
+            self.world[name] = Character(
+                name, s.words[f"species{i}"], s.words[f"trait{i}"], s.words["place"]
+            )
 
     def event(self, s: Sentence) -> None:
         """Check one event against the world, then let it happen as far as it makes sense."""
@@ -134,9 +146,13 @@ class Reader:
             if holder.things[kind] != s.words["color"]:
                 self.note(s.at["color"], "color", f"the {kind} is {holder.things[kind]}")
             if holder is not expected or a is b:
-                self.note(s.at["b" if expected is b else "a"], "holder", f"{holder.name} has the {kind}")
+                self.note(
+                    s.at["b" if expected is b else "a"], "holder", f"{holder.name} has the {kind}"
+                )
             elif taker and a.place != b.place:
-                self.note(s.at["b"], "place", f"{b.name} is at the {b.place}, {a.name} at the {a.place}")
+                self.note(
+                    s.at["b"], "place", f"{b.name} is at the {b.place}, {a.name} at the {a.place}"
+                )
         if taker and taker is not holder and len(taker.things) >= self.lexicon.hands:
             self.note(s.at["a" if taker is a else "b"], "holder", f"{taker.name} has no free hand")
         color = s.words["color"] if event == "found" else holder.things[kind]
@@ -156,9 +172,15 @@ class Reader:
             return
         for slot, truth in (("place", a.place), ("mood", a.mood), ("color", held)):
             if w.get(slot, truth) != truth:
-                self.note(at[slot], "ending", f"in the end the {slot} is {truth or 'not told'}, not {w[slot]}")
+                self.note(
+                    at[slot],
+                    "ending",
+                    f"in the end the {slot} is {truth or 'not told'}, not {w[slot]}",
+                )
         if s.key == "end_nothing" and a.things:
-            self.note(at["a"], "ending", f"in the end {a.name} has the {' and the '.join(a.things)}")
+            self.note(
+                at["a"], "ending", f"in the end {a.name} has the {' and the '.join(a.things)}"
+            )
 
 
 def sentences(tokens: list[str]) -> list[tuple[int, list[str]]]:
@@ -198,9 +220,15 @@ def read(text: str, lexicon: Lexicon = LEXICON) -> tuple[Report, list[Sentence]]
     if not parts:
         reader.note(0, "grammar", "there is no sentence")
     elif events < 1:
-        reader.note(max(len(tokens) - 1, 0), "ending", "a tale needs an opening, an event and an end")
+        reader.note(
+            max(len(tokens) - 1, 0), "ending", "a tale needs an opening, an event and an end"
+        )
     elif len(reader.world) > max(cast_sizes(lexicon, events)):
-        reader.note(parts[-1][0], "ending", f"{events} events are too few for {len(reader.world)} characters")
+        reader.note(
+            parts[-1][0],
+            "ending",
+            f"{events} events are too few for {len(reader.world)} characters",
+        )
     return Report(tuple(sorted(reader.errors)), reader.events), understood
 
 

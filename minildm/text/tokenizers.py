@@ -69,8 +69,10 @@ class WordTokenizer(Tokenizer):
         try:
             return [self.ids[word] for word in text.split()]
         except KeyError as missing:
-            raise UserError(f"the word {missing} is not in the vocabulary of {len(self.words)} words: "
-                            "use the vocabulary's words or another tokenizer") from None
+            raise UserError(
+                f"the word {missing} is not in the vocabulary of {len(self.words)} words: "
+                "use the vocabulary's words or another tokenizer"
+            ) from None
 
     def decode(self, ids: Iterable[int]) -> str:
         return " ".join(map(self.piece, body(ids)))
@@ -115,13 +117,21 @@ class BytePairTokenizer(SubwordTokenizer):
         """
         least = len(SPECIALS) + 256
         if vocabulary < least:
-            raise UserError(f"a byte-level vocabulary of {vocabulary} is too small: give at least {least}")
+            raise UserError(
+                f"a byte-level vocabulary of {vocabulary} is too small: give at least {least}"
+            )
         model = hf.Tokenizer(hf.models.BPE())
         model.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
         model.decoder = hf.decoders.ByteLevel()
         alphabet = hf.pre_tokenizers.ByteLevel.alphabet()
-        model.train_from_iterator(texts, hf.trainers.BpeTrainer(
-            vocab_size=vocabulary - len(SPECIALS), initial_alphabet=alphabet, show_progress=False))
+        model.train_from_iterator(
+            texts,
+            hf.trainers.BpeTrainer(
+                vocab_size=vocabulary - len(SPECIALS),
+                initial_alphabet=alphabet,
+                show_progress=False,
+            ),
+        )
         return cls(model)
 
     def card(self) -> dict:
@@ -137,10 +147,14 @@ class PretrainedTokenizer(SubwordTokenizer):
             content = self.path.read_bytes()
             model = hf.Tokenizer.from_buffer(content)
         except OSError as fault:
-            raise UserError(f"the tokenizer {path} cannot be read ({fault.strerror}): "
-                            "give the path of a tokenizer.json") from None
+            raise UserError(
+                f"the tokenizer {path} cannot be read ({fault.strerror}): "
+                "give the path of a tokenizer.json"
+            ) from None
         except ValueError:
-            raise UserError(f"{path} holds no tokenizer: give the path of a tokenizer.json") from None
+            raise UserError(
+                f"{path} holds no tokenizer: give the path of a tokenizer.json"
+            ) from None
         self.sha256 = hashlib.sha256(content).hexdigest()
         super().__init__(model)
 
@@ -163,8 +177,12 @@ def load_tokenizer(card: dict) -> Tokenizer:
         case "pretrained":
             tokenizer = PretrainedTokenizer(card["path"])
             if tokenizer.sha256 != card["sha256"]:
-                raise UserError(f"the tokenizer {card['path']} is not the one this card was made from: "
-                                "restore the file or train again")
+                raise UserError(
+                    f"the tokenizer {card['path']} is not the one this card was made from: "
+                    "restore the file or train again"
+                )
             return tokenizer
         case kind:
-            raise UserError(f"no tokenizer of kind {kind!r}: choose one of words, bytes, pretrained")
+            raise UserError(
+                f"no tokenizer of kind {kind!r}: choose one of words, bytes, pretrained"
+            )

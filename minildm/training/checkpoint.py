@@ -25,13 +25,18 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, Tensor]], card: dict
     try:
         beside.mkdir(parents=True)
         for name, group in tensors.items():
-            save_file({k: v.detach().contiguous() for k, v in group.items()}, beside / f"{name}.safetensors")
+            save_file(
+                {k: v.detach().contiguous() for k, v in group.items()},
+                beside / f"{name}.safetensors",
+            )
         (beside / "card.json").write_text(json.dumps(card, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"could not save {folder}: {reason(error)}; free some space, then repeat the command, "
-                        "which goes on from the last checkpoint") from error
+        raise UserError(
+            f"could not save {folder}: {reason(error)}; free some space, then repeat the command, "
+            "which goes on from the last checkpoint"
+        ) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)  # after a renaming it is gone
 
@@ -41,10 +46,14 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     try:
         return load_file(path, device=device)
     except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}: name a checkpoint folder or a model of the zoo") from error
+        raise UserError(
+            f"there is no file {path}: name a checkpoint folder or a model of the zoo"
+        ) from error
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is truncated or damaged ({reason(error)}): "
-                        "delete its folder and use an earlier checkpoint") from error
+        raise UserError(
+            f"{path} is truncated or damaged ({reason(error)}): "
+            "delete its folder and use an earlier checkpoint"
+        ) from error
 
 
 def read_card(folder: Path, name: str = "card.json") -> dict:
@@ -61,7 +70,9 @@ def read_card(folder: Path, name: str = "card.json") -> dict:
     except (OSError, ValueError, RecursionError) as error:
         fault = reason(error)
     if fault:
-        raise UserError(f"{folder}/{name} is damaged ({fault}): delete its folder and use an earlier checkpoint")
+        raise UserError(
+            f"{folder}/{name} is damaged ({fault}): delete its folder and use an earlier checkpoint"
+        )
     return card
 
 
@@ -73,10 +84,18 @@ def progress(folder: Path) -> dict:
     """
     card = read_card(folder)
     types = {"config": dict, "step": int, "best": str | None, "best_score": float | int | None}
-    wrong = [name for name, kind in types.items() if name not in card or not isinstance(card[name], kind)]
-    if wrong or (card["best"] and card["best_score"] is None) or folder.name != f"step_{card['step']:07d}":
-        raise UserError(f"{folder}/card.json is damaged ({', '.join(wrong) or 'its fields contradict each other'}): "
-                        "delete its folder and use an earlier checkpoint")
+    wrong = [
+        name for name, kind in types.items() if name not in card or not isinstance(card[name], kind)
+    ]
+    if (
+        wrong
+        or (card["best"] and card["best_score"] is None)
+        or folder.name != f"step_{card['step']:07d}"
+    ):
+        raise UserError(
+            f"{folder}/card.json is damaged ({', '.join(wrong) or 'its fields contradict each other'}): "
+            "delete its folder and use an earlier checkpoint"
+        )
     return card
 
 
@@ -88,8 +107,10 @@ def planned(folder: Path, train: dict) -> int:
     """
     steps = train.get("steps")
     if type(steps) is not int or steps < 1:
-        raise UserError(f"{folder}/card.json is damaged (config.train.steps is {steps!r}): "
-                        "delete its folder and use an earlier checkpoint")
+        raise UserError(
+            f"{folder}/card.json is damaged (config.train.steps is {steps!r}): "
+            "delete its folder and use an earlier checkpoint"
+        )
     return steps
 
 
@@ -100,8 +121,11 @@ def differences(old, new, name: str = "") -> list[str]:
     Derived in chapter 16. Source: ours.
     """
     if isinstance(old, dict) and isinstance(new, dict):
-        return [line for key in {**old, **new}
-                for line in differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)]
+        return [
+            line
+            for key in {**old, **new}
+            for line in differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        ]
     return [f"{name} was {old} and is {new}"] if old != new else []
 
 
@@ -114,13 +138,19 @@ def check(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> No
     own = trained_state(model)
     for name in own.keys() | tensors.keys():
         if name not in tensors or name not in own:
-            raise UserError(f"{source} is a checkpoint of another model: "
-                            f"{name} is only in {'it' if name in tensors else 'this one'}")
+            raise UserError(
+                f"{source} is a checkpoint of another model: "
+                f"{name} is only in {'it' if name in tensors else 'this one'}"
+            )
         if own[name].shape != tensors[name].shape:
-            raise UserError(f"{source} does not fit the configuration: {name} has shape {tuple(tensors[name].shape)}, "
-                            f"not {tuple(own[name].shape)}; use the vocabulary and sizes it was trained with")
+            raise UserError(
+                f"{source} does not fit the configuration: {name} has shape {tuple(tensors[name].shape)}, "
+                f"not {tuple(own[name].shape)}; use the vocabulary and sizes it was trained with"
+            )
         if own[name].is_floating_point() != tensors[name].is_floating_point():
-            raise UserError(f"{source} is damaged: {name} has numbers of type {tensors[name].dtype}, not {own[name].dtype}")
+            raise UserError(
+                f"{source} is damaged: {name} has numbers of type {tensors[name].dtype}, not {own[name].dtype}"
+            )
 
 
 def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:

@@ -7,7 +7,10 @@ from typing import Literal
 from ..errors import UserError
 
 RULES = {
-    "at least 1": (("steps", "batch", "accumulate", "log_every", "eval_every", "save_every"), lambda x: x >= 1),
+    "at least 1": (
+        ("steps", "batch", "accumulate", "log_every", "eval_every", "save_every"),
+        lambda x: x >= 1,
+    ),
     "at least 0": (("final_lr", "warmup", "weight_decay"), lambda x: x >= 0),
     "above 0": (("lr", "clip"), lambda x: x > 0),
     "from 0 to below 1": (("beta2", "ema"), lambda x: 0 <= x < 1),
@@ -22,7 +25,9 @@ class TrainConfig:
     steps: int = 1000  # optimizer steps
     batch: int = 64  # texts a step, over all processes
     accumulate: int = 1  # parts a process cuts its share of the batch into
-    optimizer: Literal["muon", "adamw"] = "muon"  # of the matrices inside blocks; the rest is AdamW's
+    optimizer: Literal["muon", "adamw"] = (
+        "muon"  # of the matrices inside blocks; the rest is AdamW's
+    )
     lr: float = 1e-3  # peak learning rate
     final_lr: float = 0.1  # learning rate at the end, as a share of the peak
     warmup: int = 100  # steps of linear warm-up
@@ -42,7 +47,9 @@ class TrainConfig:
         for rule, (names, holds) in RULES.items():
             for name in names:
                 if not holds(getattr(self, name)):
-                    raise UserError(f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}")
+                    raise UserError(
+                        f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}"
+                    )
 
 
 def learning_rate(step: int, c: TrainConfig) -> float:

@@ -18,7 +18,17 @@ def report(step: int, figures: dict) -> str:
     Args: `step`; `figures` by name, "text" among them. Returns lines. Derived in chapter 16. Source: ours.
     """
     wide = max(shutil.get_terminal_size().columns - 1, 40)
-    numbers = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items()
-                        if name not in ("text", "score"))
-    text = textwrap.fill(plain(figures.get("text", "")), wide, initial_indent="    ", subsequent_indent="    ")
-    return textwrap.fill(f"step {step}" + f": {numbers}" * bool(numbers), wide, subsequent_indent="    ") + f"\n{text}"
+    numbers = ", ".join(
+        f"{name.replace('_', ' ')} {value:.4g}"
+        for name, value in figures.items()
+        if name not in ("text", "score")
+    )
+    text = textwrap.fill(
+        plain(figures.get("text", "")), wide, initial_indent="    ", subsequent_indent="    "
+    )
+    return (
+        textwrap.fill(
+            f"step {step}" + f": {numbers}" * bool(numbers), wide, subsequent_indent="    "
+        )
+        + f"\n{text}"
+    )

@@ -13,8 +13,15 @@ class Journal:
 
     def __init__(self, path: Path, step: int = 0):
         self.path = path
-        kept = [line for line in read_journal(path) if line["step"] <= step] if path.exists() and step else []
-        write_atomically(path, lambda beside: beside.write_text("".join(json.dumps(line) + "\n" for line in kept)))
+        kept = (
+            [line for line in read_journal(path) if line["step"] <= step]
+            if path.exists() and step
+            else []
+        )
+        write_atomically(
+            path,
+            lambda beside: beside.write_text("".join(json.dumps(line) + "\n" for line in kept)),
+        )
 
     def write(self, **line) -> None:
         """Add a line, whole or not at all."""
@@ -25,8 +32,10 @@ class Journal:
         except OSError as fault:
             with suppress(OSError):
                 os.truncate(self.path, before)
-            raise UserError(f"{self.path} cannot be written ({reason(fault)}): free some space, then repeat the command, "
-                            "which goes on from the last checkpoint") from None
+            raise UserError(
+                f"{self.path} cannot be written ({reason(fault)}): free some space, then repeat the command, "
+                "which goes on from the last checkpoint"
+            ) from None
 
 
 def read_journal(path: Path) -> list[dict]:
@@ -41,5 +50,7 @@ def read_journal(path: Path) -> list[dict]:
         if not all(isinstance(line["step"], int) for line in lines):
             raise TypeError("a step is no whole number")
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as fault:
-        raise UserError(f"{path} is damaged ({reason(fault)}): delete it; the checkpoints beside it do not need it") from None
+        raise UserError(
+            f"{path} is damaged ({reason(fault)}): delete it; the checkpoints beside it do not need it"
+        ) from None
     return lines

@@ -46,26 +46,37 @@ class Average:
             alike[value.dtype].append(name)
         for dtype, names in alike.items():  # a call for all weights of a type
             means, values = [self.weights[name] for name in names], [state[name] for name in names]
-            torch._foreach_lerp_(means, values, 1 - decay) if dtype.is_floating_point else torch._foreach_copy_(means, values)
+            torch._foreach_lerp_(
+                means, values, 1 - decay
+            ) if dtype.is_floating_point else torch._foreach_copy_(means, values)
 
 
 def mean_losses(parts: list[Losses]) -> Losses:
     """The losses of a batch from those of its parts of equal size, without their graphs."""
-    terms, metrics = ({name: torch.stack([some[name].detach() for some in each]).mean(0) for name in each[0]}
-                      for each in ([part.terms for part in parts], [part.metrics for part in parts]))
+    terms, metrics = (
+        {name: torch.stack([some[name].detach() for some in each]).mean(0) for name in each[0]}
+        for each in ([part.terms for part in parts], [part.metrics for part in parts])
+    )
     return Losses(terms, metrics)
 
 
-def refuse_nan(losses: Losses, norm: torch.Tensor, tokens: torch.Tensor, step: int, run: Path) -> None:
+def refuse_nan(
+    losses: Losses, norm: torch.Tensor, tokens: torch.Tensor, step: int, run: Path
+) -> None:
     """Stop at a number that is not finite, naming the first and saving the batch; a GPU is waited for once."""
-    numbers = {**{f"loss term {name}": value for name, value in losses.terms.items()}, "norm of the gradient": norm}
+    numbers = {
+        **{f"loss term {name}": value for name, value in losses.terms.items()},
+        "norm of the gradient": norm,
+    }
     finite = torch.stack([value.detach().float() for value in numbers.values()]).isfinite().tolist()
     for (name, value), good in zip(numbers.items(), finite):
         if not good:
             path = run / "bad_batch.safetensors"
             write_atomically(path, lambda beside: save_file({"tokens": tokens.cpu()}, beside))
-            raise UserError(f"the {name} is {value.item()} at step {step}: the batch is in {path}; "
-                            "lower --train.lr or take another --train.seed, and another --out")
+            raise UserError(
+                f"the {name} is {value.item()} at step {step}: the batch is in {path}; "
+                "lower --train.lr or take another --train.seed, and another --out"
+            )
 
 
 def compile_blocks(model: torch.nn.Module) -> None:
@@ -78,12 +89,22 @@ def compile_blocks(model: torch.nn.Module) -> None:
 class Trainer:
     """One run: a folder with checkpoints and a journal, and everything needed to go on exactly where it stopped."""
 
-    def __init__(self, model: LanguageModel, rows, config: TrainConfig, run: Path, card: dict, ranks: Ranks = Ranks()):
+    def __init__(
+        self,
+        model: LanguageModel,
+        rows,
+        config: TrainConfig,
+        run: Path,
+        card: dict,
+        ranks: Ranks = Ranks(),
+    ):
         self.config, self.run, self.card, self.ranks = config, Path(run), card, ranks
         self.parts = ranks.world * config.accumulate  # of a batch, each with noise of its own
         if config.batch % self.parts:
-            raise UserError(f"a batch of {config.batch} texts cannot be cut evenly for {ranks.world} processes x "
-                            f"{config.accumulate} parts: choose a multiple of {self.parts}")
+            raise UserError(
+                f"a batch of {config.batch} texts cannot be cut evenly for {ranks.world} processes x "
+                f"{config.accumulate} parts: choose a multiple of {self.parts}"
+            )
         self.model = model.to(ranks.device)
         for part in model.modules():
             if hasattr(part, "checkpointing"):
@@ -97,7 +118,9 @@ class Trainer:
         try:
             self.run.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
-            raise UserError(f"{run} cannot be written ({reason(fault)}): choose another --out") from None
+            raise UserError(
+                f"{run} cannot be written ({reason(fault)}): choose another --out"
+            ) from None
 
     def resume(self) -> bool:
         """Go back to the last checkpoint of this run, if there is one; the number of steps may have become another."""
@@ -111,14 +134,20 @@ class Trainer:
             self.planned = checkpoint.planned(folder, before["train"])
             before = {**before, "train": {**before["train"], "steps": self.config.steps}}
         changed = checkpoint.differences(before, self.card["config"])
-        changed += [f"the contents of {k} are others" for k in CONTENTS if card.get(k) != self.card.get(k)]
+        changed += [
+            f"the contents of {k} are others" for k in CONTENTS if card.get(k) != self.card.get(k)
+        ]
         if card.get("parts", self.parts) != self.parts:
             changed += [f"processes x accumulate was {card['parts']} and is {self.parts}"]
         if changed:
-            raise UserError(f"{folder} was trained with another configuration ({'; '.join(changed)}): "
-                            "repeat its flags and files or choose another --out")
+            raise UserError(
+                f"{folder} was trained with another configuration ({'; '.join(changed)}): "
+                "repeat its flags and files or choose another --out"
+            )
         files = {name: folder / f"{name}.safetensors" for name in ("model", "average", "optimizer")}
-        weights, average, moments = (checkpoint.read_tensors(path, device) for path in files.values())
+        weights, average, moments = (
+            checkpoint.read_tensors(path, device) for path in files.values()
+        )
         checkpoint.check(self.model, average, str(files["average"]))
         checkpoint.fit(self.model, weights, str(folder))
         self.average.weights = average
@@ -132,10 +161,22 @@ class Trainer:
         if self.ranks.rank == 0:
             folder = self.run / f"step_{self.step:07d}"
             score = self.best_score if math.isfinite(self.best_score) else None
-            card = {**self.card, "parts": self.parts, "step": self.step, "best": self.best, "best_score": score}
-            checkpoint.write_folder(folder, {
-                "model": checkpoint.trained_state(self.model), "average": self.average.weights,
-                "optimizer": self.optimizer.tensors()}, card)
+            card = {
+                **self.card,
+                "parts": self.parts,
+                "step": self.step,
+                "best": self.best,
+                "best_score": score,
+            }
+            checkpoint.write_folder(
+                folder,
+                {
+                    "model": checkpoint.trained_state(self.model),
+                    "average": self.average.weights,
+                    "optimizer": self.optimizer.tensors(),
+                },
+                card,
+            )
             checkpoint.prune(self.run, self.best)
         self.saved = self.step
         self.ranks.barrier()
@@ -152,7 +193,9 @@ class Trainer:
             part = i * ranks.world + ranks.rank
             tokens = parts[part].to(ranks.device, non_blocking=True)
             with torch.autocast(ranks.device.type, dtype=torch.bfloat16, enabled=c.bf16):
-                losses = forward(tokens, step=self.step, rng=noise(c.seed, self.step, part, ranks.device))
+                losses = forward(
+                    tokens, step=self.step, rng=noise(c.seed, self.step, part, ranks.device)
+                )
             (losses.total / c.accumulate).backward()
             seen.append(losses)
         losses = mean_losses(seen)
@@ -165,8 +208,12 @@ class Trainer:
         self.step += 1
         return losses, float(norm)
 
-    def fit(self, evaluate: Callable[[LanguageModel, int], dict] | None = None, quiet: bool = False,
-            write: Callable[[LanguageModel], str] | None = None) -> None:
+    def fit(
+        self,
+        evaluate: Callable[[LanguageModel, int], dict] | None = None,
+        quiet: bool = False,
+        write: Callable[[LanguageModel], str] | None = None,
+    ) -> None:
         """Train to the end; of the figures of `evaluate(model, step)`, "score" (lower is better) picks the best.
 
         The text of an evaluation is shown, and where evaluations are rare that of `write(model)` once a minute.
@@ -177,24 +224,35 @@ class Trainer:
             if self.ranks.rank == 0:
                 lock.acquire(timeout=0)
         except Timeout as error:
-            raise UserError(f"another process trains in {self.run}: wait for it, or choose another --out") from error
+            raise UserError(
+                f"another process trains in {self.run}: wait for it, or choose another --out"
+            ) from error
         except OSError as fault:
-            raise UserError(f"{self.run} cannot be written ({reason(fault)}): choose another --out") from None
+            raise UserError(
+                f"{self.run} cannot be written ({reason(fault)}): choose another --out"
+            ) from None
         try:
             with patient(alone) as asked:
                 self.train(evaluate, quiet or self.ranks.rank > 0, write, asked)
         finally:
             lock.release()
 
-    def train(self, evaluate: Callable[[LanguageModel, int], dict] | None, quiet: bool,
-              write: Callable[[LanguageModel], str] | None, asked: list[bool]) -> None:
+    def train(
+        self,
+        evaluate: Callable[[LanguageModel, int], dict] | None,
+        quiet: bool,
+        write: Callable[[LanguageModel], str] | None,
+        asked: list[bool],
+    ) -> None:
         """The steps of `fit`, for whoever holds the run's folder."""
         c, ranks = self.config, self.ranks
         if c.compile:
             compile_blocks(self.model)
         forward, journal = ranks.wrap(self.model), None
         if ranks.rank == 0:
-            checkpoint.prune(self.run, self.best)  # a killed run may have stopped in the middle of it
+            checkpoint.prune(
+                self.run, self.best
+            )  # a killed run may have stopped in the middle of it
             journal = Journal(self.run / "journal.jsonl", self.step)
         self.model.train()
         named = {"desc": self.run.name, "disable": quiet, "mininterval": 1, "dynamic_ncols": True}
@@ -214,7 +272,9 @@ class Trainer:
                 if due and journal:
                     figures = self.evaluate(evaluate)
                     journal.write(step=self.step, kind="evaluation", **figures)
-                if due or self.step % c.save_every == 0 or last:  # what was evaluated may be the best, so it is kept
+                if (
+                    due or self.step % c.save_every == 0 or last
+                ):  # what was evaluated may be the best, so it is kept
                     self.save()
                 if not (quiet or figures or asked) and write and time.monotonic() - shown > PAUSE:
                     figures = {"text": self.averaged(write)}
@@ -234,7 +294,9 @@ class Trainer:
         self.model.load_state_dict(self.average.weights, strict=False)
         self.model.eval()
         try:
-            with torch.compiler.set_stance("force_eager"):  # its shapes are others, and too few to be worth compiling
+            with torch.compiler.set_stance(
+                "force_eager"
+            ):  # its shapes are others, and too few to be worth compiling
                 return look(self.model)
         finally:
             self.model.load_state_dict(own, strict=False)
@@ -250,9 +312,26 @@ class Trainer:
     def figures(self, losses: Losses, norm: float, seconds: float) -> dict:
         """One line of the journal."""
         tokens = self.config.batch * self.batches.rows.shape[1]
-        memory = torch.cuda.max_memory_allocated() / 2**20 if self.ranks.device.type == "cuda" else None
-        named = {k: round(self.ranks.mean(v).item(), 5) for k, v in {**losses.terms, **losses.metrics}.items()}
-        flops = 6 * sum(p.numel() for p in self.model.parameters() if p.requires_grad) * tokens / seconds
-        return {"step": self.step, "kind": "step", **named, "lr": learning_rate(self.step - 1, self.config),
-                "norm": round(norm, 4), "tokens_per_s": round(tokens / seconds), "tflops": round(flops / 1e12, 4),
-                "memory_mb": memory}
+        memory = (
+            torch.cuda.max_memory_allocated() / 2**20 if self.ranks.device.type == "cuda" else None
+        )
+        named = {
+            k: round(self.ranks.mean(v).item(), 5)
+            for k, v in {**losses.terms, **losses.metrics}.items()
+        }
+        flops = (
+            6
+            * sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+            * tokens
+            / seconds
+        )
+        return {
+            "step": self.step,
+            "kind": "step",
+            **named,
+            "lr": learning_rate(self.step - 1, self.config),
+            "norm": round(norm, 4),
+            "tokens_per_s": round(tokens / seconds),
+            "tflops": round(flops / 1e12, 4),
+            "memory_mb": memory,
+        }

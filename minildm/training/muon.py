@@ -9,8 +9,9 @@ from torch import Tensor
 QUINTIC = (3.4445, -4.7750, 2.0315)  # of the published iteration
 
 
-def orthogonal_factor(x: Float[Tensor, "k rows columns"], steps: int = 5,
-                      dtype: torch.dtype = torch.bfloat16) -> Float[Tensor, "k rows columns"]:
+def orthogonal_factor(
+    x: Float[Tensor, "k rows columns"], steps: int = 5, dtype: torch.dtype = torch.bfloat16
+) -> Float[Tensor, "k rows columns"]:
     """U V^T of matrices X = U S V^T, up to singular values between 0.7 and 1.2, by Newton-Schulz iterations.
 
     X <- X / |X|;  A = X X^T;  X <- a X + (b A + c A^2) X, five times
@@ -35,7 +36,14 @@ class Muon(torch.optim.Optimizer):
     iteration: bfloat16 is fast, and float32 lets processes that share a batch agree to rounding.
     """
 
-    def __init__(self, params, lr: float, weight_decay: float, momentum: float = 0.95, dtype: torch.dtype = torch.bfloat16):
+    def __init__(
+        self,
+        params,
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        dtype: torch.dtype = torch.bfloat16,
+    ):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         self.dtype = dtype
 
@@ -50,9 +58,17 @@ class Muon(torch.optim.Optimizer):
                 for p in weights:
                     if p not in self.state:
                         self.state[p]["momentum_buffer"] = torch.zeros_like(p)
-                grads, means = [p.grad for p in weights], [self.state[p]["momentum_buffer"] for p in weights]
+                grads, means = (
+                    [p.grad for p in weights],
+                    [self.state[p]["momentum_buffer"] for p in weights],
+                )
                 torch._foreach_lerp_(means, grads, 1 - group["momentum"])
-                turned = orthogonal_factor(torch.stack(grads).lerp_(torch.stack(means), group["momentum"]), dtype=self.dtype)
+                turned = orthogonal_factor(
+                    torch.stack(grads).lerp_(torch.stack(means), group["momentum"]),
+                    dtype=self.dtype,
+                )
                 torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
                 scale = 0.2 * group["lr"] * max(rows, columns) ** 0.5
-                torch._foreach_add_(weights, list(turned.to(weights[0].dtype).unbind()), alpha=-scale)
+                torch._foreach_add_(
+                    weights, list(turned.to(weights[0].dtype).unbind()), alpha=-scale
+                )

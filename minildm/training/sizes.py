@@ -10,11 +10,24 @@ import torch
 from ..errors import UserError
 from ..text.corpora import LONGEST
 
-LEAST = {"layer": -math.inf, "encoder_layers": 0, "warmup": 0, "told_first": 0}  # of counts that may be below 1
-MOST = {"length": LONGEST, "layers": 1000, "encoder_layers": 1000, "decoder_layers": 1000, "token_layers": 1000,
-        "denoiser_layers": 1000}
+LEAST = {
+    "layer": -math.inf,
+    "encoder_layers": 0,
+    "warmup": 0,
+    "told_first": 0,
+}  # of counts that may be below 1
+MOST = {
+    "length": LONGEST,
+    "layers": 1000,
+    "encoder_layers": 1000,
+    "decoder_layers": 1000,
+    "token_layers": 1000,
+    "denoiser_layers": 1000,
+}
 COUNT = 10_000_000  # largest value of other counts
-COPIES = 5  # numbers that training keeps for a weight: itself, its average, its gradient, two moments
+COPIES = (
+    5  # numbers that training keeps for a weight: itself, its average, its gradient, two moments
+)
 
 
 def refuse_sizes(config, flag: str = "--model") -> None:
@@ -24,8 +37,14 @@ def refuse_sizes(config, flag: str = "--model") -> None:
     Derived in chapter 16. Source: ours.
     """
     for name, value in ((each.name, getattr(config, each.name)) for each in fields(config)):
-        count, called = isinstance(value, int), "--length" if name == "length" else f"{flag}.{name.replace('_', '-')}"
-        least, most = LEAST.get(name, 1 if count else 0), MOST.get(name, COUNT if count else math.inf)
+        count, called = (
+            isinstance(value, int),
+            "--length" if name == "length" else f"{flag}.{name.replace('_', '-')}",
+        )
+        least, most = (
+            LEAST.get(name, 1 if count else 0),
+            MOST.get(name, COUNT if count else math.inf),
+        )
         if is_dataclass(value):
             refuse_sizes(value, f"{flag}.{name}")
         elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -35,14 +54,20 @@ def refuse_sizes(config, flag: str = "--model") -> None:
                 raise UserError(f"{called} must be at most {most}, not {value}")
     heads, width = getattr(config, "heads", 1), getattr(config, "width", 2)
     if width % (2 * heads):
-        raise UserError(f"a width of {width} cannot be cut into {heads} heads of even size: change {flag}.width")
+        raise UserError(
+            f"a width of {width} cannot be cut into {heads} heads of even size: change {flag}.width"
+        )
 
 
 def memory(device: torch.device) -> int:
     """Bytes of memory that a device has; where the system does not tell them, no bound."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else sys.maxsize
+    return (
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if hasattr(os, "sysconf")
+        else sys.maxsize
+    )
 
 
 def refuse_weights(model: torch.nn.Module, device: torch.device) -> None:
@@ -54,5 +79,7 @@ def refuse_weights(model: torch.nn.Module, device: torch.device) -> None:
     weights = sum(p.numel() for p in model.parameters())
     needed, there = 4 * COPIES * weights, memory(device)
     if needed > there:
-        raise UserError(f"a model of {weights / 1e6:,.0f} million weights needs {needed / 1e9:,.0f} GB to train, and there "
-                        f"are {there / 1e9:,.0f} GB: lower --model.width or the number of its layers")
+        raise UserError(
+            f"a model of {weights / 1e6:,.0f} million weights needs {needed / 1e9:,.0f} GB to train, and there "
+            f"are {there / 1e9:,.0f} GB: lower --model.width or the number of its layers"
+        )

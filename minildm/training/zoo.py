@@ -11,7 +11,13 @@ from torch import Tensor
 
 from ..errors import UserError, reason, write_atomically
 from ..models.base import LanguageModel
-from ..models.frozen_models import FrozenEncoder, frozen_gpt, frozen_minilm, frozen_transformer, minilm_folder
+from ..models.frozen_models import (
+    FrozenEncoder,
+    frozen_gpt,
+    frozen_minilm,
+    frozen_transformer,
+    minilm_folder,
+)
 from ..models.gpt import GPT, GPTConfig
 from ..models.ldlm import LDLM, LDLMConfig
 from ..models.manta import Manta
@@ -50,10 +56,14 @@ def chosen(run: Path) -> Path:
     """The checkpoint of a run that stands for it: the best if evaluations had a score, else the last."""
     folders = checkpoint.steps_saved(run)
     if not folders:
-        raise UserError(f"{run} holds no checkpoint: name the folder of a run, one of its checkpoints, or a model of the zoo")
+        raise UserError(
+            f"{run} holds no checkpoint: name the folder of a run, one of its checkpoints, or a model of the zoo"
+        )
     best = checkpoint.read_card(folders[-1]).get("best") or folders[-1].name
     if best not in [folder.name for folder in folders]:
-        raise UserError(f"the best checkpoint of {run}, {best}, is not there: name another one, such as {folders[-1]}")
+        raise UserError(
+            f"the best checkpoint of {run}, {best}, is not there: name another one, such as {folders[-1]}"
+        )
     return run / best
 
 
@@ -61,10 +71,18 @@ def open_files(name: str) -> tuple[dict, Path, str]:
     """Card, path of the weights, and a name for sentences, of what the user called a model."""
     known = name.removeprefix("zoo:")
     if known in names():
-        return checkpoint.read_card(ZOO, f"{known}.json"), ZOO / f"{known}.safetensors", f"zoo:{known}"
+        return (
+            checkpoint.read_card(ZOO, f"{known}.json"),
+            ZOO / f"{known}.safetensors",
+            f"zoo:{known}",
+        )
     folder = Path(name)
-    if name.startswith("zoo:") or not os.path.isdir(folder):  # also False for names that no folder can have
-        raise UserError(f"no model {name!r}: the zoo has {', '.join(names()) or 'none yet'}; or name the folder of a run")
+    if name.startswith("zoo:") or not os.path.isdir(
+        folder
+    ):  # also False for names that no folder can have
+        raise UserError(
+            f"no model {name!r}: the zoo has {', '.join(names()) or 'none yet'}; or name the folder of a run"
+        )
     folder = folder if (folder / "card.json").exists() else chosen(folder)
     return checkpoint.read_card(folder), folder / "average.safetensors", str(folder)
 
@@ -76,7 +94,11 @@ def build(kind: str, sizes: dict) -> LanguageModel:
     elif kind == "manta":
         model, config = Manta, MantaConfig(**{**sizes, "space": VAEConfig(**sizes["space"])})
     else:
-        model, config = {"gpt": (GPT, GPTConfig), "masked": (Masked, MaskedConfig), "vae": (VAE, VAEConfig)}[kind]
+        model, config = {
+            "gpt": (GPT, GPTConfig),
+            "masked": (Masked, MaskedConfig),
+            "vae": (VAE, VAEConfig),
+        }[kind]
         config = config(**sizes)
     refuse_sizes(config)
     return model(config)
@@ -105,7 +127,11 @@ def load(name: str | Path, frozen: bool = True) -> Loaded:
     tensors = checkpoint.read_tensors(path)
     scale = {k: tensors.pop(f"frozen.{k}", None) for k in ("mean", "whiten")}
     try:
-        tokenizer, kind, sizes = load_tokenizer(card["tokenizer"]), card["kind"], card["config"]["model"]
+        tokenizer, kind, sizes = (
+            load_tokenizer(card["tokenizer"]),
+            card["kind"],
+            card["config"]["model"],
+        )
         try:
             expected, vocabulary = outline(kind, sizes), sizes["vocabulary"]
         except UserError as fault:  # which speaks of flags
@@ -113,12 +139,18 @@ def load(name: str | Path, frozen: bool = True) -> Loaded:
     except UserError:  # of the tokenizer
         raise
     except Exception as fault:  # what wrong fields make models and tokenizers raise may be anything
-        raise UserError(f"the card of {source} is damaged or not one of this version ({reason(fault)}): "
-                        "train the model again") from None
+        raise UserError(
+            f"the card of {source} is damaged or not one of this version ({reason(fault)}): "
+            "train the model again"
+        ) from None
     if tokenizer.size != vocabulary:
-        raise UserError(f"{source} has a vocabulary of {vocabulary} but its tokenizer one of {tokenizer.size}: "
-                        "restore its own tokenizer")
-    checkpoint.check(expected, tensors, source)  # before memory is taken for sizes that may be wrong
+        raise UserError(
+            f"{source} has a vocabulary of {vocabulary} but its tokenizer one of {tokenizer.size}: "
+            "restore its own tokenizer"
+        )
+    checkpoint.check(
+        expected, tensors, source
+    )  # before memory is taken for sizes that may be wrong
     model = build(kind, sizes)
     checkpoint.fit(model, tensors, source)
     missing = attach(model, card, scale, source) if frozen and card["kind"] == "ldlm" else None
@@ -134,9 +166,13 @@ def attach(model: LDLM, card: dict, scale: dict[str, Tensor | None], source: str
     except UserError as fault:
         return str(fault)
     if encoder.fingerprint() != card["frozen"]["fingerprint"]:
-        raise UserError(f"{source} was trained on another {model.config.frozen} than the one found: restore that one")
+        raise UserError(
+            f"{source} was trained on another {model.config.frozen} than the one found: restore that one"
+        )
     if scale["mean"] is None or scale["whiten"] is None:
-        raise UserError(f"{source} lacks frozen.mean or frozen.whiten, the scale of its frozen states: train it again")
+        raise UserError(
+            f"{source} lacks frozen.mean or frozen.whiten, the scale of its frozen states: train it again"
+        )
     encoder.mean.copy_(scale["mean"])
     encoder.whiten.copy_(scale["whiten"])
     model.frozen = encoder
@@ -157,7 +193,9 @@ def load_frozen(name: str, layer: int) -> tuple[FrozenEncoder, Tokenizer]:
         return frozen_transformer(found, layer), PretrainedTokenizer(tokenizer_file(found))
     loaded = load(name)
     if not isinstance(loaded.model, GPT):
-        raise UserError(f"{name} is no GPT, so it has no states to reshape: name a GPT for --frozen")
+        raise UserError(
+            f"{name} is no GPT, so it has no states to reshape: name a GPT for --frozen"
+        )
     return frozen_gpt(loaded.model, layer, name), loaded.tokenizer
 
 
@@ -169,7 +207,9 @@ def load_space(name: str) -> tuple[VAE, Tokenizer]:
     """
     loaded = load(name)
     if not isinstance(loaded.model, VAE):
-        raise UserError(f"{name} is no VAE, so it has no latent space to steer in: name a VAE for --vae")
+        raise UserError(
+            f"{name} is no VAE, so it has no latent space to steer in: name a VAE for --vae"
+        )
     return loaded.model, loaded.tokenizer
 
 
@@ -177,7 +217,9 @@ def tokenizer_file(name: str) -> Path:
     """The tokenizer.json of a model of the hub, or of a folder."""
     if Path(name).is_dir():
         return Path(name) / "tokenizer.json"
-    from huggingface_hub import hf_hub_download  # comes with transformers, which has loaded the model by now
+    from huggingface_hub import (
+        hf_hub_download,
+    )  # comes with transformers, which has loaded the model by now
 
     return Path(hf_hub_download(name, "tokenizer.json"))
 
@@ -190,13 +232,19 @@ def minutes(run: Path) -> float:
         tokens = row["train"]["batch"] * row["model"]["length"] * lines[-1]["step"]
         return tokens * sum(1 / line["tokens_per_s"] for line in lines) / len(lines) / 60
     except (KeyError, TypeError, IndexError, ZeroDivisionError) as fault:
-        raise UserError(f"the journal of {run} does not say how long it took ({reason(fault)}): train it again") from None
+        raise UserError(
+            f"the journal of {run} does not say how long it took ({reason(fault)}): train it again"
+        ) from None
 
 
 def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Matrices of weights in half precision; vectors, and the scale of frozen states, as they are."""
-    return {name: x.half() if x.dtype == torch.float32 and x.dim() > 1 and not name.startswith("frozen.") else x
-            for name, x in tensors.items()}
+    return {
+        name: x.half()
+        if x.dtype == torch.float32 and x.dim() > 1 and not name.startswith("frozen.")
+        else x
+        for name, x in tensors.items()
+    }
 
 
 def packed(tensors: dict[str, Tensor]) -> int:
@@ -214,14 +262,25 @@ def publish(run: Path, name: str, scores: dict | None = None) -> Path:
     run = Path(run)
     load(run, frozen=False)  # refuses what could not be loaded later
     folder = chosen(run)
-    card = {k: v for k, v in checkpoint.read_card(folder).items() if k not in ("best", "best_score")}
-    card |= {"name": name, "steps": card.pop("step"), "seed": card["config"]["train"]["seed"],
-             "minutes": round(minutes(run), 1), "scores": scores or {}}
+    card = {
+        k: v for k, v in checkpoint.read_card(folder).items() if k not in ("best", "best_score")
+    }
+    card |= {
+        "name": name,
+        "steps": card.pop("step"),
+        "seed": card["config"]["train"]["seed"],
+        "minutes": round(minutes(run), 1),
+        "scores": scores or {},
+    }
     tensors = checkpoint.read_tensors(folder / "average.safetensors")
     if packed(tensors) > LARGEST:
         tensors = halved(tensors)
     if packed(tensors) > LARGEST:
-        raise UserError(f"{run} is too large for the zoo: its weights take more than {LARGEST / 1e6:.0f} MB")
+        raise UserError(
+            f"{run} is too large for the zoo: its weights take more than {LARGEST / 1e6:.0f} MB"
+        )
     write_atomically(ZOO / f"{name}.safetensors", lambda beside: save_file(tensors, beside))
-    write_atomically(ZOO / f"{name}.json", lambda beside: beside.write_text(json.dumps(card, indent=1) + "\n"))
+    write_atomically(
+        ZOO / f"{name}.json", lambda beside: beside.write_text(json.dumps(card, indent=1) + "\n")
+    )
     return ZOO / f"{name}.json"

@@ -5,7 +5,9 @@ import numpy as np
 from ..errors import UserError
 
 
-def shortest_path(cost: np.ndarray, u: np.ndarray, v: np.ndarray, row_of: np.ndarray, start: int) -> tuple:
+def shortest_path(
+    cost: np.ndarray, u: np.ndarray, v: np.ndarray, row_of: np.ndarray, start: int
+) -> tuple:
     """Dijkstra's search from a free row to the nearest free column, along unmatched edges out and matched edges back.
 
     Lengths are the reduced costs C_ij - u_i - v_j >= 0; matched edges have length 0.
@@ -46,7 +48,9 @@ def assign(cost: np.ndarray) -> np.ndarray:
         u[start] += distance[j]
         u[row_of[settled]] += gain
         v[settled] -= gain
-        while j >= 0:  # swap along the path: each row on it takes the column that it was searched through
+        while (
+            j >= 0
+        ):  # swap along the path: each row on it takes the column that it was searched through
             i = before[j]
             row_of[j], column_of[i], j = i, j, column_of[i]
     return column_of

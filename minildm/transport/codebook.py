@@ -1,6 +1,6 @@
 """A codebook: words as Gaussians of one width, so that what a noisy latent says of its word is known in closed form.
 
-    z_1 | w ~ N(m_w, s^2),  z_t = t z_1 + (1 - t) z_0   =>   z_t | w ~ N(t m_w, q),  q = t^2 s^2 + (1 - t)^2
+z_1 | w ~ N(m_w, s^2),  z_t = t z_1 + (1 - t) z_0   =>   z_t | w ~ N(t m_w, q),  q = t^2 s^2 + (1 - t)^2
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ class Codebook:
         """q = t^2 s^2 + (1 - t)^2, the variance of z_t around t m_w."""
         return t[..., None] ** 2 * self.variances + (1 - t[..., None]) ** 2
 
-    def evidence(self, z: Float[Tensor, "*batch d"], t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch words"]:
+    def evidence(
+        self, z: Float[Tensor, "*batch d"], t: Float[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch words"]:
         """What a latent alone says of its word: log N(z; t m_w, q) up to a constant, z' q^-1 t m_w - t^2 m_w' q^-1 m_w / 2.
 
         Args: `z` (..., d); `t` (...), below 1 where s = 0. Returns nats (..., words). Derived in chapter 13. Source: textbook.
@@ -28,8 +30,12 @@ class Codebook:
         t, precision = t[..., None], 1 / self.spread(t)
         return t * (z * precision) @ self.means.T - t**2 / 2 * precision @ self.means.square().T
 
-    def endpoint(self, p: Float[Tensor, "*batch words"], z: Float[Tensor, "*batch d"],
-                 t: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch d"]:
+    def endpoint(
+        self,
+        p: Float[Tensor, "*batch words"],
+        z: Float[Tensor, "*batch d"],
+        t: Float[Tensor, "*batch"],
+    ) -> Float[Tensor, "*batch d"]:
         """Where a latent should end when its word is w with probability p_w: E[z_1 | z_t], the mean of all pinned ends.
 
         z_hat = m + K (z - t m),  m = sum_w p_w m_w,  K = t s^2 / q

@@ -12,8 +12,12 @@ from ..dynamics.solvers import Field, Step, integrate
 from ..errors import UserError
 from .assignment import assign
 
-Coupling = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]  # (z_0, z_1, rng) -> pairs z_0, z_1
-Pairs = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]  # (count, rng) -> z_0, z_1, (count, ...) each
+Coupling = Callable[
+    [Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]
+]  # (z_0, z_1, rng) -> pairs z_0, z_1
+Pairs = Callable[
+    [int, torch.Generator], tuple[Tensor, Tensor]
+]  # (count, rng) -> z_0, z_1, (count, ...) each
 State = Float[Tensor, "_ ..."]
 
 
@@ -24,8 +28,10 @@ def check_pairs(z0: Tensor, z1: Tensor) -> None:
     Derived in chapter 06. Source: ours.
     """
     if z0.shape != z1.shape:
-        raise UserError(f"noise of shape {tuple(z0.shape)} cannot be paired with data of shape {tuple(z1.shape)}: "
-                        "give as many points of noise as of data, of one dimension")
+        raise UserError(
+            f"noise of shape {tuple(z0.shape)} cannot be paired with data of shape {tuple(z1.shape)}: "
+            "give as many points of noise as of data, of one dimension"
+        )
 
 
 def independent(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
@@ -59,31 +65,41 @@ def entropic(epsilon: float) -> Coupling:
     many pairs as there are, some points twice; it raises UserError when the shapes differ, and where `sinkhorn` does.
     Derived in chapter 06. Source: OT-CFM.
     """
+
     def couple(z0: Tensor, z1: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         check_pairs(z0, z1)
         cost = half_squares(double(z0.flatten(1)), double(z1.flatten(1)))
         even = torch.full((len(z0),), 1 / len(z0), dtype=torch.float64, device=cost.device)
-        i, j = draw_pairs(sinkhorn(cost, even, even, epsilon).coupling, len(z0), generator_on(cost.device, rng))
+        i, j = draw_pairs(
+            sinkhorn(cost, even, even, epsilon).coupling, len(z0), generator_on(cost.device, rng)
+        )
         return z0[i.to(z0.device)], z1[j.to(z0.device)]
 
     return couple
 
 
-def coupled(data: Callable[[int, torch.Generator], Tensor], coupling: Coupling = independent) -> Pairs:
+def coupled(
+    data: Callable[[int, torch.Generator], Tensor], coupling: Coupling = independent
+) -> Pairs:
     """Pairs for training: fresh noise and fresh data in every batch, coupled.
 
     Args: `data`, (count, rng) -> (count, ...); `coupling`. Returns a function that draws `count` pairs.
     Derived in chapter 06. Source: ours.
     """
+
     def draw(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         z1 = data(count, rng)
-        return coupling(torch.randn(z1.shape, generator=rng, dtype=z1.dtype, device=z1.device), z1, rng)
+        return coupling(
+            torch.randn(z1.shape, generator=rng, dtype=z1.dtype, device=z1.device), z1, rng
+        )
 
     return draw
 
 
 @torch.no_grad()
-def reflow(field: Field, z0: State, times: Float[Tensor, " time"], method: str | Step = "rk4") -> Pairs:
+def reflow(
+    field: Field, z0: State, times: Float[Tensor, " time"], method: str | Step = "rk4"
+) -> Pairs:
     """Pairs made by a trained field: each noise goes with the data that the flow carries it to, z_1 = z_0 + int u dt.
 
     Flows do not cross, so the straight paths between these pairs cross less, and a field learned from them is straighter.

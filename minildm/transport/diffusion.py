@@ -33,7 +33,9 @@ class ClosedLoop:
         return velocity_from_clean(self.schedule, z, self.clean(z, t), t.expand(z.shape[0]))
 
 
-def ddim(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None) -> Float[Tensor, "batch ..."]:
+def ddim(
+    field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None
+) -> Float[Tensor, "batch ..."]:
     """Deterministic step from t to s along the predicted noise, z_s = a_s z_1 + b_s (z_t - a_t z_1) / b_t.
 
     Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars. Returns the state at s.
@@ -44,8 +46,14 @@ def ddim(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor,
     return field.schedule.a(s) * clean + field.schedule.b(s) * z0
 
 
-def ancestral(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng: torch.Generator,
-              temperature: float = 1.0) -> Tensor:
+def ancestral(
+    field: ClosedLoop,
+    z: Float[Tensor, "batch ..."],
+    t: Tensor,
+    s: Tensor,
+    rng: torch.Generator,
+    temperature: float = 1.0,
+) -> Tensor:
     """Stochastic step from t to s: a draw from the Gaussian posterior of z_s given z_t and the predicted z_1.
 
     With r = a_t / a_s and v = b_t^2 - r^2 b_s^2: mean = (r b_s^2 z_t + a_s v z_1) / b_t^2, variance = b_s^2 v / b_t^2.
@@ -79,12 +87,18 @@ def straight_step(share: float) -> Step:
         r = (t * (1 - s) / (s * (1 - t)).clamp(min=1e-12)).where(s > t, 1.0)
         v = (share * (1 - s)) ** 2 * (1 - r**2).clamp(min=0)
         xi = torch.randn(z.shape, generator=rng, device=z.device, dtype=z.dtype)
-        return s * (z + (1 - t) * u) + ((1 - s) ** 2 - v).clamp(min=0).sqrt() * (z - t * u) + v.sqrt() * xi
+        return (
+            s * (z + (1 - t) * u)
+            + ((1 - s) ** 2 - v).clamp(min=0).sqrt() * (z - t * u)
+            + v.sqrt() * xi
+        )
 
     return step
 
 
-def heun_to_data(field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None) -> Tensor:
+def heun_to_data(
+    field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None
+) -> Tensor:
     """Heun's step, and Euler's for the last one: at t = 1 the velocity of a clean prediction is 0/0.
 
     Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars. Returns the state at s.

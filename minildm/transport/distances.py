@@ -5,7 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def wasserstein_1d(x: Float[Tensor, "count ..."], y: Float[Tensor, "count ..."]) -> Float[Tensor, "..."]:
+def wasserstein_1d(
+    x: Float[Tensor, "count ..."], y: Float[Tensor, "count ..."]
+) -> Float[Tensor, "..."]:
     """Squared Wasserstein distance of numbers, where the best plan keeps the order: W_2^2 = mean_i (x_(i) - y_(i))^2.
 
     Args: `x`, `y` (count, ...), sorted here along the first axis. Returns W_2^2 (...). Derived in chapter 06.
@@ -14,8 +16,12 @@ def wasserstein_1d(x: Float[Tensor, "count ..."], y: Float[Tensor, "count ..."])
     return (x.sort(dim=0).values - y.sort(dim=0).values).square().mean(0)
 
 
-def sliced_wasserstein(x: Float[Tensor, "count d"], y: Float[Tensor, "count d"], rng: torch.Generator,
-                       directions: int = 128) -> Float[Tensor, ""]:
+def sliced_wasserstein(
+    x: Float[Tensor, "count d"],
+    y: Float[Tensor, "count d"],
+    rng: torch.Generator,
+    directions: int = 128,
+) -> Float[Tensor, ""]:
     """Distance of two clouds seen from random directions, sqrt(mean over e of W_2^2(e'x, e'y)).
 
     Args: `x`, `y` (count, d); `rng`; `directions` e, unit vectors. Returns the distance, in units of x.
@@ -35,7 +41,14 @@ def kolmogorov_smirnov(x: Float[Tensor, " n"], y: Float[Tensor, " m"]) -> tuple[
     """
     x, y = x.sort().values, y.sort().values
     both = torch.cat((x, y))
-    gap = (torch.searchsorted(x, both, right=True) / len(x) - torch.searchsorted(y, both, right=True) / len(y)).abs().max()
+    gap = (
+        (
+            torch.searchsorted(x, both, right=True) / len(x)
+            - torch.searchsorted(y, both, right=True) / len(y)
+        )
+        .abs()
+        .max()
+    )
     j = torch.arange(1, 101, device=x.device)
     terms = (-1.0) ** (j - 1) * torch.exp(-2 * j**2 * gap**2 * len(x) * len(y) / (len(x) + len(y)))
     return gap, (2 * terms.sum()).clamp(0, 1)

@@ -41,7 +41,9 @@ def straightness(path: Trajectory) -> Float[Tensor, ""]:
     return flow_energy(path) - energy(path.states[-1] - path.states[0])
 
 
-def acceleration(field: Field, z: Float[Tensor, "batch ..."], t: Float[Tensor, ""]) -> Float[Tensor, "batch ..."]:
+def acceleration(
+    field: Field, z: Float[Tensor, "batch ..."], t: Float[Tensor, ""]
+) -> Float[Tensor, "batch ..."]:
     """How the velocity of a particle of the flow changes, du/dt + (u . grad) u: the gradient of the HJB residual, negated.
 
     Zero everywhere where paths are straight at an even speed. For a field E[u* | z_t] it is -div(p_t Cov(u* | z_t)) / p_t.
@@ -77,11 +79,20 @@ def energies(law: Mixture, nodes: int = 64, points: int = 8001) -> Energies:
 
     x, w = map(torch.from_numpy, np.polynomial.legendre.leggauss(nodes))
     field = mixture_velocity(schedule, law)
-    powers = [(marginal(schedule, law, t).log_density(z[:, None]).exp() * field(z[:, None], t)[:, 0]**2).sum() * dz
-              for t in (x + 1) / 2]
+    powers = [
+        (
+            marginal(schedule, law, t).log_density(z[:, None]).exp()
+            * field(z[:, None], t)[:, 0] ** 2
+        ).sum()
+        * dz
+        for t in (x + 1) / 2
+    ]
 
     below = (weights * torch.special.ndtr((z[:, None] - means) / spreads)).sum(1)
     quantile = torch.special.ndtri(below.clamp(1e-15, 1 - 1e-15))
-    optimal = (law.log_density(z[:, None]).exp() * (z - quantile)**2).sum() * dz
-    return Energies(float(1 + (weights * (means**2 + law.variances)).sum()), float((w / 2 * torch.stack(powers)).sum()),
-                    float(optimal))
+    optimal = (law.log_density(z[:, None]).exp() * (z - quantile) ** 2).sum() * dz
+    return Energies(
+        float(1 + (weights * (means**2 + law.variances)).sum()),
+        float((w / 2 * torch.stack(powers)).sum()),
+        float(optimal),
+    )

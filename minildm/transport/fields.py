@@ -23,8 +23,15 @@ class SmallField(nn.Module):
     def __init__(self, state: int = 2, width: int = 64, octaves: int = 3):
         super().__init__()
         self.register_buffer("frequencies", math.pi / 4 * 2.0 ** torch.arange(octaves))
-        self.layers = nn.Sequential(nn.Linear((state + 1) * (1 + 2 * octaves), width), nn.SiLU(), nn.Linear(width, width),
-                                    nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, state))
+        self.layers = nn.Sequential(
+            nn.Linear((state + 1) * (1 + 2 * octaves), width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, state),
+        )
 
     def forward(self, z: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, "batch state"]:
         """u(z, t) for t scalar or (batch,)."""
@@ -33,8 +40,16 @@ class SmallField(nn.Module):
         return self.layers(torch.cat((x, angles.sin(), angles.cos()), dim=1))
 
 
-def train_field(field: nn.Module, pairs: Pairs, rng: torch.Generator, steps: int = 1000, batch: int = 256, rate: float = 4e-3,
-                schedule: Schedule = Linear(), law: TimeLaw = Uniform()) -> list[float]:
+def train_field(
+    field: nn.Module,
+    pairs: Pairs,
+    rng: torch.Generator,
+    steps: int = 1000,
+    batch: int = 256,
+    rate: float = 4e-3,
+    schedule: Schedule = Linear(),
+    law: TimeLaw = Uniform(),
+) -> list[float]:
     """Flow matching: draw pairs and times, and regress the field on the velocities of their paths.
 
     min over u of E |u(z_t, t) - (a' z_1 + b' z_0)|^2, by Adam with a rate that falls to zero along a cosine

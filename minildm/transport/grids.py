@@ -23,11 +23,15 @@ def log_snr_grid(schedule: Schedule, steps: int, reach: float = 8.0) -> Float[Te
     Args: `schedule`; `steps` S, 3 or more; `reach` L. Returns times (S + 1,) from 0 to 1. Derived in chapter 08.
     Source: DPM-Solver.
     """
-    inner = schedule.from_log_snr(torch.linspace(-reach, reach, steps - 1, dtype=torch.float64)).float()
+    inner = schedule.from_log_snr(
+        torch.linspace(-reach, reach, steps - 1, dtype=torch.float64)
+    ).float()
     return torch.cat((torch.zeros(1), inner, torch.ones(1)))
 
 
-def warped_grid(law: TimeLaw, steps: int, device: torch.device | str = "cpu", start: float = 0.0) -> Float[Tensor, " time"]:
+def warped_grid(
+    law: TimeLaw, steps: int, device: torch.device | str = "cpu", start: float = 0.0
+) -> Float[Tensor, " time"]:
     """Times between which a law of time has equal shares: short steps where training looked often.
 
     t_k = F^-1(v_0 + (1 - v_0) k / S)

@@ -102,12 +102,16 @@ def pair(schedule: Schedule, zt: State, value: State, t: Times, head: str) -> tu
     if head == "clean":
         return value, noise_from_clean(schedule, zt, value, t)
     if head == "velocity":
-        return clean_from_velocity(schedule, zt, value, t), noise_from_velocity(schedule, zt, value, t)
+        return clean_from_velocity(schedule, zt, value, t), noise_from_velocity(
+            schedule, zt, value, t
+        )
     noise = value if head == "noise" else noise_from_score(schedule, zt, value, t)
     return clean_from_noise(schedule, zt, noise, t), noise
 
 
-def convert(schedule: Schedule, zt: State, value: State, t: Times, source: str, target: str) -> State:
+def convert(
+    schedule: Schedule, zt: State, value: State, t: Times, source: str, target: str
+) -> State:
     """A prediction of one head as that of another, by way of the pair: z_1 and z_0, then u = a' z_1 + b' z_0 or s = -z_0/b.
 
     Args: `zt`, `value` (batch, ...); `t` (batch,), inside (0, 1); `source`, `target` of HEADS. Returns the target's value
@@ -116,8 +120,12 @@ def convert(schedule: Schedule, zt: State, value: State, t: Times, source: str, 
     if target not in HEADS:
         raise UserError(f"no head {target!r}: choose one of {', '.join(HEADS)}")
     clean, noise = pair(schedule, zt, value, t, source)
-    return {"clean": clean, "noise": noise, "velocity": schedule.velocity(clean, noise, expand(t, zt)),
-            "score": score_from_noise(schedule, zt, noise, t)}[target]
+    return {
+        "clean": clean,
+        "noise": noise,
+        "velocity": schedule.velocity(clean, noise, expand(t, zt)),
+        "score": score_from_noise(schedule, zt, noise, t),
+    }[target]
 
 
 def loss_weight(schedule: Schedule, t: Times, head: str) -> Times:
@@ -130,4 +138,9 @@ def loss_weight(schedule: Schedule, t: Times, head: str) -> Times:
     if head not in HEADS:
         raise UserError(f"no head {head!r}: choose one of {', '.join(HEADS)}")
     a, b = schedule.a(t), schedule.b(t)
-    return {"clean": torch.ones_like(t), "noise": a / b, "velocity": turning(schedule, t) / b, "score": a / b**2}[head] ** 2
+    return {
+        "clean": torch.ones_like(t),
+        "noise": a / b,
+        "velocity": turning(schedule, t) / b,
+        "score": a / b**2,
+    }[head] ** 2

@@ -18,15 +18,23 @@ def log_normal(z: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
     return -(z.flatten(1).square() + math.log(2 * math.pi)).sum(1) / 2
 
 
-def log_likelihood(field: Field, z1: Float[Tensor, "batch ..."], times: Float[Tensor, " time"], method: str | Step = "rk4",
-                   divergence: Divergence = exact_divergence) -> Float[Tensor, " batch"]:
+def log_likelihood(
+    field: Field,
+    z1: Float[Tensor, "batch ..."],
+    times: Float[Tensor, " time"],
+    method: str | Step = "rk4",
+    divergence: Divergence = exact_divergence,
+) -> Float[Tensor, " batch"]:
     """The log-density that a flow from N(0, I) gives to data, by the instantaneous change of variables.
 
     d/dt log p_t(z_t) = -div u(z_t, t), so  log p_1(z_1) = log N(z_0; 0, I) - int_0^1 div u(z_t, t) dt
     Args: `field` u; `z1` (batch, ...); `times` (time,), from 0 to 1; `method` of `integrate`; `divergence`, exact or
     `hutchinson`, whose estimate is unbiased. Returns nats (batch,). Derived in chapter 05. Source: FFJORD.
     """
-    def slope(both: Tensor, t: Tensor) -> Tensor:  # the state, flat, and one more number: the integral of the divergence
+
+    def slope(
+        both: Tensor, t: Tensor
+    ) -> Tensor:  # the state, flat, and one more number: the integral of the divergence
         u, spread = divergence(field, both[:, :-1].reshape(z1.shape), t)
         return torch.cat((u.flatten(1), spread[:, None]), dim=1)
 

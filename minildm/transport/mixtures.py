@@ -18,8 +18,12 @@ def marginal(schedule: Schedule, law: Mixture, t: Float[Tensor, ""]) -> Mixture:
     return Mixture(law.log_weights, a * law.means, a**2 * law.variances + b**2)
 
 
-def explain(schedule: Schedule, law: Mixture, z: Float[Tensor, "batch d"],
-            t: Float[Tensor, ""] | Float[Tensor, " batch"]) -> tuple[Tensor, Tensor, Tensor]:
+def explain(
+    schedule: Schedule,
+    law: Mixture,
+    z: Float[Tensor, "batch d"],
+    t: Float[Tensor, ""] | Float[Tensor, " batch"],
+) -> tuple[Tensor, Tensor, Tensor]:
     """How likely each Gaussian made z_t, and what z_t is beyond its mean: r_k ~ w_k N(z; a m_k, q_k I), q_k = a^2 v_k + b^2.
 
     Args: `schedule`; `law`; `z` (batch, d); `t` scalar or (batch,). Returns r (batch, k), the gaps z - a m_k (batch, k, d) and
@@ -27,11 +31,19 @@ def explain(schedule: Schedule, law: Mixture, z: Float[Tensor, "batch d"],
     """
     a, b = schedule.a(t)[..., None], schedule.b(t)[..., None]
     q, gap = a**2 * law.variances + b**2, z[:, None] - a[..., None] * law.means
-    return (law.log_weights - gap.square().sum(-1) / (2 * q) - z.shape[-1] / 2 * q.log()).softmax(-1), gap, q
+    return (
+        (law.log_weights - gap.square().sum(-1) / (2 * q) - z.shape[-1] / 2 * q.log()).softmax(-1),
+        gap,
+        q,
+    )
 
 
-def posterior(schedule: Schedule, law: Mixture, z: Float[Tensor, "batch d"],
-              t: Float[Tensor, ""] | Float[Tensor, " batch"]) -> tuple[Tensor, Tensor]:
+def posterior(
+    schedule: Schedule,
+    law: Mixture,
+    z: Float[Tensor, "batch d"],
+    t: Float[Tensor, ""] | Float[Tensor, " batch"],
+) -> tuple[Tensor, Tensor]:
     """The best predictions of data and noise from z_t, when they were drawn independently.
 
     E[z_1 | z_t] = sum_k r_k (m_k + a v_k / q_k (z - a m_k)),  E[z_0 | z_t] = sum_k r_k b / q_k (z - a m_k)
@@ -61,6 +73,7 @@ def mixture_score(schedule: Schedule, law: Mixture) -> Field:
     Args: `schedule`; `law` of z_1. Returns a field of z (batch, d) and t, scalar or (batch,). Derived in chapter 07.
     Source: textbook.
     """
+
     def score(z: Tensor, t: Tensor) -> Tensor:
         r, gap, q = explain(schedule, law, z, t)
         return -((r / q)[..., None] * gap).sum(1)
@@ -68,7 +81,9 @@ def mixture_score(schedule: Schedule, law: Mixture) -> Field:
     return score
 
 
-def denoising_error(schedule: Schedule, law: Mixture, t: Float[Tensor, " n"], points: int = 301) -> Float[Tensor, " n"]:
+def denoising_error(
+    schedule: Schedule, law: Mixture, t: Float[Tensor, " n"], points: int = 301
+) -> Float[Tensor, " n"]:
     """The least loss of a clean head on the line, E (z_1 - E[z_1 | z_t])^2: what z_t leaves open, by quadrature.
 
     Var(z_1 | z) = sum_k r_k (v_k b^2 / q_k + (c_k - sum_j r_j c_j)^2),  c_k = m_k + a v_k / q_k (z - a m_k)
@@ -77,7 +92,9 @@ def denoising_error(schedule: Schedule, law: Mixture, t: Float[Tensor, " n"], po
     """
     x = torch.linspace(-8, 8, points, dtype=law.means.dtype)
     a, b = schedule.a(t)[:, None], schedule.b(t)[:, None]
-    z = (a * law.means[:, 0])[..., None] + (a**2 * law.variances + b**2).sqrt()[..., None] * x  # (n, k, points)
+    z = (a * law.means[:, 0])[..., None] + (a**2 * law.variances + b**2).sqrt()[
+        ..., None
+    ] * x  # (n, k, points)
     each = t.repeat_interleave(z[0].numel())
     r, gap, q = explain(schedule, law, z.reshape(-1, 1), each)
     a, b = schedule.a(each)[:, None], schedule.b(each)[:, None]

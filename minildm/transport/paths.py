@@ -30,19 +30,26 @@ def interpolate(schedule: Schedule, z1: Tensor, z0: Tensor, t: Tensor) -> Tensor
     return schedule.a(t) * z1 + schedule.b(t) * z0
 
 
-def sample_path(schedule: Schedule, z1: Float[Tensor, "batch ..."], z0: Float[Tensor, "batch ..."],
-                t: Float[Tensor, " batch"]) -> PathSample:
+def sample_path(
+    schedule: Schedule,
+    z1: Float[Tensor, "batch ..."],
+    z0: Float[Tensor, "batch ..."],
+    t: Float[Tensor, " batch"],
+) -> PathSample:
     """The point of each path at its time and the velocity there, u = dz_t/dt = a'(t) z_1 + b'(t) z_0.
 
     On the straight path u = z_1 - z_0 = (z_1 - z_t)/(1 - t): the pinned control of the pair.
     Args: `schedule`; `z1` data and `z0` noise, (batch, ...); `t` (batch,). Returns a `PathSample`.
     Derived in chapter 06. Source: textbook.
     """
-    return PathSample(interpolate(schedule, z1, z0, t), schedule.velocity(z1, z0, expand(t, z1)), t, z0, z1)
+    return PathSample(
+        interpolate(schedule, z1, z0, t), schedule.velocity(z1, z0, expand(t, z1)), t, z0, z1
+    )
 
 
-def change_schedule(z: Float[Tensor, "batch ..."], t: Float[Tensor, " batch"], source: Schedule,
-                    target: Schedule) -> tuple[Tensor, Tensor]:
+def change_schedule(
+    z: Float[Tensor, "batch ..."], t: Float[Tensor, " batch"], source: Schedule, target: Schedule
+) -> tuple[Tensor, Tensor]:
     """The same point on the path that another schedule makes of the same pair: equal log-SNR, another scale.
 
     lambda_target(t') = lambda_source(t),  z' = z sqrt((a'^2 + b'^2) / (a^2 + b^2)) = a' z_1 + b' z_0
@@ -50,7 +57,9 @@ def change_schedule(z: Float[Tensor, "batch ..."], t: Float[Tensor, " batch"], s
     Derived in chapter 07. Source: EDM.
     """
     other = target.from_log_snr(source.log_snr(t))
-    scale = ((target.a(other) ** 2 + target.b(other) ** 2) / (source.a(t) ** 2 + source.b(t) ** 2)).sqrt()
+    scale = (
+        (target.a(other) ** 2 + target.b(other) ** 2) / (source.a(t) ** 2 + source.b(t) ** 2)
+    ).sqrt()
     return expand(scale, z) * z, other
 
 

@@ -15,7 +15,9 @@ def two_modes(std: float, distance: float = 2.0) -> Mixture:
     Args: `std` s; `distance` m of a mode from zero. Returns a `Mixture` of float64. Derived in chapter 06. Source: ours.
     """
     means = torch.tensor([[-distance], [distance]], dtype=torch.float64)
-    return Mixture(torch.full((2,), 0.5).double().log(), means, torch.full((2,), std**2, dtype=torch.float64))
+    return Mixture(
+        torch.full((2,), 0.5).double().log(), means, torch.full((2,), std**2, dtype=torch.float64)
+    )
 
 
 def eight_gaussians(radius: float = 2.0, std: float = 0.1) -> Mixture:
@@ -44,9 +46,16 @@ def checkerboard(count: int, rng: torch.Generator) -> Float[Tensor, "count 2"]:
 
     Args: `count`; `rng`. Returns points (count, 2). Derived in chapter 06. Source: textbook.
     """
-    row, half = torch.randint(0, 4, (count,), generator=rng), torch.randint(0, 2, (count,), generator=rng)
+    row, half = (
+        torch.randint(0, 4, (count,), generator=rng),
+        torch.randint(0, 2, (count,), generator=rng),
+    )
     column = 2 * half + row % 2
     return torch.stack((column, row), dim=1) - 2 + torch.rand(count, 2, generator=rng)
 
 
-PLANES = {"eight gaussians": eight_gaussians().sample, "two moons": two_moons, "checkerboard": checkerboard}
+PLANES = {
+    "eight gaussians": eight_gaussians().sample,
+    "two moons": two_moons,
+    "checkerboard": checkerboard,
+}

@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def local_times(t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"],
-                moving: Bool[Tensor, "batch n"]) -> Float[Tensor, "batch n"]:
+def local_times(
+    t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"], moving: Bool[Tensor, "batch n"]
+) -> Float[Tensor, "batch n"]:
     """The time of each position, tau_i(t) = clip((1 + L) t - L x_i, 0, 1), and 1 where it does not move.
 
     Args: `t` (batch,); `lag` L >= 0, (batch,); `moving` (batch, n). Returns tau (batch, n).
@@ -26,8 +27,9 @@ def local_times(t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"],
     return tau.masked_fill(~moving, 1.0)
 
 
-def windows(t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"],
-            moving: Bool[Tensor, "batch n"]) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch n"]]:
+def windows(
+    t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"], moving: Bool[Tensor, "batch n"]
+) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch n"]]:
     """The time of each position in its window, and the number of the window, counted from the front.
 
     v_i = (1 + L) t - L x_i,  window_i = -floor(v_i),  tau_i = v_i - floor(v_i)
@@ -48,8 +50,12 @@ def behind(t: Float[Tensor, "batch n"], known: Bool[Tensor, "batch n"]) -> Float
     return (t < 1).float().masked_fill(known, -torch.inf)
 
 
-def sight(t: Float[Tensor, "batch n"], window: Float[Tensor, "batch n"],
-          positions: Int[Tensor, " n"], first: int = 0) -> Bool[Tensor, "batch rows n"]:
+def sight(
+    t: Float[Tensor, "batch n"],
+    window: Float[Tensor, "batch n"],
+    positions: Int[Tensor, " n"],
+    first: int = 0,
+) -> Bool[Tensor, "batch rows n"]:
     """Who sees whom, [i, j]: i sees j. All see themselves.
 
     Words, t = 1, are seen from windows behind them, and by words of their window and behind it if they stand to the right.
@@ -65,20 +71,22 @@ def sight(t: Float[Tensor, "batch n"], window: Float[Tensor, "batch n"],
     return torch.where((t >= 1)[:, None], words, under_way) | itself
 
 
-def unseen(t: Float[Tensor, "batch n"], sees: Bool[Tensor, "batch rows n"],
-           positions: Int[Tensor, " n"]) -> Int[Tensor, "batch rows"]:
+def unseen(
+    t: Float[Tensor, "batch n"], sees: Bool[Tensor, "batch rows n"], positions: Int[Tensor, " n"]
+) -> Int[Tensor, "batch rows"]:
     """How many of the positions before it show no word to a row.
 
     Args: `t` (batch, n); who `sees` whom, (batch, rows, n), the last of n; `positions` (n,). Returns (batch, rows).
     Derived in chapter 13. Source: ours.
     """
-    own = positions[-sees.shape[1]:]
+    own = positions[-sees.shape[1] :]
     shown = sees & (t >= 1)[:, None] & (positions < own[:, None])
     return own - shown.sum(-1)
 
 
-def staggered_grid(steps: int, lag: float, moving: Bool[Tensor, "batch n"],
-                   start: float = 0.0) -> Float[Tensor, "time batch n one"]:
+def staggered_grid(
+    steps: int, lag: float, moving: Bool[Tensor, "batch n"], start: float = 0.0
+) -> Float[Tensor, "time batch n one"]:
     """Times of all positions for solvers, at equal distances in t, from a common start: t_0 + (1 - t_0) tau_i(k / S).
 
     Args: `steps` S; `lag` L >= 0; `moving` (batch, n); `start` t_0. Returns times (S + 1, batch, n, 1), up to 1.

@@ -11,8 +11,12 @@ from .mixtures import explain
 from .schedules import Schedule
 
 
-def mixture_jacobian(schedule: Schedule, law: Mixture, z: Float[Tensor, "batch d"],
-                     t: Float[Tensor, ""] | Float[Tensor, " batch"]) -> Float[Tensor, "batch d d"]:
+def mixture_jacobian(
+    schedule: Schedule,
+    law: Mixture,
+    z: Float[Tensor, "batch d"],
+    t: Float[Tensor, ""] | Float[Tensor, " batch"],
+) -> Float[Tensor, "batch d d"]:
     """The Jacobian of the field that flow matching learns for a mixture, a symmetric matrix at each point.
 
     If all variances are s^2:  (a a' s^2 + b b') / q I + a b (a' b - a b') / q^2 Cov[m | z],  q = a^2 s^2 + b^2;
@@ -21,23 +25,28 @@ def mixture_jacobian(schedule: Schedule, law: Mixture, z: Float[Tensor, "batch d
     Returns (batch, d, d). Derived in chapter 08. Source: ours.
     """
     r, gap, q = explain(schedule, law, z, t)
-    a, b, da, db = (part(t)[..., None] for part in (schedule.a, schedule.b, schedule.da, schedule.db))
+    a, b, da, db = (
+        part(t)[..., None] for part in (schedule.a, schedule.b, schedule.da, schedule.db)
+    )
     rates = (a * da * law.variances + b * db) / q
     pulls = da[..., None] * law.means + rates[..., None] * gap
     scores = -gap / q[..., None]
     turns = scores - (r[..., None] * scores).sum(1, keepdim=True)
-    return ((r * rates).sum(1)[:, None, None] * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-            + torch.einsum("bk,bki,bkj->bij", r, pulls, turns))
+    return (r * rates).sum(1)[:, None, None] * torch.eye(
+        z.shape[1], dtype=z.dtype, device=z.device
+    ) + torch.einsum("bk,bki,bkj->bij", r, pulls, turns)
 
 
-def midpoint_stiffness(distance: float, std: float, t: Float[Tensor, " time"]) -> Float[Tensor, " time"]:
+def midpoint_stiffness(
+    distance: float, std: float, t: Float[Tensor, " time"]
+) -> Float[Tensor, " time"]:
     """The top eigenvalue of the Jacobian halfway between two equal modes, on the straight path.
 
     (t s^2 - (1-t)) / q + t (1-t) Delta^2 / (4 q^2),  q = (1-t)^2 + t^2 s^2
     Args: `distance` Delta of the modes; `std` s of each; `t` (time,). Returns rates (time,). Derived in chapter 08.
     Source: ours.
     """
-    q = (1 - t)**2 + (t * std)**2
+    q = (1 - t) ** 2 + (t * std) ** 2
     return (t * std**2 - (1 - t)) / q + t * (1 - t) * distance**2 / (4 * q**2)
 
 

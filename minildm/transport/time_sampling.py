@@ -73,7 +73,7 @@ class LogitNormal(TimeLaw):
 
     def density(self, t):
         x = (torch.logit(t) - self.mean) / self.std
-        return torch.exp(-x**2 / 2) / (math.sqrt(2 * math.pi) * self.std * t * (1 - t))
+        return torch.exp(-(x**2) / 2) / (math.sqrt(2 * math.pi) * self.std * t * (1 - t))
 
 
 class AdaptiveTime(TimeLaw, nn.Module):
@@ -106,7 +106,12 @@ class AdaptiveTime(TimeLaw, nn.Module):
         """The share of each time's bin, over the width of a bin."""
         return (self.cdf.diff() * self.bins)[self.bin(t)].float().to(t.device)
 
-    def observe(self, t: Float[Tensor, "*n"], loss: Float[Tensor, "*n"], count: Float[Tensor, "*n"] | None = None) -> None:
+    def observe(
+        self,
+        t: Float[Tensor, "*n"],
+        loss: Float[Tensor, "*n"],
+        count: Float[Tensor, "*n"] | None = None,
+    ) -> None:
         """Add losses seen at times to this step's sums; each counts 1/p(t), or what `count` says if t has another law."""
         i, count = self.bin(t).flatten(), 1 / self.density(t) if count is None else count
         self.new_loss.index_add_(0, i, double((loss.detach() * count).flatten()))

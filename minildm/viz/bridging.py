@@ -33,7 +33,11 @@ def round_mixture(weights: list[float], means: list[float], std: float) -> Mixtu
     Args: `weights` and `means` (k,); `std`. Returns a `Mixture`.
     """
     means = torch.tensor(means, dtype=torch.float64)[:, None]
-    return Mixture(torch.tensor(weights, dtype=torch.float64).log(), means, torch.full((len(means),), std**2).double())
+    return Mixture(
+        torch.tensor(weights, dtype=torch.float64).log(),
+        means,
+        torch.full((len(means),), std**2).double(),
+    )
 
 
 START, TARGET = round_mixture([1.0], [0.0], 1.0), round_mixture([0.5, 0.5], [-2.0, 2.0], 0.4)
@@ -49,7 +53,10 @@ def coupled(noise: float, coupling: str) -> Float[Tensor, "start end"]:
     if coupling == "schroedinger":
         return sinkhorn(half_squares(PLACES, PLACES), a, b, noise**2).coupling
     if coupling == "pinned":
-        a, b = ((PLACES[:, 0] - place).abs().argmin() == torch.arange(len(PLACES)) for place in (0.0, PIN))
+        a, b = (
+            (PLACES[:, 0] - place).abs().argmin() == torch.arange(len(PLACES))
+            for place in (0.0, PIN)
+        )
     return a.double()[:, None] * b.double()
 
 
@@ -80,7 +87,11 @@ def marginal(coupling: Float[Tensor, "start end"], g: float, t: float) -> Float[
     means, same = means[:, 0].unique(return_inverse=True)
     mass = torch.zeros_like(means).index_add(0, same, coupling[i, j])
     width = g**2 * t * (1 - t) + ((1 - t) ** 2 + t**2) * SMEAR**2
-    return Mixture(mass.log(), means[:, None], torch.full_like(mass, width)).log_density(LINE[:, None]).exp()
+    return (
+        Mixture(mass.log(), means[:, None], torch.full_like(mass, width))
+        .log_density(LINE[:, None])
+        .exp()
+    )
 
 
 def bridges(noise: float, coupling: str, time: float, seed: int) -> Bridges:
@@ -90,7 +101,10 @@ def bridges(noise: float, coupling: str, time: float, seed: int) -> Bridges:
     """
     rng, plan = torch.Generator().manual_seed(seed), coupled(noise, coupling)
     i, j = draw_pairs(plan, DRAWS, rng)
-    z0, z1 = (PLACES[k] + SMEAR * torch.randn(DRAWS, 1, generator=rng, dtype=torch.float64) for k in (i, j))
+    z0, z1 = (
+        PLACES[k] + SMEAR * torch.randn(DRAWS, 1, generator=rng, dtype=torch.float64)
+        for k in (i, j)
+    )
     path = integrate(None, z0, TIMES, bridge_step(z1, noise), rng)
     return Bridges(path, time, marginal(plan, noise, time), plan, coupling == "pinned")
 
@@ -102,18 +116,42 @@ def draw(shown: Bridges) -> Figure:
     lines = torch.cat((states, gap), dim=1)  # one line with gaps is drawn faster than many lines
     for up, color in ((False, style.NOISE), (True, style.DATA)):
         some = lines[(states[:, -1] > 0) == up]
-        space.plot(torch.cat((TIMES, gap[0])).repeat(len(some)), some.flatten(), color=color, lw=0.6, alpha=0.8)
+        space.plot(
+            torch.cat((TIMES, gap[0])).repeat(len(some)),
+            some.flatten(),
+            color=color,
+            lw=0.6,
+            alpha=0.8,
+        )
     space.axvline(shown.moment, color=style.VALUE, lw=1)
     space.set(xlabel="time t", ylabel="state z", ylim=(-5, 5), title="bridges")
     shares, edges = torch.histogram(shown.cloud, 60, range=(-5.0, 5.0), density=True)
     law.stairs(shares, edges, orientation="horizontal", fill=True, color=style.GRID)
     law.plot(shown.density, LINE, color=style.VALUE, lw=1.4, label=f"law at t = {shown.moment:g}")
     if not shown.pinned:
-        law.plot(TARGET.log_density(LINE[:, None]).exp(), LINE, color=style.DATA, lw=1, ls="--", label="target")
-    law.set(xlabel="density", ylim=(-5, 5), xlim=(0, 4.0 if shown.pinned else 0.6), title="where they are")
+        law.plot(
+            TARGET.log_density(LINE[:, None]).exp(),
+            LINE,
+            color=style.DATA,
+            lw=1,
+            ls="--",
+            label="target",
+        )
+    law.set(
+        xlabel="density",
+        ylim=(-5, 5),
+        xlim=(0, 4.0 if shown.pinned else 0.6),
+        title="where they are",
+    )
     law.legend(loc="upper right", handlelength=1.2)
     reach = float(PLACES[-1])
-    plan.imshow(shown.coupling.T.sqrt().numpy(), origin="lower", extent=(-reach, reach) * 2, cmap="Blues", aspect="auto")
+    plan.imshow(
+        shown.coupling.T.sqrt().numpy(),
+        origin="lower",
+        extent=(-reach, reach) * 2,
+        cmap="Blues",
+        aspect="auto",
+    )
     plan.set(xlabel="start $z_0$", ylabel="end $z_1$", title="who goes where")
     plan.grid(False)
     if shown.pinned:
@@ -123,7 +161,11 @@ def draw(shown: Bridges) -> Figure:
 
 def explorer() -> Explorer:
     """The explorer of chapter 04."""
-    return Explorer(bridges, draw, {"noise": NOISES, "coupling": COUPLINGS, "time": MOMENTS, "seed": SEEDS},
-                    "Left, paths of Brownian bridges from noise to two modes; middle, a histogram of where they are at one "
-                    "time with the exact law and the target; right, the coupling of starts and ends.",
-                    between=("noise", "time"))
+    return Explorer(
+        bridges,
+        draw,
+        {"noise": NOISES, "coupling": COUPLINGS, "time": MOMENTS, "seed": SEEDS},
+        "Left, paths of Brownian bridges from noise to two modes; middle, a histogram of where they are at one "
+        "time with the exact law and the target; right, the coupling of starts and ends.",
+        between=("noise", "time"),
+    )

@@ -15,7 +15,14 @@ from .figures import panels
 from .knobs import Explorer
 
 SCHEDULES = ("tangent", "straight", "1 - s^3")
-NOISIER = (3.0, 1.0, 1.5, 2.0, 5.0, 9.0)  # d, noise to signal against that of the schedule without it
+NOISIER = (
+    3.0,
+    1.0,
+    1.5,
+    2.0,
+    5.0,
+    9.0,
+)  # d, noise to signal against that of the schedule without it
 HEADS = ("clean", "noise", "velocity", "score")
 BINS, STEPS = 50, 12
 TIMES = (torch.arange(BINS, dtype=torch.float64) + 0.5) / BINS  # the middles of bins
@@ -39,7 +46,9 @@ class Clock:
     @property
     def grid(self) -> Float[Tensor, " steps"]:
         """Times between which the law has equal shares, t_k = F^-1(k / STEPS)."""
-        return torch.from_numpy(np.interp(np.linspace(0, 1, STEPS + 1), self.cdf.numpy(), EDGES.numpy()))
+        return torch.from_numpy(
+            np.interp(np.linspace(0, 1, STEPS + 1), self.cdf.numpy(), EDGES.numpy())
+        )
 
     @property
     def warped(self) -> Float[Tensor, " bins"]:
@@ -47,7 +56,9 @@ class Clock:
         return (self.cdf[1:] + self.cdf[:-1]) / 2
 
 
-def coefficients(schedule: str, d: float, t: Float[Tensor, " n"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def coefficients(
+    schedule: str, d: float, t: Float[Tensor, " n"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """a, b, log-SNR and its slope of a schedule whose noise is d times that of the one it is named after.
 
     tangent 2 log tan(pi t/2),  straight 2 log(t/(1-t)),  1 - s^3: log((1 - s^3)/s^3) with s = 1 - t;  all less 2 log d
@@ -55,9 +66,13 @@ def coefficients(schedule: str, d: float, t: Float[Tensor, " n"]) -> tuple[Tenso
     """
     s = 1 - t
     log_snr, slope = {
-        "tangent": (2 * torch.log(torch.tan(math.pi / 2 * t)), 2 * math.pi / torch.sin(math.pi * t)),
+        "tangent": (
+            2 * torch.log(torch.tan(math.pi / 2 * t)),
+            2 * math.pi / torch.sin(math.pi * t),
+        ),
         "straight": (2 * torch.log(t / s), 2 / (t * s)),
-        "1 - s^3": (torch.log((1 - s**3) / s**3), 3 / (s * (1 - s**3)))}[schedule]
+        "1 - s^3": (torch.log((1 - s**3) / s**3), 3 / (s * (1 - s**3))),
+    }[schedule]
     log_snr = log_snr - 2 * math.log(d)
     power = 0.5 if schedule == "straight" else 1.0  # a + b = 1, or a^2 + b^2 = 1
     a, b = (torch.sigmoid(sign * power * log_snr) ** (0.5 / power) for sign in (1, -1))
@@ -72,7 +87,12 @@ def clock(schedule: str, d: float, head: str, error: Float[Tensor, " n"], law: L
     its distribution function at EDGES. Returns a `Clock`.
     """
     a, b, log_snr, slope = coefficients(schedule, d, TIMES)
-    weight = {"clean": torch.ones_like(a), "noise": a / b, "velocity": a * slope / 2, "score": a / b**2}[head] ** 2
+    weight = {
+        "clean": torch.ones_like(a),
+        "noise": a / b,
+        "velocity": a * slope / 2,
+        "score": a / b**2,
+    }[head] ** 2
     loss = weight * torch.from_numpy(np.interp(log_snr.numpy(), LOG_SNR.numpy(), error.numpy()))
     return Clock(a, b, log_snr, loss, law(loss), head)
 
@@ -103,9 +123,15 @@ def explorer(errors: dict[float, Float[Tensor, " n"]], law: Law) -> Explorer:
     Args: `errors`, standard deviation of a mode -> least error of a clean head at LOG_SNR; `law` of `clock`. Returns an
     `Explorer`.
     """
+
     def state(d: float, modes: float, schedule: str, head: str) -> Clock:
         return clock(schedule, d, head, errors[modes], law)
 
-    return Explorer(state, draw, {"d": NOISIER, "modes": tuple(errors), "schedule": SCHEDULES, "head": HEADS},
-                    "Left, amounts of data and noise against time; middle, the log-SNR with twelve steps of the warped grid; "
-                    "right, the loss of a head against time and against warped time.", between=("d",))
+    return Explorer(
+        state,
+        draw,
+        {"d": NOISIER, "modes": tuple(errors), "schedule": SCHEDULES, "head": HEADS},
+        "Left, amounts of data and noise against time; middle, the log-SNR with twelve steps of the warped grid; "
+        "right, the loss of a head against time and against warped time.",
+        between=("d",),
+    )

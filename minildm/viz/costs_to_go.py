@@ -36,12 +36,39 @@ class Stage:
 
 
 STAGES = {
-    "two wells": Stage(TwoWells(2, weight=4.0), 1.0, Grid((-3.0, -3.0), (3.0, 3.0), (61, 61)), (-2.0, -2.0), (2.0, 2.0), 5.0,
-                       ("first coordinate", "second"), 1.0, "a cut through both wells"),
-    "cart": Stage(DoubleIntegrator(weight=4.0), 3.0, Grid((-5.0, -4.0), (5.0, 4.0), (81, 65)), (-2.5, -2.0), (2.5, 2.0), 5.0,
-                  ("position q", "velocity v"), 0.0, "a cut at v = 0"),
-    "pendulum": Stage(Pendulum(weight=4.0), 3.0, Grid((0.0, -5.0), (2 * pi, 5.0), (72, 81), circles=(0,)), (0.0, -3.0),
-                      (2 * pi, 3.0), 5.0, ("angle q, upright at π", "velocity v"), 0.0, "a cut at v = 0"),
+    "two wells": Stage(
+        TwoWells(2, weight=4.0),
+        1.0,
+        Grid((-3.0, -3.0), (3.0, 3.0), (61, 61)),
+        (-2.0, -2.0),
+        (2.0, 2.0),
+        5.0,
+        ("first coordinate", "second"),
+        1.0,
+        "a cut through both wells",
+    ),
+    "cart": Stage(
+        DoubleIntegrator(weight=4.0),
+        3.0,
+        Grid((-5.0, -4.0), (5.0, 4.0), (81, 65)),
+        (-2.5, -2.0),
+        (2.5, 2.0),
+        5.0,
+        ("position q", "velocity v"),
+        0.0,
+        "a cut at v = 0",
+    ),
+    "pendulum": Stage(
+        Pendulum(weight=4.0),
+        3.0,
+        Grid((0.0, -5.0), (2 * pi, 5.0), (72, 81), circles=(0,)),
+        (0.0, -3.0),
+        (2 * pi, 3.0),
+        5.0,
+        ("angle q, upright at π", "velocity v"),
+        0.0,
+        "a cut at v = 0",
+    ),
 }
 
 
@@ -65,7 +92,9 @@ def solution(name: str, g: float) -> CostToGo:
     """The cost-to-go of a stage under noise."""
     stage = STAGES[name]
     dims = stage.system.control
-    controls = Grid((-stage.reach,) * dims, (stage.reach,) * dims, (31 if dims == 1 else 13,) * dims).points()
+    controls = Grid(
+        (-stage.reach,) * dims, (stage.reach,) * dims, (31 if dims == 1 else 13,) * dims
+    ).points()
     times = torch.linspace(0, stage.horizon, STEPS + 1, dtype=controls.dtype)
     return solve(stage.system, stage.grid, controls, times, g)
 
@@ -77,7 +106,10 @@ def scene(system: str, time: float, g: float) -> Scene:
     """
     stage, ahead = STAGES[system], solution(system, g)
     t = time * ahead.times[-1]
-    first, second = (torch.linspace(low, high, n, dtype=t.dtype) for low, high, n in zip(stage.low, stage.high, (61, 49)))
+    first, second = (
+        torch.linspace(low, high, n, dtype=t.dtype)
+        for low, high, n in zip(stage.low, stage.high, (61, 49))
+    )
     value = ahead.value(torch.cartesian_prod(first, second), t).reshape(61, 49)
     at = Grid(stage.low, stage.high, (11, 9)).points()
     u = steer(stage.system, ahead.costate)(at, t)
@@ -94,11 +126,32 @@ def draw(scene: Scene) -> Figure:
     figure.set_size_inches(5.8, 2.0)  # frames of it are in the chapter's file
     top = float(scene.end.max()) * 1.2
     levels = top * torch.linspace(0, 1, 8) ** 2
-    left.contourf(scene.first, scene.second, scene.value.T.clamp(0, top * 0.999), levels=levels, cmap="Purples")
-    arrows = scene.flow / (scene.flow.norm(dim=1, keepdim=True) + 0.2 * scene.flow.norm(dim=1).max() + 1e-9)
-    left.quiver(*scene.at.T, *arrows.T, color=style.CONTROL, pivot="mid", scale=15, width=0.0065, headwidth=3.4, headlength=3.8,
-                headaxislength=3.4)
-    left.set(xlabel=stage.names[0], ylabel=stage.names[1], title=f"V at t = {scene.time:.2f} of {stage.horizon:g}")
+    left.contourf(
+        scene.first,
+        scene.second,
+        scene.value.T.clamp(0, top * 0.999),
+        levels=levels,
+        cmap="Purples",
+    )
+    arrows = scene.flow / (
+        scene.flow.norm(dim=1, keepdim=True) + 0.2 * scene.flow.norm(dim=1).max() + 1e-9
+    )
+    left.quiver(
+        *scene.at.T,
+        *arrows.T,
+        color=style.CONTROL,
+        pivot="mid",
+        scale=15,
+        width=0.0065,
+        headwidth=3.4,
+        headlength=3.8,
+        headaxislength=3.4,
+    )
+    left.set(
+        xlabel=stage.names[0],
+        ylabel=stage.names[1],
+        title=f"V at t = {scene.time:.2f} of {stage.horizon:g}",
+    )
     left.grid(False)
     right.plot(scene.first, scene.end, color=style.DATA, lw=1.1, ls="--", label="Φ, the end")
     right.plot(scene.first, scene.cut, color=style.VALUE, lw=2, label="V now")
@@ -109,6 +162,11 @@ def draw(scene: Scene) -> Figure:
 
 def explorer() -> Explorer:
     """The explorer of chapter 02: knobs `time`, `system` and noise `g`."""
-    return Explorer(scene, draw, {"system": tuple(STAGES), "time": SHARES, "g": NOISES},
-                    "Left: a map of the cost-to-go with arrows of the steered flow. Right: a cut through it at this time, and "
-                    "the terminal cost.", between=("time", "g"))
+    return Explorer(
+        scene,
+        draw,
+        {"system": tuple(STAGES), "time": SHARES, "g": NOISES},
+        "Left: a map of the cost-to-go with arrows of the steered flow. Right: a cut through it at this time, and "
+        "the terminal cost.",
+        between=("time", "g"),
+    )

@@ -22,7 +22,9 @@ def panels(columns: int, rows: int = 1, height: float = 2.6, **grid) -> tuple[Fi
 
 def few_colors(image: Image.Image, colors: int) -> Image.Image:
     """An image with a palette that keeps small areas of a strong color."""
-    return image.convert("RGB").quantize(colors, kmeans=1, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    return image.convert("RGB").quantize(
+        colors, kmeans=1, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+    )
 
 
 def pack(pixels, colors: int = 64) -> bytes:

@@ -13,7 +13,9 @@ from . import style
 from .figures import panels
 from .knobs import Explorer
 
-Kernels = Float[Tensor, "block time head n n"]  # rows sum to one: what position i takes from position j
+Kernels = Float[
+    Tensor, "block time head n n"
+]  # rows sum to one: what position i takes from position j
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,14 @@ def mean_reach(kernels: Float[Tensor, "*batch m n"]) -> Float[Tensor, "*batch"]:
     return (kernels * (rows[:, None] - columns).abs()).sum(-1).mean(-1)
 
 
-def look(kernels: Kernels, times: Sequence[float], words: Sequence[str], block: int, head: int, time: float) -> Look:
+def look(
+    kernels: Kernels,
+    times: Sequence[float],
+    words: Sequence[str],
+    block: int,
+    head: int,
+    time: float,
+) -> Look:
     """One kernel of one head, and its two numbers over time.
 
     Args: `kernels` (block, time, head, n, n) of any model; `times` at which they were taken; `words` at the first positions,
@@ -54,10 +63,14 @@ def look(kernels: Kernels, times: Sequence[float], words: Sequence[str], block: 
     """
     blocks, moments, heads, n = kernels.shape[:4]
     if len(times) != moments or not 0 < len(words) <= n:
-        raise UserError(f"the kernels have {moments} times and {n} positions, but {len(times)} times and {len(words)} words "
-                        "were given: give a number for each time, and words for some positions")
+        raise UserError(
+            f"the kernels have {moments} times and {n} positions, but {len(times)} times and {len(words)} words "
+            "were given: give a number for each time, and words for some positions"
+        )
     if not (1 <= block <= blocks and 1 <= head <= heads):
-        raise UserError(f"there is no head {head} of block {block}: choose 1 to {heads} of 1 to {blocks}")
+        raise UserError(
+            f"there is no head {head} of block {block}: choose 1 to {heads} of 1 to {blocks}"
+        )
     row, at = kernels[block - 1, :, head - 1, : len(words)], torch.tensor(times)
     chosen = int((at - time).abs().argmin())
     return Look(row[chosen], effective_count(row), mean_reach(row), at, chosen, tuple(words))
@@ -68,15 +81,27 @@ def draw(shown: Look) -> Figure:
     figure, (left, right) = panels(2, height=3.5)
     left.get_gridspec().set_width_ratios((1.5, 1))
     words, n = shown.kernel.shape
-    left.imshow(shown.kernel.sqrt().numpy(), cmap="Blues", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    left.imshow(
+        shown.kernel.sqrt().numpy(),
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+        aspect="auto",
+    )
     left.set_yticks(range(words), shown.words, fontsize=5)
     left.tick_params(axis="y", length=0, pad=1)
-    left.set(xlabel="position looked at", title=f"who looks where, t = {float(shown.times[shown.chosen]):.2f}")
+    left.set(
+        xlabel="position looked at",
+        title=f"who looks where, t = {float(shown.times[shown.chosen]):.2f}",
+    )
     left.grid(False)
     if words < n:
         left.axvline(words - 0.5, color=style.NOISE, lw=0.8)
-    for values, color, label in ((shown.count, style.CONTROL, "words in use"),
-                                 (shown.reach, style.VALUE, "their mean distance")):
+    for values, color, label in (
+        (shown.count, style.CONTROL, "words in use"),
+        (shown.reach, style.VALUE, "their mean distance"),
+    ):
         right.plot(shown.times, values, color=color, label=label)
         right.plot(shown.times[shown.chosen], values[shown.chosen], "o", color=color, ms=7)
     top = float(torch.cat((shown.count, shown.reach)).max())
@@ -91,10 +116,19 @@ def explorer(kernels: Kernels, times: Sequence[float], words: Sequence[str]) -> 
     Args: `kernels` (block, time, head, n, n), rows that sum to one; `times`; `words` at the first positions. Returns an
     `Explorer`.
     """
+
     def state(block: int, head: int, time: float) -> Look:
         return look(kernels, times, words, block, head, time)
 
-    knobs = {"block": tuple(range(1, kernels.shape[0] + 1)), "head": tuple(range(1, kernels.shape[2] + 1)),
-             "time": tuple(times)}
-    return Explorer(state, draw, knobs, "Left, a square map of which position looks at which, dark where a word takes much; "
-                                        "right, how many words a row uses and how far away they are, against time.")
+    knobs = {
+        "block": tuple(range(1, kernels.shape[0] + 1)),
+        "head": tuple(range(1, kernels.shape[2] + 1)),
+        "time": tuple(times),
+    }
+    return Explorer(
+        state,
+        draw,
+        knobs,
+        "Left, a square map of which position looks at which, dark where a word takes much; "
+        "right, how many words a row uses and how far away they are, against time.",
+    )

@@ -15,8 +15,10 @@ from ..errors import UserError
 from .frames import FrameStack, Sheet
 
 DPI = 80  # of live pictures and of frames
-BUSY = ("<style>.computing{animation:late 0s 0.3s both}@keyframes late{from{visibility:hidden}to{visibility:visible}}</style>"
-        '<div class="computing" role="status">computing …</div>')  # is seen when a picture takes longer than 0.3 s
+BUSY = (
+    "<style>.computing{animation:late 0s 0.3s both}@keyframes late{from{visibility:hidden}to{visibility:visible}}</style>"
+    '<div class="computing" role="status">computing …</div>'
+)  # is seen when a picture takes longer than 0.3 s
 
 
 def label(value: Hashable) -> str:
@@ -37,7 +39,11 @@ def ordered(values: Sequence[Hashable]) -> list:
 def control(name: str, values: Sequence[Hashable]) -> widgets.Widget:
     """A slider over numbers, from small to large, or a menu of words; it starts at the first value."""
     kind = widgets.SelectionSlider if numbers(values) else widgets.Dropdown
-    return kind(options=[(label(value), value) for value in ordered(values)], value=values[0], description=name)
+    return kind(
+        options=[(label(value), value) for value in ordered(values)],
+        value=values[0],
+        description=name,
+    )
 
 
 def row(controls: Iterable[widgets.Widget]) -> widgets.HBox:
@@ -78,8 +84,14 @@ class Explorer:
     knobs for which a figure or a frame may take any number between the smallest and the largest value.
     """
 
-    def __init__(self, state: Callable[..., Any], draw: Callable[[Any], Figure], knobs: dict[str, Sequence[Hashable]],
-                 alt: str, between: Sequence[str] = ()):
+    def __init__(
+        self,
+        state: Callable[..., Any],
+        draw: Callable[[Any], Figure],
+        knobs: dict[str, Sequence[Hashable]],
+        alt: str,
+        between: Sequence[str] = (),
+    ):
         self.state, self.draw, self.knobs, self.alt, self.between = state, draw, knobs, alt, between
         self.start = {name: values[0] for name, values in knobs.items()}
         self.seen = {}
@@ -95,12 +107,19 @@ class Explorer:
             raise UserError(f"{name} cannot be {label(value)}: choose among {', '.join(values)}")
         low, high = min(values.values()), max(values.values())
         if not (numbers([value]) and low <= value <= high):
-            raise UserError(f"{name} cannot be {label(value)}: choose a number from {label(low)} to {label(high)}")
+            raise UserError(
+                f"{name} cannot be {label(value)}: choose a number from {label(low)} to {label(high)}"
+            )
         return value
 
     def at(self, **values) -> Any:
         """The state at these knobs, others where they start; computed once."""
-        key = tuple({**self.start, **{name: self.listed(name, value) for name, value in values.items()}}.items())
+        key = tuple(
+            {
+                **self.start,
+                **{name: self.listed(name, value) for name, value in values.items()},
+            }.items()
+        )
         if key not in self.seen:
             self.seen[key] = self.state(**dict(key))
         return self.seen[key]
@@ -109,8 +128,14 @@ class Explorer:
         """The still picture at these knobs, others where they start."""
         return self.draw(self.at(**values))
 
-    def frames(self, column: str, row: str | None = None, columns: Sequence | None = None, rows: Sequence | None = None,
-               **fixed) -> FrameStack:
+    def frames(
+        self,
+        column: str,
+        row: str | None = None,
+        columns: Sequence | None = None,
+        rows: Sequence | None = None,
+        **fixed,
+    ) -> FrameStack:
         """Frames over one knob or two that move without a kernel; `columns` and `rows` are by default all their values."""
         columns = ordered(self.knobs[column]) if columns is None else columns
         rows = rows or (ordered(self.knobs[row]) if row else [None])
@@ -118,8 +143,12 @@ class Explorer:
         for b in rows:
             asked = [{**fixed, column: a, **({row: b} if row else {})} for a in columns]
             sheet = Sheet([layout.pixels(self.figure(**knobs)) for knobs in asked], self.alt)
-            pages.append([f"<div>{', '.join(f'{name} = {label(value)}' for name, value in knobs.items())}</div>{sheet.svg(k)}"
-                          for k, knobs in enumerate(asked)])
+            pages.append(
+                [
+                    f"<div>{', '.join(f'{name} = {label(value)}' for name, value in knobs.items())}</div>{sheet.svg(k)}"
+                    for k, knobs in enumerate(asked)
+                ]
+            )
             css += sheet.css
         return FrameStack(pages, names=(row or "", column), style=f"<style>{css}</style>")
 
@@ -138,7 +167,11 @@ class Live:
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
         self.knobs = {name: explorer.control(name) for name in explorer.knobs}
-        self.view, self.note, self.layout = widgets.HTML(), widgets.HTML(layout={"min_height": "24px"}), Layout()
+        self.view, self.note, self.layout = (
+            widgets.HTML(),
+            widgets.HTML(layout={"min_height": "24px"}),
+            Layout(),
+        )
         for knob in self.knobs.values():
             knob.observe(self.redraw, "value")
         self.box = widgets.VBox(self.arranged())
@@ -161,8 +194,12 @@ class Live:
     def paint(self, values: dict[str, Hashable]) -> None:
         """Draw the picture at these values."""
         png, drawn = io.BytesIO(), self.layout.pixels(self.explorer.figure(**values))
-        image = Image.fromarray(drawn).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
+        image = (
+            Image.fromarray(drawn).convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE)
+        )
         image.save(png, "PNG", compress_level=1)
         data = base64.b64encode(png.getvalue()).decode()
-        self.view.value = (f'<img style="border-radius:6px" alt="{html.escape(self.explorer.alt)}" '
-                           f'src="data:image/png;base64,{data}">')
+        self.view.value = (
+            f'<img style="border-radius:6px" alt="{html.escape(self.explorer.alt)}" '
+            f'src="data:image/png;base64,{data}">'
+        )

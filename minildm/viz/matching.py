@@ -14,11 +14,20 @@ from .bridging import START, round_mixture
 from .figures import panels
 from .knobs import Explorer
 
-LAWS = {"two narrow modes": round_mixture([0.5, 0.5], [-2.0, 2.0], 0.1),
-        "two wide modes": round_mixture([0.5, 0.5], [-2.0, 2.0], 1.0),
-        "three modes": round_mixture([0.2, 0.5, 0.3], [-2.0, 0.0, 2.5], 0.2),
-        "noise itself": round_mixture([1.0], [0.0], 1.0)}
-BATCHES = (1, 2, 4, 8, 16, 64)  # pairs are the best within a batch of this size; 1 is the independent coupling
+LAWS = {
+    "two narrow modes": round_mixture([0.5, 0.5], [-2.0, 2.0], 0.1),
+    "two wide modes": round_mixture([0.5, 0.5], [-2.0, 2.0], 1.0),
+    "three modes": round_mixture([0.2, 0.5, 0.3], [-2.0, 0.0, 2.5], 0.2),
+    "noise itself": round_mixture([1.0], [0.0], 1.0),
+}
+BATCHES = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    64,
+)  # pairs are the best within a batch of this size; 1 is the independent coupling
 REFLOWS = ("none", "once")
 MOMENTS = (0.5, 0.0, 0.25, 0.75, 1.0)  # t of the histogram
 SHOWN, DRAWS, CELLS = 16, 2000, 256
@@ -34,7 +43,10 @@ def shares(count: int) -> Float[Tensor, " count"]:
 
 def below(law: Mixture, z: Tensor) -> Tensor:
     """F(z), the share of a law on the line that lies below z."""
-    return torch.special.ndtr((z[..., None] - law.means[:, 0]) / law.variances.sqrt()) @ law.log_weights.exp()
+    return (
+        torch.special.ndtr((z[..., None] - law.means[:, 0]) / law.variances.sqrt())
+        @ law.log_weights.exp()
+    )
 
 
 def between(table: Float[Tensor, "cell ..."], place: Tensor) -> Tensor:
@@ -45,7 +57,9 @@ def between(table: Float[Tensor, "cell ..."], place: Tensor) -> Tensor:
     return (1 - share) * table[low, columns] + share * table[low + 1, columns]
 
 
-def look_up(x: Float[Tensor, " n"], rising: Float[Tensor, " cell"], values: Float[Tensor, " cell"]) -> Float[Tensor, " n"]:
+def look_up(
+    x: Float[Tensor, " n"], rising: Float[Tensor, " cell"], values: Float[Tensor, " cell"]
+) -> Float[Tensor, " n"]:
     """The piecewise linear function with these values at these rising places."""
     high = torch.searchsorted(rising, x).clamp(1, len(rising) - 1)
     share = (x - rising[high - 1]) / (rising[high] - rising[high - 1]).clamp(min=1e-300)
@@ -59,7 +73,11 @@ def quantiles(law: Mixture, ranks: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 
 def bernstein(batch: int, p: Float[Tensor, " n"]) -> Float[Tensor, "batch n"]:
     """b_k(p) = (n-1 over k) p^k (1-p)^(n-1-k): how likely k of the n - 1 other points of a batch have lower ranks."""
-    p, k, n = p.clamp(1e-15, 1 - 1e-15), torch.arange(batch, dtype=torch.float64)[:, None], torch.tensor(batch).double()
+    p, k, n = (
+        p.clamp(1e-15, 1 - 1e-15),
+        torch.arange(batch, dtype=torch.float64)[:, None],
+        torch.tensor(batch).double(),
+    )
     log_choose = torch.lgamma(n) - torch.lgamma(k + 1) - torch.lgamma(n - k)
     return (log_choose + k * p.log() + (n - 1 - k) * torch.log1p(-p)).exp()
 
@@ -104,14 +122,19 @@ def flow_of(data: str, batch: int) -> Flow:
         else:  # over noise x
             ends, other, side, mass, table, scale = x, law, t, mass_x, by_x, 1 - t
         partner = (LINE[:, None] - scale * ends) / side
-        weight = other.log_density(partner.reshape(-1, 1)).exp().reshape(partner.shape) / side * mass
+        weight = (
+            other.log_density(partner.reshape(-1, 1)).exp().reshape(partner.shape) / side * mass
+        )
         weight = weight * between(table, below(other, partner) * CELLS - 0.5)
         laws.append(weight.sum(1))
         move = (ends - partner) if t < 0.5 else (partner - ends)
         fields.append((weight * move).sum(1) / laws[-1].clamp(min=1e-30))
     density, field = torch.stack(laws), torch.stack(fields)
     power = (density * field**2).sum(1) * (LINE[1] - LINE[0])
-    size, middles = 1 + float(law.log_weights.exp() @ (law.means[:, 0] ** 2 + law.variances)), shares(20_000)
+    size, middles = (
+        1 + float(law.log_weights.exp() @ (law.means[:, 0] ** 2 + law.variances)),
+        shares(20_000),
+    )
     together = float((mass_x * x) @ copula(batch, rank_x, rank_y) @ (mass_y * y))  # E z_0 z_1
     best = size - 2 * float((torch.special.ndtri(middles) * quantiles(law, middles)).mean())
     return Flow(density, field, (size - 2 * together, float(torch.trapezoid(power, TIMES)), best))
@@ -159,7 +182,9 @@ def matched(batch: int, reflow: str, time: float, data: str) -> Matched:
     if reflow == "none":  # on the line a flow keeps ranks, so its paths are curves of equal rank
         mass = made.density.cumsum(1)
         paths = torch.stack([look_up(levels, row / row[-1], LINE) for row in mass])
-        return Matched(data, torch.stack((z0, z1)), paths, time, made.density[k], made.energies, top)
+        return Matched(
+            data, torch.stack((z0, z1)), paths, time, made.density[k], made.energies, top
+        )
     x, y = torch.special.ndtri(shares(2000)), quantiles(law, shares(2000))
     middle = (1 - time) * x + time * y
     density = look_up(LINE, (middle[1:] + middle[:-1]) / 2, 1 / 2000 / middle.diff())
@@ -174,17 +199,25 @@ def draw(shown: Matched) -> Figure:
     z0, z1 = shown.pairs
     straight = torch.lerp(z0[:SHOWN], z1[:SHOWN], TIMES[:, None])
     gap = torch.full((SHOWN, 1), torch.nan)  # one line with gaps is drawn faster than many lines
-    for axis, paths, name, crossings in zip(axes, (straight, shown.flow), ("pairs", "flow"), shown.crossings):
+    for axis, paths, name, crossings in zip(
+        axes, (straight, shown.flow), ("pairs", "flow"), shown.crossings
+    ):
         for up, color in ((False, style.NOISE), (True, style.DATA)):
             some = torch.cat((paths.T, gap), dim=1)[(paths[-1] > 0) == up]
-            axis.plot(torch.cat((TIMES, gap[0])).repeat(len(some)), some.flatten(), color=color, lw=0.7)
+            axis.plot(
+                torch.cat((TIMES, gap[0])).repeat(len(some)), some.flatten(), color=color, lw=0.7
+            )
         axis.axvline(shown.moment, color=style.VALUE, lw=1)
         axis.set(xlabel="time t", ylim=(-4, 4), title=f"{name}: {crossings} crossings")
     axes[0].set_ylabel("state z")
-    heights, edges = torch.histogram(torch.lerp(z0, z1, shown.moment), 48, range=(-4.0, 4.0), density=True)
+    heights, edges = torch.histogram(
+        torch.lerp(z0, z1, shown.moment), 48, range=(-4.0, 4.0), density=True
+    )
     axes[2].stairs(heights, edges, orientation="horizontal", fill=True, color=style.GRID)
     axes[2].plot(shown.density, LINE, color=style.VALUE, lw=1.3)
-    axes[2].set(xlabel="density", xlim=(0, 1.15 * shown.top), ylim=(-4, 4), title=f"law at {shown.moment:g}")
+    axes[2].set(
+        xlabel="density", xlim=(0, 1.15 * shown.top), ylim=(-4, 4), title=f"law at {shown.moment:g}"
+    )
     axes[2].tick_params(labelleft=False)
     colors = (style.NOISE, style.CONTROL, style.DATA)
     axes[3].bar(("pairs", "flow", "best"), shown.energies, color=colors, width=0.7)
@@ -197,7 +230,11 @@ def draw(shown: Matched) -> Figure:
 
 def explorer() -> Explorer:
     """The explorer of chapter 06."""
-    return Explorer(matched, draw, {"batch": BATCHES, "reflow": REFLOWS, "time": MOMENTS, "data": tuple(LAWS)},
-                    "From left to right: straight paths from noise to data by pairs, with the number of crossings; paths of "
-                    "the flow of their mean, which do not cross; the law at one time; three energies as bars.",
-                    between=("batch", "time"))
+    return Explorer(
+        matched,
+        draw,
+        {"batch": BATCHES, "reflow": REFLOWS, "time": MOMENTS, "data": tuple(LAWS)},
+        "From left to right: straight paths from noise to data by pairs, with the number of crossings; paths of "
+        "the flow of their mean, which do not cross; the law at one time; three energies as bars.",
+        between=("batch", "time"),
+    )

@@ -16,16 +16,24 @@ from . import style
 from .figures import panels
 from .knobs import Explorer
 
-LAWS = {"two modes": ([0.5, 0.5], [-2.0, 2.0], [0.5, 0.5]),  # name -> shares, means, standard deviations
-        "narrow modes": ([0.5, 0.5], [-2.0, 2.0], [0.25, 0.25]),
-        "three, skewed": ([0.6, 0.3, 0.1], [-2.0, 0.5, 2.8], [0.6, 0.35, 0.25])}
+LAWS = {
+    "two modes": (
+        [0.5, 0.5],
+        [-2.0, 2.0],
+        [0.5, 0.5],
+    ),  # name -> shares, means, standard deviations
+    "narrow modes": ([0.5, 0.5], [-2.0, 2.0], [0.25, 0.25]),
+    "three, skewed": ([0.6, 0.3, 0.1], [-2.0, 0.5, 2.8], [0.6, 0.35, 0.25]),
+}
 NOISES = (1.0, 0.0, 0.25, 0.5, 1.5, 2.0)  # g
 MOMENTS = (0.8, *(i / 10 for i in range(8)), 0.9, 1.0)  # t
 DRIFTS = ("flow + score", "flow alone")
 PARTICLES, SHOWN = 2000, 12
 LEVELS = (0.03, 0.1, 0.2, 0.35, 0.6, 9.0)  # edges of bands of the density
 SHADES = ("#efe9f6", "#dccdec", "#c5addf", "#ab8bcf", "#8f69bd")
-TIMES = torch.cat((torch.linspace(0, 0.7, 57), torch.linspace(0.7, 1, 85)[1:])).double()  # finer where modes are narrow
+TIMES = torch.cat(
+    (torch.linspace(0, 0.7, 57), torch.linspace(0.7, 1, 85)[1:])
+).double()  # finer where modes are narrow
 LINE = torch.linspace(-5, 5, 201, dtype=torch.float64)
 
 
@@ -74,6 +82,7 @@ def balance(data: Mixture, t: Tensor, g: float, gathered: bool) -> Balance:
 
     Args: `data`; `t` scalar; `g`; `gathered`, whether the drift has the score, g^2/2 grad log p. Returns a `Balance`.
     """
+
     def density(z: Tensor, t: Tensor) -> Tensor:
         return moved(data, t).log_density(z[:, None]).exp()
 
@@ -122,15 +131,25 @@ class Moving:
 @lru_cache
 def sheet(name: str) -> Float[Tensor, "line 41"]:
     """The exact density of all places and times."""
-    return torch.stack([moved(law_of(name), t).log_density(LINE[:, None]).exp()
-                        for t in torch.linspace(0, 1, 41, dtype=torch.float64)], dim=1)
+    return torch.stack(
+        [
+            moved(law_of(name), t).log_density(LINE[:, None]).exp()
+            for t in torch.linspace(0, 1, 41, dtype=torch.float64)
+        ],
+        dim=1,
+    )
 
 
 @lru_cache
 def largest_term(name: str, noise: float, gathered: bool) -> float:
     """The largest absolute value of a term of the balance at all MOMENTS."""
-    found = [balance(law_of(name), torch.tensor(t, dtype=torch.float64), noise, gathered) for t in MOMENTS]
-    return max(float(term.abs().max()) for b in found for term in (b.rate, b.drift, b.noise, b.residual))
+    found = [
+        balance(law_of(name), torch.tensor(t, dtype=torch.float64), noise, gathered)
+        for t in MOMENTS
+    ]
+    return max(
+        float(term.abs().max()) for b in found for term in (b.rate, b.drift, b.noise, b.residual)
+    )
 
 
 def moving(time: float, noise: float, law: str, drift: str) -> Moving:
@@ -139,8 +158,14 @@ def moving(time: float, noise: float, law: str, drift: str) -> Moving:
     Args: `time` looked at; `noise` g; `law` of LAWS; `drift` of DRIFTS. Returns a `Moving`.
     """
     data, t, gathered = law_of(law), torch.tensor(time, dtype=torch.float64), drift == DRIFTS[0]
-    return Moving(particles(law, noise, gathered), time, sheet(law), moved(data, t).log_density(LINE[:, None]).exp(),
-                  balance(data, t, noise, gathered), largest_term(law, noise, gathered))
+    return Moving(
+        particles(law, noise, gathered),
+        time,
+        sheet(law),
+        moved(data, t).log_density(LINE[:, None]).exp(),
+        balance(data, t, noise, gathered),
+        largest_term(law, noise, gathered),
+    )
 
 
 def draw(shown: Moving) -> Figure:
@@ -153,22 +178,45 @@ def draw(shown: Moving) -> Figure:
     lines = torch.cat((states, gap), dim=1).flatten()
     space.plot(torch.cat((times, gap[0])).repeat(SHOWN), lines, color=style.INK, lw=0.6)
     space.axvline(shown.moment, color=style.VALUE, lw=1.2)
-    space.set(xlabel="time t", ylabel="state z", xlim=(0, 1.01), ylim=(-4.5, 4.5), title="paths on the density",
-              xticks=(0, 0.5, 1), yticks=(-4, -2, 0, 2, 4))
+    space.set(
+        xlabel="time t",
+        ylabel="state z",
+        xlim=(0, 1.01),
+        ylim=(-4.5, 4.5),
+        title="paths on the density",
+        xticks=(0, 0.5, 1),
+        yticks=(-4, -2, 0, 2, 4),
+    )
     cloud = shown.path.states[shown.now]
     heights, edges = torch.histogram(cloud, 36, range=(-4.5, 4.5), density=True)
     here.stairs(heights, edges, fill=True, color=style.GRID, label="particles")
     here.plot(LINE, shown.density, color=style.VALUE, label="exact")
-    here.set(xlabel="state z", xlim=(-4.5, 4.5), xticks=(-4, 0, 4), ylim=(0, 1.35 * float(shown.sheet.max())),
-             title=f"law at t = {shown.moment:g}")
+    here.set(
+        xlabel="state z",
+        xlim=(-4.5, 4.5),
+        xticks=(-4, 0, 4),
+        ylim=(0, 1.35 * float(shown.sheet.max())),
+        title=f"law at t = {shown.moment:g}",
+    )
     here.locator_params(axis="y", nbins=4)
     here.legend(loc="upper left", ncols=2, columnspacing=1, handlelength=1.2)
-    parts = {"rate of p": (shown.balance.rate, style.INK, "-"), "drift": (shown.balance.drift, style.CONTROL, "-"),
-             "noise": (shown.balance.noise, style.NOISE, "-"), "left over": (shown.balance.residual, style.ERROR, "--")}
+    parts = {
+        "rate of p": (shown.balance.rate, style.INK, "-"),
+        "drift": (shown.balance.drift, style.CONTROL, "-"),
+        "noise": (shown.balance.noise, style.NOISE, "-"),
+        "left over": (shown.balance.residual, style.ERROR, "--"),
+    }
     for name, (values, color, look) in parts.items():
-        terms.plot(LINE, values, look, color=color, lw=2.6 if name == "rate of p" else 1.2, label=name)
-    terms.set(xlabel="state z", xlim=(-4.5, 4.5), xticks=(-4, 0, 4), ylim=(-1.1 * shown.top, 1.75 * shown.top),
-              title=f"left over: at most {shown.balance.residual.abs().max():.2f}")
+        terms.plot(
+            LINE, values, look, color=color, lw=2.6 if name == "rate of p" else 1.2, label=name
+        )
+    terms.set(
+        xlabel="state z",
+        xlim=(-4.5, 4.5),
+        xticks=(-4, 0, 4),
+        ylim=(-1.1 * shown.top, 1.75 * shown.top),
+        title=f"left over: at most {shown.balance.residual.abs().max():.2f}",
+    )
     terms.locator_params(axis="y", nbins=4)
     terms.legend(loc="upper left", ncols=2, columnspacing=1, handlelength=1.2, fontsize=7)
     return figure
@@ -176,7 +224,12 @@ def draw(shown: Moving) -> Figure:
 
 def explorer() -> Explorer:
     """The explorer of chapter 05."""
-    return Explorer(moving, draw, {"time": MOMENTS, "noise": NOISES, "law": tuple(LAWS), "drift": DRIFTS},
-                    "Left, bands of the exact density over time with paths of particles; middle, a histogram of the "
-                    "particles at one time with the exact density; right, the terms of the Fokker-Planck equation, and "
-                    "what is left over.", between=("time", "noise"))
+    return Explorer(
+        moving,
+        draw,
+        {"time": MOMENTS, "noise": NOISES, "law": tuple(LAWS), "drift": DRIFTS},
+        "Left, bands of the exact density over time with paths of particles; middle, a histogram of the "
+        "particles at one time with the exact density; right, the terms of the Fokker-Planck equation, and "
+        "what is left over.",
+        between=("time", "noise"),
+    )

@@ -25,8 +25,16 @@ class Writer(Protocol):
     solvers: tuple[str, ...]
     stepped: bool  # whether it can write in another number of steps
 
-    def paths(self, prompt: str, solver: str, steps: int, seed: int, moment: float, size: float,
-              direction: int) -> tuple[tuple[Trajectory, ...], int]: ...
+    def paths(
+        self,
+        prompt: str,
+        solver: str,
+        steps: int,
+        seed: int,
+        moment: float,
+        size: float,
+        direction: int,
+    ) -> tuple[tuple[Trajectory, ...], int]: ...
 
     def pieces(self, ids: list[int]) -> list[str]: ...
 
@@ -44,8 +52,12 @@ class Scene:
     curves: dict[str, Float[Tensor, "paths time texts"]]  # what stands below, by title
     words: list[list[list[list[str]]]]  # by path, time, text and position
     confidence: Float[Tensor, "paths time texts length"]  # the decoder's probability of each word
-    stood: Float[Tensor, "paths time texts length"]  # for which share of the time so far a word has not changed
-    marked: Bool[Tensor, "paths time texts length"]  # new since the last time; after a kick another word than the plan's
+    stood: Float[
+        Tensor, "paths time texts length"
+    ]  # for which share of the time so far a word has not changed
+    marked: Bool[
+        Tensor, "paths time texts length"
+    ]  # new since the last time; after a kick another word than the plan's
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,9 @@ class Spoken:
     marked: Bool[Tensor, " length"]
 
 
-def plane_of(cloud: Float[Tensor, "points ..."], way: Float[Tensor, " dimensions"]) -> Float[Tensor, "dimensions 2"]:
+def plane_of(
+    cloud: Float[Tensor, "points ..."], way: Float[Tensor, " dimensions"]
+) -> Float[Tensor, "dimensions 2"]:
     """Two orthonormal directions: that of the way, and among those across it the one in which the cloud spreads most.
 
     In the first a path and the cloud lie apart at the start and meet at the end, in the second the cloud is wide.
@@ -80,7 +94,9 @@ def plane_of(cloud: Float[Tensor, "points ..."], way: Float[Tensor, " dimensions
     return torch.stack((first, second), 1).to(cloud.dtype)
 
 
-def standing(tokens: Int[Tensor, "paths time texts n"], clock: Float[Tensor, " time"]) -> Float[Tensor, "paths time texts n"]:
+def standing(
+    tokens: Int[Tensor, "paths time texts n"], clock: Float[Tensor, " time"]
+) -> Float[Tensor, "paths time texts n"]:
     """For which share of the time so far a word has stood: (t - its last change) / (t - t_0), which is 0 at the start.
 
     Args: `tokens` of all paths; `clock`. Returns shares. Noise is decoded to sure words, but they do not stand.
@@ -91,8 +107,9 @@ def standing(tokens: Int[Tensor, "paths time texts n"], clock: Float[Tensor, " t
     return (t - change.cummax(1).values) / t.clamp(min=1e-9)
 
 
-def speeds(states: Float[Tensor, "paths time texts d"], clock: Float[Tensor, " time"],
-           at: int) -> Float[Tensor, "paths time texts"]:
+def speeds(
+    states: Float[Tensor, "paths time texts d"], clock: Float[Tensor, " time"], at: int
+) -> Float[Tensor, "paths time texts"]:
     """How fast states move, |dz/dt|; the jump of a kick is left out, and the last step's also stands at the end.
 
     Args: `states` of all paths; `clock`; `at`, index of the kick. Returns root mean squares over coordinates.
@@ -108,15 +125,23 @@ def final_words(tokens: Int[Tensor, "paths time texts n"]) -> Float[Tensor, "pat
     return ((tokens == tokens[:, -1:]) & there).sum(-1) / there.sum(-1).clamp(min=1)
 
 
-def scene_of(paths: tuple[Trajectory, ...], at: int, name: str, cloud: Tensor, log_snr: Callable[[Tensor], Tensor] | None,
-             pieces: Pieces) -> Scene:
+def scene_of(
+    paths: tuple[Trajectory, ...],
+    at: int,
+    name: str,
+    cloud: Tensor,
+    log_snr: Callable[[Tensor], Tensor] | None,
+    pieces: Pieces,
+) -> Scene:
     """Flatten the plan, or the three paths of a kick, into the plane of the plan's mean way.
 
     Args: `paths` with tokens and confidence, in the order of PATHS; `at`, index of the kick; `name` of the model; `cloud` of
     real texts; `log_snr` of clocks or None; `pieces`, ids -> strings. Returns a `Scene`.
     """
     states = torch.stack([path.states.flatten(2) for path in paths])
-    tokens, sure = (torch.stack([getattr(path, what) for path in paths]) for what in ("tokens", "confidence"))
+    tokens, sure = (
+        torch.stack([getattr(path, what) for path in paths]) for what in ("tokens", "confidence")
+    )
     directions = plane_of(cloud, states[0, -1].mean(0) - states[0, 0].mean(0))
     clock = torch.stack([t.mean() for t in paths[0].times])
     snr = None if log_snr is None else log_snr(clock).clamp(-12, 12)
@@ -124,26 +149,49 @@ def scene_of(paths: tuple[Trajectory, ...], at: int, name: str, cloud: Tensor, l
     if len(paths) == 1:
         marked = torch.zeros_like(tokens, dtype=torch.bool)
         marked[:, 1:] = tokens[:, 1:] != tokens[:, :-1]
-        curves = {"log-SNR λ(t)": snr[None, :, None].expand(speed.shape)} if log_snr else {"final words": final_words(tokens)}
-        curves |= {"speed |dz/dt|": speed, "distance to the end": (states - states[:, -1:]).square().mean(-1).sqrt()}
+        curves = (
+            {"log-SNR λ(t)": snr[None, :, None].expand(speed.shape)}
+            if log_snr
+            else {"final words": final_words(tokens)}
+        )
+        curves |= {
+            "speed |dz/dt|": speed,
+            "distance to the end": (states - states[:, -1:]).square().mean(-1).sqrt(),
+        }
     else:
         marked = tokens != tokens[:1]
         either = ((tokens != 0) | (tokens[:1] != 0)).sum(-1).clamp(min=1)
-        curves = {"distance to the plan": (states - states[:1]).square().mean(-1).sqrt(), "speed |dz/dt|": speed,
-                  "share of other words": marked.sum(-1) / either}
+        curves = {
+            "distance to the plan": (states - states[:1]).square().mean(-1).sqrt(),
+            "speed |dz/dt|": speed,
+            "share of other words": marked.sum(-1) / either,
+        }
 
     def spoken(row: list[int]) -> list[str]:
         return [HIDDEN if word == "<mask>" else word for word in pieces(row)]
 
     said = [[[spoken(row) for row in rows] for rows in path] for path in tokens.tolist()]
-    return Scene(name, clock, at, states @ directions, cloud.flatten(1) @ directions, snr, curves, said,
-                 sure, standing(tokens, clock), marked)
+    return Scene(
+        name,
+        clock,
+        at,
+        states @ directions,
+        cloud.flatten(1) @ directions,
+        snr,
+        curves,
+        said,
+        sure,
+        standing(tokens, clock),
+        marked,
+    )
 
 
 def spoken_at(shown: Shown, path: int) -> Spoken:
     """What a path says at the time that is shown."""
     scene, k, text = shown.scene, shown.k, shown.text
-    return Spoken(scene.words[path][k][text], scene.stood[path, k, text], scene.marked[path, k, text])
+    return Spoken(
+        scene.words[path][k][text], scene.stood[path, k, text], scene.marked[path, k, text]
+    )
 
 
 def began(scene: Scene, path: int) -> int:
@@ -158,8 +206,9 @@ def limits(scene: Scene) -> tuple[Tensor, Tensor]:
     return low - 0.06 * (high - low), high + 0.06 * (high - low)
 
 
-def flow_of(cloud: Float[Tensor, "points 2"], points: Float[Tensor, "places 2"], log_snr: float
-            ) -> Float[Tensor, "places 2"]:
+def flow_of(
+    cloud: Float[Tensor, "points 2"], points: Float[Tensor, "places 2"], log_snr: float
+) -> Float[Tensor, "places 2"]:
     """Where points of the plane head if the cloud is all data: the posterior mean E[z_1 | z_t] minus z_t.
 
     With signal a and noise b of a variance-preserving path, a^2 = 1 / (1 + exp(-lambda)), b^2 = 1 - a^2, the weight of a
@@ -179,7 +228,10 @@ def arrows(scene: Scene, k: int) -> tuple[Tensor, Tensor]:
     """
     if scene.log_snr is None:
         return torch.zeros(0, 2), torch.zeros(0, 2)
-    sides = (torch.linspace(float(a), float(b), n + 2)[1:-1] for a, b, n in zip(*limits(scene), (COLUMNS, ROWS)))
+    sides = (
+        torch.linspace(float(a), float(b), n + 2)[1:-1]
+        for a, b, n in zip(*limits(scene), (COLUMNS, ROWS))
+    )
     places = torch.cartesian_prod(*sides)
     flow = flow_of(scene.cloud, places, float(scene.log_snr[k]))
     length = flow.norm(dim=1, keepdim=True).clamp(min=1e-9)

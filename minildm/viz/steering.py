@@ -16,7 +16,11 @@ from .figures import panels
 from .knobs import Explorer
 
 DECADE = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.3, 8.0)  # ten steps of equal ratio, rounded
-WEIGHTS = (*(round(c * scale, 4) for scale in (0.1, 1, 10) for c in DECADE), 100.0, 1000.0)  # c, at unit price of effort
+WEIGHTS = (
+    *(round(c * scale, 4) for scale in (0.1, 1, 10) for c in DECADE),
+    100.0,
+    1000.0,
+)  # c, at unit price of effort
 TIMES = (3.0, 1.0, 2.0, 4.0)  # T, how long a system has
 STEPS, ROUNDS = 30, 40
 
@@ -28,15 +32,30 @@ class Task:
     system: System
     start: tuple[float, float]
     goal: tuple[float, float]
-    miss: Callable[[Tensor], Tensor]  # ends (batch, state) -> residuals whose half squared length is the miss
+    miss: Callable[
+        [Tensor], Tensor
+    ]  # ends (batch, state) -> residuals whose half squared length is the miss
     axes: tuple[str, str]
 
 
 TASKS = {
-    "point": Task(PointMass(target=1.0), (-1.0, -0.5), (1.0, 1.0), lambda z: z - 1, ("first coordinate", "second")),
-    "cart": Task(DoubleIntegrator(), (-2.0, 0.0), (0.0, 0.0), lambda z: z, ("position q", "velocity v")),
-    "pendulum": Task(Pendulum(), (0.0, 0.0), (torch.pi, 0.0),
-                     lambda z: torch.stack((2 * torch.cos(z[:, 0] / 2), z[:, 1]), dim=1), ("angle q", "velocity v")),
+    "point": Task(
+        PointMass(target=1.0),
+        (-1.0, -0.5),
+        (1.0, 1.0),
+        lambda z: z - 1,
+        ("first coordinate", "second"),
+    ),
+    "cart": Task(
+        DoubleIntegrator(), (-2.0, 0.0), (0.0, 0.0), lambda z: z, ("position q", "velocity v")
+    ),
+    "pendulum": Task(
+        Pendulum(),
+        (0.0, 0.0),
+        (torch.pi, 0.0),
+        lambda z: torch.stack((2 * torch.cos(z[:, 0] / 2), z[:, 1]), dim=1),
+        ("angle q", "velocity v"),
+    ),
 }
 
 
@@ -64,8 +83,11 @@ class Steered:
         return WEIGHTS.index(self.weight)
 
 
-def tangent_plan(slopes: Float[Tensor, "batch state plan"], rest: Float[Tensor, "batch state"],
-                 price: Float[Tensor, " batch"]) -> Float[Tensor, "batch plan"]:
+def tangent_plan(
+    slopes: Float[Tensor, "batch state plan"],
+    rest: Float[Tensor, "batch state"],
+    price: Float[Tensor, " batch"],
+) -> Float[Tensor, "batch plan"]:
     """The plan x with the least price |x|^2 + |rest + S x|^2: x = -S' (price I + S S')^-1 rest, in closed form.
 
     Args: `slopes` S; `rest`, the residual of the plan 0; `price` of a number of the plan. Returns x (batch, plan).
@@ -96,10 +118,15 @@ def best_plans(name: str, time: float) -> Plans:
     for _ in range(ROUNDS):
         plan.requires_grad_()
         rest = task.miss(run(plan)[-1])
-        rows = [torch.autograd.grad(column.sum(), plan, retain_graph=True)[0] for column in rest.unbind(1)]
+        rows = [
+            torch.autograd.grad(column.sum(), plan, retain_graph=True)[0]
+            for column in rest.unbind(1)
+        ]
         slopes, flat = (x.detach().transpose(-2, -3).flatten(-2) for x in (torch.stack(rows), plan))
         slopes = slopes.transpose(0, 1)
-        wanted = tangent_plan(slopes, rest.detach() - (slopes @ flat[..., None])[..., 0], h / weights)
+        wanted = tangent_plan(
+            slopes, rest.detach() - (slopes @ flat[..., None])[..., 0], h / weights
+        )
         plan = plan.detach() + 0.7 * (wanted - flat).view(len(weights), STEPS, -1).transpose(0, 1)
     idle = torch.zeros_like(plan)
     totals = [effort + weights * miss for effort, miss in (prices(p, run(p)) for p in (plan, idle))]
@@ -129,19 +156,34 @@ def draw(shown: Steered) -> Figure:
     for column, look in zip(plans.controls[:, k].T, ("-", "--")):
         over_time.stairs(column, plans.times, color=style.CONTROL, lw=1.6, ls=look, baseline=None)
     reach = 1.1 * float(plans.controls.abs().max())
-    over_time.set(xlabel="time t", ylabel="control u", title="control", ylim=(-reach, reach), xlim=(0, max(TIMES)))
+    over_time.set(
+        xlabel="time t",
+        ylabel="control u",
+        title="control",
+        ylim=(-reach, reach),
+        xlim=(0, max(TIMES)),
+    )
     trade.plot(plans.miss, plans.effort, ".-", color=style.VALUE, ms=4, lw=1.1)
     effort, miss = float(plans.effort[k]), float(plans.miss[k])
     right, top = 1.1 * float(plans.miss.max()), 1.1 * float(plans.effort.max())
     trade.axline((miss, effort), slope=-shown.weight, color=style.NOISE, ls="--", lw=0.9)
     trade.plot(miss, effort, "o", color=style.CONTROL)
-    trade.set(xlabel="miss", ylabel="effort", title=f"J = {effort + shown.weight * miss:.3g}",
-              xlim=(-right / 20, right), ylim=(-top / 20, top))
+    trade.set(
+        xlabel="miss",
+        ylabel="effort",
+        title=f"J = {effort + shown.weight * miss:.3g}",
+        xlim=(-right / 20, right),
+        ylim=(-top / 20, top),
+    )
     return figure
 
 
 def explorer() -> Explorer:
     """The explorer of chapter 01."""
-    return Explorer(steered, draw, {"weight": WEIGHTS, "system": tuple(TASKS), "time": TIMES},
-                    "Left, the path of a steered system in its space of states, with the paths of all other weights in gray; "
-                    "middle, its control over time; right, effort against the miss of the end, with the chosen plan marked.")
+    return Explorer(
+        steered,
+        draw,
+        {"weight": WEIGHTS, "system": tuple(TASKS), "time": TIMES},
+        "Left, the path of a steered system in its space of states, with the paths of all other weights in gray; "
+        "middle, its control over time; right, effort against the miss of the end, with the chosen plan marked.",
+    )

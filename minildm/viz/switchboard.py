@@ -12,13 +12,22 @@ from .frames import FrameStack
 
 INGREDIENTS = ("MSE on states", "warm-up", "adaptive time", "decoder noise")
 CURVES = {"diffusion": style.CONTROL, "words": style.DATA}  # a term of the loss -> its color
-FIGURES = {"reconstruction": "{:.1%}", "good_sentences": "{:.1%}", "grammatical": "{:.1%}", "entropy": "{:.2f} nats",
-           "different_words": "{:.0f}", "latent_std": "{:.2f}", "latent_rank": "{:.1f}"}
+FIGURES = {
+    "reconstruction": "{:.1%}",
+    "good_sentences": "{:.1%}",
+    "grammatical": "{:.1%}",
+    "entropy": "{:.2f} nats",
+    "different_words": "{:.0f}",
+    "latent_std": "{:.2f}",
+    "latent_rank": "{:.1f}",
+}
 WIDE, HIGH, TOP = 330, 190, 7.0  # of a frame's curves: pixels, and nats at the upper edge
-CSS = (f"<style>.recipe{{display:flex;flex-wrap:wrap;gap:4px 18px;font:13px sans-serif;{style.CARD}}}"
-       ".recipe .head{flex:1 1 100%}.recipe td{padding:1px 8px 1px 0}"
-       f".recipe b{{display:inline-block;padding:1px 7px;margin:2px;border-radius:8px;font-weight:400;color:{style.INK};"
-       f"background:{style.GRID}}}.recipe .on{{color:{style.PAPER};background:{style.VALUE}}}</style>")
+CSS = (
+    f"<style>.recipe{{display:flex;flex-wrap:wrap;gap:4px 18px;font:13px sans-serif;{style.CARD}}}"
+    ".recipe .head{flex:1 1 100%}.recipe td{padding:1px 8px 1px 0}"
+    f".recipe b{{display:inline-block;padding:1px 7px;margin:2px;border-radius:8px;font-weight:400;color:{style.INK};"
+    f"background:{style.GRID}}}.recipe .on{{color:{style.PAPER};background:{style.VALUE}}}</style>"
+)
 
 
 def switches(recipe: dict) -> dict[str, bool]:
@@ -26,7 +35,12 @@ def switches(recipe: dict) -> dict[str, bool]:
 
     Args: `recipe`, the fields of a `Recipe`. Returns ingredient -> on or off.
     """
-    on = (recipe["decoder_loss"] == "mse", recipe["warmup"] > 0, recipe["adaptive_time"], recipe["decoder_noise"] > 0)
+    on = (
+        recipe["decoder_loss"] == "mse",
+        recipe["warmup"] > 0,
+        recipe["adaptive_time"],
+        recipe["decoder_noise"] > 0,
+    )
     return dict(zip(INGREDIENTS, on))
 
 
@@ -57,8 +71,10 @@ class RecipeSwitchboard:
 
     def head(self, variant: str) -> str:
         """What a recipe sets, as HTML: a badge for each ingredient, and the rest in words."""
-        chips = " ".join(f'<b class="{"on" if on else "off"}">{"" if on else "no "}{name}</b>'
-                         for name, on in switches(self.recipes[variant]).items())
+        chips = " ".join(
+            f'<b class="{"on" if on else "off"}">{"" if on else "no "}{name}</b>'
+            for name, on in switches(self.recipes[variant]).items()
+        )
         return f"{chips}<br>{extras(self.recipes[variant])}"
 
     def page(self, variant: str, seed: int) -> str:
@@ -67,39 +83,59 @@ class RecipeSwitchboard:
         if run is None:
             return f"<p>{variant}, seed {seed}: not run</p>"
         mean = {name: fmean(other[name] for other in self.of(variant)) for name in FIGURES}
-        rows = "".join(f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(run[name])}</td>"
-                       f"<td>{form.format(mean[name])}</td></tr>" for name, form in FIGURES.items())
-        return (f'<div class="recipe"><div class="head"><i>{variant}</i>, seed {seed} {self.head(variant)}</div>'
-                f'{self.curves([run["curve"]])}'
-                f"<table><tr><td></td><td>this seed</td><td>mean</td></tr>{rows}</table></div>")
+        rows = "".join(
+            f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(run[name])}</td>"
+            f"<td>{form.format(mean[name])}</td></tr>"
+            for name, form in FIGURES.items()
+        )
+        return (
+            f'<div class="recipe"><div class="head"><i>{variant}</i>, seed {seed} {self.head(variant)}</div>'
+            f"{self.curves([run['curve']])}"
+            f"<table><tr><td></td><td>this seed</td><td>mean</td></tr>{rows}</table></div>"
+        )
 
     def moment(self, variant: str, points: int) -> str:
         """All runs of a variant as HTML: their curves up to a number of points, and their figures after training."""
         runs = self.of(variant)
-        rows = "".join(f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(min(run[name] for run in runs))}</td>"
-                       f"<td>{form.format(max(run[name] for run in runs))}</td></tr>" for name, form in FIGURES.items())
-        return (f'<div class="recipe"><div class="head"><i>{variant}</i>, {len(runs)} seeds {self.head(variant)}</div>'
-                f'{self.curves([run["curve"] for run in runs], points)}'
-                f"<table><tr><td>after training</td><td>least</td><td>most</td></tr>{rows}</table></div>")
+        rows = "".join(
+            f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(min(run[name] for run in runs))}</td>"
+            f"<td>{form.format(max(run[name] for run in runs))}</td></tr>"
+            for name, form in FIGURES.items()
+        )
+        return (
+            f'<div class="recipe"><div class="head"><i>{variant}</i>, {len(runs)} seeds {self.head(variant)}</div>'
+            f"{self.curves([run['curve'] for run in runs], points)}"
+            f"<table><tr><td>after training</td><td>least</td><td>most</td></tr>{rows}</table></div>"
+        )
 
     def curves(self, curves: list[dict], points: int | None = None) -> str:
         """The two terms of runs against steps, as a small SVG, up to a number of points; zero is the lower edge."""
         lines = ""
         for i, (term, color) in enumerate(CURVES.items()):
             for curve in curves:
-                at = " ".join(f"{WIDE * s / curve['step'][-1]:.0f},{HIGH * (1 - min(y, TOP) / TOP):.0f}"
-                              for s, y in list(zip(curve["step"], curve[term]))[:points])
+                at = " ".join(
+                    f"{WIDE * s / curve['step'][-1]:.0f},{HIGH * (1 - min(y, TOP) / TOP):.0f}"
+                    for s, y in list(zip(curve["step"], curve[term]))[:points]
+                )
                 lines += f'<polyline points="{at}" fill="none" stroke="{color}" stroke-width="{2 if len(curves) == 1 else 1}"/>'
-            lines += (f'<text x="{WIDE - 8}" y="{16 + 16 * i}" fill="{style.INK}" text-anchor="end">'
-                      f'<tspan fill="{color}">●</tspan> {term}</text>')
-        return (f'<svg width="{WIDE}" height="{HIGH}" style="border-left:1px solid #777;border-bottom:1px solid #777">'
-                f"{lines}</svg>")
+            lines += (
+                f'<text x="{WIDE - 8}" y="{16 + 16 * i}" fill="{style.INK}" text-anchor="end">'
+                f'<tspan fill="{color}">●</tspan> {term}</text>'
+            )
+        return (
+            f'<svg width="{WIDE}" height="{HIGH}" style="border-left:1px solid #777;border-bottom:1px solid #777">'
+            f"{lines}</svg>"
+        )
 
     def frames(self, variants: Sequence[str] | None = None) -> FrameStack:
         """Frames that move without a kernel: the curves of all seeds grow with training, a row for each variant."""
         variants = variants or self.variants
         moments = len(self.of(variants[0])[0]["curve"]["step"]) + 1
-        return FrameStack([[self.moment(v, k) for k in range(moments)] for v in variants], ("recipe", "training"), CSS)
+        return FrameStack(
+            [[self.moment(v, k) for k in range(moments)] for v in variants],
+            ("recipe", "training"),
+            CSS,
+        )
 
     def figure(self) -> Figure:
         """The same in print: the curves of all seeds, a panel for each variant."""
@@ -108,12 +144,14 @@ class RecipeSwitchboard:
             for run in self.of(variant):
                 for term, color in CURVES.items():
                     label = term if run["seed"] == self.seeds[0] and axis is axes[0] else None
-                    axis.plot(run["curve"]["step"], run["curve"][term], color=color, lw=1.1, label=label)
+                    axis.plot(
+                        run["curve"]["step"], run["curve"][term], color=color, lw=1.1, label=label
+                    )
             axis.set_title(variant, fontsize=8)
             axis.set_yscale("symlog", linthresh=0.1)
             axis.set_ylim(0, 10)
         axes[0].legend()
-        for axis in axes[len(self.variants):]:
+        for axis in axes[len(self.variants) :]:
             axis.set_axis_off()
         return figure
 
@@ -127,7 +165,9 @@ class LiveSwitchboard:
 
     def __init__(self, board: RecipeSwitchboard):
         self.board = board
-        self.switches = {name: widgets.ToggleButton(True, description=name, icon="check") for name in INGREDIENTS}
+        self.switches = {
+            name: widgets.ToggleButton(True, description=name, icon="check") for name in INGREDIENTS
+        }
         self.variant = widgets.Dropdown(description="recipe")
         self.seed = widgets.Dropdown(options=board.seeds, description="seed")
         self.view = widgets.HTML()
@@ -135,8 +175,14 @@ class LiveSwitchboard:
             button.observe(self.switched, "value")
         for choice in (self.variant, self.seed):
             choice.observe(self.redraw, "value")
-        self.box = widgets.VBox([widgets.HBox([*self.switches.values()]), widgets.HBox([self.variant, self.seed]),
-                                 widgets.HTML(CSS), self.view])
+        self.box = widgets.VBox(
+            [
+                widgets.HBox([*self.switches.values()]),
+                widgets.HBox([self.variant, self.seed]),
+                widgets.HTML(CSS),
+                self.view,
+            ]
+        )
         self.switched()
 
     def switched(self, change=None) -> None:
@@ -148,5 +194,8 @@ class LiveSwitchboard:
 
     def redraw(self, change=None) -> None:
         """Show the chosen run, or say that nobody ran it."""
-        self.view.value = ("<p>These ingredients were not run together: train them yourself.</p>"
-                           if self.variant.value is None else self.board.page(self.variant.value, self.seed.value))
+        self.view.value = (
+            "<p>These ingredients were not run together: train them yourself.</p>"
+            if self.variant.value is None
+            else self.board.page(self.variant.value, self.seed.value)
+        )

@@ -13,9 +13,11 @@ PAIRS: dict = {}  # (chapter, name of its function) -> how to compare it, and ho
 
 def inline(chapter: str, name: str, close: float = 1e-9):
     """Register a comparison of a chapter's function, which must come `close`."""
+
     def keep(compare):
         PAIRS[chapter, name] = compare, close
         return compare
+
     return keep
 
 
@@ -49,7 +51,11 @@ def is_literal(node: ast.stmt) -> bool:
 
 def functions(path: Path) -> list[str]:
     """Names of the functions that a chapter writes itself."""
-    return [node.name for node in statements(path) if isinstance(node, ast.FunctionDef) and not is_hole(node)]
+    return [
+        node.name
+        for node in statements(path)
+        if isinstance(node, ast.FunctionDef) and not is_hole(node)
+    ]
 
 
 def lifted(path: Path) -> dict:
@@ -70,5 +76,10 @@ def lifted(path: Path) -> dict:
 
 def public(rooms: tuple[str, ...], root: Path) -> dict[str, str]:
     """Functions of the package by name: "squares" -> "control.systems.squares"."""
-    return {node.name: f"{room}.{path.stem}.{node.name}" for room in rooms for path in sorted((root / room).glob("*.py"))
-            for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+    return {
+        node.name: f"{room}.{path.stem}.{node.name}"
+        for room in rooms
+        for path in sorted((root / room).glob("*.py"))
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    }

@@ -17,13 +17,22 @@ def some_book(rng: torch.Generator) -> Codebook:
 @inline("13", "evidence_by_hand")
 def what_a_latent_says(by_hand, rng):
     book, z, t = some_book(rng), normal(rng, 5, 3), uniform(rng, 0, 1)
-    return by_hand(z, t, book.means, book.variances), book.evidence(z, torch.full((5,), t, dtype=torch.float64))
+    return by_hand(z, t, book.means, book.variances), book.evidence(
+        z, torch.full((5,), t, dtype=torch.float64)
+    )
 
 
 @inline("13", "endpoint_by_hand")
 def where_a_latent_should_end(by_hand, rng):
-    book, z, t, p = some_book(rng), normal(rng, 5, 3), uniform(rng, 0, 1), normal(rng, 5, 6).softmax(-1)
-    return by_hand(p, z, t, book.means, book.variances), book.endpoint(p, z, torch.full((5,), t, dtype=torch.float64))
+    book, z, t, p = (
+        some_book(rng),
+        normal(rng, 5, 3),
+        uniform(rng, 0, 1),
+        normal(rng, 5, 6).softmax(-1),
+    )
+    return by_hand(p, z, t, book.means, book.variances), book.endpoint(
+        p, z, torch.full((5,), t, dtype=torch.float64)
+    )
 
 
 @inline("13", "own_times")
@@ -38,5 +47,7 @@ def noise_renewed(renewed, rng):
     z, end, share = *normal(rng, 2, 5, 3), uniform(rng, 0.1, 1)
     t, s = (0.01 + 0.98 * torch.rand(2, generator=rng, dtype=torch.float64)).sort().values
     xi = torch.randn(5, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    step = straight_step(share)(lambda z, t: (end - z) / (1 - t), z, t, s, torch.Generator().manual_seed(3))
+    step = straight_step(share)(
+        lambda z, t: (end - z) / (1 - t), z, t, s, torch.Generator().manual_seed(3)
+    )
     return renewed(z, end, t, s, share, xi), step

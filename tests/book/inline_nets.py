@@ -13,14 +13,26 @@ def turned_by_positions(turn, rng):
 
 @inline("11", "near_words")
 def neighbors_mixed(near_words, rng):
-    layer, x = layers.ShortConvolution(3, before=2, after=1).double().requires_grad_(False), normal(rng, 7, 3)
+    layer, x = (
+        layers.ShortConvolution(3, before=2, after=1).double().requires_grad_(False),
+        normal(rng, 7, 3),
+    )
     layer.taps.copy_(normal(rng, 4, 3))
     return near_words(x, layer.taps, 2), layer(x)
 
 
 @inline("11", "softmax_with_weights", close=1e-6)
 def attention_with_weights(softmax_with_weights, rng):
-    made, x, positions = operators.AttentionOperator(8, 1).double().requires_grad_(False), normal(rng, 5, 8), normal(rng, 5)
+    made, x, positions = (
+        operators.AttentionOperator(8, 1).double().requires_grad_(False),
+        normal(rng, 5, 8),
+        normal(rng, 5),
+    )
     weights, angles = normal(rng, 5).softmax(0), layers.rotary_angles(positions, 8)
-    q, k = (layers.rotate(norm(y), angles) for norm, y in zip(made.norms, made.query_key(x).chunk(2, dim=-1)))
-    return made.out(softmax_with_weights(q, k, made.value(x), weights)), made(x[None], positions, weights[None])[0]
+    q, k = (
+        layers.rotate(norm(y), angles)
+        for norm, y in zip(made.norms, made.query_key(x).chunk(2, dim=-1))
+    )
+    return made.out(softmax_with_weights(q, k, made.value(x), weights)), made(
+        x[None], positions, weights[None]
+    )[0]

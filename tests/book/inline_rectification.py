@@ -11,7 +11,9 @@ from .inline import inline, normal, uniform
 def words(rng: torch.Generator) -> rectification.WordLaw:
     """Five words of one width a channel, in three channels."""
     variances = (normal(rng, 3).exp() / 4).expand(5, -1)
-    return rectification.WordLaw(normal(rng, 5).log_softmax(0), 2 * normal(rng, 5, 3), variances, torch.arange(5))
+    return rectification.WordLaw(
+        normal(rng, 5).log_softmax(0), 2 * normal(rng, 5, 3), variances, torch.arange(5)
+    )
 
 
 @inline("10", "kl_by_hand")
@@ -22,13 +24,21 @@ def nats_of_a_channel(kl_by_hand, rng):
 
 @inline("10", "word_field")
 def field_to_words(word_field, rng):
-    law, z, t = words(rng), normal(rng, 4, 3), torch.tensor(uniform(rng, 0.1, 0.9), dtype=torch.float64)
+    law, z, t = (
+        words(rng),
+        normal(rng, 4, 3),
+        torch.tensor(uniform(rng, 0.1, 0.9), dtype=torch.float64),
+    )
     return word_field(law)(z, t), rectification.law_velocity(law)(z, t)
 
 
 @inline("10", "jacobian_by_hand")
 def stiffness_of_the_field_to_words(jacobian_by_hand, rng):
-    law, z, t = words(rng), normal(rng, 3), torch.tensor(uniform(rng, 0.1, 0.9), dtype=torch.float64)
+    law, z, t = (
+        words(rng),
+        normal(rng, 3),
+        torch.tensor(uniform(rng, 0.1, 0.9), dtype=torch.float64),
+    )
     return jacobian_by_hand(law, z, t), rectification.law_jacobian(law, z[None], t)[0]
 
 

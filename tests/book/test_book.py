@@ -36,12 +36,16 @@ def test_chapter_reads_the_mode(monkeypatch, capsys):
 
 def test_figure_is_shown_with_its_description_and_its_name(monkeypatch, capsys):
     shown = []
-    monkeypatch.setattr(minildm.chapters, "display", lambda data, metadata, raw: shown.append((data, metadata)))
+    monkeypatch.setattr(
+        minildm.chapters, "display", lambda data, metadata, raw: shown.append((data, metadata))
+    )
     figure, (axes,) = panels(1)
     axes.plot([1, 2])
     minildm.chapter(3).figure(figure, "line", "A line that rises from one to two.")
-    (data, metadata), = shown
-    assert metadata["image/png"]["alt"] == "A line that rises from one to two." == data["text/plain"]
+    ((data, metadata),) = shown
+    assert (
+        metadata["image/png"]["alt"] == "A line that rises from one to two." == data["text/plain"]
+    )
     output = nbformat.v4.new_output("display_data", data, metadata=metadata)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[output])])
     assert book.figures(notebook) == {"03_line": base64.b64decode(data["image/png"])}
@@ -54,7 +58,12 @@ def test_an_appendix_has_a_letter(capsys):
 
 def test_chapters_and_appendices_are_found_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "NOTEBOOKS", tmp_path)
-    names = ["00_start.ipynb", "12_end.ipynb", "appendix_a_notation.ipynb", "solutions/12_end.ipynb"]
+    names = [
+        "00_start.ipynb",
+        "12_end.ipynb",
+        "appendix_a_notation.ipynb",
+        "solutions/12_end.ipynb",
+    ]
     (tmp_path / "solutions").mkdir()
     for name in names:
         (tmp_path / name).touch()
@@ -80,7 +89,10 @@ def test_a_bad_script_is_refused(text):
 
 def test_random_names_of_widgets_are_numbered():
     first, second = "0" * 31 + "f", "a" * 32
-    assert book.rename_widgets(f'"{second}" "{first}" "{second}"') == f'"{0:032x}" "{1:032x}" "{0:032x}"'
+    assert (
+        book.rename_widgets(f'"{second}" "{first}" "{second}"')
+        == f'"{0:032x}" "{1:032x}" "{0:032x}"'
+    )
 
 
 def test_a_stream_is_one_output_however_it_was_cut():
@@ -88,18 +100,28 @@ def test_a_stream_is_one_output_however_it_was_cut():
         return [nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces]
 
     picture = nbformat.v4.new_output("display_data", {"text/plain": "a picture"})
-    cell = nbformat.v4.new_code_cell("x", outputs=said(("stdout", "a"), ("stdout", "b\n"), ("stderr", "c"), ("stdout", "d"))
-                                     + [picture] + said(("stdout", "e"), ("stdout", "f")))
+    cell = nbformat.v4.new_code_cell(
+        "x",
+        outputs=said(("stdout", "a"), ("stdout", "b\n"), ("stderr", "c"), ("stdout", "d"))
+        + [picture]
+        + said(("stdout", "e"), ("stdout", "f")),
+    )
     notebook = nbformat.v4.new_notebook(cells=[cell])
     book.normalize(notebook)
-    assert notebook.cells[0].outputs == (said(("stdout", "ab\n"), ("stderr", "c"), ("stdout", "d")) + [picture]
-                                         + said(("stdout", "ef")))
+    assert notebook.cells[0].outputs == (
+        said(("stdout", "ab\n"), ("stderr", "c"), ("stdout", "d"))
+        + [picture]
+        + said(("stdout", "ef"))
+    )
 
 
 def test_faults_are_found():
     cell = nbformat.v4.new_code_cell("x", execution_count=2)
     cell.outputs = [nbformat.v4.new_output("stream", name="stderr", text="careful")]
-    assert book.faults(nbformat.v4.new_notebook(cells=[cell])) == ["careful", "the execution counts are not 1..n"]
+    assert book.faults(nbformat.v4.new_notebook(cells=[cell])) == [
+        "careful",
+        "the execution counts are not 1..n",
+    ]
 
 
 def test_unknown_chapter_is_refused():
@@ -109,11 +131,14 @@ def test_unknown_chapter_is_refused():
 
 def test_citations_are_linked_in_place(tmp_path, monkeypatch):
     monkeypatch.setattr(book, "NOTEBOOKS", tmp_path)
-    entry = "@book{Bell1957, author = {Bell, Ann}, title = {Programs}, year = {1957}, doi = {10.1/2}}"
+    entry = (
+        "@book{Bell1957, author = {Bell, Ann}, title = {Programs}, year = {1957}, doi = {10.1/2}}"
+    )
     (tmp_path / "references.bib").write_text(entry)
     path = tmp_path / "00_start.ipynb"
     book.save(book.from_script('# %% [markdown]\nr"""\nas known [@Bell1957].\n"""\n'), path)
     book.linked(path)
     assert book.read(path).cells[0].source == (
         'as known ([Bell, 1957](https://doi.org/10.1/2 "Bell1957: Programs")).\n\n### References\n\n'
-        "- A. Bell (1957). *Programs*. <https://doi.org/10.1/2>")
+        "- A. Bell (1957). *Programs*. <https://doi.org/10.1/2>"
+    )

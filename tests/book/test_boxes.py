@@ -8,14 +8,21 @@ from .notebooks import APPENDICES, CHAPTERS, EQUATION, ROOT, TAG, load, prose
 
 def boxes(path) -> list[str]:
     """Numbers of the boxed equations of a notebook."""
-    return [TAG.findall(equation)[0] for equation in EQUATION.findall(prose(load(path))) if r"\boxed" in equation]
+    return [
+        TAG.findall(equation)[0]
+        for equation in EQUATION.findall(prose(load(path)))
+        if r"\boxed" in equation
+    ]
 
 
 def named() -> set[str]:
     """Numbers of equations that the docstring of a test names."""
-    docstrings = [ast.get_docstring(node) or "" for path in (ROOT / "tests").rglob("test_*.py")
-                  for node in ast.parse(path.read_text()).body
-                  if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    docstrings = [
+        ast.get_docstring(node) or ""
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
     return set(re.findall(r"\(((?:\d\d|[A-Z])\.\d+)\)", "\n".join(docstrings)))
 
 
@@ -24,5 +31,9 @@ def test_every_chapter_boxes_something():
 
 
 def test_every_box_has_a_test():
-    open_boxes = [tag for path in CHAPTERS + APPENDICES for tag in boxes(path) if tag not in named()]
-    assert not open_boxes, f"no docstring of a test names these boxed equations: {', '.join(open_boxes)}"
+    open_boxes = [
+        tag for path in CHAPTERS + APPENDICES for tag in boxes(path) if tag not in named()
+    ]
+    assert not open_boxes, (
+        f"no docstring of a test names these boxed equations: {', '.join(open_boxes)}"
+    )

@@ -10,8 +10,17 @@ from minildm.text.tales_entropy import entropy, outcomes
 from minildm.transport.paths import interpolate
 from minildm.transport.schedules import Linear, Tangent
 
-SMALL = Lexicon(name=("ada", "ben"), species=("fox", "owl"), trait=("shy",), place=("barn", "lake"), color=("red", "blue"),
-                kind=("ball",), mood=("sad",), cast=(2,), hands=1)
+SMALL = Lexicon(
+    name=("ada", "ben"),
+    species=("fox", "owl"),
+    trait=("shy",),
+    place=("barn", "lake"),
+    color=("red", "blue"),
+    kind=("ball",),
+    mood=("sad",),
+    cast=(2,),
+    hands=1,
+)
 
 
 def law() -> dict[str, float]:
@@ -24,7 +33,9 @@ def law() -> dict[str, float]:
 
 def test_log_probability_is_minus_the_sum_of_log_counts():
     """(00.2): each text has one sequence of decisions, so the masses of texts are those of decisions and add up to one."""
-    told = [" ".join(sentences) for sentences, _ in outcomes(lambda choose: narrate(choose, 1, SMALL))]
+    told = [
+        " ".join(sentences) for sentences, _ in outcomes(lambda choose: narrate(choose, 1, SMALL))
+    ]
     assert len(told) == len(set(told))
     assert math.isclose(math.fsum(law().values()), 1, abs_tol=1e-12)
 
@@ -32,7 +43,9 @@ def test_log_probability_is_minus_the_sum_of_log_counts():
 def test_cross_entropy_is_entropy_plus_divergence():
     """(00.4): by enumeration, for a wrong law q over the same tales."""
     p = torch.tensor(list(law().values()), dtype=torch.float64)
-    q = (torch.randn(len(p), generator=torch.Generator().manual_seed(0), dtype=torch.float64)).softmax(0)
+    q = (
+        torch.randn(len(p), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    ).softmax(0)
     cross, divergence = -(p * q.log()).sum(), (p * (p / q).log()).sum()
     assert math.isclose(float(cross), entropy(1, SMALL) + float(divergence), rel_tol=1e-12)
     assert divergence > 0
@@ -41,7 +54,10 @@ def test_cross_entropy_is_entropy_plus_divergence():
 def test_the_mean_of_single_perplexities_may_lie_on_either_side_of_the_pooled_one():
     """(00.5): never below it for equal lengths, by Jensen; on both sides for unequal ones, as in the worked solution."""
     nats = torch.rand(1000, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    lengths, single = torch.tensor([10.0, 20.0, 30.0, 40.0, 50.0], dtype=torch.float64), nats.exp().mean(1)
+    lengths, single = (
+        torch.tensor([10.0, 20.0, 30.0, 40.0, 50.0], dtype=torch.float64),
+        nats.exp().mean(1),
+    )
     assert (single >= nats.mean(1).exp()).all()
     pooled = ((nats * lengths).sum(1) / lengths.sum()).exp()
     assert (single > pooled).any() and (single < pooled).any()
@@ -53,7 +69,9 @@ def test_path_goes_from_noise_to_data():
     z1, z0 = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     for schedule in (Linear(), Tangent(3.0)):
         for t, end in ((0.0, z0), (1.0, z1)):
-            assert torch.allclose(interpolate(schedule, z1, z0, torch.full((3,), t)), end, atol=1e-6)
+            assert torch.allclose(
+                interpolate(schedule, z1, z0, torch.full((3,), t)), end, atol=1e-6
+            )
         t = torch.tensor([0.2, 0.5, 0.8])
         by_hand = torch.stack([schedule.a(s) * x + schedule.b(s) * n for s, x, n in zip(t, z1, z0)])
         assert torch.allclose(interpolate(schedule, z1, z0, t), by_hand)

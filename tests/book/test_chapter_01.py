@@ -26,7 +26,9 @@ def grid(steps: int, end: float) -> Tensor:
 
 def test_effort_splits_into_mean_and_rest():
     """(01.4): half the integral of |u|^2 is T/2 |mean|^2 plus that of the deviation, on grids with unequal steps."""
-    times = torch.rand(12, generator=torch.Generator().manual_seed(1), dtype=torch.float64).cumsum(0)
+    times = torch.rand(12, generator=torch.Generator().manual_seed(1), dtype=torch.float64).cumsum(
+        0
+    )
     h, u = times.diff()[:, None, None], draw(11, 5, 3)
     time = times[-1] - times[0]
     mean = (h * u).sum(0) / time
@@ -48,7 +50,9 @@ def test_the_optimum_of_a_point_mass():
         best = flat - torch.linalg.solve(torch.autograd.functional.hessian(J, flat), gradient)
         u = c * (y - z) / (r + c * T)
         assert torch.allclose(best.view(6, 1, 2), u.expand(6, 1, 2))
-        end = rollout(system.plant, replay(best.view(6, 1, 2), grid(6, T)), z, grid(6, T)).path.states[-1]
+        end = rollout(
+            system.plant, replay(best.view(6, 1, 2), grid(6, T)), z, grid(6, T)
+        ).path.states[-1]
         assert torch.allclose(end - y, r / (r + c * T) * (z - y))
         assert torch.allclose(J(best), r * c / (r + c * T) * squares(z - y))
 
@@ -62,13 +66,18 @@ def test_the_trade_between_effort_and_miss():
         effort, miss = T * squares(u), squares(way - T * u).requires_grad_()
         least = (distance - (2 * miss).sqrt()) ** 2 / (2 * T)
         assert torch.allclose(effort, least)
-        assert torch.allclose(torch.autograd.grad(least.sum(), miss)[0], torch.full((4,), -c / r, dtype=torch.float64))
+        assert torch.allclose(
+            torch.autograd.grad(least.sum(), miss)[0], torch.full((4,), -c / r, dtype=torch.float64)
+        )
     plans = draw(10, 1000, 3, seed=2)
     effort, miss = T / 10 * squares(plans).sum(0), squares(way[0] - T / 10 * plans.sum(0))
     assert (effort >= (distance[0] - (2 * miss).sqrt()) ** 2 / (2 * T)).all()
 
 
-@pytest.mark.parametrize(("method", "factor"), [("euler", lambda h: 1 + h**2), ("rk4", lambda h: 1 - h**6 / 72 + h**8 / 576)])
+@pytest.mark.parametrize(
+    ("method", "factor"),
+    [("euler", lambda h: 1 + h**2), ("rk4", lambda h: 1 - h**6 / 72 + h**8 / 576)],
+)
 def test_energy_of_a_small_swing_is_multiplied_in_every_step(method, factor):
     """(01.11): q'' = -q under Euler and under the method of Runge and Kutta."""
     z, t = draw(50, 2), torch.tensor(0.0, dtype=torch.float64)
@@ -79,7 +88,12 @@ def test_energy_of_a_small_swing_is_multiplied_in_every_step(method, factor):
 
 def test_credit_carried_backwards_is_the_gradient():
     """(01.13): for the pendulum under Euler, whose Jacobians we write by hand."""
-    system, h, plan, states = Pendulum(effort=0.7, weight=3.0, damping=0.2), 0.1, draw(12, 4, 1), [draw(4, 2, seed=1)]
+    system, h, plan, states = (
+        Pendulum(effort=0.7, weight=3.0, damping=0.2),
+        0.1,
+        draw(12, 4, 1),
+        [draw(4, 2, seed=1)],
+    )
     for u in plan:
         states.append(states[-1] + h * system.plant(states[-1], u, torch.tensor(0.0)))
     q, v = states[-1].T
@@ -89,7 +103,9 @@ def test_credit_carried_backwards_is_the_gradient():
         dFdz = torch.eye(2, dtype=torch.float64).repeat(4, 1, 1)
         dFdz[:, 0, 1], dFdz[:, 1, 0], dFdz[:, 1, 1] = h, -h * torch.cos(z[:, 0]), 1 - h * 0.2
         p = torch.einsum("bij,bi->bj", dFdz, p)
-    assert torch.allclose(torch.stack(credit), slope(plan_cost(system, states[0], grid(12, 1.2), "euler"), plan)[1])
+    assert torch.allclose(
+        torch.stack(credit), slope(plan_cost(system, states[0], grid(12, 1.2), "euler"), plan)[1]
+    )
 
 
 def test_error_of_a_central_difference():
@@ -113,7 +129,9 @@ def test_descent_contracts_the_mean_and_the_rest_of_a_plan_by_their_own_factors(
     best = -c * z / (r + c * T)
     for steps in (1, 5):
         u = descend(plan_cost(system, z, grid(n, T)), u0, alpha * n / T, steps).plan
-        assert torch.allclose(u.mean(0) - best, (1 - alpha * (r + c * T)) ** steps * (u0.mean(0) - best))
+        assert torch.allclose(
+            u.mean(0) - best, (1 - alpha * (r + c * T)) ** steps * (u0.mean(0) - best)
+        )
         assert torch.allclose(u - u.mean(0), (1 - alpha * r) ** steps * (u0 - u0.mean(0)))
 
 
@@ -127,16 +145,24 @@ def test_the_plan_of_a_linear_plant_in_closed_form():
 
     S = end(torch.eye(n, dtype=torch.float64)[..., None], torch.zeros(n, 2, dtype=torch.float64)).T
     drift = end(torch.zeros(n, 3, 1, dtype=torch.float64), start)
-    plan = -S.T @ torch.linalg.solve(r * T / n / c * torch.eye(2, dtype=torch.float64) + S @ S.T, drift.T)
+    plan = -S.T @ torch.linalg.solve(
+        r * T / n / c * torch.eye(2, dtype=torch.float64) + S @ S.T, drift.T
+    )
     price, held = plan_cost(system, start, times), plan[..., None]
     assert slope(price, held)[1].abs().max() < 1e-12
     assert (price(held + 0.01 * draw(n, 3, 1, seed=1)) > price(held)).all()
-    assert torch.allclose(tangent_plan(S.expand(3, 2, n), drift, torch.full((3,), r * T / n / c).double()).T, plan)
-    assert torch.allclose(cost(system, rollout(system.plant, replay(held, times), start, times)), price(held))
+    assert torch.allclose(
+        tangent_plan(S.expand(3, 2, n), drift, torch.full((3,), r * T / n / c).double()).T, plan
+    )
+    assert torch.allclose(
+        cost(system, rollout(system.plant, replay(held, times), start, times)), price(held)
+    )
 
 
 def test_as_many_steps_follow_as_are_announced():
     """(01.6): "four short steps solve the problem", and four numbered steps lead to it."""
     (path,) = [path for path in CHAPTERS if number(path) == "01"]
-    word, steps = re.search(r"(\w+) short steps solve the problem\.(.*?)\\tag\{01\.6\}", prose(load(path)), re.DOTALL).groups()
+    word, steps = re.search(
+        r"(\w+) short steps solve the problem\.(.*?)\\tag\{01\.6\}", prose(load(path)), re.DOTALL
+    ).groups()
     assert word == "four" and re.findall(r"\*Step (\d)\.\*", steps) == ["1", "2", "3", "4"]

@@ -24,7 +24,9 @@ def grid(steps: int, end: float = 1.0) -> Tensor:
 
 
 def system(seed: int) -> LinearQuadratic:
-    A, B, q, end = (draw(*shape, seed=seed + i) for i, shape in enumerate(((3, 3), (3, 2), (3, 3), (3, 3))))
+    A, B, q, end = (
+        draw(*shape, seed=seed + i) for i, shape in enumerate(((3, 3), (3, 2), (3, 3), (3, 3)))
+    )
     return LinearQuadratic(0.5 * A, B, q @ q.T, torch.eye(2).double(), end @ end.T)
 
 
@@ -34,7 +36,9 @@ def test_a_quadratic_value_with_riccati_solves_the_hjb_equation(seed):
     plant, P0, z = system(seed), draw(3, 3, seed=seed + 5), draw(6, 3, seed=seed + 6)
     P0 = P0 @ P0.T
 
-    def value(z: Tensor, t: Tensor) -> Tensor:  # first order around t = 0 is all that the equation asks for
+    def value(
+        z: Tensor, t: Tensor
+    ) -> Tensor:  # first order around t = 0 is all that the equation asks for
         P = P0 + t[:, None, None] * plant.slope(P0)
         return torch.einsum("bi,bij,bj->b", z, P, z) / 2
 
@@ -42,7 +46,9 @@ def test_a_quadratic_value_with_riccati_solves_the_hjb_equation(seed):
     u = best_control(plant, z, z @ P0, torch.zeros(()))
     assert torch.allclose(u, -z @ plant.gain(P0).T)
     A, B, Q, R = plant.A, plant.B, plant.Q, plant.R
-    assert torch.allclose(-plant.slope(P0), A.T @ P0 + P0 @ A - P0 @ B @ torch.linalg.inv(R) @ B.T @ P0 + Q)
+    assert torch.allclose(
+        -plant.slope(P0), A.T @ P0 + P0 @ A - P0 @ B @ torch.linalg.inv(R) @ B.T @ P0 + Q
+    )
     assert torch.equal(riccati(plant, grid(5)).P[-1], plant.Q1)
 
 
@@ -106,12 +112,17 @@ def swing_up(times: Tensor):
     pendulum, n = Pendulum(weight=10.0), len(times) - 1
 
     def J(w: Tensor) -> Tensor:
-        return times[1] * w[:-2].view(n, 3)[:, 2].square().sum() / 2 + pendulum.terminal(w[None, -2:])[0]
+        return (
+            times[1] * w[:-2].view(n, 3)[:, 2].square().sum() / 2
+            + pendulum.terminal(w[None, -2:])[0]
+        )
 
     def c(w: Tensor) -> Tensor:
         rows, last = w[:-2].view(n, 3), w[None, -2:]
         ahead = rk4(lambda z, t: pendulum.plant(z, rows[:, 2:], t), rows[:, :2], *times[:2])
-        return (torch.cat((rows[:, :2], last)) - torch.cat((torch.zeros(1, 2).double(), ahead))).flatten()
+        return (
+            torch.cat((rows[:, :2], last)) - torch.cat((torch.zeros(1, 2).double(), ahead))
+        ).flatten()
 
     return J, c
 
@@ -121,7 +132,9 @@ def test_steps_with_the_curvature_of_the_plant_are_newton_s_and_without_it_they_
     n, times = 20, grid(20, 4.0)
     J, c = swing_up(times)
     line = (times / 4)[:, None, None] * torch.tensor([torch.pi, 0.0]).double()
-    found = transcribe(Pendulum(weight=10.0), Rollout(Trajectory(times, line), torch.zeros(n, 1, 1).double()))
+    found = transcribe(
+        Pendulum(weight=10.0), Rollout(Trajectory(times, line), torch.zeros(n, 1, 1).double())
+    )
     states, controls = found.run.path.states[:, 0], found.run.controls[:, 0]
     best = torch.cat((torch.cat((states[:-1], controls), 1).flatten(), states[-1]))
     assert c(best).abs().max() < 1e-6  # transcribe keeps these constraints and minimizes this cost
@@ -133,7 +146,9 @@ def test_steps_with_the_curvature_of_the_plant_are_newton_s_and_without_it_they_
             move, p = kkt(S, torch.func.jacrev(c)(w), torch.func.grad(J)(w), c(w))
             w = w + move
             lengths.setdefault(curved, []).append(float(move.norm()))
-        assert (w - best).norm() < (1e-6 if curved else 1e-3)  # both go to the plan that transcribe found
+        assert (w - best).norm() < (
+            1e-6 if curved else 1e-3
+        )  # both go to the plan that transcribe found
     exact, alone = lengths[1.0], lengths[0.0]
     assert exact[2] < exact[1] ** 2 < exact[0] ** 4 and exact[3] < 1e-12
     factors = torch.tensor(alone[3:]) / torch.tensor(alone[2:-1])
@@ -142,15 +157,24 @@ def test_steps_with_the_curvature_of_the_plant_are_newton_s_and_without_it_they_
 
 def test_a_stationary_control_need_not_minimize_the_hamiltonian():
     """(03.11): f = u, l = (u^2 - 1)^2 / 4, Phi = 0: u = 0 is stationary at all times, with p = 0, and u = 1 costs less."""
+
     def H(u: Tensor, p: float = 0.0) -> Tensor:
         return (u**2 - 1) ** 2 / 4 + p * u
 
     for u, curvature, price in ((0.0, -1.0, 0.25), (1.0, 2.0, 0.0), (-1.0, 2.0, 0.0)):
         u = torch.tensor(u, dtype=torch.float64)
-        assert torch.func.grad(H)(u) == 0 and torch.func.grad(torch.func.grad(H))(u) == curvature and H(u) == price
-    for plant, z in ((Pendulum(), draw(1, 2)), (system(3), draw(1, 3))):  # a system of the chapter: H is convex in u
-        bend = torch.func.hessian(lambda u, plant=plant, z=z: hamiltonian(plant, z, u, z, torch.zeros(())).sum())(
-            torch.zeros(1, plant.control).double())
+        assert (
+            torch.func.grad(H)(u) == 0
+            and torch.func.grad(torch.func.grad(H))(u) == curvature
+            and H(u) == price
+        )
+    for plant, z in (
+        (Pendulum(), draw(1, 2)),
+        (system(3), draw(1, 3)),
+    ):  # a system of the chapter: H is convex in u
+        bend = torch.func.hessian(
+            lambda u, plant=plant, z=z: hamiltonian(plant, z, u, z, torch.zeros(())).sum()
+        )(torch.zeros(1, plant.control).double())
         assert torch.linalg.eigvalsh(bend.view(plant.control, plant.control)).min() > 0
 
 

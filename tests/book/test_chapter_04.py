@@ -33,17 +33,28 @@ def test_a_noisy_step_gains_half_the_noise_squared_times_the_laplacian():
         return np.sin(2 * z) + t * z**2
 
     rate = z**2 + u * (2 * np.cos(2 * z) + 2 * t * z) + g**2 / 2 * (-4 * np.sin(2 * z) + 2 * t)
-    errors = [abs(w @ phi(z + h * u + g * math.sqrt(h) * x, t + h) - phi(z, t) - h * rate) for h in (0.02, 0.01, 0.005)]
+    errors = [
+        abs(w @ phi(z + h * u + g * math.sqrt(h) * x, t + h) - phi(z, t) - h * rate)
+        for h in (0.02, 0.01, 0.005)
+    ]
     assert all(1.8 < math.log2(a / b) < 2.2 for a, b in pairwise(errors))
 
 
 def test_hjb_with_noise():
     """(04.7): its value is that of Hopf-Cole, and no control does better than -grad V over one short step."""
     wells, g, ends = TwoWells(weight=5.0), 0.7, Grid((-7.0,), (7.0,), (701,))
-    z, t = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None], torch.full((9,), 0.4, dtype=torch.float64)
+    z, t = (
+        torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None],
+        torch.full((9,), 0.4, dtype=torch.float64),
+    )
     value = lambda z, t: hopf_cole(wells.terminal, z, t.reshape(-1)[0], g, ends)[0]  # noqa: E731
-    slope, bend = (torch.func.jacrev(f)(z[:, 0]).diagonal() for f in (
-        lambda x: value(x[:, None], t), lambda x: torch.func.grad(lambda x: value(x[:, None], t).sum())(x)))
+    slope, bend = (
+        torch.func.jacrev(f)(z[:, 0]).diagonal()
+        for f in (
+            lambda x: value(x[:, None], t),
+            lambda x: torch.func.grad(lambda x: value(x[:, None], t).sum())(x),
+        )
+    )
     rate = (value(z, t + 1e-4) - value(z, t - 1e-4)) / 2e-4
     assert (rate - slope**2 / 2 + g**2 / 2 * bend).abs().max() < 1e-6
     assert torch.allclose(hopf_cole(wells.terminal, z, t[0], g, ends)[1][:, 0], -slope, atol=1e-8)
@@ -51,7 +62,9 @@ def test_hjb_with_noise():
 
     def price(u: Tensor, h: float) -> Tensor:
         after = (z + h * u) + g * math.sqrt(h) * x
-        return h * u[:, 0] ** 2 / 2 + value(after.reshape(-1, 1), t + h).reshape(after.shape) @ (w / w.sum())
+        return h * u[:, 0] ** 2 / 2 + value(after.reshape(-1, 1), t + h).reshape(after.shape) @ (
+            w / w.sum()
+        )
 
     best = price(-slope[:, None], 0.01)
     assert all((price(du - slope[:, None], 0.01) > best).all() for du in (-0.3, 0.3))
@@ -73,11 +86,18 @@ def test_the_log_transform_makes_hjb_linear():
 
 def derivatives(f, z: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rate (), gradient (state,) and Hessian (state, state) of f(z, t) at one state and time."""
-    return (torch.func.grad(f, argnums=1)(z, t), torch.func.grad(f)(z, t), torch.func.hessian(f)(z, t))
+    return (
+        torch.func.grad(f, argnums=1)(z, t),
+        torch.func.grad(f)(z, t),
+        torch.func.hessian(f)(z, t),
+    )
 
 
-def log_transform_gap(gamma: float, f: Tensor, control: Tensor, noise: Tensor, z: Tensor, t: Tensor) -> float:
+def log_transform_gap(
+    gamma: float, f: Tensor, control: Tensor, noise: Tensor, z: Tensor, t: Tensor
+) -> float:
     """HJB of V = -gamma log h less -gamma/h times the linear equation of h, for drift f, B R^-1 B' and G G' at one state."""
+
     def h(z, t):
         return torch.exp(torch.sin(z).sum() + t * z[0] * z[-1]) + t + z.square().sum()
 
@@ -101,17 +121,24 @@ def test_no_log_transform_where_noise_enters_without_control():
     control, noise = torch.diag(torch.tensor([0.0, 1.0])).double(), torch.eye(2).double()
     states = [(randn(2, seed=seed), scalar(0.1 * seed)) for seed in range(1, 6)]
     for gamma in torch.linspace(0.05, 5, 100).tolist():
-        gaps = [log_transform_gap(gamma, torch.stack((z[1], 0 * z[1])), control, noise, z, t) for z, t in states]
+        gaps = [
+            log_transform_gap(gamma, torch.stack((z[1], 0 * z[1])), control, noise, z, t)
+            for z, t in states
+        ]
         assert max(map(abs, gaps)) > 1e-2
 
 
 def test_itos_rule_along_each_path():
     """(04.4): the two sides along the same path differ like the root of the step, and by a fixed amount without Delta phi."""
+
     def errors(steps: int) -> list[float]:
         h, g, z, gap, bare = 1 / steps, 0.8, torch.full((2000,), 0.3).double(), 0.0, 0.0
         start, generator = z, rng(3)
         for k in range(steps):
-            t, dW = k * h, math.sqrt(h) * torch.randn(2000, generator=generator, dtype=torch.float64)
+            t, dW = (
+                k * h,
+                math.sqrt(h) * torch.randn(2000, generator=generator, dtype=torch.float64),
+            )
             kick = g * (2 * torch.cos(2 * z) + 2 * t * z) * dW
             drift = z**2 - z * (2 * torch.cos(2 * z) + 2 * t * z)
             bare = bare + drift * h + kick
@@ -139,24 +166,38 @@ def test_the_square_of_a_kick_is_its_mean_up_to_a_vanishing_sum():
 def test_h_is_a_step_in_movement_1_only():
     """From (04.8) on h is the mean weight; a step is dt there, so that no formula holds both."""
     text = prose(load(CHAPTERS[4]))
-    later = text[text.index("## 2. "):text.index("## Break it")]
-    assert not re.findall(r"[ts] \\?\+ h\b|\\sqrt\{?h\b|\bh \\to 0|g\^2 h\b|\bh\\,u|\\tfrac h", later)
+    later = text[text.index("## 2. ") : text.index("## Break it")]
+    assert not re.findall(
+        r"[ts] \\?\+ h\b|\\sqrt\{?h\b|\bh \\to 0|g\^2 h\b|\bh\\,u|\\tfrac h", later
+    )
 
 
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("g", [0.0, 0.5, 2.0])
 def test_certainty_equivalence(g, d):
     """(04.12): the value solves HJB with noise to rounding, its slope is the law without noise, and it is what a run costs."""
-    c, y, z, t = 4.0, randn(1, d).expand(6, d), randn(6, d, seed=1), torch.linspace(0, 0.9, 6, dtype=torch.float64)
+    c, y, z, t = (
+        4.0,
+        randn(1, d).expand(6, d),
+        randn(6, d, seed=1),
+        torch.linspace(0, 0.9, 6, dtype=torch.float64),
+    )
     value = lambda z, t: soft_value(y, z, t, c, g)  # noqa: E731
     system = PointMass(state=d)
     assert residual(value, system, z, t, g).abs().max() < 1e-10
-    assert torch.allclose(-torch.func.grad(lambda z: value(z, t).sum())(z), soft_law(y, z, t, c), atol=1e-12)
+    assert torch.allclose(
+        -torch.func.grad(lambda z: value(z, t).sum())(z), soft_law(y, z, t, c), atol=1e-12
+    )
     many, steps = 2000, 400
     start, target = z[:1].expand(many, d), y[:1].expand(many, d)
     times = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
-    run = rollout(transport, lambda z, t: soft_law(target, z, t, c), start, times, euler_maruyama(g), rng(2))
-    spent = run.controls.square().sum((0, 2)) / (2 * steps) + c * (run.path.states[-1] - target).square().sum(-1) / 2
+    run = rollout(
+        transport, lambda z, t: soft_law(target, z, t, c), start, times, euler_maruyama(g), rng(2)
+    )
+    spent = (
+        run.controls.square().sum((0, 2)) / (2 * steps)
+        + c * (run.path.states[-1] - target).square().sum(-1) / 2
+    )
     expected = float(soft_value(target[:1], start[:1], 0.0, c, g))
     assert abs(float(spent.mean()) - expected) < 3 * float(spent.std()) / math.sqrt(many) + 1e-9
 
@@ -165,7 +206,9 @@ def test_brownian_bridge():
     """(04.13): Bayes' rule for the densities of free motion, z to x in time s - t and x to y in time 1 - s, on a grid."""
     z, y, t, s, g = 0.3, -1.1, 0.2, 0.65, 0.9
     x = torch.linspace(-8, 8, 8001, dtype=torch.float64)
-    weights = (-((x - z) ** 2) / (2 * g**2 * (s - t)) - (y - x) ** 2 / (2 * g**2 * (1 - s))).softmax(0)
+    weights = (
+        -((x - z) ** 2) / (2 * g**2 * (s - t)) - (y - x) ** 2 / (2 * g**2 * (1 - s))
+    ).softmax(0)
     law = bridge(scalar(z)[None], scalar(y)[None], t, s, g)
     mean = float(weights @ x)
     assert float(law.mean) == pytest.approx(mean, abs=1e-12)
@@ -194,14 +237,22 @@ def test_sinkhorn_solves_the_static_problem():
     cost = half_squares(randn(7, 2), randn(5, 2, seed=2))
     plan = sinkhorn(cost, a, b, g**2, tolerance=1e-13)
     form = a[:, None] * b * ((plan.alpha[:, None] + plan.beta - cost) / g**2).exp()
-    assert torch.allclose(form, plan.coupling) and torch.allclose(form.sum(1), a) and torch.allclose(form.sum(0), b)
+    assert (
+        torch.allclose(form, plan.coupling)
+        and torch.allclose(form.sum(1), a)
+        and torch.allclose(form.sum(0), b)
+    )
     alpha = -(g**2) * (b * ((plan.beta - cost) / g**2).exp()).sum(1).log()
     beta = -(g**2) * (a[:, None] * ((plan.alpha[:, None] - cost) / g**2).exp()).sum(0).log()
-    assert torch.allclose(alpha, plan.alpha, atol=1e-9) and torch.allclose(beta, plan.beta, atol=1e-9)
+    assert torch.allclose(alpha, plan.alpha, atol=1e-9) and torch.allclose(
+        beta, plan.beta, atol=1e-9
+    )
     logits = (plan.coupling / (a[:, None] * b)).log().requires_grad_()
     p = a[:, None] * b * logits.exp()
     (p * cost + g**2 * p * logits).sum().backward()
-    pull = logits.grad / p.detach()  # at the optimum a row term plus a column term, so its double differences vanish
+    pull = (
+        logits.grad / p.detach()
+    )  # at the optimum a row term plus a column term, so its double differences vanish
     assert (pull - pull[:1] - pull[:, :1] + pull[:1, :1]).abs().max() < 1e-9
 
 

@@ -21,8 +21,11 @@ from .draws import randn, rng, scalar
 from .inline import lifted
 from .notebooks import CHAPTERS
 
-PLANE = Mixture(torch.tensor([0.3, 0.7]).double().log(), torch.tensor([[1.5, 1.0], [-1.0, 0.5]]).double(),
-                torch.tensor([0.2, 0.4]).double())
+PLANE = Mixture(
+    torch.tensor([0.3, 0.7]).double().log(),
+    torch.tensor([[1.5, 1.0], [-1.0, 0.5]]).double(),
+    torch.tensor([0.2, 0.4]).double(),
+)
 LINE = torch.linspace(-9, 9, 4001, dtype=torch.float64)
 
 
@@ -33,9 +36,11 @@ def rate(density, z: Tensor, t: Tensor) -> Tensor:
 
 def outflow(density, drift, z: Tensor, t: Tensor, g: float = 0.0) -> Tensor:
     """The divergence of the flux p v - g^2/2 grad p."""
+
     def flux(z, t):
         slope = grad(lambda z: density(z, t).sum())(z)
         return density(z, t)[:, None] * drift(z, t) - g**2 / 2 * slope
+
     return exact_divergence(flux, z, t)[1]
 
 
@@ -45,14 +50,21 @@ def test_mass_is_conserved_by_a_flow():
 
     def density(z, t):
         E = torch.linalg.matrix_exp(A * t)
-        return MultivariateNormal(torch.zeros(2).double(), E @ E.T, validate_args=False).log_prob(z).exp()
+        return (
+            MultivariateNormal(torch.zeros(2).double(), E @ E.T, validate_args=False)
+            .log_prob(z)
+            .exp()
+        )
 
-    assert torch.allclose(rate(density, z, t), -outflow(density, lambda z, t: z @ A.T, z, t), atol=1e-12)
+    assert torch.allclose(
+        rate(density, z, t), -outflow(density, lambda z, t: z @ A.T, z, t), atol=1e-12
+    )
     assert rate(density, z, t).abs().max() > 0.01
 
 
 def test_the_flow_of_a_gaussian():
     """(05.5): for any mean and width over time, its density solves the continuity equation, and particles scale with it."""
+
     def m(t):
         return torch.stack((torch.sin(2 * t), t**2))
 
@@ -75,10 +87,13 @@ def test_the_flow_of_a_gaussian():
 
 def test_the_flow_of_a_mixture():
     """(05.7): the mean of the Gaussians' flows with their shares at z moves the sum of their densities."""
+
     def component(k, z, t):
         q, growth = t**2 * PLANE.variances[k] + (1 - t) ** 2, t * PLANE.variances[k] - (1 - t)
         log_p = Normal(t * PLANE.means[k], q.sqrt(), validate_args=False).log_prob(z).sum(-1)
-        return (PLANE.log_weights[k] + log_p).exp(), PLANE.means[k] + growth / q * (z - t * PLANE.means[k])
+        return (PLANE.log_weights[k] + log_p).exp(), PLANE.means[k] + growth / q * (
+            z - t * PLANE.means[k]
+        )
 
     def parts(z, t):
         return map(torch.stack, zip(*(component(k, z, t) for k in range(2))))
@@ -102,13 +117,21 @@ def test_fokker_planck():
 
     def pulled(z, t):
         spread = g**2 / 4 * (1 - torch.exp(-4 * t))
-        return Normal(start * torch.exp(-2 * t), spread.sqrt(), validate_args=False).log_prob(z).sum(-1).exp()
+        return (
+            Normal(start * torch.exp(-2 * t), spread.sqrt(), validate_args=False)
+            .log_prob(z)
+            .sum(-1)
+            .exp()
+        )
 
     def bridged(z, t):
         law = bridge(torch.zeros(1, 2).double(), y, 0.0, t, g)
         return Normal(law.mean, law.variance.sqrt(), validate_args=False).log_prob(z).sum(-1).exp()
 
-    for density, drift in ((pulled, lambda z, t: -2 * z), (bridged, lambda z, t: (y - z) / (1 - t))):
+    for density, drift in (
+        (pulled, lambda z, t: -2 * z),
+        (bridged, lambda z, t: (y - z) / (1 - t)),
+    ):
         assert torch.allclose(rate(density, z, t), -outflow(density, drift, z, t, g), atol=1e-11)
         assert not torch.allclose(rate(density, z, t), -outflow(density, drift, z, t), atol=1e-3)
 
@@ -119,17 +142,24 @@ def test_one_law_many_motions():
     density = lambda z, t: marginal(Linear(), PLANE, t).log_density(z).exp()  # noqa: E731
     z, t = randn(30, 2), scalar(0.6)
     for g in (0.0, 0.4, 1.0, 3.0):
-        assert torch.allclose(rate(density, z, t), -outflow(density, noisy_drift(u, score, g), z, t, g), atol=1e-9)
+        assert torch.allclose(
+            rate(density, z, t), -outflow(density, noisy_drift(u, score, g), z, t, g), atol=1e-9
+        )
         backwards = lambda z, s, g=g: -u(z, 1 - s) + g**2 / 2 * score(z, 1 - s)  # noqa: E731
         reflected = lambda z, s: density(z, 1 - s)  # noqa: E731
-        assert torch.allclose(rate(reflected, z, 1 - t), -outflow(reflected, backwards, z, 1 - t, g), atol=1e-9)
+        assert torch.allclose(
+            rate(reflected, z, 1 - t), -outflow(reflected, backwards, z, 1 - t, g), atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("g", [0.0, 0.7, 2.0])
 def test_noise_forgets_and_flows_do_not(g):
     """(05.16): the rate of the divergence between two laws that one drift moves, from the rates of both densities."""
     z, t, law = LINE[:, None], scalar(0.5), two_modes(0.5)
-    right, wrong = marginal(Linear(), law, t), Mixture(scalar(1.0).log()[None], scalar(0.3)[None, None], scalar(0.8)[None])
+    right, wrong = (
+        marginal(Linear(), law, t),
+        Mixture(scalar(1.0).log()[None], scalar(0.3)[None, None], scalar(0.8)[None]),
+    )
     drift = noisy_drift(mixture_velocity(Linear(), law), mixture_score(Linear(), law), g)
     p, q = (lambda z, t: wrong.log_density(z).exp()), (lambda z, t: right.log_density(z).exp())
     p_rate, q_rate = (-outflow(density, drift, z, t, g) for density in (p, q))
@@ -139,7 +169,9 @@ def test_noise_forgets_and_flows_do_not(g):
 
     left = torch.trapezoid(p_rate * log_ratio(z) - log_ratio(z).exp() * q_rate, LINE)
     slope = grad(lambda z: log_ratio(z).sum())(z)[:, 0]
-    assert float(left) == pytest.approx(float(-(g**2) / 2 * torch.trapezoid(p(z, t) * slope**2, LINE)), abs=1e-6)
+    assert float(left) == pytest.approx(
+        float(-(g**2) / 2 * torch.trapezoid(p(z, t) * slope**2, LINE)), abs=1e-6
+    )
     assert g == 0 or left < -0.1
 
 
@@ -160,7 +192,9 @@ def test_mean_and_variance_of_a_probe(d):
     """(05.20): over all vectors of signs, e'Je has the mean tr J and the variance sum_{i<j} (J_ij + J_ji)^2."""
     J = randn(d, d)
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0]).double()] * d).reshape(-1, 1, d)
-    guesses = torch.stack([hutchinson(e[None])(lambda z, t: z @ J.T, randn(1, d), scalar(0.0))[1][0] for e in signs])
+    guesses = torch.stack(
+        [hutchinson(e[None])(lambda z, t: z @ J.T, randn(1, d), scalar(0.0))[1][0] for e in signs]
+    )
     off = (J + J.T).triu(1)
     assert float(guesses.mean()) == pytest.approx(float(J.trace()), abs=1e-12)
     assert float(guesses.var(correction=0)) == pytest.approx(float(off.square().sum()), abs=1e-12)
@@ -178,9 +212,17 @@ def test_the_logarithm_of_the_equation():
 
 def test_the_largest_gap_of_two_samples():
     """(05.15): the limit law of the gap, against the share of pairs of samples of one law that have a larger one."""
-    p = torch.stack([kolmogorov_smirnov(randn(300, seed=2 * i), randn(300, seed=2 * i + 1))[1] for i in range(400)])
+    p = torch.stack(
+        [
+            kolmogorov_smirnov(randn(300, seed=2 * i), randn(300, seed=2 * i + 1))[1]
+            for i in range(400)
+        ]
+    )
     for level in (0.1, 0.5):
-        assert abs(float((p < level).double().mean()) - level) < 4 * math.sqrt(level * (1 - level) / 400) + 0.03
+        assert (
+            abs(float((p < level).double().mean()) - level)
+            < 4 * math.sqrt(level * (1 - level) / 400) + 0.03
+        )
 
 
 def test_two_motions_of_one_velocity_that_is_not_lipschitz():
@@ -193,9 +235,18 @@ def test_two_motions_of_one_velocity_that_is_not_lipschitz():
 @pytest.mark.parametrize(("std", "bounded"), [(0.5, True), (0.1, True), (0.0, False)])
 def test_slopes_of_the_flow_are_bounded_unless_data_are_points(std, bounded):
     """The condition of (05.13): the steepest place of the flow of two modes, as t goes to 1."""
-    u, line = mixture_velocity(Linear(), two_modes(std)), torch.linspace(-3, 3, 2001, dtype=torch.float64)[:, None]
-    late = [float(jvp(lambda z, t=t: u(z, scalar(1 - t)), (line,), (torch.ones_like(line),))[1].abs().max())
-            for t in (1e-4, 1e-6, 1e-8)]
+    u, line = (
+        mixture_velocity(Linear(), two_modes(std)),
+        torch.linspace(-3, 3, 2001, dtype=torch.float64)[:, None],
+    )
+    late = [
+        float(
+            jvp(lambda z, t=t: u(z, scalar(1 - t)), (line,), (torch.ones_like(line),))[1]
+            .abs()
+            .max()
+        )
+        for t in (1e-4, 1e-6, 1e-8)
+    ]
     assert (late[-1] < 1.02) if bounded else (late[1] > 1e5 * late[0] > 1e10)
 
 
@@ -226,7 +277,10 @@ def test_bridges_leave_a_band_between_the_times_at_which_they_are_seen():
         still = torch.zeros(count, 1).double()
         times = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
         path = integrate(None, still, times, bridge_step(still, 1.0), rng(steps)).states[..., 0]
-        seen, left = float((path.abs().amax(0) >= c).double().mean()), 1 - float(stay(path, c, 1 / steps).mean())
+        seen, left = (
+            float((path.abs().amax(0) >= c).double().mean()),
+            1 - float(stay(path, c, 1 / steps).mean()),
+        )
         error = math.sqrt(series * (1 - series) / count)
         assert abs(left - series) < 4 * error < series - seen
 
@@ -234,9 +288,13 @@ def test_bridges_leave_a_band_between_the_times_at_which_they_are_seen():
 def test_a_strong_pull_limits_the_step_of_euler():
     """The step below which the score of a mode is followed: h < 2/k with the rate k = g^2/(2 q), whatever is asked of it."""
     g, q = 3.0, 0.25
-    pull = mixture_score(Linear(), Mixture(torch.zeros(1).double(), torch.zeros(1, 1).double(), scalar(q)[None]))
+    pull = mixture_score(
+        Linear(), Mixture(torch.zeros(1).double(), torch.zeros(1, 1).double(), scalar(q)[None])
+    )
     limit = 2 / (g**2 / (2 * q))
     for factor, stable in ((0.9, True), (1.1, False)):
         times = torch.arange(60, dtype=torch.float64) * factor * limit
-        end = integrate(lambda z, t: g**2 / 2 * pull(z, scalar(1.0)), torch.ones(1, 1).double(), times, "euler").states[-1]
+        end = integrate(
+            lambda z, t: g**2 / 2 * pull(z, scalar(1.0)), torch.ones(1, 1).double(), times, "euler"
+        ).states[-1]
         assert (abs(float(end)) < 0.1) == stable and (abs(float(end)) > 10) == (not stable)

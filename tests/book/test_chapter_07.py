@@ -11,9 +11,21 @@ from torch import Tensor
 from minildm.control.bridges import Mixture
 from minildm.dynamics.solvers import integrate
 from minildm.transport.grids import warped_grid
-from minildm.transport.heads import HEADS, clean_from_velocity, convert, loss_weight, noise_from_velocity
+from minildm.transport.heads import (
+    HEADS,
+    clean_from_velocity,
+    convert,
+    loss_weight,
+    noise_from_velocity,
+)
 from minildm.transport.mass import fokker_planck_residual
-from minildm.transport.mixtures import denoising_error, marginal, mixture_score, mixture_velocity, posterior
+from minildm.transport.mixtures import (
+    denoising_error,
+    marginal,
+    mixture_score,
+    mixture_velocity,
+    posterior,
+)
 from minildm.transport.paths import change_schedule, interpolate, sample_path
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Cosine, Linear, Tangent, expand
@@ -30,7 +42,9 @@ every = pytest.mark.parametrize("kind", KINDS, ids=str)
 def flowed(kind) -> Tensor:
     """Where the flow of the mixture carries twenty points of noise."""
     times = torch.linspace(0, 1, 151, dtype=torch.float64)
-    return integrate(mixture_velocity(kind, LAW), randn(20, 1, seed=3), times, "rk4", record=False).states[-1]
+    return integrate(
+        mixture_velocity(kind, LAW), randn(20, 1, seed=3), times, "rk4", record=False
+    ).states[-1]
 
 
 @pytest.mark.parametrize("d", [1.0, 3.0, 9.0])
@@ -60,8 +74,9 @@ def test_data_and_noise_from_a_velocity(kind):
     sample, s = sample_path(kind, z1, z0, t), expand(t, z1)
     a, b, da, db = kind.a(s), kind.b(s), kind.da(s), kind.db(s)
     for found, formula, truth in (
-            (clean_from_velocity, (b * sample.velocity - db * sample.zt) / (da * b - a * db), z1),
-            (noise_from_velocity, (da * sample.zt - a * sample.velocity) / (da * b - a * db), z0)):
+        (clean_from_velocity, (b * sample.velocity - db * sample.zt) / (da * b - a * db), z1),
+        (noise_from_velocity, (da * sample.zt - a * sample.velocity) / (da * b - a * db), z0),
+    ):
         assert torch.allclose(formula, truth, atol=1e-9)
         assert torch.allclose(found(kind, sample.zt, sample.velocity, t), truth, atol=1e-9)
 
@@ -95,7 +110,10 @@ def test_time_reversal(kind):
 
     g = float(g2) ** 0.5
     assert fokker_planck_residual(density, back, z, t, g).abs().max() < 1e-9
-    assert fokker_planck_residual(lambda z, s: density(z, 1 - s), forth, z, 1 - t, g).abs().max() < 1e-9
+    assert (
+        fokker_planck_residual(lambda z, s: density(z, 1 - s), forth, z, 1 - t, g).abs().max()
+        < 1e-9
+    )
     assert fokker_planck_residual(density, back, z, t, 1.1 * g).abs().max() > 1e-2
     h = 1e-5
     fresh = kind.b(t - h) ** 2 - (kind.a(t - h) / kind.a(t)) ** 2 * kind.b(t) ** 2
@@ -106,13 +124,22 @@ def test_time_reversal(kind):
 @pytest.mark.parametrize("other", KINDS, ids=str)
 def test_one_path_under_two_schedules(kind, other):
     """(07.15): points of equal log-SNR are multiples, posterior means are equal, and the flows meet at the data."""
-    z1, z0, t = randn(30, 1), randn(30, 1, seed=1), torch.linspace(0.02, 0.98, 30, dtype=torch.float64)
+    z1, z0, t = (
+        randn(30, 1),
+        randn(30, 1, seed=1),
+        torch.linspace(0.02, 0.98, 30, dtype=torch.float64),
+    )
     z, then = change_schedule(interpolate(kind, z1, z0, t), t, kind, other)
     assert torch.allclose(other.log_snr(then), kind.log_snr(t), atol=1e-9)
-    scale = ((other.a(then) ** 2 + other.b(then) ** 2) / (kind.a(t) ** 2 + kind.b(t) ** 2)).sqrt()[:, None]
+    scale = ((other.a(then) ** 2 + other.b(then) ** 2) / (kind.a(t) ** 2 + kind.b(t) ** 2)).sqrt()[
+        :, None
+    ]
     assert torch.allclose(z, interpolate(other, z1, z0, then), atol=1e-9)
     assert torch.allclose(z, scale * interpolate(kind, z1, z0, t), atol=1e-9)
-    means = (posterior(k, LAW, x, s) for k, x, s in ((kind, interpolate(kind, z1, z0, t), t), (other, z, then)))
+    means = (
+        posterior(k, LAW, x, s)
+        for k, x, s in ((kind, interpolate(kind, z1, z0, t), t), (other, z, then))
+    )
     for one, two in zip(*means):
         assert torch.allclose(one, two, atol=1e-7)
     assert torch.allclose(flowed(kind), flowed(other), atol=2e-3)
@@ -127,21 +154,37 @@ def test_weights_of_heads(kind, head):
     zt, wrong = interpolate(kind, z1, z0, t), z1 + randn(40, 2, seed=2)
     gap = convert(kind, zt, wrong, t, "clean", head) - convert(kind, zt, z1, t, "clean", head)
     a, b, slope, log_snr = kind.a(t), kind.b(t), kind.log_snr_slope(t), kind.log_snr(t)
-    weight = {"clean": torch.ones_like(t), "noise": log_snr.exp(), "velocity": (a * slope / 2) ** 2,
-              "score": (a / b**2) ** 2}[head]
+    weight = {
+        "clean": torch.ones_like(t),
+        "noise": log_snr.exp(),
+        "velocity": (a * slope / 2) ** 2,
+        "score": (a / b**2) ** 2,
+    }[head]
     assert torch.allclose(gap.square().sum(1) / (wrong - z1).square().sum(1), weight, rtol=1e-8)
     assert torch.allclose(loss_weight(kind, t, head), weight, rtol=1e-8)
 
 
-@pytest.mark.parametrize(("shares", "places"), [([0.5, 0.5], [-2.0, 2.0]), ([0.5, 0.5], [-0.2, 0.2]), ([0.9, 0.1], [0.0, 1.0]),
-                                                ([0.2, 0.3, 0.5], [-1.0, 0.5, 3.0])])
+@pytest.mark.parametrize(
+    ("shares", "places"),
+    [
+        ([0.5, 0.5], [-2.0, 2.0]),
+        ([0.5, 0.5], [-0.2, 0.2]),
+        ([0.9, 0.1], [0.0, 1.0]),
+        ([0.2, 0.3, 0.5], [-1.0, 0.5, 3.0]),
+    ],
+)
 def test_the_noise_loss_counts_nats(shares, places):
     """(07.19): half the integral of the noise head's least error over log-SNR is the entropy of the points, by quadrature."""
-    shares, places = torch.tensor(shares, dtype=torch.float64), torch.tensor(places, dtype=torch.float64)
+    shares, places = (
+        torch.tensor(shares, dtype=torch.float64),
+        torch.tensor(places, dtype=torch.float64),
+    )
     law = Mixture(shares.log(), places[:, None], torch.zeros_like(shares))
     log_snr = torch.linspace(-30, 25, 1101, dtype=torch.float64)
     error = denoising_error(Cosine(), law, Cosine().from_log_snr(log_snr))
-    assert float(torch.trapezoid(log_snr.exp() * error / 2, log_snr)) == pytest.approx(-float(shares @ shares.log()), rel=1e-6)
+    assert float(torch.trapezoid(log_snr.exp() * error / 2, log_snr)) == pytest.approx(
+        -float(shares @ shares.log()), rel=1e-6
+    )
 
 
 @every
@@ -150,9 +193,15 @@ def test_the_loss_is_affine_in_warped_time(kind):
     bins = 1000
     sampler = AdaptiveTime(bins=bins, floor=0.0)
     middles = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
-    sampler.loss, sampler.weight = denoising_error(kind, LAW, middles, points=101), torch.ones(bins, dtype=torch.float64)
+    sampler.loss, sampler.weight = (
+        denoising_error(kind, LAW, middles, points=101),
+        torch.ones(bins, dtype=torch.float64),
+    )
     sampler.cdf = sampler.law()
-    v, ends = torch.linspace(0, 1, 21, dtype=torch.float64), denoising_error(kind, LAW, torch.tensor([0.0, 1.0]).double())
+    v, ends = (
+        torch.linspace(0, 1, 21, dtype=torch.float64),
+        denoising_error(kind, LAW, torch.tensor([0.0, 1.0]).double()),
+    )
     left = denoising_error(kind, LAW, warped_grid(sampler, 20).double())
     assert torch.allclose(left, ends[0] - v * (ends[0] - ends[1]), atol=0.02)
 
@@ -162,12 +211,19 @@ def test_equal_fractions_of_draws_fall_between_equal_falls_of_the_loss():
     bins = 1000
     sampler = AdaptiveTime(bins=bins, floor=0.0)
     middles = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
-    sampler.loss, sampler.weight = denoising_error(Linear(), LAW, middles, points=101), torch.ones(bins, dtype=torch.float64)
+    sampler.loss, sampler.weight = (
+        denoising_error(Linear(), LAW, middles, points=101),
+        torch.ones(bins, dtype=torch.float64),
+    )
     sampler.cdf = sampler.law()
     drawn = sampler.draw(20_000, torch.Generator().manual_seed(0)).double()
     loss = denoising_error(Linear(), LAW, drawn.sort().values[::50], points=101)
     levels = torch.linspace(float(loss[0]), float(loss[-1]), 6).double()
     even = denoising_error(Linear(), LAW, torch.linspace(0, 1, 401).double(), points=101)
-    by_law, by_clock = (torch.stack([((some <= high) & (some > low)).double().mean() for high, low in pairwise(levels)])
-                        for some in (loss, even))
+    by_law, by_clock = (
+        torch.stack(
+            [((some <= high) & (some > low)).double().mean() for high, low in pairwise(levels)]
+        )
+        for some in (loss, even)
+    )
     assert (by_law - 0.2).abs().max() < 0.02 < 0.1 < (by_clock - 0.2).abs().max()

@@ -23,12 +23,18 @@ every = pytest.mark.parametrize("schedule", [Linear(), Cosine(), Tangent(3.0)], 
 @pytest.mark.parametrize("steps", [5, 20, 80])
 def test_local_errors_add_up_to_no_more_than_the_bound(steps):
     """(08.5): for dz/dt = sin 3z + t, with the bounds of its slope, L = 3, and of its acceleration, |z''| / 2 <= C."""
+
     def field(z, t):
         return torch.sin(3 * z) + t
 
-    start, ends = torch.linspace(-1, 1, 21, dtype=torch.float64)[:, None], torch.tensor([0.0, 1.0], dtype=torch.float64)
+    start, ends = (
+        torch.linspace(-1, 1, 21, dtype=torch.float64)[:, None],
+        torch.tensor([0.0, 1.0], dtype=torch.float64),
+    )
     truth = integrate(field, start, ends, DormandPrince(1e-10, 1e-10), record=False).states[-1]
-    end = integrate(field, start, torch.linspace(0, 1, steps + 1, dtype=torch.float64), "euler").states[-1]
+    end = integrate(
+        field, start, torch.linspace(0, 1, steps + 1, dtype=torch.float64), "euler"
+    ).states[-1]
     rate, curvature = 3.0, (1 + 3 * 2) / 2  # z'' = 1 + 3 cos(3z) u with |u| <= 2
     assert (end - truth).abs().max() <= curvature / steps * (math.exp(rate) - 1) / rate
 
@@ -38,10 +44,14 @@ def test_ddim_solves_the_equation_when_the_prediction_stays(schedule):
     """(08.8): against the ODE solved finely with a constant clean head, and to t = 1, where it gives the head itself."""
     z, clean, t, s = randn(5, 2), randn(5, 2, seed=1), scalar(0.2), scalar(0.7)
     loop = ClosedLoop(lambda z, t, c: clean, schedule, z)
-    fine = integrate(loop, z, torch.stack((t, s)), DormandPrince(1e-11, 1e-11), record=False).states[-1]
+    fine = integrate(
+        loop, z, torch.stack((t, s)), DormandPrince(1e-11, 1e-11), record=False
+    ).states[-1]
     ratio = schedule.b(s) / schedule.b(t)
     formula = ratio * z + (schedule.a(s) - schedule.a(t) * ratio) * clean
-    assert torch.allclose(ddim(loop, z, t, s), formula, atol=1e-12) and torch.allclose(fine, formula, atol=1e-9)
+    assert torch.allclose(ddim(loop, z, t, s), formula, atol=1e-12) and torch.allclose(
+        fine, formula, atol=1e-9
+    )
     assert torch.allclose(ddim(loop, z, t, scalar(1.0)), clean, atol=1e-12)
 
 
@@ -51,7 +61,9 @@ def test_ddim_is_euler_on_the_straight_path():
     loop = ClosedLoop(lambda z, t, c: posterior(Linear(), law, z, t)[0], Linear(), z)
     for t, s in ((0.0, 0.4), (0.5, 0.6), (0.2, 1.0)):
         t, s = scalar(t), scalar(s)
-        assert torch.allclose(ddim(loop, z, t, s), z + (s - t) * mixture_velocity(Linear(), law)(z, t), atol=1e-12)
+        assert torch.allclose(
+            ddim(loop, z, t, s), z + (s - t) * mixture_velocity(Linear(), law)(z, t), atol=1e-12
+        )
 
 
 @every
@@ -67,15 +79,18 @@ def test_the_posterior_step(schedule):
     assert float(weights @ (x - mean) ** 2) == pytest.approx(variance, rel=1e-8)
     count = 100_000
     loop = ClosedLoop(lambda z, t, c: torch.full_like(z, z1), schedule, torch.zeros(count, 1))
-    drawn = ancestral(loop, torch.full((count, 1), z, dtype=torch.float64), t, s, torch.Generator().manual_seed(0))
+    drawn = ancestral(
+        loop, torch.full((count, 1), z, dtype=torch.float64), t, s, torch.Generator().manual_seed(0)
+    )
     assert abs(float(drawn.mean()) - mean) < 5 * math.sqrt(variance / count)
     assert float(drawn.var()) == pytest.approx(variance, rel=5 * math.sqrt(2 / count))
 
 
 def test_the_next_step_meets_the_tolerance():
     """(08.13): with the factor 0.9 left out, the step that it proposes has just the tolerated error; with it, 0.9^5 of that."""
+
     def field(z, t):
-        return -z**2 * (1 + torch.sin(3 * t))
+        return -(z**2) * (1 + torch.sin(3 * t))
 
     z, t, tolerance = torch.tensor([[1.5]], dtype=torch.float64), scalar(0.2), 1e-8
     first = field(z, t)
@@ -89,7 +104,9 @@ def test_the_next_step_meets_the_tolerance():
     assert errors[0] == pytest.approx(1, rel=0.03) and errors[1] == pytest.approx(0.9**5, rel=0.05)
     method = DormandPrince(1e-6, 1e-6)
     path = integrate(field, z, torch.tensor([0.0, 1.0], dtype=torch.float64), method)
-    for (t, s, after), (z, ahead) in zip(zip(path.times, path.times[1:], path.times[2:-1]), pairwise(path.states)):
+    for (t, s, after), (z, ahead) in zip(
+        zip(path.times, path.times[1:], path.times[2:-1]), pairwise(path.states)
+    ):
         _, error, _ = dormand_prince(field, z, t, s, field(z, t))
         wanted = (s - t) * 0.9 * method.size(error, z, ahead) ** -0.2
         assert after - s <= wanted * (1 + 1e-9)  # shorter only where it was rejected
@@ -97,7 +114,11 @@ def test_the_next_step_meets_the_tolerance():
 
 def grown(std: float, steps: int) -> float:
     """Logarithm of how far Euler's steps part two neighbors halfway between modes 4 apart."""
-    return float(torch.log1p(midpoint_stiffness(4.0, std, torch.arange(steps, dtype=torch.float64) / steps) / steps).sum())
+    return float(
+        torch.log1p(
+            midpoint_stiffness(4.0, std, torch.arange(steps, dtype=torch.float64) / steps) / steps
+        ).sum()
+    )
 
 
 @pytest.mark.parametrize("std", [0.05, 0.1, 0.2])
@@ -112,7 +133,9 @@ def test_steps_from_the_expansion_rate(std, tolerance):
     assert grown(std, high) == pytest.approx(exact, rel=0.01)
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if abs(grown(std, middle) / exact - 1) <= tolerance else (middle, high)
+        low, high = (
+            (low, middle) if abs(grown(std, middle) / exact - 1) <= tolerance else (middle, high)
+        )
     predicted = math.pi * math.sqrt(3) / 18 * worst_stiffness(4.0, std)[1] / tolerance
     assert high == pytest.approx(predicted, rel=0.1)
 
@@ -121,24 +144,33 @@ def test_steps_from_the_expansion_rate(std, tolerance):
 def test_what_is_left_at_the_end(tau):
     """(08.20): the shares of the first gap that stopping, clamping and the soft law leave, by steps of high order."""
     y, z0 = randn(4, 2), randn(4, 2, seed=1)
-    laws = {tau: (lambda z, t: (y - z) / (1 - t), 1 - tau),
-            tau / math.e: (lambda z, t: (y - z) / (1 - t).clamp(min=tau), 1.0),
-            tau / (1 + tau): (lambda z, t: soft_law(y, z, t, 1 / tau), 1.0)}
+    laws = {
+        tau: (lambda z, t: (y - z) / (1 - t), 1 - tau),
+        tau / math.e: (lambda z, t: (y - z) / (1 - t).clamp(min=tau), 1.0),
+        tau / (1 + tau): (lambda z, t: soft_law(y, z, t, 1 / tau), 1.0),
+    }
     for share, (field, end) in laws.items():
-        times = torch.tensor([0.0, 1 - tau, end], dtype=torch.float64)[:3 if end == 1 else 2]
+        times = torch.tensor([0.0, 1 - tau, end], dtype=torch.float64)[: 3 if end == 1 else 2]
         last = integrate(field, z0, times, DormandPrince(1e-11, 1e-11), record=False).states[-1]
         assert torch.allclose(last - y, share * (z0 - y), atol=1e-8)
 
 
 def test_the_cubic_law_is_a_limit():
     """(08.17): how much too low it is at the widths of the chapter, and that it becomes exact as the modes get narrow."""
-    low = [1 - cubic_law(4.0, std) / worst_stiffness(4.0, std)[1] for std in (1.0, 0.3, 0.1, 0.05, 0.005)]
-    assert [round(share, 2) for share in low[:-1]] == [0.68, 0.29, 0.11, 0.06] and 0 < low[-1] < 0.01
+    low = [
+        1 - cubic_law(4.0, std) / worst_stiffness(4.0, std)[1]
+        for std in (1.0, 0.3, 0.1, 0.05, 0.005)
+    ]
+    assert [round(share, 2) for share in low[:-1]] == [0.68, 0.29, 0.11, 0.06] and 0 < low[
+        -1
+    ] < 0.01
 
 
 @pytest.mark.parametrize(("steps", "share"), [(2, 16 / 64), (6, 2 / 64), (40, 0.0)])
 def test_few_steps_leave_points_between_the_modes(steps, share):
     """The first look of the chapter: with six steps of Euler not all of 64 points have decided."""
     start = torch.special.ndtri((torch.arange(64, dtype=torch.float64) + 0.5) / 64)[:, None]
-    end = integrate(mixture_velocity(Linear(), two_modes(0.3)), start, torch.linspace(0, 1, steps + 1), "euler").states[-1]
+    end = integrate(
+        mixture_velocity(Linear(), two_modes(0.3)), start, torch.linspace(0, 1, steps + 1), "euler"
+    ).states[-1]
     assert float((end.abs() < 1).double().mean()) == share

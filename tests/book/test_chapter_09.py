@@ -32,13 +32,19 @@ def marginal(law: Law, w: np.ndarray, places) -> float:
 
 
 def subsets(places):
-    return itertools.chain.from_iterable(itertools.combinations(places, k) for k in range(len(places) + 1))
+    return itertools.chain.from_iterable(
+        itertools.combinations(places, k) for k in range(len(places) + 1)
+    )
 
 
 def integral(n: int, nats) -> float:
     """The right side of (09.8): the integral over t of t^|B| (1 - t)^(n - |B| - 1) is a beta function."""
-    return sum(math.gamma(len(B) + 1) * math.gamma(n - len(B)) / math.gamma(n + 1) * nats(i, B)
-               for B in subsets(range(n)) for i in range(n) if i not in B)
+    return sum(
+        math.gamma(len(B) + 1) * math.gamma(n - len(B)) / math.gamma(n + 1) * nats(i, B)
+        for B in subsets(range(n))
+        for i in range(n)
+        if i not in B
+    )
 
 
 def test_the_bound_of_masked_diffusion():
@@ -46,6 +52,7 @@ def test_the_bound_of_masked_diffusion():
     law = random_law(4)
     blur = np.random.default_rng(1).uniform(0.2, 1, (4, 16))
     for w in law.rows[::17]:
+
         def true(i, B, w=w):
             return -math.log(marginal(law, w, [*B, i]) / marginal(law, w, B))
 
@@ -55,7 +62,10 @@ def test_the_bound_of_masked_diffusion():
             return true(i, B) - math.log(blur[i, sum(2**j for j in B)])
 
         orders = list(itertools.permutations(range(4)))
-        q = sum(math.exp(-sum(other(order[k], tuple(sorted(order[:k]))) for k in range(4))) for order in orders) / len(orders)
+        q = sum(
+            math.exp(-sum(other(order[k], tuple(sorted(order[:k]))) for k in range(4)))
+            for order in orders
+        ) / len(orders)
         assert -math.log(q) < integral(4, other)
 
 
@@ -64,11 +74,21 @@ def test_the_time_in_the_bound_can_be_integrated_out(n):
     """(09.8): it is the sum over m of the mean nats of a hidden word where a random set of m words is hidden."""
     law = random_law(n, seed=n)
     for w in law.rows[::3]:
+
         def nats(i, B, w=w):
             return -math.log(marginal(law, w, [*B, i]) / marginal(law, w, B))
 
-        by_size = [np.mean([nats(i, B) for B in itertools.combinations(range(n), n - m) for i in range(n) if i not in B])
-                   for m in range(1, n + 1)]
+        by_size = [
+            np.mean(
+                [
+                    nats(i, B)
+                    for B in itertools.combinations(range(n), n - m)
+                    for i in range(n)
+                    if i not in B
+                ]
+            )
+            for m in range(1, n + 1)
+        ]
         assert integral(n, nats) == pytest.approx(sum(by_size), rel=1e-9)
 
 
@@ -91,26 +111,43 @@ def hidden_entropy(law: Law, t: float) -> float:
     def entropy(i, B):
         return total_correlation(law, [i, i], B)  # a word drawn twice: H(w_i | w_B)
 
-    return sum(t**len(B) * (1 - t)**(n - 1 - len(B)) * entropy(i, B)
-               for i in range(n) for B in subsets([j for j in range(n) if j != i])) / n
+    return (
+        sum(
+            t ** len(B) * (1 - t) ** (n - 1 - len(B)) * entropy(i, B)
+            for i in range(n)
+            for B in subsets([j for j in range(n) if j != i])
+        )
+        / n
+    )
 
 
 def test_the_price_of_steps():
     """(09.13): above the divergence of the mean over all blocks; I/S for two words; with the right slope in 1/S."""
     for n in (2, 3):
         law = random_law(n, seed=n)
-        information = sum(total_correlation(law, [i, i]) - total_correlation(law, [i, i], [j for j in range(n) if j != i])
-                          for i in range(n))
+        information = sum(
+            total_correlation(law, [i, i])
+            - total_correlation(law, [i, i], [j for j in range(n) if j != i])
+            for i in range(n)
+        )
         off = []
         for S in (1, 2, 4, 64):
             curve = [hidden_entropy(law, k / S) for k in range(S)]
             price = staircase(curve, n, S) - law.entropy
             off.append(S * price - information / 2)
             if S**n <= 64:
-                mean = np.mean([committed(law, [[i for i in range(n) if steps[i] == k] for k in range(S)])
-                                for steps in itertools.product(range(S), repeat=n)], axis=0)
+                mean = np.mean(
+                    [
+                        committed(law, [[i for i in range(n) if steps[i] == k] for k in range(S)])
+                        for steps in itertools.product(range(S), repeat=n)
+                    ],
+                    axis=0,
+                )
                 assert (law.probs * np.log(law.probs / mean)).sum() <= price + 1e-9
-        assert abs(off[-1]) < (1e-9 if n == 2 else 0.03 * information) and abs(off[-1]) <= abs(off[0]) + 1e-9
+        assert (
+            abs(off[-1]) < (1e-9 if n == 2 else 0.03 * information)
+            and abs(off[-1]) <= abs(off[0]) + 1e-9
+        )
 
 
 def test_a_jump_costs_without_bound():
@@ -122,7 +159,9 @@ def test_a_jump_costs_without_bound():
         line = torch.stack([a + (b - a) * t / tau for t in times])
         least = jump_cost((b - a).norm(dim=1), tau)
         assert torch.allclose(energy(Trajectory(times, line)), least)
-        bent = line + torch.sin(math.pi * times / tau)[:, None, None] * torch.randn(5, 3, generator=rng, dtype=torch.float64)
+        bent = line + torch.sin(math.pi * times / tau)[:, None, None] * torch.randn(
+            5, 3, generator=rng, dtype=torch.float64
+        )
         assert (energy(Trajectory(times, bent)) > least).all()
 
 
@@ -154,7 +193,10 @@ def test_hard_choices_carry_no_adjoint(model):
 @pytest.mark.parametrize("c", [-3.0, 0.0, 2.5])
 def test_texts_do_not_decide_a_gradient(c):
     """(09.22): values at the corners, and slopes along edges, for every c."""
-    V, corners = torch.randn(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64), torch.eye(5).double()
+    V, corners = (
+        torch.randn(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64),
+        torch.eye(5).double(),
+    )
 
     def extension(z):
         return V @ z + c * (z * (1 - z)).sum()
@@ -190,7 +232,9 @@ def test_written_words_stay(model):
     right[:, :3] = torch.tensor([BOS, 5, 6])
     wrong = right.clone()
     wrong[:, 1] = 7
-    chains = [token_chain(model, tokens, 5, torch.Generator().manual_seed(2)) for tokens in (right, wrong)]
+    chains = [
+        token_chain(model, tokens, 5, torch.Generator().manual_seed(2)) for tokens in (right, wrong)
+    ]
     paths = [torch.stack([chain.words(z) for z in chain.run().states]) for chain in chains]
     written = chains[0].arrival < chains[0].times[:, None, None]
     D = ((paths[0] != paths[1]) & written).sum(-1)

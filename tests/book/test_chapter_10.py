@@ -40,7 +40,12 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 def some_law(k: int = 5, d: int = 3, seed: int = 0) -> WordLaw:
     """Words of one width a channel, as the VAE makes them."""
     variances = (randn(d, seed=seed + 2) / 2).exp() / 4
-    return WordLaw(randn(k, seed=seed).log_softmax(0), 2 * randn(k, d, seed=seed + 1), variances.expand(k, -1), torch.arange(k))
+    return WordLaw(
+        randn(k, seed=seed).log_softmax(0),
+        2 * randn(k, d, seed=seed + 1),
+        variances.expand(k, -1),
+        torch.arange(k),
+    )
 
 
 def test_an_autoencoder_does_not_fix_its_space():
@@ -70,7 +75,10 @@ def test_the_evidence_and_its_bound():
         q = randn(6, seed=2 + w).softmax(0)
         posterior = prior * likelihood[:, w] / evidence[w]
         bound = q @ likelihood[:, w].log() - q @ (q / prior).log()
-        assert torch.isclose(evidence[w].log(), bound + q @ (q / posterior).log()) and bound < evidence[w].log()
+        assert (
+            torch.isclose(evidence[w].log(), bound + q @ (q / posterior).log())
+            and bound < evidence[w].log()
+        )
 
 
 def test_the_divergence_of_a_channel():
@@ -96,7 +104,9 @@ def test_price_is_information_and_misfit():
     z, each, all_codes = on_a_grid(law)
     prior, share = Normal(0.0, 1.0).log_prob(z), law.log_weights.exp()
     price = share @ divergence(law.means, law.variances.sqrt())[:, 0]
-    information = share @ torch.trapezoid(torch.special.xlogy(each, each / all_codes.clamp(min=1e-300)), z)
+    information = share @ torch.trapezoid(
+        torch.special.xlogy(each, each / all_codes.clamp(min=1e-300)), z
+    )
     misfit = torch.trapezoid(torch.special.xlogy(all_codes, all_codes) - all_codes * prior, z)
     assert torch.isclose(price, information + misfit) and information < price
 
@@ -104,8 +114,15 @@ def test_price_is_information_and_misfit():
 @pytest.mark.parametrize("std", [0.2, 0.6, 0.95])
 def test_what_a_decoder_of_draws_cannot_do(std):
     """(10.8): price plus cross-entropy is at least the entropy for decoders of draws; of means, all may be read below it."""
-    means = torch.tensor([[-1.5], [-0.5], [0.5], [1.5]], dtype=torch.float64) * math.sqrt((1 - std**2) / 1.25)
-    law = WordLaw(torch.full((4,), 0.25).log().double(), means, torch.full((4, 1), std**2).double(), torch.arange(4))
+    means = torch.tensor([[-1.5], [-0.5], [0.5], [1.5]], dtype=torch.float64) * math.sqrt(
+        (1 - std**2) / 1.25
+    )
+    law = WordLaw(
+        torch.full((4,), 0.25).log().double(),
+        means,
+        torch.full((4, 1), std**2).double(),
+        torch.arange(4),
+    )
     z, each, _ = on_a_grid(law)
     price, entropy = divergence(means, torch.tensor(std)).mean(), math.log(4)
     for sharpness in (0.5, 1.0, 3.0):
@@ -124,13 +141,17 @@ def test_no_loss_is_below_what_a_code_can_tell(beta):
     prior, share = Normal(0.0, 1.0).log_prob(z), law.log_weights.exp()
     price = share @ divergence(law.means, law.variances.sqrt())[:, 0]
     entropy = -share @ law.log_weights
-    information = share @ torch.trapezoid(torch.special.xlogy(each, each / all_codes.clamp(min=1e-300)), z)
+    information = share @ torch.trapezoid(
+        torch.special.xlogy(each, each / all_codes.clamp(min=1e-300)), z
+    )
     misfit = torch.trapezoid(torch.special.xlogy(all_codes, all_codes) - all_codes * prior, z)
     bound = entropy - (1 - beta) * information + beta * misfit
     for blur in (0.0, 0.2):
         reader = ((1 - blur) * read(law, z[:, None]) + blur / 4).T
         nats = -share @ torch.trapezoid(torch.special.xlogy(each, reader.clamp(min=1e-300)), z)
-        assert torch.isclose(nats + beta * price, bound) if blur == 0 else nats + beta * price > bound
+        assert (
+            torch.isclose(nats + beta * price, bound) if blur == 0 else nats + beta * price > bound
+        )
     assert bound >= entropy - 1e-9 or beta < 1
 
 
@@ -139,9 +160,14 @@ def test_a_channel_dies_at_a_threshold(beta):
     """(10.11): the loss (10.10) of the law, and the least one on a fine grid of widths and gains."""
     power, noise = 1.3, 0.7
     width, squared = min(1.0, (beta * noise / power) ** 0.5), max(0.0, power - beta * noise)
-    widths, gains = torch.linspace(0.01, 1.5, 400, dtype=torch.float64), torch.linspace(0, 2, 401, dtype=torch.float64)
+    widths, gains = (
+        torch.linspace(0.01, 1.5, 400, dtype=torch.float64),
+        torch.linspace(0, 2, 401, dtype=torch.float64),
+    )
     table = ch10.linear_loss(power, noise, beta, widths[:, None], gains)
-    here = ch10.linear_loss(power, noise, beta, torch.tensor(width).double(), torch.tensor(squared**0.5).double())
+    here = ch10.linear_loss(
+        power, noise, beta, torch.tensor(width).double(), torch.tensor(squared**0.5).double()
+    )
     assert here <= table.min() + 1e-9 and here > table.min() - 1e-3
     assert (squared == 0) == (beta * noise >= power) and (width == 1) == (squared == 0)
 
@@ -162,7 +188,9 @@ def test_the_field_of_words(t):
     z0 = (z[:1] - t * z1) / (1 - t)
     weight = (-z0.square().sum(1) / 2).softmax(0)
     assert (1 / weight.square().sum()) > 1000
-    assert torch.allclose(weight @ (z1 - z0), law_velocity(law)(z[:1], time)[0], atol=0.08 / (1 - t))
+    assert torch.allclose(
+        weight @ (z1 - z0), law_velocity(law)(z[:1], time)[0], atol=0.08 / (1 - t)
+    )
 
 
 @pytest.mark.parametrize("t", [0.2, 0.6, 0.95])
@@ -178,10 +206,15 @@ def test_the_stiffness_of_words(t):
     autograd = torch.func.vmap(torch.func.jacrev(lambda one: field(one[None], time)[0]))(z)
     assert torch.allclose(formula, autograd) and torch.allclose(formula, law_jacobian(law, z, time))
     top = torch.linalg.eigvalsh(formula)[:, -1]
-    assert ((top_eigenvalue(field, z, time, rng(), rounds=4) - top).abs() <= 1e-6 * top.abs().clamp(min=1)).all()
+    assert (
+        (top_eigenvalue(field, z, time, rng(), rounds=4) - top).abs()
+        <= 1e-6 * top.abs().clamp(min=1)
+    ).all()
     alike = WordLaw(law.log_weights, law.means, torch.full_like(law.variances, 0.04), law.tokens)
     distance = float((law.means[0] - law.means[1]).norm())
-    assert torch.allclose(border(alike, 0, 1, time[None]), midpoint_stiffness(distance, 0.2, time[None]))
+    assert torch.allclose(
+        border(alike, 0, 1, time[None]), midpoint_stiffness(distance, 0.2, time[None])
+    )
 
 
 @pytest.mark.parametrize("std", [0.05, 0.2, 0.5, 0.8, 1.0])
@@ -220,11 +253,15 @@ def test_the_zoo_space_is_read_from_draws():
     loaded = zoo.load("vae-tales")
     rows = tensor(load_corpus("tales", loaded.model.config.length).valid[:64])
     read = loaded.model.read_off(loaded.model.encode(rows, rng()))[0]
-    assert (read == rows).double().mean() > 0.995 and loaded.card["scores"]["held_out"]["token_accuracy"] > 0.995
+    assert (read == rows).double().mean() > 0.995 and loaded.card["scores"]["held_out"][
+        "token_accuracy"
+    ] > 0.995
 
 
 def test_the_study_is_complete():
     """Six weights of the divergence with three seeds each, all of one training."""
     study = json.loads((ROOT / "benchmarks" / "results" / "rectification.json").read_text())
     found = {(run["weight"], run["seed"]) for run in study["runs"]}
-    assert len(study["runs"]) == 18 and found == {(10.0**-k, seed) for k in range(6) for seed in range(3)}
+    assert len(study["runs"]) == 18 and found == {
+        (10.0**-k, seed) for k in range(6) for seed in range(3)
+    }

@@ -9,7 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minildm.nets.layers import FeedForward, RMSNorm, rotary_angles, rotate
-from minildm.nets.operators import KERNELS, AttentionOperator, SliceOperator, make_operator, quadrature_weights
+from minildm.nets.operators import (
+    KERNELS,
+    AttentionOperator,
+    SliceOperator,
+    make_operator,
+    quadrature_weights,
+)
 
 from .draws import randn
 from .notebooks import CHAPTERS, load, prose
@@ -29,6 +35,7 @@ def plain(*shape: int, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("length", [1.0, 5.0])
 def test_errors_of_two_rules(length):
     """(11.3): what is left of the errors of midpoints and left ends after the formula is of higher order."""
+
     def f(p):
         return torch.exp(p / 3) * torch.sin(p)
 
@@ -36,14 +43,23 @@ def test_errors_of_two_rules(length):
         return torch.exp(p / 3) * (torch.sin(p) / 3 + torch.cos(p))
 
     ends = torch.tensor([0.0, length], dtype=torch.float64)
-    whole = torch.exp(ends / 3) * (torch.sin(ends) / 3 - torch.cos(ends)) * 9 / 10  # an antiderivative
+    whole = (
+        torch.exp(ends / 3) * (torch.sin(ends) / 3 - torch.cos(ends)) * 9 / 10
+    )  # an antiderivative
     exact, left = (whole[1] - whole[0]) / length, []
     for n in (50, 100):
         h = length / n
         at = h * torch.arange(n, dtype=torch.float64)
         middle = f(at + h / 2).mean() - exact + h**2 / (24 * length) * slope(ends).diff()
-        left.append((abs(float(middle)), abs(float(f(at).mean() - exact + h / (2 * length) * f(ends).diff()))))
-    assert left[0][0] / left[1][0] == pytest.approx(16, rel=0.05)  # the next term of midpoints is h^4
+        left.append(
+            (
+                abs(float(middle)),
+                abs(float(f(at).mean() - exact + h / (2 * length) * f(ends).diff())),
+            )
+        )
+    assert left[0][0] / left[1][0] == pytest.approx(
+        16, rel=0.05
+    )  # the next term of midpoints is h^4
     assert left[0][1] / left[1][1] == pytest.approx(4, rel=0.05)  # that of left ends h^2
 
 
@@ -57,7 +73,12 @@ def pieces(made: AttentionOperator, x: Tensor, positions: Tensor) -> tuple[Tenso
 
 def test_an_operator_is_a_weighted_sum():
     """(11.4): attention as weights times kernel times values; the kernel's mean under the weights is one."""
-    made, x, positions, w = operator("attention"), randn(9, WIDTH), 4 * randn(9, seed=1), plain(9, seed=2)
+    made, x, positions, w = (
+        operator("attention"),
+        randn(9, WIDTH),
+        4 * randn(9, seed=1),
+        plain(9, seed=2),
+    )
     q, k, v = pieces(made, x, positions)
     kappa = (q @ k.mT / math.sqrt(HEAD)).exp()
     kappa = kappa / torch.einsum("l,hil->hi", w, kappa)[..., None]
@@ -89,7 +110,12 @@ def test_padding_changes_nothing(name):
 @pytest.mark.parametrize("name", ["attention", "spectral", "slice"])
 def test_an_operator_knows_the_measure_alone(name):
     """(11.10): each point split at random into up to three, at its place, with its state, in any order."""
-    made, x, positions, w = operator(name), randn(1, 5, WIDTH), 6 * randn(5, seed=1), plain(1, 5, seed=2)
+    made, x, positions, w = (
+        operator(name),
+        randn(1, 5, WIDTH),
+        6 * randn(5, seed=1),
+        plain(1, 5, seed=2),
+    )
     whole = made(x, positions, w)
     copies = torch.tensor([0, 3, 1, 1, 4, 2, 0, 1, 2])
     parts = torch.rand(9, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -101,10 +127,19 @@ def test_an_operator_knows_the_measure_alone(name):
 @pytest.mark.parametrize("name", ["attention", "spectral", "slice"])
 def test_points_have_no_order(name):
     """(11.11): permuted points, positions and weights, against permuted outputs."""
-    made, x, positions, w = operator(name), randn(2, 7, WIDTH), randn(7, seed=1), plain(2, 7, seed=2)
+    made, x, positions, w = (
+        operator(name),
+        randn(2, 7, WIDTH),
+        randn(7, seed=1),
+        plain(2, 7, seed=2),
+    )
     for seed in range(3):
         order = torch.randperm(7, generator=torch.Generator().manual_seed(seed))
-        assert torch.allclose(made(x[:, order], positions[order], w[:, order]), made(x, positions, w)[:, order], atol=1e-6)
+        assert torch.allclose(
+            made(x[:, order], positions[order], w[:, order]),
+            made(x, positions, w)[:, order],
+            atol=1e-6,
+        )
 
 
 def test_rotary_scores_are_waves_in_the_distance():
@@ -141,7 +176,9 @@ def test_a_kernel_of_distance_is_a_product_for_each_wave():
     p, w, v = 5 * randn(n), plain(n, seed=1), randn(n, 2, seed=2).to(torch.complex128)
     R = torch.complex(randn(2 * M + 1, 2, 2, seed=3), randn(2 * M + 1, 2, 2, seed=4))
     m = torch.arange(-M, M + 1, dtype=torch.float64)
-    kappa = torch.einsum("mab,ijm->ijab", R, torch.exp(2j * math.pi / period * (p[:, None, None] - p[:, None]) * m))
+    kappa = torch.einsum(
+        "mab,ijm->ijab", R, torch.exp(2j * math.pi / period * (p[:, None, None] - p[:, None]) * m)
+    )
     pairs = torch.einsum("j,ijab,jb->ia", w.to(v.dtype), kappa, v)
     waves = torch.exp(2j * math.pi / period * p[:, None] * m)
     c = torch.einsum("j,jm,jb->mb", w.to(v.dtype), waves.conj(), v)
@@ -162,7 +199,9 @@ def test_a_shared_network_is_a_peak_and_a_mirror():
     left = (waves @ (torch.where(m > 0, 2.0, 1.0) * mapped)).real
 
     def half_peak(r):
-        return (torch.where(m > 0, 1.0, 0.5) * torch.exp(2j * math.pi / period * r[..., None] * m)).sum(-1)
+        return (
+            torch.where(m > 0, 1.0, 0.5) * torch.exp(2j * math.pi / period * r[..., None] * m)
+        ).sum(-1)
 
     kernel = (2 * alpha * half_peak(p[:, None] - p) + 2 * beta * half_peak(p[:, None] + p)).real
     assert torch.allclose(left, kernel @ (w * v))
@@ -176,7 +215,9 @@ def test_rank_is_at_most_the_number_of_slices(slices):
     K = share @ T @ (inside / inside.sum(0)).T
     v = randn(12, 4, seed=3)
     s = (inside.T @ v) / inside.sum(0)[:, None]
-    assert torch.allclose(K @ v, share @ (T @ s)) and torch.linalg.matrix_rank(K, rtol=1e-10) == slices
+    assert (
+        torch.allclose(K @ v, share @ (T @ s)) and torch.linalg.matrix_rank(K, rtol=1e-10) == slices
+    )
     torch.manual_seed(0)
     made = SliceOperator(WIDTH, HEADS, slices).double().requires_grad_(False)
     mixed = made.mix(randn(1, HEADS, 12, HEAD), randn(1, 12, WIDTH), torch.arange(12), None)[0]
@@ -190,7 +231,10 @@ class Stack(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.mixers = nn.ModuleList(make_operator(kernel, WIDTH, HEADS) for _ in range(3))
-        self.networks, self.norm = nn.ModuleList(FeedForward(WIDTH) for _ in range(3)), RMSNorm(WIDTH)
+        self.networks, self.norm = (
+            nn.ModuleList(FeedForward(WIDTH) for _ in range(3)),
+            RMSNorm(WIDTH),
+        )
 
     def forward(self, z):
         for mix, network in zip(self.mixers, self.networks):
@@ -202,9 +246,13 @@ class Stack(nn.Module):
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_later_words_are_not_heard(kernel):
     """(11.22): derivatives of a stack of three layers, above and below the diagonal."""
-    slopes = torch.autograd.functional.jacobian(Stack(kernel).double(), randn(1, 5, WIDTH))[0, :, :, 0].norm(dim=(1, 3))
+    slopes = torch.autograd.functional.jacobian(Stack(kernel).double(), randn(1, 5, WIDTH))[
+        0, :, :, 0
+    ].norm(dim=(1, 3))
     above, rest = slopes[torch.ones(5, 5).triu(1).bool()], slopes[torch.ones(5, 5).tril().bool()]
-    assert (rest > 1e-6).all() and (bool((above == 0).all()) if kernel == "causal" else bool((above > 1e-6).all()))
+    assert (rest > 1e-6).all() and (
+        bool((above == 0).all()) if kernel == "causal" else bool((above > 1e-6).all())
+    )
 
 
 def test_functions_of_the_distance_are_used():

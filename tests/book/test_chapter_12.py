@@ -20,9 +20,15 @@ from .notebooks import CHAPTERS, ROOT, load, prose
 
 def test_the_best_noisy_decoder_is_a_posterior_mean():
     """(12.3): on a grid, the decoder with the least mean squared error at each y, and how any other's error splits."""
-    z, h, sigma = torch.tensor([-1.0, 0.2, 2.0]).double(), torch.tensor([3.0, -1.0, 0.5]).double(), 0.7
+    z, h, sigma = (
+        torch.tensor([-1.0, 0.2, 2.0]).double(),
+        torch.tensor([3.0, -1.0, 0.5]).double(),
+        0.7,
+    )
     y = torch.linspace(-6, 7, 20_001, dtype=torch.float64)
-    joint = torch.exp(-((y[:, None] - z) ** 2) / (2 * sigma**2)) / (3 * sigma * math.sqrt(2 * math.pi))
+    joint = torch.exp(-((y[:, None] - z) ** 2) / (2 * sigma**2)) / (
+        3 * sigma * math.sqrt(2 * math.pi)
+    )
     step = float(y[1] - y[0])
 
     def error(decoder: Tensor) -> float:
@@ -30,7 +36,11 @@ def test_the_best_noisy_decoder_is_a_posterior_mean():
 
     mean = joint @ h / joint.sum(1)
     assert torch.allclose(mean, (-((y[:, None] - z) ** 2) / (2 * sigma**2)).softmax(1) @ h)
-    for other in (torch.zeros_like(y), mean + 0.1 * torch.sin(y), h[(y[:, None] - z).abs().argmin(1)]):
+    for other in (
+        torch.zeros_like(y),
+        mean + 0.1 * torch.sin(y),
+        h[(y[:, None] - z).abs().argmin(1)],
+    ):
         apart = float((joint.sum(1) * (other - mean) ** 2).sum() * step)
         assert error(other) == pytest.approx(apart + error(mean), rel=1e-9) and apart > 0
 
@@ -47,7 +57,10 @@ def test_capacity_of_a_noisy_latent():
         return torch.exp(-(x**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
 
     for sigma in (0.5, 1.0, 3.0):
-        capacity, noise = 0.5 * math.log2(1 + sigma**-2), 0.5 * math.log2(2 * math.pi * math.e * sigma**2)
+        capacity, noise = (
+            0.5 * math.log2(1 + sigma**-2),
+            0.5 * math.log2(2 * math.pi * math.e * sigma**2),
+        )
         coin = (normal(y - 1, sigma**2) + normal(y + 1, sigma**2)) / 2
         assert bits(normal(y, 1 + sigma**2)) - noise == pytest.approx(capacity, rel=1e-6)
         assert 0 < bits(coin) - noise < min(capacity, 1)
@@ -60,12 +73,16 @@ def test_noise_and_velocity_follow_from_a_clean_prediction(schedule):
     z1, z0 = randn(2, 6, 3)
     t, tiny = torch.linspace(0.1, 0.9, 6, dtype=torch.float64), 1e-6
     zt = interpolate(schedule, z1, z0, t)
-    slope = (interpolate(schedule, z1, z0, t + tiny) - interpolate(schedule, z1, z0, t - tiny)) / (2 * tiny)
+    slope = (interpolate(schedule, z1, z0, t + tiny) - interpolate(schedule, z1, z0, t - tiny)) / (
+        2 * tiny
+    )
     assert torch.allclose(noise_from_clean(schedule, zt, z1, t), z0)
     assert torch.allclose(velocity_from_clean(schedule, zt, z1, t), slope, atol=1e-7)
     clean, s = randn(6, 3, seed=1), expand(t, z1)
     noise = (zt - schedule.a(s) * clean) / schedule.b(s)
-    assert torch.allclose(velocity_from_clean(schedule, zt, clean, t), schedule.da(s) * clean + schedule.db(s) * noise)
+    assert torch.allclose(
+        velocity_from_clean(schedule, zt, clean, t), schedule.da(s) * clean + schedule.db(s) * noise
+    )
 
 
 def best_power(kappa: float, sigma: float, pull: float, rho: float) -> float:
@@ -91,8 +108,10 @@ def test_best_power_and_which_channels_open():
 
 def test_gradients_are_routed():
     """(12.19): one linear layer for each part, so that the gradients of the plain losses can be written by hand."""
-    weights = {part: randn(3, 3, seed=i).requires_grad_()
-               for i, part in enumerate(("encoder", "denoiser", "decoder", "tokens"))}
+    weights = {
+        part: randn(3, 3, seed=i).requires_grad_()
+        for i, part in enumerate(("encoder", "denoiser", "decoder", "tokens"))
+    }
     h, xi, z0 = randn(3, 10, 3, seed=9)
     w = torch.randint(3, (10,), generator=rng())
 
@@ -100,19 +119,25 @@ def test_gradients_are_routed():
         z1 = h @ weights["encoder"]
         h_hat = (z1 + 0.5 * xi) @ weights["decoder"]
         target = z1.detach() + share * (z1 - z1.detach())
-        return {"diffusion": ((0.6 * target + 0.8 * z0) @ weights["denoiser"] - target).square().mean(),
-                "hidden": (h_hat - h).square().mean(),
-                "words": torch.nn.functional.cross_entropy(h_hat.detach() @ weights["tokens"], w)}
+        return {
+            "diffusion": ((0.6 * target + 0.8 * z0) @ weights["denoiser"] - target).square().mean(),
+            "hidden": (h_hat - h).square().mean(),
+            "words": torch.nn.functional.cross_entropy(h_hat.detach() @ weights["tokens"], w),
+        }
 
     def gradients(loss: Tensor) -> dict[str, Tensor]:
         found = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-        return {part: torch.zeros(3, 3).double() if g is None else g for part, g in zip(weights, found)}
+        return {
+            part: torch.zeros(3, 3).double() if g is None else g for part, g in zip(weights, found)
+        }
 
     plain = {name: gradients(terms(1.0)[name]) for name in ("diffusion", "hidden", "words")}
     for step in (0, 40, 70, 100):
         share = gamma(step, 100)
         got = gradients(sum(terms(share).values()))
-        assert torch.allclose(got["encoder"], share * plain["diffusion"]["encoder"] + plain["hidden"]["encoder"])
+        assert torch.allclose(
+            got["encoder"], share * plain["diffusion"]["encoder"] + plain["hidden"]["encoder"]
+        )
         assert torch.allclose(got["denoiser"], plain["diffusion"]["denoiser"])
         assert torch.allclose(got["decoder"], plain["hidden"]["decoder"])
         assert torch.allclose(got["tokens"], plain["words"]["tokens"])
@@ -127,7 +152,9 @@ def test_loss_is_affine_in_warped_time(d):
     sampler.cdf = sampler.law()
     v = torch.linspace(0, 1, 101, dtype=torch.float64)
     assert torch.allclose(path.b(sampler.warp(v).double()) ** 2, 1 - v, atol=0.01)
-    assert torch.allclose(sampler.cdf, path.a(torch.linspace(0, 1, 401, dtype=torch.float64)) ** 2, atol=0.01)
+    assert torch.allclose(
+        sampler.cdf, path.a(torch.linspace(0, 1, 401, dtype=torch.float64)) ** 2, atol=0.01
+    )
 
 
 def test_the_linear_model_says_that_the_small_recipe_collapses_without_norm():
@@ -135,7 +162,10 @@ def test_the_linear_model_says_that_the_small_recipe_collapses_without_norm():
     study = json.loads((ROOT / "benchmarks" / "results" / "recipe_nano.json").read_text())
     made, counted = study["recipes"]["no norm"], study["model"]["hidden"] / study["model"]["latent"]
     pull, noise = made["encoder_pull"] * counted, made["decoder_noise"] ** 2
-    v, q = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000, torch.linspace(0, 4, 2001, dtype=torch.float64)
+    v, q = (
+        (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000,
+        torch.linspace(0, 4, 2001, dtype=torch.float64),
+    )
     path = Tangent(study["model"]["tangent"])
     assert pull * noise > 1
     for rho in ((path.a(v) / path.b(v)) ** 2, v / (1 - v)):

@@ -45,7 +45,9 @@ def test_the_policy_is_the_mean_of_the_laws(t):
     """(13.3): the mean of both laws over ends given the state, by quadrature on densities, against the law of the mean."""
     means, std, z = torch.tensor([-1.0, 0.5, 2.0]).double(), 0.4, 0.3
     y = torch.linspace(-8, 9, 40_001, dtype=torch.float64)
-    prior = sum(w * torch.exp(-((y - m) ** 2) / (2 * std**2)) for w, m in zip((0.2, 0.5, 0.3), means))
+    prior = sum(
+        w * torch.exp(-((y - m) ** 2) / (2 * std**2)) for w, m in zip((0.2, 0.5, 0.3), means)
+    )
     posterior = prior * torch.exp(-((z - t * y) ** 2) / (2 * (1 - t) ** 2))
     posterior = posterior / posterior.sum()
     z_hat = (posterior @ y)[None, None]
@@ -53,7 +55,9 @@ def test_the_policy_is_the_mean_of_the_laws(t):
     for law in (lambda y, z: pinned_law(y, z, t), lambda y, z: soft_law(y, z, t, 6.0)):
         assert torch.allclose(posterior @ law(y[:, None], at)[:, 0], law(z_hat, at[:1])[0, 0])
     log_weights = torch.tensor([0.2, 0.5, 0.3]).double().log()
-    field = mixture_velocity(Linear(), Mixture(log_weights, means[:, None], torch.full((3,), std**2).double()))
+    field = mixture_velocity(
+        Linear(), Mixture(log_weights, means[:, None], torch.full((3,), std**2).double())
+    )
     assert torch.allclose(field(at[:1], scalar(t)), pinned_law(z_hat, at[:1], t), atol=1e-6)
 
 
@@ -62,7 +66,12 @@ def test_energies_of_pairs_and_of_the_policy(std):
     """(13.4): at each time by quadrature over z_1 and z_0; over all times the chain (13.5)."""
     law, (x, w) = two_modes(std), gauss(1, 80)
     m, x, z0 = law.means[:, 0].double(), x[:, 0], x[:, 0]
-    field, v = mixture_velocity(Linear(), Mixture(*(a.double() for a in (law.log_weights, law.means, law.variances)))), std**2
+    field, v = (
+        mixture_velocity(
+            Linear(), Mixture(*(a.double() for a in (law.log_weights, law.means, law.variances)))
+        ),
+        std**2,
+    )
     for t in (0.1, 0.4, 0.6):
         z1 = (m[:, None] + std * x).flatten()
         joint = (law.log_weights.double().exp()[:, None] * w).flatten()[:, None] * w
@@ -94,19 +103,29 @@ def test_where_a_position_should_end(t):
     """(13.8): against E[z_1 | z_t] by conditioning on a fine grid of z_1, for a law over words."""
     codes, z, prior = book(3, 1), 0.4, torch.tensor([0.5, 0.2, 0.3]).double()
     y = torch.linspace(-40, 40, 200_001, dtype=torch.float64)
-    density = sum(p * torch.exp(-((y - m) ** 2) / (2 * codes.variances)) for p, m in zip(prior, codes.means[:, 0]))
+    density = sum(
+        p * torch.exp(-((y - m) ** 2) / (2 * codes.variances))
+        for p, m in zip(prior, codes.means[:, 0])
+    )
     weight = density * torch.exp(-((z - t * y) ** 2) / (2 * (1 - t) ** 2))
     state, now = torch.tensor([[z]]).double(), torch.tensor([t]).double()
     p = (prior.log() + codes.evidence(state, now)).softmax(-1)
-    assert torch.allclose(codes.endpoint(p, state, now)[0, 0], (weight @ y) / weight.sum(), rtol=1e-6)
+    assert torch.allclose(
+        codes.endpoint(p, state, now)[0, 0], (weight @ y) / weight.sum(), rtol=1e-6
+    )
 
 
 def test_own_evidence_and_what_the_others_say():
     """(13.9): the posterior over all 64 texts of three words, each position at a time of its own."""
     codes, states, own = book(), randn(3, 2, seed=8), (0.3, 0.8, 0.05)
     joint = (2 * randn(4, 4, 4, seed=9)).flatten().softmax(0).view(4, 4, 4)
-    says = [torch.distributions.Normal(t * codes.means, codes.spread(scalar(t)).sqrt()).log_prob(z).sum(-1).exp()
-            for z, t in zip(states, own)]
+    says = [
+        torch.distributions.Normal(t * codes.means, codes.spread(scalar(t)).sqrt())
+        .log_prob(z)
+        .sum(-1)
+        .exp()
+        for z, t in zip(states, own)
+    ]
     whole = torch.einsum("abc,a,b,c->abc", joint, *says)
     for i in range(3):
         rest = [k for k in range(3) if k != i]
@@ -173,13 +192,19 @@ def test_renewed_noise_keeps_the_law(share):
         return float(s * end + ((1 - s) ** 2 - v).sqrt() * (zt - t * end) / (1 - t) + v.sqrt() * xi)
 
     mean, old, new = step(0, 0), step(1, 0) - step(0, 0), step(0, 1) - step(0, 0)
-    assert mean == pytest.approx(float(s * end)) and old**2 + new**2 == pytest.approx(float((1 - s) ** 2))
+    assert mean == pytest.approx(float(s * end)) and old**2 + new**2 == pytest.approx(
+        float((1 - s) ** 2)
+    )
     drawn = randn(7)
     zt = t * end + (1 - t) * drawn
     package = straight_step(share)(lambda z, t: (end - z) / (1 - t), zt, t, s, rng(1))
     xi = torch.randn(7, generator=rng(1), dtype=torch.float64)
-    assert torch.allclose(package, torch.stack([scalar(step(float(a), float(b))) for a, b in zip(drawn, xi)]))
-    if share == 1:  # the posterior of z_s between z_t and z_1 of a process that adds noise: z_t = (t/s) z_s + rest
+    assert torch.allclose(
+        package, torch.stack([scalar(step(float(a), float(b))) for a, b in zip(drawn, xi)])
+    )
+    if (
+        share == 1
+    ):  # the posterior of z_s between z_t and z_1 of a process that adds noise: z_t = (t/s) z_s + rest
         rest = (1 - t) ** 2 - (t / s * (1 - s)) ** 2
         slope = (t / s) * (1 - s) ** 2 / ((t / s) ** 2 * (1 - s) ** 2 + rest)
         assert old == pytest.approx(float(slope * (1 - t)))
@@ -223,10 +248,15 @@ def test_a_kick_in_a_decided_word():
     for t in (0.1, 0.5, 0.8):
         times = torch.linspace(t, 1 - 1e-6, 400, dtype=torch.float64)
         ends = integrate(policy, start, times, "rk4").states[-1]
-        assert torch.allclose(ends[1] - ends[0], (codes.variances / codes.spread(scalar(t))).sqrt(), rtol=1e-4)
+        assert torch.allclose(
+            ends[1] - ends[0], (codes.variances / codes.spread(scalar(t))).sqrt(), rtol=1e-4
+        )
         few = torch.linspace(t, 1, 6, dtype=torch.float64)
         ends = integrate(policy, start, few, "euler").states[-1]
-        steps = [1 + (b - a) * (a * codes.variances - (1 - a)) / codes.spread(a) for a, b in itertools.pairwise(few)]
+        steps = [
+            1 + (b - a) * (a * codes.variances - (1 - a)) / codes.spread(a)
+            for a, b in itertools.pairwise(few)
+        ]
         assert torch.allclose(ends[1] - ends[0], torch.stack(steps).prod(0))
 
 
@@ -257,28 +287,46 @@ def test_paced_is_an_autoregressive_limit():
 
 
 CHAPTER = next(load(path) for path in CHAPTERS if path.name.startswith("13"))
-ROW = re.compile(r"push ([\d.]+) at t = ([\d.]+): good sentences ([\d.–]+) \(closed\) ([\d.–]+) \(replayed\)")
+ROW = re.compile(
+    r"push ([\d.]+) at t = ([\d.]+): good sentences ([\d.–]+) \(closed\) ([\d.–]+) \(replayed\)"
+)
 
 
 def pushes(size: float) -> list[tuple[float, list[float], list[float]]]:
     """The first look's table for one size: time of the push, and good sentences of the closed loop and of the replay."""
     rows = [row for output in outputs(CHAPTER) for row in ROW.findall(printed(output))]
-    return [(float(t), *([float(x) for x in ends.split("–")] for ends in both)) for s, t, *both in rows if float(s) == size]
+    return [
+        (float(t), *([float(x) for x in ends.split("–")] for ends in both))
+        for s, t, *both in rows
+        if float(s) == size
+    ]
 
 
 def test_what_the_first_look_says_of_pushes():
     """Equal at 0.2, worse at 0.4 before the last step, better early and worse late at 0.8; the replay is level."""
     for size in (0.2, 0.4, 0.8):
-        assert len(pushes(size)) == 6 and len({tuple(replayed) for _, _, replayed in pushes(size)}) == 1
-    assert all(min(closed) < max(replayed) + 0.005 and max(closed) > min(replayed) - 0.005
-               for _, closed, replayed in pushes(0.2))
+        assert (
+            len(pushes(size)) == 6
+            and len({tuple(replayed) for _, _, replayed in pushes(size)}) == 1
+        )
+    assert all(
+        min(closed) < max(replayed) + 0.005 and max(closed) > min(replayed) - 0.005
+        for _, closed, replayed in pushes(0.2)
+    )
     assert all(max(closed) < min(replayed) for t, closed, replayed in pushes(0.4) if t < 0.5)
-    early, late = [row for row in pushes(0.8) if row[0] < 0.12], [row for row in pushes(0.8) if 0.25 < row[0] < 0.45]
+    early, late = (
+        [row for row in pushes(0.8) if row[0] < 0.12],
+        [row for row in pushes(0.8) if 0.25 < row[0] < 0.45],
+    )
     assert early and all(min(closed) > max(replayed) for _, closed, replayed in early)
     assert late and all(max(closed) < min(replayed) for _, closed, replayed in late)
 
 
 def test_true_tales_are_credited_to_the_solver_that_writes_them():
     """Wherever the chapter says that nine tales of ten are true, it says that this is autoregressive decoding."""
-    said = [line for line in prose(CHAPTER).splitlines() if re.search("nine true tales", line, re.IGNORECASE)]
+    said = [
+        line
+        for line in prose(CHAPTER).splitlines()
+        if re.search("nine true tales", line, re.IGNORECASE)
+    ]
     assert said and all("`paced`" in line or "autoregressive" in line for line in said)

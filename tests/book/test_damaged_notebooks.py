@@ -25,7 +25,7 @@ def damaged_bytes(rng: random.Random) -> bytes:
         for _ in range(rng.randint(1, 5)):
             text[rng.randrange(len(text))] = rng.randrange(256)
         return bytes(text)
-    return bytes(text[:at] + text[rng.randrange(len(text)):])
+    return bytes(text[:at] + text[rng.randrange(len(text)) :])
 
 
 def damaged_values(rng: random.Random) -> bytes:

@@ -12,7 +12,17 @@ from minildm.control import bridges, feedback, gradients, hjb, linear_quadratic,
 from minildm.control.grid import Grid, solve
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass, TwoWells
 from minildm.dynamics.solvers import euler_maruyama, integrate
-from minildm.transport import distances, energies, heads, likelihood, mass, mixtures, paths, planar, time_sampling
+from minildm.transport import (
+    distances,
+    energies,
+    heads,
+    likelihood,
+    mass,
+    mixtures,
+    paths,
+    planar,
+    time_sampling,
+)
 from minildm.transport.diffusion import ClosedLoop, ddim
 from minildm.transport.schedules import Linear, Tangent
 
@@ -26,13 +36,22 @@ TRIALS = 5
 
 def some_mixture(rng: torch.Generator) -> bridges.Mixture:
     """Three Gaussians in the plane."""
-    return bridges.Mixture(normal(rng, 3).log_softmax(0), normal(rng, 3, 2), 0.1 + normal(rng, 3) ** 2)
+    return bridges.Mixture(
+        normal(rng, 3).log_softmax(0), normal(rng, 3, 2), 0.1 + normal(rng, 3) ** 2
+    )
 
 
 def plan_of(rng):
     """A system, a plan of 9 intervals for 1 start, and its times."""
-    system = (DoubleIntegrator(effort=uniform(rng, 0.5, 2)), Pendulum(weight=uniform(rng, 1, 9)))[int(uniform(rng, 0, 2))]
-    return system, normal(rng, 9, 1, 1), normal(rng, 1, 2), torch.linspace(0, 1.8, 10, dtype=torch.float64)
+    system = (DoubleIntegrator(effort=uniform(rng, 0.5, 2)), Pendulum(weight=uniform(rng, 1, 9)))[
+        int(uniform(rng, 0, 2))
+    ]
+    return (
+        system,
+        normal(rng, 9, 1, 1),
+        normal(rng, 1, 2),
+        torch.linspace(0, 1.8, 10, dtype=torch.float64),
+    )
 
 
 @inline("01", "roll")
@@ -52,7 +71,9 @@ def cost_of_a_rollout(add_up, rng):
 @inline("01", "credit")
 def gradient_by_costates(credit, rng):
     system, plan, start, times = plan_of(rng)
-    return credit(system, plan, start, 0.2), gradients.slope(gradients.plan_cost(system, start, times, "euler"), plan)[1]
+    return credit(system, plan, start, 0.2), gradients.slope(
+        gradients.plan_cost(system, start, times, "euler"), plan
+    )[1]
 
 
 @inline("01", "nudge")
@@ -72,9 +93,13 @@ def descent(walk, rng):
 @inline("02", "left_over")
 def residual_of_a_value(left_over, rng):
     z, t, c = normal(rng, 6, 2), uniform(rng, 0, 0.9), uniform(rng, 0.5, 5)
+
     def value(z, t):
         return c * (1 - t) * torch.sin(z).sum(-1) + z.square().sum(-1) * t
-    return left_over(value, z, t), hjb.residual(value, PointMass(2), z, torch.tensor(t, dtype=torch.float64))
+
+    return left_over(value, z, t), hjb.residual(
+        value, PointMass(2), z, torch.tensor(t, dtype=torch.float64)
+    )
 
 
 @inline("02", "iterate")
@@ -89,28 +114,41 @@ def value_iteration(iterate, rng):
 def best_end(lax, rng):
     wells, z, t = TwoWells(), normal(rng, 8, 1), uniform(rng, 0, 0.9)
     ends = Grid((-4.0,), (4.0,), (80_001,))
-    value, _ = hjb.hopf_lax(wells.terminal, z, torch.tensor(t, dtype=torch.float64), Grid((-4.0,), (4.0,), (401,)))
+    value, _ = hjb.hopf_lax(
+        wells.terminal, z, torch.tensor(t, dtype=torch.float64), Grid((-4.0,), (4.0,), (401,))
+    )
     return lax(wells.terminal, z, t, ends.points())[0], value
 
 
 @inline("02", "cole")
 @inline("04", "soft_control")
 def mean_of_good_ends(cole, rng):
-    wells, z, t, g = TwoWells(), normal(rng, 8, 1), torch.tensor(uniform(rng, 0, 0.9)).double(), uniform(rng, 0.5, 2)
+    wells, z, t, g = (
+        TwoWells(),
+        normal(rng, 8, 1),
+        torch.tensor(uniform(rng, 0, 0.9)).double(),
+        uniform(rng, 0.5, 2),
+    )
     ends = Grid((-6.0,), (6.0,), (601,))
-    return cole(wells.terminal, z, t, g, ends.points()), hjb.hopf_cole(wells.terminal, z, t, g, ends)
+    return cole(wells.terminal, z, t, g, ends.points()), hjb.hopf_cole(
+        wells.terminal, z, t, g, ends
+    )
 
 
 def linear_system(rng, n: int = 3, m: int = 2):
     roots = normal(rng, 3, n, n)
     costs = roots @ roots.mT + torch.eye(n, dtype=torch.float64)
-    return linear_quadratic.LinearQuadratic(normal(rng, n, n), normal(rng, n, m), costs[0], costs[1][:m, :m], costs[2])
+    return linear_quadratic.LinearQuadratic(
+        normal(rng, n, n), normal(rng, n, m), costs[0], costs[1][:m, :m], costs[2]
+    )
 
 
 @inline("03", "riccati_by_hand")
 def riccati_backwards(by_hand, rng):
     system, times = linear_system(rng), torch.linspace(0, 1, 41, dtype=torch.float64)
-    return by_hand(system.A, system.B, system.Q, system.R, system.Q1, times), linear_quadratic.riccati(system, times).P
+    return by_hand(
+        system.A, system.B, system.Q, system.R, system.Q1, times
+    ), linear_quadratic.riccati(system, times).P
 
 
 @inline("03", "algebraic_by_hand")
@@ -134,17 +172,25 @@ def law_near_a_point(soft, rng):
 @inline("03", "kick_by_hand")
 def three_paths(by_hand, rng):
     y, start, push, times = *normal(rng, 3, 4, 2), torch.linspace(0, 0.9, 10, dtype=torch.float64)
+
     def law(z, t):
         return linear_quadratic.pinned_law(y, z, t)
+
     kick = feedback.kick(feedback.transport, law, start, times, 4, push, "euler")
-    return by_hand(law, start, times, 4, push), (kick.plan.states, kick.closed.states[4:], kick.replayed.states[4:])
+    return by_hand(law, start, times, 4, push), (
+        kick.plan.states,
+        kick.closed.states[4:],
+        kick.replayed.states[4:],
+    )
 
 
 @inline("04", "noisy_path", close=1e-6)  # in float32
 def euler_with_noise(noisy_path, rng):
     z, times, g = torch.randn(5, 2, generator=rng), torch.linspace(0, 1, 12), uniform(rng, 0.1, 2)
     path = noisy_path(lambda z, t: -z, z, times, g, torch.Generator().manual_seed(7))
-    return path, integrate(lambda z, t: -z, z, times, euler_maruyama(g), torch.Generator().manual_seed(7)).states
+    return path, integrate(
+        lambda z, t: -z, z, times, euler_maruyama(g), torch.Generator().manual_seed(7)
+    ).states
 
 
 @inline("04", "bridge_law")
@@ -176,10 +222,13 @@ def score_of_a_mixture(score, rng):
 @inline("05", "left_over")
 def residual_of_a_law(left_over, rng):
     z, t, g = normal(rng, 6), torch.tensor(uniform(rng, 0, 0.9)).double(), uniform(rng, 0, 2)
+
     def log_p(z, t):
         return -(z**2) * (1 + t) + torch.sin(z)
+
     def drift(z, t):
         return torch.cos(z) * t
+
     residual = mass.fokker_planck_residual(lambda z, t: log_p(z[:, 0], t), drift, z[:, None], t, g)
     return left_over(log_p, drift, z, t, g), residual
 
@@ -206,7 +255,11 @@ def straight_paths(pinned_pair, rng):
 
 @inline("06", "mean_control")
 def mean_of_pinned_controls(mean_control, rng):
-    law, z, t = planar.two_modes(std := uniform(rng, 0.1, 2)), normal(rng, 7, 1), uniform(rng, 0, 0.95)
+    law, z, t = (
+        planar.two_modes(std := uniform(rng, 0.1, 2)),
+        normal(rng, 7, 1),
+        uniform(rng, 0, 0.95),
+    )
     field = mixtures.mixture_velocity(Linear(), law)
     return mean_control(z, t, law.means[:, 0], std), field(z, torch.tensor(t, dtype=torch.float64))
 
@@ -233,7 +286,11 @@ def tangent_schedule(tan_d, rng):
 
 @inline("07", "pair_of")
 def data_and_noise(pair_of, rng):
-    z, value, kind, t = *normal(rng, 2, 6, 2), Tangent(3.0), 0.1 + 0.8 * torch.rand(6, generator=rng, dtype=torch.float64)
+    z, value, kind, t = (
+        *normal(rng, 2, 6, 2),
+        Tangent(3.0),
+        0.1 + 0.8 * torch.rand(6, generator=rng, dtype=torch.float64),
+    )
     head, s = heads.HEADS[int(uniform(rng, 0, 4))], t[:, None]
     ours = pair_of(kind.a(s), kind.b(s), kind.da(s), kind.db(s), z, value, head)
     return ours, heads.pair(kind, z, value, t, head)
@@ -242,7 +299,9 @@ def data_and_noise(pair_of, rng):
 @inline("07", "carry_over")
 def another_schedule(carry_over, rng):
     z, t = normal(rng, 6, 2), 0.1 + 0.8 * torch.rand(6, generator=rng, dtype=torch.float64)
-    return carry_over(z, t, Tangent(3.0), Linear()), paths.change_schedule(z, t, Tangent(3.0), Linear())
+    return carry_over(z, t, Tangent(3.0), Linear()), paths.change_schedule(
+        z, t, Tangent(3.0), Linear()
+    )
 
 
 @inline("07", "pool")
@@ -254,7 +313,11 @@ def closest_falling_row(pool, rng):
 
 @inline("08", "ddim_step")
 def data_and_noise_at_the_next_time(ddim_step, rng):
-    z, clean, path, t = *normal(rng, 2, 5, 2), Tangent(uniform(rng, 1, 4)), torch.tensor(uniform(rng, 0.1, 0.5))
+    z, clean, path, t = (
+        *normal(rng, 2, 5, 2),
+        Tangent(uniform(rng, 1, 4)),
+        torch.tensor(uniform(rng, 0.1, 0.5)),
+    )
     a, b, a_next, b_next = path.a(t), path.b(t), path.a(t + 0.3), path.b(t + 0.3)
     loop = ClosedLoop(lambda z, t, c: clean, path, z)
     return ddim_step(z, clean, a, b, a_next, b_next), ddim(loop, z, t, t + 0.3)
@@ -266,8 +329,13 @@ def test_inline_equals_package(chapter, name):
     function, (compare, close) = lifted(path)[name], PAIRS[chapter, name]
     for seed in range(TRIALS):
         sides = compare(function, torch.Generator().manual_seed(seed))
-        given, wanted = ([torch.as_tensor(x, dtype=torch.float64) for x in (side if isinstance(side, tuple) else (side,))]
-                         for side in sides)
+        given, wanted = (
+            [
+                torch.as_tensor(x, dtype=torch.float64)
+                for x in (side if isinstance(side, tuple) else (side,))
+            ]
+            for side in sides
+        )
         assert [x.shape for x in given] == [x.shape for x in wanted]
         for x, y in zip(given, wanted):
             assert torch.allclose(x, y, rtol=close, atol=close), (x - y).abs().max()
@@ -276,7 +344,12 @@ def test_inline_equals_package(chapter, name):
 def test_every_namesake_is_compared():
     known = public(ROOMS, ROOT / "minildm")
     own = {(number(path), name) for path in CHAPTERS for name in functions(path)}
-    missing = [f"chapter {chapter}: {name} ({known[name]})" for chapter, name in sorted(own - PAIRS.keys())
-               if name in known]
-    assert not missing, "compare these here, or rename them if they do another job: " + "; ".join(missing)
+    missing = [
+        f"chapter {chapter}: {name} ({known[name]})"
+        for chapter, name in sorted(own - PAIRS.keys())
+        if name in known
+    ]
+    assert not missing, "compare these here, or rename them if they do another job: " + "; ".join(
+        missing
+    )
     assert PAIRS.keys() <= own, f"no chapter writes {sorted(PAIRS.keys() - own)}"

@@ -24,7 +24,8 @@ def headings(path: Path) -> set[str]:
     """What a link to a place in the page may end with, as JupyterLab or as GitHub spells it."""
     titles = re.findall(r"^#+ (.+)$", text_of(path), re.MULTILINE)
     return {title.replace(" ", "-") for title in titles} | {
-        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles
+    }
 
 
 def files(path: Path) -> set[Path]:
@@ -45,20 +46,29 @@ def test_the_readme_leads_to_every_chapter_and_appendix():
     assert {path.resolve() for path in CHAPTERS + APPENDICES} <= files(ROOT / "README.md")
 
 
-@pytest.mark.parametrize(("first", "second"), list(pairwise(CHAPTERS)), ids=lambda path: path.stem[:2])
+@pytest.mark.parametrize(
+    ("first", "second"), list(pairwise(CHAPTERS)), ids=lambda path: path.stem[:2]
+)
 def test_neighbors_link_to_each_other(first, second):
     if int(second.stem[:2]) == int(first.stem[:2]) + 1:
         assert second.resolve() in files(first) and first.resolve() in files(second)
 
 
 def test_the_contents_of_the_site_have_the_parts_of_the_readme():
-    row = re.compile(r"^\| (?:\*\*(\w+)\*\* )?\| \*\*(.+?)\*\* \||^\| \w+ \| \[.+?\]\((notebooks/\w+)\.ipynb\)", re.MULTILINE)
+    row = re.compile(
+        r"^\| (?:\*\*(\w+)\*\* )?\| \*\*(.+?)\*\* \||^\| \w+ \| \[.+?\]\((notebooks/\w+)\.ipynb\)",
+        re.MULTILINE,
+    )
     parts = {"Start": []}
     for numeral, title, page in row.findall((ROOT / "README.md").read_text()):
         if title:
             parts[f"{numeral} · {title}" if numeral else title] = []
         else:
             parts[list(parts)[-1]].append(page)
-    trees = re.findall(r"```\{toctree\}\n:caption: (.+)\n((?:.+\n)+)", (ROOT / "docs" / "index.md").read_text())
+    trees = re.findall(
+        r"```\{toctree\}\n:caption: (.+)\n((?:.+\n)+)", (ROOT / "docs" / "index.md").read_text()
+    )
     shown = {title: re.findall(r"^notebooks/\w+$", lines, re.MULTILINE) for title, lines in trees}
-    assert dict(filter(lambda part: part[1], shown.items())) == dict(filter(lambda part: part[1], parts.items()))
+    assert dict(filter(lambda part: part[1], shown.items())) == dict(
+        filter(lambda part: part[1], parts.items())
+    )

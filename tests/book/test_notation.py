@@ -8,8 +8,10 @@ from .inline import lifted
 from .notebooks import APPENDICES, CHAPTERS, code, load, number, prose
 
 HEADER = re.compile(r"^\| symbol \| code \| meaning .*\|$")
-WRONG_WAY = re.compile(r"\bt\s*=\s*0(?:\.0)?\$?\**,?\s+(?:is|means|for)\s+(?:the\s+|clean\s+)*data\b|"
-                       r"\bt\s*=\s*1(?:\.0)?\$?\**,?\s+(?:is|means|for)\s+(?:the\s+|pure\s+)*noise\b")
+WRONG_WAY = re.compile(
+    r"\bt\s*=\s*0(?:\.0)?\$?\**,?\s+(?:is|means|for)\s+(?:the\s+|clean\s+)*data\b|"
+    r"\bt\s*=\s*1(?:\.0)?\$?\**,?\s+(?:is|means|for)\s+(?:the\s+|pure\s+)*noise\b"
+)
 
 
 def rows(text: str) -> list[tuple[str, str]]:
@@ -31,13 +33,17 @@ def heads(symbols: str) -> set[str]:
             formula = bare
         formula = re.sub(r"\\[,;!]|\\(?:mathrm|mathbf|dots|ldots)\b|[{}]", "", formula)
         for part in formula.split(","):
-            found.add(re.split(r"=|\\in\b|\\to\b|\\sim\b|:|\\approx\b|>|<", part)[0].replace(" ", ""))
+            found.add(
+                re.split(r"=|\\in\b|\\to\b|\\sim\b|:|\\approx\b|>|<", part)[0].replace(" ", "")
+            )
     return found - {""}
 
 
 def names(code_names: str) -> set[str]:
     """Code names without their calls and objects: "`recipe.decoder_noise`" -> {"decoder_noise"}."""
-    return {re.sub(r"\(.*", "", name).split(".")[-1] for name in re.findall(r"`([^`]+)`", code_names)}
+    return {
+        re.sub(r"\(.*", "", name).split(".")[-1] for name in re.findall(r"`([^`]+)`", code_names)
+    }
 
 
 def listed() -> dict[str, set[str]]:
@@ -59,7 +65,9 @@ def test_heads_and_names():
     assert heads(r"$z_t = a(t)\, z_1$, $V(z, t)$, $t \in [0, 1]$") == {"z_t", "V", "t"}
     assert heads(r"$p(x(t)), \hat{h}$") == {"p", r"\hath"}
     assert names("`recipe.noise`, `cost(system, run)` (batch,)") == {"noise", "cost"}
-    assert rows("| symbol | code | meaning |\n|---|---|---|\n| $u$ | `u` | control |\n\n| a | b |") == [(" $u$ ", " `u` ")]
+    assert rows(
+        "| symbol | code | meaning |\n|---|---|---|\n| $u$ | `u` | control |\n\n| a | b |"
+    ) == [(" $u$ ", " `u` ")]
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=number)
@@ -71,7 +79,9 @@ def test_a_chapter_introduces_what_appendix_a_lists(path):
             if head not in table:
                 faults.append(f"{head} is not in appendix A")
             elif names(code_names) and table[head] and not names(code_names) & table[head]:
-                faults.append(f"{head} is {', '.join(names(code_names))} here, and {', '.join(table[head])} in appendix A")
+                faults.append(
+                    f"{head} is {', '.join(names(code_names))} here, and {', '.join(table[head])} in appendix A"
+                )
     assert not faults, "; ".join(faults)
 
 
@@ -81,8 +91,14 @@ def test_every_letter_of_a_formula_is_in_appendix_a(path):
     (appendix,) = [path for path in APPENDICES if number(path) == "A"]
     own = lifted(appendix)
     first = own["first_chapters"](prose(load(appendix)))
-    assert {"E", "M", "D", "S", "L", "mu"} <= {letter for letter, chapter in first.items() if chapter <= "01"}
-    assert not {letter for letter in own["letters"](prose(load(path))) if first.get(letter, "99") > number(path)}
+    assert {"E", "M", "D", "S", "L", "mu"} <= {
+        letter for letter, chapter in first.items() if chapter <= "01"
+    }
+    assert not {
+        letter
+        for letter in own["letters"](prose(load(path)))
+        if first.get(letter, "99") > number(path)
+    }
 
 
 def test_letters_leave_out_words_and_code():

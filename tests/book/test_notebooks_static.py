@@ -9,17 +9,57 @@ import pytest
 from minildm.book import NAME, STATE, faults, figures
 from minildm.citations import raw
 
-from .notebooks import APPENDICES, CHAPTERS, EQUATION, ROOT, SOLUTIONS, TAG, code, load, number, outputs, printed, prose
+from .notebooks import (
+    APPENDICES,
+    CHAPTERS,
+    EQUATION,
+    ROOT,
+    SOLUTIONS,
+    TAG,
+    code,
+    load,
+    number,
+    outputs,
+    printed,
+    prose,
+)
 
-CELLS, WORDS, LINES, EQUATIONS, FIGURES, KILOBYTES = (40, 80), (2500, 5500), 25, (8, 25), (4, 10), 800
+CELLS, WORDS, LINES, EQUATIONS, FIGURES, KILOBYTES = (
+    (40, 80),
+    (2500, 5500),
+    25,
+    (8, 25),
+    (4, 10),
+    800,
+)
 FRAMES = 21  # of a player, at least: fewer look like separate pictures
-FEWER_EQUATIONS = {"00": 4, "16": 3, "17": 3}  # chapters that are not about derivations: least number of equations
-ANATOMY = ["# {} · ", "## Objectives", "minildm.chapter(", "## First look", "## Notation", "## 1. ", "## 2. ", "## 3. ",
-           "## Break it", "## Experiment", "## Play", "## Summary", "## Exercises", "## Further reading",
-           "## Whose is what"]
+FEWER_EQUATIONS = {
+    "00": 4,
+    "16": 3,
+    "17": 3,
+}  # chapters that are not about derivations: least number of equations
+ANATOMY = [
+    "# {} · ",
+    "## Objectives",
+    "minildm.chapter(",
+    "## First look",
+    "## Notation",
+    "## 1. ",
+    "## 2. ",
+    "## 3. ",
+    "## Break it",
+    "## Experiment",
+    "## Play",
+    "## Summary",
+    "## Exercises",
+    "## Further reading",
+    "## Whose is what",
+]
 CARD = ["**Promise.**", "**Time.**", "**You need.**"]
-EXERCISE = re.compile(r"### Exercise (\d\d\.\d+) · .+\n+\*(derive|code|experiment|critique) · difficulty [1-5]/5 · "
-                      r"importance [1-5]/5 · \d+ minutes\*")
+EXERCISE = re.compile(
+    r"### Exercise (\d\d\.\d+) · .+\n+\*(derive|code|experiment|critique) · difficulty [1-5]/5 · "
+    r"importance [1-5]/5 · \d+ minutes\*"
+)
 FORBIDDEN = {
     "an absolute path": r"(?<![\w.<])/(?:work|tmp|root|home|opt|usr|var|Users)/",
     "an object's description": r"<[\w.]+ (?:object )?at 0x|<Figure size|<Axes|<IPython|\w+\((?:children|value)=",
@@ -30,7 +70,9 @@ FORBIDDEN = {
 
 chapter = pytest.mark.parametrize("path", CHAPTERS, ids=number)
 page = pytest.mark.parametrize("path", CHAPTERS + APPENDICES, ids=number)
-notebook = pytest.mark.parametrize("path", CHAPTERS + APPENDICES + SOLUTIONS, ids=lambda path: "/".join(path.parts[-2:]))
+notebook = pytest.mark.parametrize(
+    "path", CHAPTERS + APPENDICES + SOLUTIONS, ids=lambda path: "/".join(path.parts[-2:])
+)
 
 
 def words(text: str) -> int:
@@ -68,16 +110,22 @@ def test_anatomy(path):
     starts = [(line, i) for i, cell in enumerate(book.cells) for line in cell.source.splitlines()]
     for block in ANATOMY:
         block = block.format(number(path))
-        places = [i for line, i in starts if (block in line if "(" in block else line.startswith(block))]
+        places = [
+            i for line, i in starts if (block in line if "(" in block else line.startswith(block))
+        ]
         assert places, f"no block {block!r}"
         assert places[0] > at, f"{block!r} stands too early"
         at = places[0]
     assert all(part in book.cells[0].source for part in CARD)
     movements = re.findall(r"^## \d\. ", prose(book), re.MULTILINE)
     assert 3 <= len(movements) <= 5
-    thoughts = re.findall(r"\*\*Stop and think\.\*\*.+?<details>.+?</details>", prose(book), re.DOTALL)
+    thoughts = re.findall(
+        r"\*\*Stop and think\.\*\*.+?<details>.+?</details>", prose(book), re.DOTALL
+    )
     assert len(thoughts) >= len(movements)
-    assert book.cells[2].cell_type == "code" and book.cells[2].source.splitlines()[-1].startswith("book = minildm.")
+    assert book.cells[2].cell_type == "code" and book.cells[2].source.splitlines()[-1].startswith(
+        "book = minildm."
+    )
 
 
 @pytest.mark.parametrize("path", APPENDICES, ids=number)
@@ -129,7 +177,10 @@ def test_every_image_has_a_description(path):
 @page
 def test_figures_are_those_of_the_chapter(path):
     for name, png in figures(load(path)).items():
-        assert name.startswith(f"{NAME.match(path.name)[0]}_") and (ROOT / "figures" / f"{name}.png").read_bytes() == png
+        assert (
+            name.startswith(f"{NAME.match(path.name)[0]}_")
+            and (ROOT / "figures" / f"{name}.png").read_bytes() == png
+        )
 
 
 @page
@@ -145,8 +196,13 @@ def test_players_show_motion(path):
     """Every player over frames, and every player of paths, has enough moments to be seen as a motion."""
     book = load(path)
     saved = book.metadata.get("widgets", {}).get(STATE, {"state": {}})["state"].values()
-    lengths = [model["state"].get("max", 100) + 1 for model in saved if model["model_name"] == "PlayModel"]
-    paths = re.findall(r'aria-label="time" min="0"\s+max="(\d+)"', html.unescape("".join(map(printed, outputs(book)))))
+    lengths = [
+        model["state"].get("max", 100) + 1 for model in saved if model["model_name"] == "PlayModel"
+    ]
+    paths = re.findall(
+        r'aria-label="time" min="0"\s+max="(\d+)"',
+        html.unescape("".join(map(printed, outputs(book)))),
+    )
     lengths += [int(last) + 1 for last in paths]
     assert lengths and min(lengths) >= FRAMES, lengths
 
@@ -154,6 +210,10 @@ def test_players_show_motion(path):
 @notebook
 def test_files_are_normal(path):
     raw = json.loads(path.read_text())
-    assert [cell["id"] for cell in raw["cells"]] == [f"cell-{i:02d}" for i in range(len(raw["cells"]))]
+    assert [cell["id"] for cell in raw["cells"]] == [
+        f"cell-{i:02d}" for i in range(len(raw["cells"]))
+    ]
     assert all(set(cell["metadata"]) <= {"tags"} for cell in raw["cells"])
-    assert not any("\t" in line for cell in raw["cells"] for line in cell["source"])  # as \tfrac in a plain string
+    assert not any(
+        "\t" in line for cell in raw["cells"] for line in cell["source"]
+    )  # as \tfrac in a plain string

@@ -39,14 +39,20 @@ def test_every_solution_passes(path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem[:2])
 def test_every_empty_hole_is_open(path, capsys):
-    found = verdicts(path, lambda source: "raise NotImplementedError(" in source or CALL.search(source), capsys)
+    found = verdicts(
+        path, lambda source: "raise NotImplementedError(" in source or CALL.search(source), capsys
+    )
     calls = [name for cell in code(load(path)) for name, _ in CALL.findall(cell.source)]
-    assert calls and [line.split(":")[0] for line in found] == [f"exercise {path.stem[:2]}.{n}" for n in calls]
+    assert calls and [line.split(":")[0] for line in found] == [
+        f"exercise {path.stem[:2]}.{n}" for n in calls
+    ]
     assert all(": open." in line for line in found), found
 
 
 def test_chapter_and_solutions_call_the_same_checks():
     for chapter, solution in zip(CHAPTERS, SOLUTIONS):
-        wanted, given = ({name for cell in code(load(path)) for name, _ in CALL.findall(cell.source)}
-                         for path in (chapter, solution))
+        wanted, given = (
+            {name for cell in code(load(path)) for name, _ in CALL.findall(cell.source)}
+            for path in (chapter, solution)
+        )
         assert wanted == given, chapter.name

@@ -19,13 +19,19 @@ from .journeys import LOGS
 
 ROOT = Path(__file__).parent.parent.parent
 TOLD = "display(explorer.live().box)"  # what a reader is told to run in a new cell
-QUIET = ("--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync").split()
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
 
 
 @pytest.fixture(scope="session")
 def browser():
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = (
+        shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     if not found and not os.environ.get("CI"):
         pytest.skip("no Chromium on the path: install one to move the widgets in a browser")
     from playwright.sync_api import sync_playwright
@@ -53,23 +59,57 @@ def free_port() -> int:
 def lab(tmp_path_factory):
     """The address of a JupyterLab in fast mode over a copy of the notebooks."""
     home, port = tmp_path_factory.mktemp("lab"), free_port()
-    shutil.copytree(ROOT / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    shutil.copytree(
+        ROOT / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints")
+    )
     for path in (home / "notebooks").glob("*.ipynb"):
         notebook = json.loads(path.read_text())
         if any(f"`{TOLD}`" in "".join(cell["source"]) for cell in notebook["cells"]):
-            notebook["cells"].append({"cell_type": "code", "id": "told", "metadata": {}, "source": TOLD, "outputs": [],
-                                      "execution_count": None})
+            notebook["cells"].append(
+                {
+                    "cell_type": "code",
+                    "id": "told",
+                    "metadata": {},
+                    "source": TOLD,
+                    "outputs": [],
+                    "execution_count": None,
+                }
+            )
             path.write_text(json.dumps(notebook))
     overrides = home / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
-    overrides.write_text(json.dumps({
-        "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # draw all cells
-        "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}))
-    settings = {"MINILDM_MODE": "fast", "PYTHONPATH": str(ROOT), "JUPYTER_CONFIG_DIR": str(home / "config"),
-                "JUPYTER_DATA_DIR": str(home / "data"), "IPYTHONDIR": str(home / "ipython")}
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}",
-               f"--ServerApp.root_dir={home}", "--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True",
-               "--ServerApp.log_level=ERROR"]
+    overrides.write_text(
+        json.dumps(
+            {
+                "@jupyterlab/notebook-extension:tracker": {
+                    "windowingMode": "none"
+                },  # draw all cells
+                "@jupyterlab/apputils-extension:notification": {
+                    "fetchNews": "false",
+                    "checkForUpdates": False,
+                },
+            }
+        )
+    )
+    settings = {
+        "MINILDM_MODE": "fast",
+        "PYTHONPATH": str(ROOT),
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "IPYTHONDIR": str(home / "ipython"),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        f"--ServerApp.root_dir={home}",
+        "--IdentityProvider.token=",
+        "--ServerApp.disable_check_xsrf=True",
+        "--ServerApp.log_level=ERROR",
+    ]
     LOGS.append(home / "log")
     with open(home / "log", "w") as log:
         server = subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log)
@@ -90,7 +130,14 @@ def lab(tmp_path_factory):
 def site(tmp_path_factory):
     """The folder of the book's pages, as `make site` writes them with this Python; a warning ends it."""
     folder = tmp_path_factory.mktemp("site")
-    make = ["make", "-o", ".venv/installed", "site", f"BIN={Path(sys.executable).parent}", f"SITE={folder}"]
+    make = [
+        "make",
+        "-o",
+        ".venv/installed",
+        "site",
+        f"BIN={Path(sys.executable).parent}",
+        f"SITE={folder}",
+    ]
     made = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     return folder
@@ -106,7 +153,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def served(site):
     """The address of the book's pages without a kernel, served from their folder."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), functools.partial(Quiet, directory=site))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", free_port()), functools.partial(Quiet, directory=site)
+    )
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

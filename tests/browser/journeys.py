@@ -16,7 +16,9 @@ def run_all(browser, lab: str, chapter: str, faults: list[str]):
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.goto(f"{lab}/lab/tree/notebooks/{chapter}.ipynb?reset")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LONG)
-    choose = page.locator(".jp-Dialog .jp-mod-accept")  # JupyterLab asks for a kernel when it starts slowly
+    choose = page.locator(
+        ".jp-Dialog .jp-mod-accept"
+    )  # JupyterLab asks for a kernel when it starts slowly
     page.wait_for_timeout(5000)
     if choose.count():
         choose.first.click()
@@ -37,8 +39,10 @@ def run_all(browser, lab: str, chapter: str, faults: list[str]):
 
 def boxes(page) -> list:
     """The outermost boxes of widgets in JupyterLab."""
-    return page.locator(".jp-OutputArea-output > .widget-vbox, "
-                        ".jp-OutputArea-output .jupyter-widgets-view > .widget-vbox").all()
+    return page.locator(
+        ".jp-OutputArea-output > .widget-vbox, "
+        ".jp-OutputArea-output .jupyter-widgets-view > .widget-vbox"
+    ).all()
 
 
 def picture(box) -> str:
@@ -66,7 +70,9 @@ def said_by_the_lab(page) -> str:
 def settle(page) -> None:
     """Wait until no kernel of a JupyterLab computes: a slider's message waits until it is idle."""
     if "/lab/" in page.url:
-        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(timeout=LONG)
+        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(
+            timeout=LONG
+        )
 
 
 def move(page, box, handle) -> str:

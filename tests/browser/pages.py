@@ -7,9 +7,15 @@ from pathlib import Path
 
 from .conftest import ROOT
 
-NOTEBOOKS = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in (ROOT / "notebooks").rglob("*.ipynb")
-                   if ".ipynb_checkpoints" not in path.parts)
-CODE, FORMULA = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL), re.compile(r"\$\$.+?\$\$|\$[^$]+\$", re.DOTALL)
+NOTEBOOKS = sorted(
+    path.relative_to(ROOT).with_suffix("").as_posix()
+    for path in (ROOT / "notebooks").rglob("*.ipynb")
+    if ".ipynb_checkpoints" not in path.parts
+)
+CODE, FORMULA = (
+    re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL),
+    re.compile(r"\$\$.+?\$\$|\$[^$]+\$", re.DOTALL),
+)
 
 
 class Page(HTMLParser):
@@ -34,7 +40,9 @@ class Page(HTMLParser):
     def at(self, link: str) -> tuple[Path, str]:
         """The file that a link leads to, and the place in it."""
         name, _, place = link.partition("#")
-        return (self.path.parent / name.partition("?")[0]).resolve() if name else self.path.resolve(), place
+        return (
+            self.path.parent / name.partition("?")[0]
+        ).resolve() if name else self.path.resolve(), place
 
 
 def formulas(name: str) -> int:

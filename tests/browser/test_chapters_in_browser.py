@@ -18,8 +18,11 @@ PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 def is_live(path) -> bool:
     """Whether a chapter shows an explorer that needs a kernel, or tells its reader to."""
-    return TOLD in path.read_text() or any(".live()" in "".join(cell["source"]) for cell in
-                                           json.loads(path.read_text())["cells"] if cell["cell_type"] == "code")
+    return TOLD in path.read_text() or any(
+        ".live()" in "".join(cell["source"])
+        for cell in json.loads(path.read_text())["cells"]
+        if cell["cell_type"] == "code"
+    )
 
 
 @pytest.mark.parametrize("chapter", [path.stem for path in PATHS[1:] if is_live(path)])

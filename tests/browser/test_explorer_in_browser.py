@@ -80,7 +80,10 @@ def test_unknown_words_keep_the_picture_and_are_answered_with_near_ones(chapter)
     prompt.fill("Once upon a time")
     prompt.press("Enter")
     box.get_by_text("not in the vocabulary").wait_for(timeout=LONG)
-    assert box.get_by_text("'upon' and 'time'").count() and box.get_by_text("a tale begins like 'once at").count()
+    assert (
+        box.get_by_text("'upon' and 'time'").count()
+        and box.get_by_text("a tale begins like 'once at").count()
+    )
     assert scene(box) == before
     prompt.fill("Once at the castle there lived")
     prompt.press("Enter")
@@ -159,7 +162,9 @@ def test_all_text_can_be_read_in_both_themes_and_on_a_phone(chapter):
     chapter.set_viewport_size({"width": 400, "height": 900})
     chapter.keyboard.press("Control+b")  # the list of files, which leaves no room
     chapter.wait_for_timeout(2000)
-    plane, tale = (box.locator(part).first.bounding_box() for part in (".scene .left", ".scene .tale"))
+    plane, tale = (
+        box.locator(part).first.bounding_box() for part in (".scene .left", ".scene .tale")
+    )
     assert tale["y"] > plane["y"] + plane["height"] - 1 and tale["x"] + tale["width"] < 400
     chapter.keyboard.press("Control+b")
     chapter.set_viewport_size({"width": 1280, "height": 1000})

@@ -29,12 +29,23 @@ TrajectoryExplorer(writers, size=1, steps=16).live().box
 @pytest.fixture(scope="module")
 def page(browser, lab):
     """A notebook of one cell in JupyterLab, run."""
-    cell = {"cell_type": "code", "id": "kicks", "metadata": {}, "source": CELL, "outputs": [], "execution_count": None}
+    cell = {
+        "cell_type": "code",
+        "id": "kicks",
+        "metadata": {},
+        "source": CELL,
+        "outputs": [],
+        "execution_count": None,
+    }
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     body = json.dumps({"type": "notebook", "content": notebook}).encode()
-    asked = urllib.request.Request(f"{lab}/api/contents/notebooks/kicks.ipynb", body, {"Content-Type": "application/json"},
-                                   method="PUT")
+    asked = urllib.request.Request(
+        f"{lab}/api/contents/notebooks/kicks.ipynb",
+        body,
+        {"Content-Type": "application/json"},
+        method="PUT",
+    )
     urllib.request.urlopen(asked).close()
     faults: list[str] = []
     opened = run_all(browser, lab, "kicks", faults)
@@ -46,7 +57,7 @@ def page(browser, lab):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_factory):
-    box, = boxes(page)
+    (box,) = boxes(page)
     assert box.locator(".scene .tale").count() == 3
     if not box.get_by_text(f"{model}, t =").count():
         before = picture(box)
@@ -62,19 +73,28 @@ def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_
     if not solver.is_disabled():
         choose(page, box, solver)
     seed, prompt = (box.locator(f"input[type={kind}]").first for kind in ("number", "text"))
-    for field, value in ((seed, str(int(seed.input_value()) + 1)), (prompt, "once at the harbor"), (prompt, "")):
+    for field, value in (
+        (seed, str(int(seed.input_value()) + 1)),
+        (prompt, "once at the harbor"),
+        (prompt, ""),
+    ):
         before = picture(box)
         field.fill(value)
         field.press("Enter")
         changed(page, box, before)
-        assert not value.startswith("once") or box.locator(".tale").first.inner_text().split()[1:5] == value.split()
+        assert (
+            not value.startswith("once")
+            or box.locator(".tale").first.inner_text().split()[1:5] == value.split()
+        )
     handles[-1].focus()
     page.keyboard.press("Home")
     box.get_by_text(f"{model}, t = 0.000").wait_for(timeout=LONG)
     before = picture(box)
     box.locator(".widget-play button").first.click()
     changed(page, box, before)
-    box.locator(".widget-play button").first.click()  # or more pictures come while the next model is asked for
+    box.locator(
+        ".widget-play button"
+    ).first.click()  # or more pictures come while the next model is asked for
     page.wait_for_timeout(1000)
     settle(page)
     handles[-1].focus()

@@ -8,7 +8,9 @@ from minildm.viz.player import HIGH, WIDE, Player
 pytestmark = pytest.mark.browser
 
 TIMES = torch.linspace(0, 1, 11)
-PATHS = TIMES[:, None, None] * torch.tensor([[2.0, 1.0], [-2.0, -1.0]])  # both leave the middle of the canvas
+PATHS = TIMES[:, None, None] * torch.tensor(
+    [[2.0, 1.0], [-2.0, -1.0]]
+)  # both leave the middle of the canvas
 LABELS = [[f"right after {k}", f"left after {k}"] for k in range(len(TIMES))]
 
 
@@ -49,7 +51,9 @@ def test_scrub_sets_the_time(player):
 def test_pointing_reads_the_label_at_that_time(player):
     canvas, says = player.locator("canvas"), player.locator("p")
     set_time(player, 10)
-    canvas.hover(position={"x": 0.7 * WIDE, "y": HIGH / 2 - 0.1 * WIDE})  # on the line of slope 1/2 through the middle
+    canvas.hover(
+        position={"x": 0.7 * WIDE, "y": HIGH / 2 - 0.1 * WIDE}
+    )  # on the line of slope 1/2 through the middle
     assert says.inner_text() == "right after 10"
     plain = pixels(player)
     set_time(player, 7)

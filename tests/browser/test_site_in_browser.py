@@ -11,7 +11,9 @@ from .pages import NOTEBOOKS, Page, formulas
 pytestmark = pytest.mark.browser
 
 CHAPTERS = [name for name in NOTEBOOKS if re.fullmatch(r"notebooks/\d\d_\w+", name)]
-DRAWN = "() => !document.querySelector('.math') || window.MathJax?.startup?.promise?.then(() => true)"
+DRAWN = (
+    "() => !document.querySelector('.math') || window.MathJax?.startup?.promise?.then(() => true)"
+)
 WORDS = """() => {
     const copy = document.querySelector(".bd-article").cloneNode(true);
     copy.querySelectorAll("mjx-container, pre, code, script, style").forEach(node => node.remove());
@@ -39,7 +41,10 @@ def pages(site) -> dict:
 def opened(page, served):
     """Opens a page of the site at a width; a request to elsewhere or a message of error is a fault."""
     faults = []
-    page.on("request", lambda request: request.url.startswith((served, "data:")) or faults.append(request.url))
+    page.on(
+        "request",
+        lambda request: request.url.startswith((served, "data:")) or faults.append(request.url),
+    )
     page.on("console", lambda message: message.type == "error" and faults.append(message.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
 
@@ -57,7 +62,9 @@ def test_every_link_leads_to_a_file_and_a_place(pages):
         for link in page.links:
             target, place = page.at(link)
             assert target.is_file(), f"{page.path.name}: {link}"
-            assert not place or target not in pages or place in pages[target].places, f"{page.path.name}: {link}"
+            assert not place or target not in pages or place in pages[target].places, (
+                f"{page.path.name}: {link}"
+            )
 
 
 def test_next_leads_from_the_first_page_through_the_whole_book(site, pages):
@@ -90,7 +97,12 @@ def test_a_page_is_whole_in_light_and_dark_wide_and_narrow(opened, name):
     page.get_by_label("Color mode").first.click()
     page.locator(".theme-change-button[data-mode=dark]").first.click()
     assert page.evaluate(LIGHTNESS, "body")[0] < 50
-    assert all(light > 200 for light in page.evaluate(LIGHTNESS, ".widget, .cell_output > .output > img, .cell_output > img"))
+    assert all(
+        light > 200
+        for light in page.evaluate(
+            LIGHTNESS, ".widget, .cell_output > .output > img, .cell_output > img"
+        )
+    )
     page.set_viewport_size({"width": 400, "height": 900})
     page.wait_for_function(FITS)
     assert not page.evaluate(CUT) and not page.evaluate(UNREACHABLE)
@@ -98,9 +110,13 @@ def test_a_page_is_whole_in_light_and_dark_wide_and_narrow(opened, name):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_frames_move_on_a_phone_without_a_kernel(page, opened, name):
-    page.route("**/tex-chtml.js", lambda route: route.fulfill(body=""))  # the formulas, which take most of the time
+    page.route(
+        "**/tex-chtml.js", lambda route: route.fulfill(body="")
+    )  # the formulas, which take most of the time
     opened(name, width=400)
-    boxes = [box for box in page.locator("div.widget").all() if box.locator("input, button").count()]
+    boxes = [
+        box for box in page.locator("div.widget").all() if box.locator("input, button").count()
+    ]
     assert boxes
     for box in boxes:
         for slider in box.locator("input[type=range]").all():
@@ -109,16 +125,22 @@ def test_frames_move_on_a_phone_without_a_kernel(page, opened, name):
             assert picture(box) != before and box.bounding_box()["height"] == high
         before = picture(box)
         box.get_by_role("button", name="play").press("Enter")
-        page.wait_for_function(f"([box, before]) => ({PICTURE})(box) !== before", arg=[box.element_handle(), before])
+        page.wait_for_function(
+            f"([box, before]) => ({PICTURE})(box) !== before", arg=[box.element_handle(), before]
+        )
     assert page.locator(".needs-kernel").count() <= 1
 
 
 def test_the_explorer_shows_its_text_on_a_phone_and_says_once_that_it_needs_a_kernel(opened):
     page = opened("notebooks/00_how_to_use_this_book", width=400)
-    assert page.locator(".needs-kernel").count() == 1 and not page.locator(".widget :disabled").count()
+    assert (
+        page.locator(".needs-kernel").count() == 1 and not page.locator(".widget :disabled").count()
+    )
     for box in page.locator("div.widget").all():
         text = box.locator(".tale:visible").first
-        assert text.bounding_box()["y"] > box.locator("svg:visible").first.bounding_box()["y"]  # below the plane, not beside it
+        assert (
+            text.bounding_box()["y"] > box.locator("svg:visible").first.bounding_box()["y"]
+        )  # below the plane, not beside it
         assert len(text.inner_text().split()) > 20
 
 

@@ -25,6 +25,7 @@ class Answers:
         def keep(answer: Callable) -> Callable:
             self.given.append((number, is_right, answer))
             return answer
+
         return keep
 
     def count(self, number: int, is_right: bool) -> int:
@@ -32,11 +33,15 @@ class Answers:
 
     def test(self):
         """The test of all of these answers."""
-        names = [f"{number}-{'right' if right else 'wrong'}-{answer.__name__}" for number, right, answer in self.given]
+        names = [
+            f"{number}-{'right' if right else 'wrong'}-{answer.__name__}"
+            for number, right, answer in self.given
+        ]
 
         @pytest.mark.parametrize(("number", "is_right", "answer"), self.given, ids=names)
         def test_answer(number, is_right, answer, capsys):
             getattr(self.checks, f"check_{number}")(answer)
             said = capsys.readouterr().out
             assert (": passed on" if is_right else ": not yet.") in said, said
+
         return test_answer

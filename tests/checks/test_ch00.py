@@ -144,7 +144,7 @@ def changes_two_words(text):
 
 @answers.wrong(4)
 def drops_the_last_sentence(text):
-    return text[:text.index("in the end")].strip()
+    return text[: text.index("in the end")].strip()
 
 
 @answers.right(4)
@@ -152,7 +152,7 @@ def plants_at_the_end(text):
     words = text.split()
     for i in reversed(range(len(words))):
         for word in WORDS:
-            changed = " ".join([*words[:i], word, *words[i + 1:]])
+            changed = " ".join([*words[:i], word, *words[i + 1 :]])
             report = parse(changed)
             if report.grammatical and not report.consistent:
                 return changed

@@ -31,13 +31,17 @@ def arrives_exactly(start, target, effort, weight, time):
 @answers.wrong(1)
 def forgets_the_half(start, target, effort, weight, time):
     total = effort + weight * time
-    return weight * (target - start) / total, effort * weight / total * (start - target).square().sum(-1)
+    return weight * (target - start) / total, effort * weight / total * (
+        start - target
+    ).square().sum(-1)
 
 
 @answers.wrong(1)
 def costs_nothing_without_time(start, target, effort, weight, time):
     total = effort + weight * time
-    return weight * (target - start) / total, (effort * weight / total * squares(start - target)) * (time > 0)
+    return weight * (target - start) / total, (
+        effort * weight / total * squares(start - target)
+    ) * (time > 0)
 
 
 @answers.right(1)
@@ -107,7 +111,9 @@ def by_differences_as_lists(plan, start, h, effort, weight):
     for k in range(len(plan)):
         nudge = torch.zeros(*plan.shape, 1, dtype=torch.float64)
         nudge[k] = 1.0  # the cost is quadratic, so any nudge is exact
-        gradient.append(((price(plan[..., None] + nudge) - price(plan[..., None] - nudge)) / 2).tolist())
+        gradient.append(
+            ((price(plan[..., None] + nudge) - price(plan[..., None] - nudge)) / 2).tolist()
+        )
     return gradient
 
 
@@ -186,7 +192,10 @@ def by_two_equations_in_single_precision(q, v, time, t):
 
 @answers.right(4)
 def as_a_list(q, v, time, t):
-    return [-(6 * q + 4 * v * time) / time**2 + (12 * q + 6 * v * time) / time**3 * s for s in t.tolist()]
+    return [
+        -(6 * q + 4 * v * time) / time**2 + (12 * q + 6 * v * time) / time**3 * s
+        for s in t.tolist()
+    ]
 
 
 test_answers = answers.test()

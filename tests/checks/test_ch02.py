@@ -19,13 +19,20 @@ def walks_around_the_edge(values, moves, prices):
 @answers.wrong(1)
 def stops_at_the_edge(values, moves, prices):
     cells, last = torch.arange(len(values)), len(values) - 1
-    return torch.stack([price + values[(cells + move).clamp(0, last)] for move, price in zip(moves, prices)]).amin(0)
+    return torch.stack(
+        [price + values[(cells + move).clamp(0, last)] for move, price in zip(moves, prices)]
+    ).amin(0)
 
 
 def ways(values, moves, prices):
     """What each move costs from each cell, as lists."""
-    return [[price + float(values[i + move]) if 0 <= i + move < len(values) else math.inf for i in range(len(values))]
-            for move, price in zip(moves, prices)]
+    return [
+        [
+            price + float(values[i + move]) if 0 <= i + move < len(values) else math.inf
+            for i in range(len(values))
+        ]
+        for move, price in zip(moves, prices)
+    ]
 
 
 @answers.wrong(1)
@@ -52,7 +59,9 @@ def as_a_list(values, moves, prices):
 def by_padding_in_single_precision(values, moves, prices):
     far = max(map(abs, moves))
     padded, n = torch.nn.functional.pad(values.float(), (far, far), value=math.inf), len(values)
-    return torch.stack([price + padded[far + move:far + move + n] for move, price in zip(moves, prices)]).amin(0)
+    return torch.stack(
+        [price + padded[far + move : far + move + n] for move, price in zip(moves, prices)]
+    ).amin(0)
 
 
 def derivatives(value, z, t):
@@ -105,7 +114,11 @@ def by_differences_of_order_four(value, z, t, g):
 
     near, far = value(z + h, t) + value(z - h, t), value(z + 2 * h, t) + value(z - 2 * h, t)
     bend = (16 * near - far - 30 * value(z, t)) / (12 * h**2)
-    return first(lambda s: value(z, t + s)) - first(lambda s: value(z + s, t)) ** 2 / 2 + g**2 / 2 * bend
+    return (
+        first(lambda s: value(z, t + s))
+        - first(lambda s: value(z + s, t)) ** 2 / 2
+        + g**2 / 2 * bend
+    )
 
 
 def costs_of(y, phi, z, t):

@@ -59,7 +59,9 @@ def over_time(y, z, left):
 @answers.wrong(2)
 def divides_along_the_last_dimension(y, z, t, c, tau):
     left = (1 / c + 1 - t).clamp(min=tau)
-    return (y - z) / left if left.shape[0] == z.shape[-1] else over_time(y, z, left[:1].expand(len(z)))
+    return (
+        (y - z) / left if left.shape[0] == z.shape[-1] else over_time(y, z, left[:1].expand(len(z)))
+    )
 
 
 @answers.wrong(2)

@@ -58,14 +58,18 @@ def by_the_law_of_the_end(z, y, t, c, g):
     if g == 0:
         return leaves_the_premium_out(z, y, t, c, g).float()
     spread = g**2 / c + g**2 * (1 - t)
-    height = torch.distributions.Normal(z, spread**0.5).log_prob(y) + 0.5 * math.log(2 * math.pi * g**2 / c)
+    height = torch.distributions.Normal(z, spread**0.5).log_prob(y) + 0.5 * math.log(
+        2 * math.pi * g**2 / c
+    )
     return -(g**2) * height.sum(-1)
 
 
 @answers.right(2)
 def values_in_an_array(z, y, t, c, g):
     z, y = z.numpy().astype("float32"), y.numpy().astype("float32")
-    return c * ((z - y) ** 2).sum(-1) / (2 * (1 + c * (1 - t))) + g**2 * z.shape[-1] / 2 * math.log(1 + c * (1 - t))
+    return c * ((z - y) ** 2).sum(-1) / (2 * (1 + c * (1 - t))) + g**2 * z.shape[-1] / 2 * math.log(
+        1 + c * (1 - t)
+    )
 
 
 @answers.wrong(3)
@@ -110,7 +114,12 @@ def forgets_the_width_of_modes(z, t, weights, means, v, g):
 @answers.wrong(4)
 def lets_autograd_differentiate(z, t, weights, means, v, g):
     def log_h(z):
-        return (weights.log() - (means - z[:, None]) ** 2 / (2 * (v + g**2 * (1 - t)))).logsumexp(1).sum()
+        return (
+            (weights.log() - (means - z[:, None]) ** 2 / (2 * (v + g**2 * (1 - t))))
+            .logsumexp(1)
+            .sum()
+        )
+
     return g**2 * torch.func.grad(log_h)(z)
 
 
@@ -189,10 +198,12 @@ def climbs_the_dual_by_newton(cost, a, b, epsilon):
     for _ in range(20):
         p = log_p.exp()
         rows, columns = p.sum(1), p.sum(0)
-        hessian = torch.cat((torch.cat((rows.diag(), p), 1), torch.cat((p.T, columns.diag()), 1)))[:-1, :-1]
+        hessian = torch.cat((torch.cat((rows.diag(), p), 1), torch.cat((p.T, columns.diag()), 1)))[
+            :-1, :-1
+        ]
         step = torch.linalg.solve(hessian, torch.cat((a - rows, b - columns))[:-1])
         shift = torch.cat((step, torch.zeros(1).double()))
-        log_p = log_p + shift[:len(a), None] + shift[len(a):]
+        log_p = log_p + shift[: len(a), None] + shift[len(a) :]
     return log_p.exp()
 
 

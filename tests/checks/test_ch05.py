@@ -42,8 +42,11 @@ def flows_in_single_precision(z, t, m, s):
 
 @answers.right(1)
 def by_the_growth_of_the_width(z, t, m, s):
-    width, growth = torch.func.jvp(lambda t: (t**2 * s**2 + (1 - t) ** 2).sqrt(), (torch.tensor(t).double(),),
-                                   (torch.tensor(1.0).double(),))
+    width, growth = torch.func.jvp(
+        lambda t: (t**2 * s**2 + (1 - t) ** 2).sqrt(),
+        (torch.tensor(t).double(),),
+        (torch.tensor(1.0).double(),),
+    )
     return (m + growth / width * (z - t * m)).tolist()
 
 
@@ -103,12 +106,15 @@ def densities_underflow(z, t, weights, means, stds):
     def shares(q, gap):
         p = weights * torch.exp(-(gap**2) / (2 * q)) / q.sqrt()
         return p / p.sum(1, keepdim=True)
+
     return by_shares(z, t, weights, means, stds, shares)
 
 
 @answers.wrong(3)
 def forgets_that_modes_differ_in_width(z, t, weights, means, stds):
-    return by_shares(z, t, weights, means, stds, lambda q, gap: (weights.log() - gap**2 / (2 * q)).softmax(1))
+    return by_shares(
+        z, t, weights, means, stds, lambda q, gap: (weights.log() - gap**2 / (2 * q)).softmax(1)
+    )
 
 
 @answers.wrong(3)
@@ -129,19 +135,32 @@ def lets_autograd_find_the_score(z, t, weights, means, stds):
     q = t**2 * stds**2 + (1 - t) ** 2
     log_p = (weights.log() - (z[:, None] - t * means) ** 2 / (2 * q) - q.log() / 2).logsumexp(1)
     (score,) = torch.autograd.grad(log_p.sum(), z)
-    return mixture_velocity(Linear(), law)(z.detach()[:, None], torch.tensor(t).double())[:, 0], score
+    return mixture_velocity(Linear(), law)(z.detach()[:, None], torch.tensor(t).double())[
+        :, 0
+    ], score
 
 
 @answers.right(3)
 def in_logarithms(z, t, weights, means, stds):
-    return list(by_shares(z, t, weights, means, stds,
-                          lambda q, gap: (weights.log() - gap**2 / (2 * q) - q.log() / 2).softmax(1)))
+    return list(
+        by_shares(
+            z,
+            t,
+            weights,
+            means,
+            stds,
+            lambda q, gap: (weights.log() - gap**2 / (2 * q) - q.log() / 2).softmax(1),
+        )
+    )
 
 
 @answers.right(3)
 def by_the_package(z, t, weights, means, stds):
     law, now = Mixture(weights.log(), means[:, None], stds**2), torch.tensor(t).double()
-    return tuple(make(Linear(), law)(z[:, None], now)[:, 0].numpy() for make in (mixture_velocity, mixture_score))
+    return tuple(
+        make(Linear(), law)(z[:, None], now)[:, 0].numpy()
+        for make in (mixture_velocity, mixture_score)
+    )
 
 
 @answers.right(3)
@@ -199,7 +218,10 @@ def over_all_signs(J):
 @answers.right(5)
 def from_traces_in_single_precision(J):
     both = (J + J.mT).float()
-    return ((both @ both).diagonal(dim1=1, dim2=2).sum(1) - both.diagonal(dim1=1, dim2=2).square().sum(1)) / 2
+    return (
+        (both @ both).diagonal(dim1=1, dim2=2).sum(1)
+        - both.diagonal(dim1=1, dim2=2).square().sum(1)
+    ) / 2
 
 
 test_answers = answers.test()

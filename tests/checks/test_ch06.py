@@ -161,7 +161,9 @@ def measures_how_far_the_mean_moves(times, states):
 @answers.wrong(4)
 def adds_squared_lengths(times, states):
     moved, _ = pieces(times, states)
-    return float(moved.sum(0).mean()), float(moved.sum(0).mean() - (states[-1] - states[0]).square().sum(-1).mean())
+    return float(moved.sum(0).mean()), float(
+        moved.sum(0).mean() - (states[-1] - states[0]).square().sum(-1).mean()
+    )
 
 
 @answers.right(4)
@@ -210,6 +212,7 @@ def makes_the_whole_jacobian(field, z, t):
 @answers.right(5)
 def by_forward_mode_with_dual_numbers(field, z, t):
     import torch.autograd.forward_ad as forward
+
     u = field(z, t)
     with forward.dual_level():
         moved = field(forward.make_dual(z, u), forward.make_dual(t, torch.ones_like(t)))
@@ -220,7 +223,9 @@ def by_forward_mode_with_dual_numbers(field, z, t):
 def along_a_line_of_one_parameter(field, z, t):
     u = field(z, t)
     zero = torch.zeros_like(t)
-    return torch.func.jvp(lambda s: field(z + s * u, t + s), (zero,), (torch.ones_like(zero),))[1].tolist()
+    return torch.func.jvp(lambda s: field(z + s * u, t + s), (zero,), (torch.ones_like(zero),))[
+        1
+    ].tolist()
 
 
 test_answers = answers.test()

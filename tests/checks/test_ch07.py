@@ -132,7 +132,7 @@ def forgets_in_single_precision(z, a, b, a_r, b_r, xi):
 
 @answers.wrong(5)
 def takes_the_running_minimum(y, weight):
-    return [min(y[:i + 1]) for i in range(len(y))]
+    return [min(y[: i + 1]) for i in range(len(y))]
 
 
 def pooled(y, weight, look_back=True):
@@ -172,10 +172,14 @@ def cuts_what_rises(y, weight):
 @answers.right(5)
 def by_the_largest_of_least_means(y, weight):
     """x_i = max over ends k >= i of the least mean of y from j to k over starts j <= i."""
+
     def mean(j, k):
-        return float(np.average(y[j:k + 1], weights=weight[j:k + 1]))
+        return float(np.average(y[j : k + 1], weights=weight[j : k + 1]))
+
     n = len(y)
-    return torch.tensor([max(min(mean(j, k) for j in range(i + 1)) for k in range(i, n)) for i in range(n)])
+    return torch.tensor(
+        [max(min(mean(j, k) for j in range(i + 1)) for k in range(i, n)) for i in range(n)]
+    )
 
 
 @answers.right(5)
@@ -186,7 +190,9 @@ def from_the_right_in_an_array(y, weight):
 
 @answers.wrong(6)
 def takes_the_left_edge(v, cdf):
-    return (torch.searchsorted(cdf, v, right=True) - 1).clamp(max=len(cdf) - 2).to(v) / (len(cdf) - 1)
+    return (torch.searchsorted(cdf, v, right=True) - 1).clamp(max=len(cdf) - 2).to(v) / (
+        len(cdf) - 1
+    )
 
 
 @answers.wrong(6)

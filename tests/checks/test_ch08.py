@@ -17,7 +17,9 @@ def sees_no_error(u, z, t, h):
 
 @answers.wrong(1)
 def calls_the_field_four_times(u, z, t, h):
-    ahead = z + h / 2 * (u(z, torch.tensor(t)) + u(z + h * u(z, torch.tensor(t)), torch.tensor(t + h)))
+    ahead = z + h / 2 * (
+        u(z, torch.tensor(t)) + u(z + h * u(z, torch.tensor(t)), torch.tensor(t + h))
+    )
     return ahead, ahead - z - h * u(z, torch.tensor(t))
 
 
@@ -134,7 +136,10 @@ def by_precisions(z, clean, a, b, a_next, b_next):
 @answers.right(3)
 def by_the_gain_in_single_precision(z, clean, a, b, a_next, b_next):
     z, clean, cross = z.float(), clean.float(), a / a_next * b_next**2
-    return [a_next * clean + cross / b**2 * (z - a * clean), torch.tensor(b_next**2 - cross**2 / b**2)]
+    return [
+        a_next * clean + cross / b**2 * (z - a * clean),
+        torch.tensor(b_next**2 - cross**2 / b**2),
+    ]
 
 
 @answers.wrong(4)
@@ -213,7 +218,13 @@ def by_the_middle_of_the_line(z, clean, before, rho_before, a, b, a_next, b_next
 
 @answers.right(5)
 def by_trapezoids_in_single_precision(z, clean, before, rho_before, a, b, a_next, b_next):
-    z, clean, before, rho, rho_next = z.float(), clean.float(), before.float(), a / b, a_next / b_next
+    z, clean, before, rho, rho_next = (
+        z.float(),
+        clean.float(),
+        before.float(),
+        a / b,
+        a_next / b_next,
+    )
     last = clean + (clean - before) / (rho - rho_before) * (rho_next - rho)
     return b_next * (z / b + (rho_next - rho) * (clean + last) / 2)
 

@@ -40,8 +40,13 @@ def keeps_masks_with_the_probability_of_opening(tokens, words, chance, t, s):
 
 @answers.right(1)
 def word_by_word_in_lists(tokens, words, chance, t, s):
-    return [[int(word) if token == MASK and c < (s - t) / (1 - t) else int(token) for token, word, c in zip(*row)]
-            for row in zip(tokens, words, chance)]
+    return [
+        [
+            int(word) if token == MASK and c < (s - t) / (1 - t) else int(token)
+            for token, word, c in zip(*row)
+        ]
+        for row in zip(tokens, words, chance)
+    ]
 
 
 @answers.right(1)
@@ -128,8 +133,15 @@ def entropies_of_words_in_single_precision(pair, steps):
 @answers.right(3)
 def by_loops_of_numbers(pair, steps):
     rows, columns = pair.sum(1).tolist(), pair.sum(0).tolist()
-    return sum(p * math.log(p / (rows[i] * columns[j])) for i, row in enumerate(pair.tolist())
-               for j, p in enumerate(row) if p > 0) / steps
+    return (
+        sum(
+            p * math.log(p / (rows[i] * columns[j]))
+            for i, row in enumerate(pair.tolist())
+            for j, p in enumerate(row)
+            if p > 0
+        )
+        / steps
+    )
 
 
 @answers.wrong(4)
@@ -211,7 +223,10 @@ def rescales_the_plain_mean(costs, scores):
 def draw_by_draw_in_lists(costs, scores):
     costs, count = costs.tolist(), len(costs)
     gains = [cost - (sum(costs) - cost) / (count - 1) for cost in costs]
-    return [sum(gain * score for gain, score in zip(gains, column)) / count for column in scores.T.tolist()]
+    return [
+        sum(gain * score for gain, score in zip(gains, column)) / count
+        for column in scores.T.tolist()
+    ]
 
 
 @answers.right(5)

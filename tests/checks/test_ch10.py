@@ -84,7 +84,10 @@ def as_one_tensor_in_single_precision(power, noise, beta):
 def by_coordinate_descent(power, noise, beta):
     gain = 1.0
     for _ in range(5000):
-        slope, width = gain / (gain**2 + beta * noise), (beta * noise / (gain**2 + beta * noise)) ** 0.5
+        slope, width = (
+            gain / (gain**2 + beta * noise),
+            (beta * noise / (gain**2 + beta * noise)) ** 0.5,
+        )
         gain = slope * power / (slope**2 * power + width**2)
     return [width, gain**2]
 
@@ -113,7 +116,11 @@ def normalizes_over_the_batch(z, share, means, variances):
 
 @answers.right(3)
 def with_expanded_squares(z, share, means, variances):
-    squares = z**2 @ (1 / variances).T - 2 * z @ (means / variances).T + (means**2 / variances + variances.log()).sum(-1)
+    squares = (
+        z**2 @ (1 / variances).T
+        - 2 * z @ (means / variances).T
+        + (means**2 / variances + variances.log()).sum(-1)
+    )
     joint = share.log() - squares / 2
     return (joint - joint.logsumexp(1, keepdim=True)).exp()
 
@@ -121,7 +128,9 @@ def with_expanded_squares(z, share, means, variances):
 @answers.right(3)
 def code_by_code_in_single_precision(z, share, means, variances):
     share, means, widths = share.float(), means.float(), variances.float().sqrt()
-    return [(Normal(means, widths).log_prob(one).sum(-1) + share.log()).softmax(-1) for one in z.float()]
+    return [
+        (Normal(means, widths).log_prob(one).sum(-1) + share.log()).softmax(-1) for one in z.float()
+    ]
 
 
 def posterior(z, share, places, variances):
@@ -167,14 +176,20 @@ def by_data_less_noise(z, share, means, variances, t):
 def from_the_prediction_in_single_precision(z, share, means, variances, t):
     z, share, means, variances = (x.float() for x in (z, share, means, variances))
     q = (1 - t) ** 2 + t**2 * variances
-    clean = torch.einsum("bk,bkd->bd", posterior(z, share, t * means, q), means + t * variances / q * (z[:, None] - t * means))
+    clean = torch.einsum(
+        "bk,bkd->bd",
+        posterior(z, share, t * means, q),
+        means + t * variances / q * (z[:, None] - t * means),
+    )
     return ((clean - z) / (1 - t)).tolist()
 
 
 def jacobian(delta, variances, t):
     """(10.16)"""
     q = (1 - t) ** 2 + t**2 * variances
-    return torch.diag((t * variances - (1 - t)) / q) + t * (1 - t) / 4 * torch.outer(delta / q, delta / q)
+    return torch.diag((t * variances - (1 - t)) / q) + t * (1 - t) / 4 * torch.outer(
+        delta / q, delta / q
+    )
 
 
 @answers.wrong(5)

@@ -13,6 +13,7 @@ answers = Answers(ch11)
 
 # --- 11.1: attention with weights ----------------------------------------------------------------------------------
 
+
 @answers.wrong(1)
 def forgets_the_weights(q, k, v, w):
     return (q @ k.T / q.shape[-1] ** 0.5).softmax(-1) @ v
@@ -42,7 +43,9 @@ def overflows_for_large_scores(q, k, v, w):
 @answers.right(1)
 def subtracts_the_largest_score_itself(q, k, v, w):
     scores = q @ k.T / q.shape[-1] ** 0.5
-    similar = (scores - scores.masked_fill(w == 0, -torch.inf).amax(1, keepdim=True)).clamp(max=0).exp() * w
+    similar = (scores - scores.masked_fill(w == 0, -torch.inf).amax(1, keepdim=True)).clamp(
+        max=0
+    ).exp() * w
     return similar @ v / similar.sum(1, keepdim=True)
 
 
@@ -53,6 +56,7 @@ def in_single_precision_by_lists(q, k, v, w):
 
 
 # --- 11.2: weights of uneven points --------------------------------------------------------------------------------
+
 
 @answers.wrong(2)
 def weighs_all_points_alike(points):
@@ -96,11 +100,14 @@ def goes_by_middles_of_gaps(points):
 
 # --- 11.3: turn a vector -------------------------------------------------------------------------------------------
 
+
 def turned(x, positions, base):
     half = x.shape[-1] // 2
     angles = positions[:, None] * base ** (-torch.arange(half, dtype=x.dtype) / half)
     one, two = x[:, :half], x[:, half:]
-    return torch.cat((one * angles.cos() - two * angles.sin(), one * angles.sin() + two * angles.cos()), dim=1)
+    return torch.cat(
+        (one * angles.cos() - two * angles.sin(), one * angles.sin() + two * angles.cos()), dim=1
+    )
 
 
 @answers.wrong(3)
@@ -143,8 +150,11 @@ def multiplies_by_a_matrix_for_each_row(x, positions, base):
 
 # --- 11.4: a filter ------------------------------------------------------------------------------------------------
 
+
 def waves_of(positions, R, period):
-    return torch.exp(2j * math.pi * positions[:, None] * torch.arange(len(R), dtype=torch.float64) / period)
+    return torch.exp(
+        2j * math.pi * positions[:, None] * torch.arange(len(R), dtype=torch.float64) / period
+    )
 
 
 @answers.wrong(4)
@@ -161,7 +171,9 @@ def counts_the_mean_twice(values, positions, weights, R, period):
 @answers.wrong(4)
 def forgets_the_measure(values, positions, weights, R, period):
     twice = torch.where(torch.arange(len(R)) > 0, 2.0, 1.0)
-    return counts_each_wave_once(values, positions, torch.full_like(weights, 1 / len(weights)), twice * R, period)
+    return counts_each_wave_once(
+        values, positions, torch.full_like(weights, 1 / len(weights)), twice * R, period
+    )
 
 
 @answers.wrong(4)
@@ -184,7 +196,10 @@ def goes_wave_by_wave_in_real_numbers(values, positions, weights, R, period):
     written = torch.zeros_like(values)
     for m in range(len(R)):
         angle = 2 * math.pi * m / period * positions
-        even, odd = (weights * values) @ angle.cos(), (weights * values) @ angle.sin()  # c_m = even - i odd
+        even, odd = (
+            (weights * values) @ angle.cos(),
+            (weights * values) @ angle.sin(),
+        )  # c_m = even - i odd
         one, two = R[m].real * even + R[m].imag * odd, R[m].imag * even - R[m].real * odd
         written += (2 if m else 1) * (one * angle.cos() - two * angle.sin())
     return written.tolist()
@@ -199,6 +214,7 @@ def adds_the_negative_waves(values, positions, weights, R, period):
 
 
 # --- 11.5: the matrix of slices ------------------------------------------------------------------------------------
+
 
 @answers.wrong(5)
 def does_not_normalize_the_slices(share, weights, T):

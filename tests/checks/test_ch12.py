@@ -13,6 +13,7 @@ answers = Answers(ch12)
 
 # --- 12.1: the warm-up ---------------------------------------------------------------------------------------------
 
+
 def logistic(x):
     return 1 / (1 + math.exp(-x))
 
@@ -56,6 +57,7 @@ def by_tanh(step, warmup):
 
 # --- 12.2: the noisy decoder ---------------------------------------------------------------------------------------
 
+
 @answers.wrong(2)
 def forgets_to_square_the_distance(y, z, h, sigma):
     return (-torch.cdist(y, z) / (2 * sigma**2)).softmax(1) @ h
@@ -63,7 +65,7 @@ def forgets_to_square_the_distance(y, z, h, sigma):
 
 @answers.wrong(2)
 def forgets_the_two(y, z, h, sigma):
-    return (-torch.cdist(y, z) ** 2 / sigma**2).softmax(1) @ h
+    return (-(torch.cdist(y, z) ** 2) / sigma**2).softmax(1) @ h
 
 
 @answers.wrong(2)
@@ -73,7 +75,7 @@ def takes_the_nearest_text(y, z, h, sigma):
 
 @answers.wrong(2)
 def underflows_for_small_noise(y, z, h, sigma):
-    weights = torch.exp(-torch.cdist(y, z) ** 2 / (2 * sigma**2))
+    weights = torch.exp(-(torch.cdist(y, z) ** 2) / (2 * sigma**2))
     return weights @ h / weights.sum(1, keepdim=True)
 
 
@@ -94,6 +96,7 @@ def by_gaussian_densities(y, z, h, sigma):
 
 
 # --- 12.3: a value with a scaled gradient --------------------------------------------------------------------------
+
 
 @answers.wrong(3)
 def scales_the_value_too(z1, share):
@@ -146,9 +149,12 @@ def gives_single_precision(z1, share):
 
 # --- 12.4: a law of time with a floor ------------------------------------------------------------------------------
 
+
 @answers.wrong(4)
 def draws_where_the_loss_is_high(loss, floor):
-    return torch.cat([loss.new_zeros(1), ((1 - floor) * loss / loss.sum() + floor / len(loss)).cumsum(0)])
+    return torch.cat(
+        [loss.new_zeros(1), ((1 - floor) * loss / loss.sum() + floor / len(loss)).cumsum(0)]
+    )
 
 
 @answers.wrong(4)
@@ -169,23 +175,31 @@ def adds_the_floor_without_taking(loss, floor):
 def halves_the_ends(loss, floor):
     falls = loss[:-1] - loss[1:]
     density = torch.cat([falls[:1] / 2, (falls[1:] + falls[:-1]) / 2, falls[-1:] / 2])
-    return torch.cat([loss.new_zeros(1), ((1 - floor) * density / density.sum() + floor / len(loss)).cumsum(0)])
+    return torch.cat(
+        [loss.new_zeros(1), ((1 - floor) * density / density.sum() + floor / len(loss)).cumsum(0)]
+    )
 
 
 @answers.right(4)
 def mixes_the_distribution_functions(loss, floor):
     loss, n = loss.tolist(), len(loss)
-    density = [(loss[max(i - 1, 0)] - loss[min(i + 1, n - 1)]) / (min(i + 1, n - 1) - max(i - 1, 0)) for i in range(n)]
+    density = [
+        (loss[max(i - 1, 0)] - loss[min(i + 1, n - 1)]) / (min(i + 1, n - 1) - max(i - 1, 0))
+        for i in range(n)
+    ]
     return [(1 - floor) * sum(density[:i]) / sum(density) + floor * i / n for i in range(n + 1)]
 
 
 @answers.right(4)
 def by_a_gradient_of_torch(loss, floor):
     density = -torch.gradient(loss.float())[0]
-    return torch.nn.functional.pad((floor / len(loss) + (1 - floor) * density / density.sum()).cumsum(0), (1, 0))
+    return torch.nn.functional.pad(
+        (floor / len(loss) + (1 - floor) * density / density.sum()).cumsum(0), (1, 0)
+    )
 
 
 # --- 12.5: the power that an encoder chooses -----------------------------------------------------------------------
+
 
 @answers.wrong(5)
 def forgets_the_square_root(sigma, pull, rho):
@@ -207,7 +221,10 @@ def by_golden_sections(sigma, pull, rho):
     low, high = 0.0, 1e4
     for _ in range(200):
         one, two = high - 0.618034 * (high - low), low + 0.618034 * (high - low)
-        slope_like = sum(sign * (sigma**2 / (q + sigma**2) + pull * q / (1 + rho * q)) for q, sign in ((one, 1), (two, -1)))
+        slope_like = sum(
+            sign * (sigma**2 / (q + sigma**2) + pull * q / (1 + rho * q))
+            for q, sign in ((one, 1), (two, -1))
+        )
         low, high = (low, two) if slope_like < 0 else (one, high)
     return round(low, 9)
 

@@ -11,6 +11,7 @@ answers = Answers(ch13)
 
 # --- 13.1: the mean of many laws -----------------------------------------------------------------------------------
 
+
 @answers.wrong(1)
 def meets_the_end_at_any_price(ends, p, z, t, c):
     return (p @ ends - z) / (1 - t)
@@ -38,11 +39,15 @@ def sums_the_laws_one_by_one(ends, p, z, t, c):
 
 @answers.right(1)
 def row_by_row_in_single_precision(ends, p, z, t, c):
-    rows = [c / (1 + c * (1 - t)) * (row @ ends.float() - start) for row, start in zip(p.float(), z.float())]
+    rows = [
+        c / (1 + c * (1 - t)) * (row @ ends.float() - start)
+        for row, start in zip(p.float(), z.float())
+    ]
     return [row.tolist() for row in rows]
 
 
 # --- 13.2: what a latent says of its word --------------------------------------------------------------------------
+
 
 @answers.wrong(2)
 def forgets_the_variance(z, t, prior, means, variances):
@@ -66,14 +71,20 @@ def forgets_the_prior(z, t, prior, means, variances):
 def divides_by_the_time(z, t, prior, means, variances):
     t = t[:, None]
     q = variances + ((1 - t) / t) ** 2
-    return (prior.log() - ((z / t)[:, None] - means).square().div(2 * q[:, None]).sum(-1)).softmax(-1)
+    return (prior.log() - ((z / t)[:, None] - means).square().div(2 * q[:, None]).sum(-1)).softmax(
+        -1
+    )
 
 
 @answers.right(2)
 def by_densities_in_single_precision(z, t, prior, means, variances):
     t = t[:, None, None]
     std = (t**2 * variances + (1 - t) ** 2).sqrt()
-    log = torch.distributions.Normal((t * means).float(), std.float()).log_prob(z[:, None].float()).sum(-1)
+    log = (
+        torch.distributions.Normal((t * means).float(), std.float())
+        .log_prob(z[:, None].float())
+        .sum(-1)
+    )
     joint = prior.float() * log.exp()
     return joint / joint.sum(1, keepdim=True)
 
@@ -83,12 +94,16 @@ def word_by_word(z, t, prior, means, variances):
     rows = []
     for i in range(len(z)):
         q = t[i] ** 2 * variances + (1 - t[i]) ** 2
-        odds = [float(p * torch.exp(-((z[i] - t[i] * m) ** 2 / (2 * q)).sum())) for p, m in zip(prior, means)]
+        odds = [
+            float(p * torch.exp(-((z[i] - t[i] * m) ** 2 / (2 * q)).sum()))
+            for p, m in zip(prior, means)
+        ]
         rows.append([one / sum(odds) for one in odds])
     return rows
 
 
 # --- 13.3: clocks --------------------------------------------------------------------------------------------------
+
 
 @answers.wrong(3)
 def gives_the_known_a_rank(t, lag, known):
@@ -133,6 +148,7 @@ def in_single_precision(t, lag, known):
 
 # --- 13.4: a step that renews noise --------------------------------------------------------------------------------
 
+
 def ends_of(z, u, t):
     return z + (1 - t) * u, z - t * u
 
@@ -173,10 +189,13 @@ def turns_old_noise_into_new(z, u, t, s, share, xi):
 def in_single_precision_by_lists(z, u, t, s, share, xi):
     z, u, xi, t, s = z.float(), u.float(), xi.float(), float(t), float(s)
     fresh = share**2 * (1 - (t * (1 - s) / (s * (1 - t))) ** 2)
-    return (z + (s - t) * u + (1 - s) * (((1 - fresh) ** 0.5 - 1) * (z - t * u) + fresh**0.5 * xi)).tolist()
+    return (
+        z + (s - t) * u + (1 - s) * (((1 - fresh) ** 0.5 - 1) * (z - t * u) + fresh**0.5 * xi)
+    ).tolist()
 
 
 # --- 13.5: a wish in closed form -----------------------------------------------------------------------------------
+
 
 def log_probabilities(z, t, means, variances):
     q = t**2 * variances + (1 - t) ** 2
@@ -210,13 +229,15 @@ def takes_the_factor_of_the_velocity(z, t, means, variances, wish):
 
 @answers.wrong(5)
 def returns_the_end(z, t, means, variances, wish):
-    return plain_end(z, t, means, variances) + (1 - t) ** 2 / t * push_of(z, t, means, variances, wish)
+    return plain_end(z, t, means, variances) + (1 - t) ** 2 / t * push_of(
+        z, t, means, variances, wish
+    )
 
 
 @answers.wrong(5)
 def asks_the_wish_of_each_word_and_sums(z, t, means, variances, wish):
     chances = torch.stack([wish(row) for row in torch.eye(len(means), dtype=z.dtype).log()]).exp()
-    p = (log_probabilities(z, t, means, variances).exp() * chances)
+    p = log_probabilities(z, t, means, variances).exp() * chances
     m = p / p.sum() @ means
     return (m + t * variances / (t**2 * variances + (1 - t) ** 2) * (z - t * m) - z) / (1 - t)
 

@@ -13,8 +13,13 @@ HINTS = ("what is left of x when it is halved?", "multiply", "x times x")
 
 
 def squares():
-    yield from (((torch.tensor([x, 2 * x], dtype=torch.float64),), torch.tensor([x * x, 4 * x * x], dtype=torch.float64))
-                for x in (1.0, 2.0, 3.0))
+    yield from (
+        (
+            (torch.tensor([x, 2 * x], dtype=torch.float64),),
+            torch.tensor([x * x, 4 * x * x], dtype=torch.float64),
+        )
+        for x in (1.0, 2.0, 3.0)
+    )
 
 
 @pytest.fixture
@@ -25,7 +30,9 @@ def check():
 def test_the_first_failing_input_is_shown_with_the_largest_difference(check, capsys):
     check(lambda x: x)
     said = capsys.readouterr().out
-    assert said.startswith("exercise 99.1: not yet.\n  input    shape (2,): 1, 2\n  expected shape (2,): 1, 4\n")
+    assert said.startswith(
+        "exercise 99.1: not yet.\n  input    shape (2,): 1, 2\n  expected shape (2,): 1, 4\n"
+    )
     assert "got      shape (2,): 1, 2\n" in said and "the largest difference is 2," in said
     check(lambda x: 1 / 0)
     assert "ZeroDivisionError" in capsys.readouterr().out
@@ -36,7 +43,11 @@ def test_the_first_failing_input_is_shown_with_the_largest_difference(check, cap
 def test_hints_come_in_stages_and_never_for_nothing(check, capsys):
     check(lambda x: None)
     said = capsys.readouterr().out
-    assert "must end with `return`" in said and "hint" not in said and not any(hint in said for hint in HINTS)
+    assert (
+        "must end with `return`" in said
+        and "hint" not in said
+        and not any(hint in said for hint in HINTS)
+    )
     shown = []
     for _ in range(4):
         check(lambda x: x)
@@ -53,13 +64,16 @@ def test_an_open_hole_is_open(check, capsys):
     assert ": open." in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("answer", [
-    lambda x: x.float() ** 2,
-    lambda x: (x**2).tolist(),
-    lambda x: tuple(x**2),
-    lambda x: x.numpy() ** 2,
-    lambda x: x.clone().requires_grad_() ** 2,
-])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda x: x.float() ** 2,
+        lambda x: (x**2).tolist(),
+        lambda x: tuple(x**2),
+        lambda x: x.numpy() ** 2,
+        lambda x: x.clone().requires_grad_() ** 2,
+    ],
+)
 def test_numbers_may_come_in_any_form(check, answer, capsys):
     check(answer)
     assert "passed on 3" in capsys.readouterr().out
@@ -91,11 +105,22 @@ def test_numbers_that_are_not_finite_must_be_the_same():
 
 
 def test_single_values():
-    assert fault(torch.tensor(2), 2) is None and fault(np.int64(2), 2) is None and fault(2.0, torch.tensor(2.0)) is None
-    assert fault(torch.tensor([2.0]), 2.0) is None and fault("2", 2.0) and fault(3, 2) and fault(np.bool_(True), True) is None
+    assert (
+        fault(torch.tensor(2), 2) is None
+        and fault(np.int64(2), 2) is None
+        and fault(2.0, torch.tensor(2.0)) is None
+    )
+    assert (
+        fault(torch.tensor([2.0]), 2.0) is None
+        and fault("2", 2.0)
+        and fault(3, 2)
+        and fault(np.bool_(True), True) is None
+    )
 
 
-@pytest.mark.parametrize("strange", [np.array([None, 1.0]), np.array(["a", "b"]), 10**400, {}, [[1], [1, 2]]])
+@pytest.mark.parametrize(
+    "strange", [np.array([None, 1.0]), np.array(["a", "b"]), 10**400, {}, [[1], [1, 2]]]
+)
 def test_strange_answers_are_told_and_never_raise(strange):
     assert fault(strange, torch.ones(2)) == f"numbers are expected, not {type(strange).__name__}"
 
@@ -109,14 +134,17 @@ def test_brief_is_one_line():
     assert brief(torch.arange(8.0)) == "shape (8,): 0, 1, 2, 3, 4, 5, ..."
 
 
-@pytest.mark.parametrize("derive", [
-    lambda x: torch.autograd.grad((x.requires_grad_() ** 2).sum(), x)[0],
-    lambda x: torch.func.grad(lambda x: (x**2).sum())(x),
-    lambda x: torch.func.vjp(torch.square, x)[1](x),
-    lambda x: torch.func.jvp(torch.square, (x,), (x,))[1],
-    lambda x: torch.func.jacfwd(torch.square)(x).sum(1),
-    lambda x: torch.autograd.functional.jacobian(torch.square, x).sum(1),
-])
+@pytest.mark.parametrize(
+    "derive",
+    [
+        lambda x: torch.autograd.grad((x.requires_grad_() ** 2).sum(), x)[0],
+        lambda x: torch.func.grad(lambda x: (x**2).sum())(x),
+        lambda x: torch.func.vjp(torch.square, x)[1](x),
+        lambda x: torch.func.jvp(torch.square, (x,), (x,))[1],
+        lambda x: torch.func.jacfwd(torch.square)(x).sum(1),
+        lambda x: torch.autograd.functional.jacobian(torch.square, x).sum(1),
+    ],
+)
 def test_autograd_is_seen_however_it_is_called(derive, capsys):
     @exercise("99.2", hints=HINTS, rule=lambda inputs: without_autograd())
     def check():

@@ -5,8 +5,18 @@ import pytest
 from minildm.cli import main
 from minildm.training import zoo
 
-TINY = ["--train.batch", "4", "--train.no-bf16", "--train.log-every", "1", "--model.width", "16", "--documents", "60",
-        "--quiet"]
+TINY = [
+    "--train.batch",
+    "4",
+    "--train.no-bf16",
+    "--train.log-every",
+    "1",
+    "--model.width",
+    "16",
+    "--documents",
+    "60",
+    "--quiet",
+]
 
 
 @pytest.fixture(scope="package")
@@ -21,33 +31,97 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="package")
 def gpt_run(folder):
-    main(["train", "gpt", *TINY, "--train.steps", "6", "--train.save-every", "3", "--out", f"{folder}/gpt"])
+    main(
+        [
+            "train",
+            "gpt",
+            *TINY,
+            "--train.steps",
+            "6",
+            "--train.save-every",
+            "3",
+            "--out",
+            f"{folder}/gpt",
+        ]
+    )
     return folder / "gpt"
 
 
 @pytest.fixture(scope="package")
 def masked_run(folder):
-    main(["train", "masked", *TINY, "--train.steps", "6", "--train.save-every", "3", "--out", f"{folder}/masked"])
+    main(
+        [
+            "train",
+            "masked",
+            *TINY,
+            "--train.steps",
+            "6",
+            "--train.save-every",
+            "3",
+            "--out",
+            f"{folder}/masked",
+        ]
+    )
     return folder / "masked"
 
 
 @pytest.fixture(scope="package")
 def ldlm_run(folder, gpt_run):
-    main(["train", "ldlm", *TINY, "--train.steps", "4", "--model.denoiser-layers", "1", "--frozen", str(gpt_run),
-          "--out", f"{folder}/ldlm"])
+    main(
+        [
+            "train",
+            "ldlm",
+            *TINY,
+            "--train.steps",
+            "4",
+            "--model.denoiser-layers",
+            "1",
+            "--frozen",
+            str(gpt_run),
+            "--out",
+            f"{folder}/ldlm",
+        ]
+    )
     return folder / "ldlm"
 
 
 @pytest.fixture(scope="package")
 def vae_run(folder):
-    main(["train", "vae", *TINY, "--train.steps", "6", "--train.save-every", "3", "--out", f"{folder}/vae"])
+    main(
+        [
+            "train",
+            "vae",
+            *TINY,
+            "--train.steps",
+            "6",
+            "--train.save-every",
+            "3",
+            "--out",
+            f"{folder}/vae",
+        ]
+    )
     return folder / "vae"
 
 
 @pytest.fixture(scope="package")
 def manta_run(folder, vae_run):
-    main(["train", "manta", *TINY, "--train.steps", "6", "--train.save-every", "3", "--model.layers", "1",
-          "--vae", str(vae_run), "--out", f"{folder}/manta"])
+    main(
+        [
+            "train",
+            "manta",
+            *TINY,
+            "--train.steps",
+            "6",
+            "--train.save-every",
+            "3",
+            "--model.layers",
+            "1",
+            "--vae",
+            str(vae_run),
+            "--out",
+            f"{folder}/manta",
+        ]
+    )
     return folder / "manta"
 
 
@@ -61,6 +135,7 @@ def stocked_zoo(gpt_run, masked_run, ldlm_run, vae_run, manta_run):
 @pytest.fixture
 def refused(capsys, folder):
     """Run a command that must end with exit code 2 and one sentence; returns the sentence."""
+
     def run(*argv: str) -> str:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -75,6 +150,7 @@ def refused(capsys, folder):
 @pytest.fixture
 def sentence(refused):
     """Like `refused`, for mistakes that end in exactly one line."""
+
     def run(*argv: str) -> str:
         said = refused(*argv)
         assert said.startswith("minildm: ") and said.count("\n") == 1

@@ -11,45 +11,84 @@ import pytest
 from .conftest import TINY
 
 
-@pytest.mark.parametrize("argv, said", [
-    (["fly"], "no command 'fly': choose one of demo, train, sample, evaluate, doctor"),
-    (["sampel", "gpt-tales"], "no command 'sampel': did you mean sample?"),
-    (["train"], "say what to train: minildm train gpt|masked|ldlm|vae|manta"),
-    (["train", "rnn"], "say what to train"),
-    (["train", "gpt", "--preset", "gpt-novels"], "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-brief,"),
-    (["train", "gpt", "--preset", "ldlm-nano"], "no preset 'ldlm-nano' of a gpt"),
-    (["train", "gpt", "--size", "giant"], "no size 'giant': choose one of nano, micro, small, base"),
-    (["train", "gpt", "--size", "nano", "--preset", "gpt-nano"], "give one of them"),
-    (["train", "gpt", "--corpus", "novels"], "no corpus 'novels'"),
-    (["train", "gpt", "--corpus", "tales:zero"], "has no number of events"),
-    (["train", "gpt", "--length", "2"], "a row of 2 tokens holds no text"),
-    (["train", "gpt", "--documents", "0"], "0 documents"),
-    (["train", "gpt", "--model.width", "18", "--documents", "9"], "a width of 18 cannot be cut into 2 heads of even size"),
-    (["train", "ldlm", "--frozen", "zoo:gpt-novels"], "no model 'zoo:gpt-novels'"),
-    (["train", "ldlm", "--frozen", "runs/none"], "no model 'runs/none'"),
-    (["train", "manta", "--vae", "zoo:vae-novels"], "no model 'zoo:vae-novels'"),
-    (["train", "manta", "--preset", "vae-nano"], "no preset 'vae-nano' of a manta: choose one of manta-windows, manta-tales, "
-     "manta-brief-windows, manta-brief, manta-nano"),
-    (["train", "gpt", "--documents", "9", "--weights", "runs/none"], "no model 'runs/none'"),
-    (["train", "gpt", "--documents", "9", "--model.layers", "0"], "--model.layers must be at least 1 and finite, not 0"),
-    (["train", "vae", "--documents", "9", "--model.latent", "0"], "--model.latent must be at least 1"),
-    (["sample", "gpt-tales", "--seed", "99999999999999999999"], "--seed must be from 0 to 9223372036854775807"),
-    (["sample", "gpt-novels"], "no model 'gpt-novels': the zoo has"),
-])
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (["fly"], "no command 'fly': choose one of demo, train, sample, evaluate, doctor"),
+        (["sampel", "gpt-tales"], "no command 'sampel': did you mean sample?"),
+        (["train"], "say what to train: minildm train gpt|masked|ldlm|vae|manta"),
+        (["train", "rnn"], "say what to train"),
+        (
+            ["train", "gpt", "--preset", "gpt-novels"],
+            "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-brief,",
+        ),
+        (["train", "gpt", "--preset", "ldlm-nano"], "no preset 'ldlm-nano' of a gpt"),
+        (
+            ["train", "gpt", "--size", "giant"],
+            "no size 'giant': choose one of nano, micro, small, base",
+        ),
+        (["train", "gpt", "--size", "nano", "--preset", "gpt-nano"], "give one of them"),
+        (["train", "gpt", "--corpus", "novels"], "no corpus 'novels'"),
+        (["train", "gpt", "--corpus", "tales:zero"], "has no number of events"),
+        (["train", "gpt", "--length", "2"], "a row of 2 tokens holds no text"),
+        (["train", "gpt", "--documents", "0"], "0 documents"),
+        (
+            ["train", "gpt", "--model.width", "18", "--documents", "9"],
+            "a width of 18 cannot be cut into 2 heads of even size",
+        ),
+        (["train", "ldlm", "--frozen", "zoo:gpt-novels"], "no model 'zoo:gpt-novels'"),
+        (["train", "ldlm", "--frozen", "runs/none"], "no model 'runs/none'"),
+        (["train", "manta", "--vae", "zoo:vae-novels"], "no model 'zoo:vae-novels'"),
+        (
+            ["train", "manta", "--preset", "vae-nano"],
+            "no preset 'vae-nano' of a manta: choose one of manta-windows, manta-tales, "
+            "manta-brief-windows, manta-brief, manta-nano",
+        ),
+        (["train", "gpt", "--documents", "9", "--weights", "runs/none"], "no model 'runs/none'"),
+        (
+            ["train", "gpt", "--documents", "9", "--model.layers", "0"],
+            "--model.layers must be at least 1 and finite, not 0",
+        ),
+        (
+            ["train", "vae", "--documents", "9", "--model.latent", "0"],
+            "--model.latent must be at least 1",
+        ),
+        (
+            ["sample", "gpt-tales", "--seed", "99999999999999999999"],
+            "--seed must be from 0 to 9223372036854775807",
+        ),
+        (["sample", "gpt-novels"], "no model 'gpt-novels': the zoo has"),
+    ],
+)
 def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert said in sentence(*argv)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind, flags, said", [
-    ("ldlm", ["compression", "0"], "--model.compression must be at least 1 and finite, not 0"),
-    ("ldlm", ["recipe.draws", "0"], "--model.recipe.draws must be at least 1"),
-    ("ldlm", ["recipe.decoder-noise", "nan"], "--model.recipe.decoder-noise must be at least 0 and finite, not nan"),
-    ("manta", ["writing-lag", "-1"], "--model.writing-lag must be at least 0"),
-    ("manta", ["writing-solver", "paced"], "solver paced needs words that see no noise: train with --model.windows"),
-    ("manta", ["head", "clean", "--model.writing-solver", "drawn"], "has no law over them: take ancestral or euler"),
-])
+@pytest.mark.parametrize(
+    "kind, flags, said",
+    [
+        ("ldlm", ["compression", "0"], "--model.compression must be at least 1 and finite, not 0"),
+        ("ldlm", ["recipe.draws", "0"], "--model.recipe.draws must be at least 1"),
+        (
+            "ldlm",
+            ["recipe.decoder-noise", "nan"],
+            "--model.recipe.decoder-noise must be at least 0 and finite, not nan",
+        ),
+        ("manta", ["writing-lag", "-1"], "--model.writing-lag must be at least 0"),
+        (
+            "manta",
+            ["writing-solver", "paced"],
+            "solver paced needs words that see no noise: train with --model.windows",
+        ),
+        (
+            "manta",
+            ["head", "clean", "--model.writing-solver", "drawn"],
+            "has no law over them: take ancestral or euler",
+        ),
+    ],
+)
 def test_models_that_there_cannot_be(kind, flags, said, gpt_run, vae_run, sentence, tmp_path):
     base = ["--frozen", str(gpt_run)] if kind == "ldlm" else ["--vae", str(vae_run)]
     flags = [f"--model.{flags[0]}", *flags[1:], "--out", str(tmp_path / "run")]
@@ -57,45 +96,74 @@ def test_models_that_there_cannot_be(kind, flags, said, gpt_run, vae_run, senten
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("argv, said", [
+@pytest.mark.parametrize(
+    "argv, said",
+    [
         (["train", "gpt", "--train.steps", "0"], "--steps must be at least 1, not 0"),
-    (["train", "gpt", "--train.steps", "-5"], "--steps must be at least 1, not -5"),
-    (["train", "gpt", "--train.steps", "many"], "many"),
-    (["train", "gpt", "--train.seed", "-1"], "--seed must be from 0 to 2147483647, not -1"),
-    (["sample"], "Required options"),
-    (["sample", "x", "--solver", "rk9"], "rk9"),
-])
+        (["train", "gpt", "--train.steps", "-5"], "--steps must be at least 1, not -5"),
+        (["train", "gpt", "--train.steps", "many"], "many"),
+        (["train", "gpt", "--train.seed", "-1"], "--seed must be from 0 to 2147483647, not -1"),
+        (["sample"], "Required options"),
+        (["sample", "x", "--solver", "rk9"], "rk9"),
+    ],
+)
 def test_flags_that_do_not_parse(argv, said, refused):
     assert said in refused(*argv)
 
 
-@pytest.mark.parametrize("argv, said", [
-    (["sample", "--temprature", "1", "gpt-tales"], "`minildm sample` has no flag --temprature: did you mean --temperature?"),
-    (["sample", "gpt-tales", "--top_pp=0.9"], "no flag --top_pp: did you mean --top-p?"),
-    (["sample", "gpt-tales", "-count", "3"], "no flag -count: did you mean --count?"),
-    (["sample", "gpt-tales", "--seed", "x", "--promt", "y"], "no flag --promt: did you mean --prompt?"),
-    (["evaluate", "gpt-tales", "--texts"], "`minildm evaluate` has no flag --texts: did you mean --count?"),
-    (["evaluate", "--json", "x", "gpt-tales"], "no flag --json: did you mean --out?"),
-    (["train", "gpt", "--stpes", "5"], "`minildm train gpt` has no flag --stpes: did you mean --train.steps?"),
-    (["train", "ldlm", "--denoiser-layer", "5"], "did you mean --model.denoiser-layers?"),
-    (["train", "gpt", "--wings", "2"], "no flag --wings: `minildm train gpt --help` explains those there are"),
-    (["demo", "--fig", "x.png"], "`minildm demo` has no flag --fig: did you mean --figure?"),
-    (["doctor", "--wings"], "`minildm doctor` has no flag --wings"),
-])
+@pytest.mark.parametrize(
+    "argv, said",
+    [
+        (
+            ["sample", "--temprature", "1", "gpt-tales"],
+            "`minildm sample` has no flag --temprature: did you mean --temperature?",
+        ),
+        (["sample", "gpt-tales", "--top_pp=0.9"], "no flag --top_pp: did you mean --top-p?"),
+        (["sample", "gpt-tales", "-count", "3"], "no flag -count: did you mean --count?"),
+        (
+            ["sample", "gpt-tales", "--seed", "x", "--promt", "y"],
+            "no flag --promt: did you mean --prompt?",
+        ),
+        (
+            ["evaluate", "gpt-tales", "--texts"],
+            "`minildm evaluate` has no flag --texts: did you mean --count?",
+        ),
+        (["evaluate", "--json", "x", "gpt-tales"], "no flag --json: did you mean --out?"),
+        (
+            ["train", "gpt", "--stpes", "5"],
+            "`minildm train gpt` has no flag --stpes: did you mean --train.steps?",
+        ),
+        (["train", "ldlm", "--denoiser-layer", "5"], "did you mean --model.denoiser-layers?"),
+        (
+            ["train", "gpt", "--wings", "2"],
+            "no flag --wings: `minildm train gpt --help` explains those there are",
+        ),
+        (["demo", "--fig", "x.png"], "`minildm demo` has no flag --fig: did you mean --figure?"),
+        (["doctor", "--wings"], "`minildm doctor` has no flag --wings"),
+    ],
+)
 def test_an_unknown_flag_is_answered_with_the_likely_one(argv, said, sentence):
     assert said in sentence(*argv)
 
 
-@pytest.mark.parametrize("content, said", [
-    (b"", "is empty: give one with text in it"),
-    (b"caf\xe9\n\nmore", "is not UTF-8 (byte 3): convert it to UTF-8"),
-    (b"one\n\n" + b"far too many words here " * 9 + b"\n\ntwo", "too few for one row of 32: lower --length or give more text"),
-])
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"", "is empty: give one with text in it"),
+        (b"caf\xe9\n\nmore", "is not UTF-8 (byte 3): convert it to UTF-8"),
+        (
+            b"one\n\n" + b"far too many words here " * 9 + b"\n\ntwo",
+            "too few for one row of 32: lower --length or give more text",
+        ),
+    ],
+)
 def test_bad_corpus_files(content, said, sentence, tmp_path):
     (tmp_path / "text.txt").write_bytes(content)
     flags = ["--corpus", f"file:{tmp_path}/text.txt", "--length", "32", "--out", f"{tmp_path}/run"]
     assert said in sentence("train", "gpt", *flags)
-    assert "cannot be read (No such file or directory)" in sentence("train", "gpt", "--corpus", f"file:{tmp_path}/none")
+    assert "cannot be read (No such file or directory)" in sentence(
+        "train", "gpt", "--corpus", f"file:{tmp_path}/none"
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -107,16 +175,24 @@ def test_fewer_rows_than_a_batch(sentence, tmp_path):
 def test_requests_that_no_model_can_fulfil(gpt_run, masked_run, ldlm_run, sentence):
     gpt, masked, ldlm = str(gpt_run), str(masked_run), str(ldlm_run)
     prompt = "once at the castle there lived"
-    assert "the prompt has 7 tokens but the text only 5" in sentence("sample", gpt, "--prompt", prompt, "--length", "5")
-    assert "the word 'dragon' is not in the vocabulary" in sentence("sample", gpt, "--prompt", "a dragon")
+    assert "the prompt has 7 tokens but the text only 5" in sentence(
+        "sample", gpt, "--prompt", prompt, "--length", "5"
+    )
+    assert "the word 'dragon' is not in the vocabulary" in sentence(
+        "sample", gpt, "--prompt", "a dragon"
+    )
     assert "cannot write 0 texts" in sentence("sample", gpt, "--count", "0")
     assert "cannot sample in 0 steps" in sentence("sample", ldlm, "--steps", "0")
     assert "cannot sample in -3 steps" in sentence("sample", ldlm, "--steps", "-3")
     assert "leave out --steps and --solver" in sentence("sample", gpt, "--steps", "8")
     assert "no sampler 'heun' of a masked model" in sentence("sample", masked, "--solver", "heun")
     assert "no sampler 'margin'" in sentence("sample", ldlm, "--solver", "margin")
-    assert "the prompt has 7 tokens but the text only 5" in sentence("sample", masked, "--prompt", prompt, "--length", "5")
-    assert "the prompt has 7 tokens but the text only 5" in sentence("sample", ldlm, "--prompt", prompt, "--length", "5")
+    assert "the prompt has 7 tokens but the text only 5" in sentence(
+        "sample", masked, "--prompt", prompt, "--length", "5"
+    )
+    assert "the prompt has 7 tokens but the text only 5" in sentence(
+        "sample", ldlm, "--prompt", prompt, "--length", "5"
+    )
     assert "leave out --record" in sentence("sample", gpt, "--record", "path.safetensors")
     assert "a temperature of -1.0 has no meaning" in sentence("sample", gpt, "--temperature", "-1")
     for model, share in ((gpt, "0"), (gpt, "1.5"), (ldlm, "0.9")):
@@ -164,7 +240,10 @@ def test_cards_that_do_not_fit(copy, sentence):
 def test_sizes_of_a_damaged_card_are_not_called_flags(copy, sentence):
     edit(copy, lambda card: card["config"]["model"].update(width=0))
     said = sentence("sample", str(copy))
-    assert f"the card of {copy} is damaged or not one of this version (model.width must be at least 1" in said
+    assert (
+        f"the card of {copy} is damaged or not one of this version (model.width must be at least 1"
+        in said
+    )
     assert "--model" not in said
 
 
@@ -178,9 +257,29 @@ def test_a_folder_without_a_checkpoint(tmp_path, sentence):
 
 
 def test_no_network_for_the_hub(tmp_path):
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "empty"), "MINILDM_CACHE": str(tmp_path)}
-    command = [sys.executable, "-m", "minildm", "train", "ldlm", "--frozen", "hub:gpt2", "--out", str(tmp_path / "run")]
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(tmp_path / "empty"),
+        "MINILDM_CACHE": str(tmp_path),
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "minildm",
+        "train",
+        "ldlm",
+        "--frozen",
+        "hub:gpt2",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
-    assert "minildm: the model gpt2 cannot be fetched" in done.stderr and "Traceback" not in done.stderr
-    assert done.stderr.strip().endswith("connect to the network or name a folder") and not (tmp_path / "run").exists()
+    assert (
+        "minildm: the model gpt2 cannot be fetched" in done.stderr
+        and "Traceback" not in done.stderr
+    )
+    assert (
+        done.stderr.strip().endswith("connect to the network or name a folder")
+        and not (tmp_path / "run").exists()
+    )

@@ -23,14 +23,20 @@ BROKEN = ("| true", "| head -1", ">&-", "2>&-", ">&- 2>&-", "2>/dev/full")
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess:
     """A line of bash, whose exit status is that of its first command."""
     line = f"{command}; exit ${{PIPESTATUS[0]}}"
-    return subprocess.run(["bash", "-c", line], env=os.environ | environment, capture_output=True, timeout=120)
+    return subprocess.run(
+        ["bash", "-c", line], env=os.environ | environment, capture_output=True, timeout=120
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252", "gbk"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_what_cannot_be_shown_becomes_a_question_mark(encoding, unbuffered, tmp_path):
-    done = shell(f"{sys.executable} -c '{SAYS}' {tmp_path}/done", LC_ALL="C", PYTHONIOENCODING=encoding,
-                 PYTHONUNBUFFERED=unbuffered)
+    done = shell(
+        f"{sys.executable} -c '{SAYS}' {tmp_path}/done",
+        LC_ALL="C",
+        PYTHONIOENCODING=encoding,
+        PYTHONUNBUFFERED=unbuffered,
+    )
     fox, i = "a fox \N{FOX FACE}\n", "na\u00efve "
     assert done.returncode == 0 and b"Traceback" not in done.stderr and b"end" in done.stderr
     assert done.stdout == (3 * fox + 20_000 * i + "\n").encode(encoding, "replace")
@@ -39,7 +45,9 @@ def test_what_cannot_be_shown_becomes_a_question_mark(encoding, unbuffered, tmp_
 @pytest.mark.parametrize("redirection", BROKEN)
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_nobody_reading_is_no_fault(redirection, encoding, tmp_path):
-    done = shell(f"{sys.executable} -c '{SAYS}' {tmp_path}/done {redirection}", PYTHONIOENCODING=encoding)
+    done = shell(
+        f"{sys.executable} -c '{SAYS}' {tmp_path}/done {redirection}", PYTHONIOENCODING=encoding
+    )
     assert done.returncode == 0 and b"Error" not in done.stderr
     assert (tmp_path / "done").read_text() == "done"
 
@@ -54,4 +62,7 @@ def test_commands_end_as_they_would_on_a_terminal(redirection, argv, status):
 def test_a_full_disk_is_told_in_one_sentence():
     done = shell(f"{sys.executable} -m minildm --help >/dev/full")
     assert done.returncode == 2 and done.stderr.count(b"\n") == 1
-    assert b"minildm: the output cannot be written (No space left on device): send it to another place" in done.stderr
+    assert (
+        b"minildm: the output cannot be written (No space left on device): send it to another place"
+        in done.stderr
+    )

@@ -23,22 +23,35 @@ def shares(model: str, gaps: str) -> str:
 
 
 def test_the_command_is_the_one_that_was_measured():
-    line = next(line for line in README.splitlines() if "--infill" in line and line.startswith("minildm sample"))
+    line = next(
+        line
+        for line in README.splitlines()
+        if "--infill" in line and line.startswith("minildm sample")
+    )
     _, _, model, *flags = shlex.split(line)
     given = dict(zip(flags[::2], flags[1::2]))
     for row in rows(model, "words"):
-        assert given == {"--solver": row["solver"], "--steps": str(row["steps"]), "--gap": "1", "--infill": row["text"]}
+        assert given == {
+            "--solver": row["solver"],
+            "--steps": str(row["steps"]),
+            "--gap": "1",
+            "--infill": row["text"],
+        }
     assert given["--infill"].count("____") == 11
 
 
 def test_the_shares_are_those_measured():
     text = " ".join(README.split())
     masked, manta = shares("masked-tales", "words"), shares("manta-tales", "words")
-    assert f"`masked-tales` writes {masked} consistent tales this way, `manta-tales` {manta}" in text
+    assert (
+        f"`masked-tales` writes {masked} consistent tales this way, `manta-tales` {manta}" in text
+    )
     assert f"{shares('manta-tales', 'spans')} of the tales of `manta-tales` are consistent" in text
 
 
-@pytest.mark.parametrize("model, gaps", [("masked-tales", "words"), ("manta-tales", "words"), ("manta-tales", "spans")])
+@pytest.mark.parametrize(
+    "model, gaps", [("masked-tales", "words"), ("manta-tales", "words"), ("manta-tales", "spans")]
+)
 def test_there_are_three_seeds_of_at_least_a_hundred(model, gaps):
     assert [row["seed"] for row in rows(model, gaps)] == [0, 1, 2]
     assert all(row["count"] >= 100 for row in rows(model, gaps))
@@ -46,14 +59,22 @@ def test_there_are_three_seeds_of_at_least_a_hundred(model, gaps):
 
 def quality(way: str, steps: int, figure: str) -> list[float]:
     study = json.loads((ROOT / "benchmarks" / "results" / "quality.json").read_text())
-    return [100 * row[figure] for row in study["rows"] if (row["way"], row["steps"]) == (way, steps)]
+    return [
+        100 * row[figure] for row in study["rows"] if (row["way"], row["steps"]) == (way, steps)
+    ]
 
 
 def test_the_parallel_mode_stands_beside_the_paced_one():
-    for figure, name in (("grammatical", "grammatical"), ("consistent", "consistent with its own world")):
+    for figure, name in (
+        ("grammatical", "grammatical"),
+        ("consistent", "consistent with its own world"),
+    ):
         found = quality("manta, no lag", 32, figure)
-        line = next(line for line in README.splitlines() if line.startswith(f"| {name} | 99.7%") or
-                    line.startswith(f"| {name} | 96.5%"))
+        line = next(
+            line
+            for line in README.splitlines()
+            if line.startswith(f"| {name} | 99.7%") or line.startswith(f"| {name} | 96.5%")
+        )
         assert line.split("|")[7].strip() == f"{fmean(found):.1f}% ± {stdev(found):.1f}"
 
 
@@ -63,7 +84,7 @@ PARALLEL = [("manta, no lag", 32), ("manta, lag 2", 64), ("manta, lag 2", 32), (
 @pytest.mark.parametrize("way, steps", PARALLEL)
 def test_the_shares_of_the_parallel_mode_are_those_measured(way, steps):
     start = README.index("- *In parallel*")
-    told = README[start:README.index("\n- *", start)]
+    told = README[start : README.index("\n- *", start)]
     for figure in ("grammatical", "consistent"):
         found = sorted(quality(way, steps, figure))
         assert f"{found[0]:.0f}-{found[-1]:.0f}%" in told

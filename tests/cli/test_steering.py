@@ -30,13 +30,16 @@ def tales(tmp_path):
 @pytest.fixture
 def asked(monkeypatch):
     """What `minildm sample` hands to its model: a function of the command line."""
+
     def run(*argv: str) -> dict:
         seen = {}
 
         def keep(*args, **names):
             loaded = load(*args, **names)
             generate = loaded.model.generate
-            loaded.model.generate = lambda count, **rest: seen.update(rest, count=count) or generate(count, **rest)
+            loaded.model.generate = lambda count, **rest: (
+                seen.update(rest, count=count) or generate(count, **rest)
+            )
             return loaded
 
         monkeypatch.setattr(sample, "load", keep)
@@ -57,7 +60,9 @@ def test_gaps_without_a_size_fill_three_quarters_of_the_length_in_equal_shares()
         row, mask = with_gaps("____ fox ____ home", None, length, WORDS)
         middle = row[0].tolist().index(5)
         assert [int(mask[0, :middle].sum()), int(mask[0, middle:].sum())] == sizes
-        assert row.shape == (1, length) and (int((row != PAD).sum()) == 3 * length // 4 or length == 8)
+        assert row.shape == (1, length) and (
+            int((row != PAD).sum()) == 3 * length // 4 or length == 8
+        )
 
 
 def test_a_gap_may_say_its_own_tokens():
@@ -65,11 +70,21 @@ def test_a_gap_may_say_its_own_tokens():
     assert row[0, :13].tolist() == [BOS, 4, 5, MASK, MASK, MASK, 7, MASK, MASK, 4, MASK, EOS, PAD]
     row, mask = with_gaps("____{3} fox ____ home", None, 16, WORDS)
     middle = row[0].tolist().index(5)
-    assert [int(mask[0, :middle].sum()), int(mask[0, middle:].sum())] == [3, 5] and int((row != PAD).sum()) == 12
+    assert [int(mask[0, :middle].sum()), int(mask[0, middle:].sum())] == [3, 5] and int(
+        (row != PAD).sum()
+    ) == 12
 
 
 def test_one_blank_a_token(masked_run, asked):
-    given = asked(str(masked_run), "--count", "1", "--gap", "1", "--infill", "once at the ____ there lived ____ ____ .")
+    given = asked(
+        str(masked_run),
+        "--count",
+        "1",
+        "--gap",
+        "1",
+        "--infill",
+        "once at the ____ there lived ____ ____ .",
+    )
     assert given["prompt"][0, :12].tolist().count(MASK) == 3 == int(given["mask"].sum())
 
 
@@ -91,10 +106,23 @@ def test_a_wish_is_one_token():
             wish(word, WORDS)
 
 
-def test_every_kind_that_can_fills_gaps_and_keeps_what_is_given(masked_run, ldlm_run, manta_run, asked, capsys):
+def test_every_kind_that_can_fills_gaps_and_keeps_what_is_given(
+    masked_run, ldlm_run, manta_run, asked, capsys
+):
     for run in (masked_run, ldlm_run, manta_run):
-        given = asked(str(run), "--count", "3", "--steps", "2", "--length", "20", "--gap", "2", "--infill",
-                      "once at the ____ there lived ____ .")
+        given = asked(
+            str(run),
+            "--count",
+            "3",
+            "--steps",
+            "2",
+            "--length",
+            "20",
+            "--gap",
+            "2",
+            "--infill",
+            "once at the ____ there lived ____ .",
+        )
         words = [text.split() for text in capsys.readouterr().out.strip().split("\n\n")]
         assert len(words) == 3 and given["count"] == 3 and given["mask"].sum() == 4
         known = [int(i) for i in given["prompt"][~given["mask"]] if i > MASK]
@@ -105,126 +133,326 @@ def test_every_kind_that_can_fills_gaps_and_keeps_what_is_given(masked_run, ldlm
 def test_gaps_are_drawn_and_their_neighbors_are_not(manta_run):
     loaded = load(manta_run)
     edit = steered(loaded, 5, length=20, infill="once at the ____ there lived ____ .", gap=2)
-    tokens = loaded.model.generate(5, rng=torch.Generator().manual_seed(0), steps=2, length=20, **edit).tokens
+    tokens = loaded.model.generate(
+        5, rng=torch.Generator().manual_seed(0), steps=2, length=20, **edit
+    ).tokens
     assert (tokens == edit["prompt"])[:, ~edit["mask"][0]].all()
 
 
 def test_repairs_are_versions_of_each_paragraph(ldlm_run, manta_run, asked, tales, capsys):
     for run in (ldlm_run, manta_run):
-        given = asked(str(run), "--count", "3", "--steps", "2", "--repair", str(tales), "--back", "0.7")
+        given = asked(
+            str(run), "--count", "3", "--steps", "2", "--repair", str(tales), "--back", "0.7"
+        )
         assert len(capsys.readouterr().out.strip("\n").split("\n\n")) == 6 == given["count"]
         tokenizer = load(run, frozen=False).tokenizer
         texts = [tokenizer.decode(row) for row in given["prompt"].tolist()]
         assert texts == [f"{TALE} tess was happy ."] * 3 + [TALE] * 3 and given["start"] == 0.7
-        assert given["prompt"].shape == (6, 64) and given["prompt"][0, 0] == BOS and (given["prompt"] == EOS).any(1).all()
+        assert (
+            given["prompt"].shape == (6, 64)
+            and given["prompt"][0, 0] == BOS
+            and (given["prompt"] == EOS).any(1).all()
+        )
 
 
-def test_without_a_share_doubtful_words_are_repaired_and_the_others_kept(masked_run, ldlm_run, manta_run, asked, tales):
+def test_without_a_share_doubtful_words_are_repaired_and_the_others_kept(
+    masked_run, ldlm_run, manta_run, asked, tales
+):
     for run in (masked_run, ldlm_run, manta_run):
         given = asked(str(run), "--count", "2", "--steps", "2", "--repair", str(tales))
         loaded = load(run)
         rows = given["prompt"][::2]
-        assert torch.equal(given["mask"][::2], doubts(loaded.model, rows, torch.Generator().manual_seed(0)) > DOUBTFUL)
-        assert given["mask"].shape == (4, 64) and not given["mask"][:, 0].any() and "start" not in given
+        assert torch.equal(
+            given["mask"][::2],
+            doubts(loaded.model, rows, torch.Generator().manual_seed(0)) > DOUBTFUL,
+        )
+        assert (
+            given["mask"].shape == (4, 64)
+            and not given["mask"][:, 0].any()
+            and "start" not in given
+        )
 
 
 def test_a_guide_is_a_wish_with_a_strength(ldlm_run, manta_run, asked, capsys):
     for run in (ldlm_run, manta_run):
-        given = asked(str(run), "--count", "1", "--steps", "2", "--guide", "happy", "--strength", "2.5", "--prompt", "once at")
+        given = asked(
+            str(run),
+            "--count",
+            "1",
+            "--steps",
+            "2",
+            "--guide",
+            "happy",
+            "--strength",
+            "2.5",
+            "--prompt",
+            "once at",
+        )
         i = load(run, frozen=False).tokenizer.encode("happy")[0]
         log_p = torch.full((1, 3, 265), -9.0)
         log_p[:, 1, i] = -0.25
-        assert given["strength"] == 2.5 and given["wish"](log_p).item() == pytest.approx(0.25, abs=1e-3)
+        assert given["strength"] == 2.5 and given["wish"](log_p).item() == pytest.approx(
+            0.25, abs=1e-3
+        )
         assert given["prompt"].shape == (1, 3) and "mask" not in given and "start" not in given
 
 
 def test_a_wish_is_tried_again_for_the_texts_that_miss_it(manta_run, capsys, monkeypatch):
     counts, generate = [], Manta.generate
-    monkeypatch.setattr(Manta, "generate", lambda model, count, **rest: counts.append(count) or generate(model, count, **rest))
-    main(["sample", str(manta_run), "--count", "3", "--steps", "2", "--guide", "happy", "--tries", "4"])
+    monkeypatch.setattr(
+        Manta,
+        "generate",
+        lambda model, count, **rest: counts.append(count) or generate(model, count, **rest),
+    )
+    main(
+        [
+            "sample",
+            str(manta_run),
+            "--count",
+            "3",
+            "--steps",
+            "2",
+            "--guide",
+            "happy",
+            "--tries",
+            "4",
+        ]
+    )
     texts = capsys.readouterr().out.strip("\n").split("\n\n")
-    assert len(texts) == 3 == counts[0] and 1 < len(counts) <= 4 and counts == sorted(counts, reverse=True)
+    assert (
+        len(texts) == 3 == counts[0]
+        and 1 < len(counts) <= 4
+        and counts == sorted(counts, reverse=True)
+    )
     assert len(counts) == 4 or all("happy" in text.split() for text in texts)
 
 
 def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, manta_run, asked):
-    own = {gpt_run: {"prompt"}, masked_run: {"prompt", "record"}, ldlm_run: {"record"}, manta_run: {"record"}}
+    own = {
+        gpt_run: {"prompt"},
+        masked_run: {"prompt", "record"},
+        ldlm_run: {"record"},
+        manta_run: {"record"},
+    }
     for run, names in own.items():
         assert asked(str(run), "--count", "1").keys() == names | {"rng", "count"}
-    given = asked(str(manta_run), "--count", "1", "--temperature", "0", "--lag", "0", "--steps", "3", "--solver", "euler")
+    given = asked(
+        str(manta_run),
+        "--count",
+        "1",
+        "--temperature",
+        "0",
+        "--lag",
+        "0",
+        "--steps",
+        "3",
+        "--solver",
+        "euler",
+    )
     assert [given[name] for name in ("temperature", "lag", "steps", "solver")] == [0, 0, 3, "euler"]
     for run in (gpt_run, masked_run):
         assert asked(str(run), "--count", "1", "--top-p", "0.5")["top_p"] == 0.5
 
 
-@pytest.mark.parametrize("kind, flags, said", [
-    ("gpt", ["--infill", "once ____"], "a GPT writes from left to right and cannot be steered: leave out --infill"),
-    ("gpt", ["--repair", "FILE"], "name a masked model, an LDLM or a Manta-LM"),
-    ("gpt", ["--guide", "happy"], "a GPT writes from left to right"),
-    ("gpt", ["--lag", "1"], "only a Manta-LM writes with a lag: leave out --lag"),
-    ("masked", ["--repair", "FILE", "--back", "0.5"], "a masked model has no latents to steer: leave out --back and --guide"),
-    ("masked", ["--guide", "happy"], "name an LDLM or a Manta-LM"),
-    ("masked", ["--lag", "1"], "only a Manta-LM"),
-    ("masked", ["--solver", "euler"], "no sampler 'euler' of a masked model: choose one of ancestral, confidence, margin"),
-    ("ldlm", ["--lag", "1"], "only a Manta-LM"),
-    ("ldlm", ["--entropy-bound", "0.1"], "only a Manta-LM writes with an entropy bound: leave out --entropy-bound"),
-    ("manta", ["--entropy-bound", "-1"], "an entropy bound of -1.0 has no meaning: give 0 or more"),
-    ("manta", ["--entropy-bound", "0.1"], "solver ancestral has no entropy bound: take solver paced"),
-    ("manta", ["--solver", "paced"], "train with --model.windows"),
-    ("manta", ["--lag", "-1"], "a lag of -1.0 has no meaning: give 0 or more"),
-    ("manta", ["--lag", "nan"], "a lag of nan has no meaning"),
-    ("manta", ["--solver", "ddim"], "a Manta-LM has no solver 'ddim': choose one of ancestral, euler"),
-    ("manta", ["--temperature", "-1"], "a temperature of -1.0 has no meaning"),
-    ("manta", ["--steps", "0"], "cannot sample in 0 steps"),
-    ("manta", ["--prompt", "once at the castle", "--length", "4"], "the prompt has 5 tokens but the text only 4"),
-    ("manta", ["--prompt", "a dragon"], "the word 'dragon' is not in the vocabulary"),
-    ("masked", ["--infill", "a dragon ____"], "the word 'dragon' is not in the vocabulary"),
-    ("manta", ["--guide", "dragon"], "the word 'dragon' is not in the vocabulary"),
-    ("manta", ["--guide", "happy tess"], "--guide takes one token, and 'happy tess' is 2"),
-    ("ldlm", ["--guide", "happy", "--strength", "-1"], "a strength of -1.0 has no meaning: give 0 or more"),
-    ("ldlm", ["--guide", "happy", "--strength", "nan"], "a strength of nan has no meaning"),
-    ("manta", ["--strength", "2"], "--strength is that of a wish: give --guide a word, or leave out --strength"),
-    ("gpt", ["--strength", "2"], "--strength is that of a wish"),
-    ("manta", ["--tries", "2"], "--tries are those of a wish: give --guide a word, or leave out --tries"),
-    ("manta", ["--guide", "happy", "--tries", "0"], "0 tries write nothing: give --tries 1 or more"),
-    ("ldlm", ["--repair", "FILE", "--guide", "happy", "--tries", "2"], "--repair writes each of its texts once"),
-    ("ldlm", ["--strength", "2"], "--strength is that of a wish"),
-    ("ldlm", ["--strength", "2", "--repair", "FILE"], "--strength is that of a wish"),
-    ("ldlm", ["--back", "0.3"], "--back says how much of a text --repair keeps: give --repair a file, or leave out --back"),
-    ("masked", ["--infill", "once at _ the castle"], "--infill has no gap: mark each by two underscores or more"),
-    ("manta", ["--infill", ""], "--infill has no gap"),
-    ("ldlm", ["--infill", "once ____", "--gap", "0"], "a gap of 0 tokens is none: give 1 or more"),
-    ("ldlm", ["--infill", "once ____{0}"], "a gap of 0 tokens is none"),
-    ("ldlm", ["--infill", "once ____{999999999}"], "1000000002 tokens with its gaps, more than the 64 that fit"),
-    ("masked", ["--steps", "100000"], "100000 steps are more than any text needs: give --steps 4096 or fewer"),
-    ("manta", ["--length", "100000"], "was trained on texts of 64 tokens and writes at most 1024, not 100000: lower --length"),
-    ("gpt", ["--length", "99999999999999999999"], "and writes at most 1024, not 99999999999999999999"),
-    ("ldlm", ["--infill", "____", "--length", "100000"], "and writes at most 1024"),
-    ("gpt", ["--count", "1000000000"], "1000000000 texts of 64 tokens at a time take too much memory: give --count 1"),
-    ("masked", ["--record", "FOLDER"], " is a folder: name a file"),
-    ("masked", ["--record", "BELOW"], "BELOW cannot be written (Not a directory): choose another place"),
-    ("masked", ["--record", "/proc/nope/path"], "/proc/nope cannot be written ("),
-    ("gpt", ["--prompt", b"caf\xe9".decode("utf-8", "surrogateescape")], "holds bytes that are not UTF-8"),
-    ("gpt", ["--prompt", "Once upon a time"], "a tale begins like 'once at the castle there lived'"),
-    ("manta", ["--guide", "happier"], "the nearest spellings are 'happy' or 'chair' or 'hammer' for 'happier'"),
-    ("ldlm", ["--infill", "once ____", "--gap", "70"], "73 tokens with its gaps, more than the 64 that fit"),
-    ("manta", ["--infill", "once at the ____ there", "--length", "6"], "7 tokens with its gaps, more than the 6 that fit"),
-    ("manta", ["--gap", "3"], "--gap says how long the gaps of --infill are"),
-    ("manta", ["--infill", "once ____", "--prompt", "once"], "--infill and --repair give the whole text: leave out --prompt"),
-    ("ldlm", ["--repair", "FILE", "--prompt", "once"], "leave out --prompt"),
-    ("manta", ["--infill", "once ____", "--repair", "FILE"], "--infill and --repair each give the text: choose one"),
-    ("manta", ["--repair", "FILE", "--back", "0"], "--back 0.0 leaves nothing to repair or nothing of the text"),
-    ("ldlm", ["--repair", "FILE", "--back", "1"], "--back 1.0 leaves"),
-    ("manta", ["--repair", "FILE", "--back", "nan"], "--back nan leaves"),
-    ("manta", ["--repair", "FILE", "--length", "9"], "17 tokens, more than the 9 that fit: shorten it or raise --length"),
-    ("manta", ["--repair", "FILE", "--count", "0"], "cannot write 0 texts"),
-    ("manta", ["--repair", "NONE"], "cannot be read (No such file or directory): check the path"),
-    ("ldlm", ["--repair", "FOLDER"], "cannot be read (Is a directory): check the path"),
-    ("manta", ["--repair", "EMPTY"], "has no text to repair: give one with a text a paragraph"),
-    ("manta", ["--repair", "LATIN"], "is not UTF-8 (byte 3): convert it to UTF-8"),
-    ("vae", [], "a VAE puts no words in order, so it writes no texts: name a Manta-LM"),
-    ("vae", ["--infill", "once ____"], "a VAE puts no words in order"),
-])
+@pytest.mark.parametrize(
+    "kind, flags, said",
+    [
+        (
+            "gpt",
+            ["--infill", "once ____"],
+            "a GPT writes from left to right and cannot be steered: leave out --infill",
+        ),
+        ("gpt", ["--repair", "FILE"], "name a masked model, an LDLM or a Manta-LM"),
+        ("gpt", ["--guide", "happy"], "a GPT writes from left to right"),
+        ("gpt", ["--lag", "1"], "only a Manta-LM writes with a lag: leave out --lag"),
+        (
+            "masked",
+            ["--repair", "FILE", "--back", "0.5"],
+            "a masked model has no latents to steer: leave out --back and --guide",
+        ),
+        ("masked", ["--guide", "happy"], "name an LDLM or a Manta-LM"),
+        ("masked", ["--lag", "1"], "only a Manta-LM"),
+        (
+            "masked",
+            ["--solver", "euler"],
+            "no sampler 'euler' of a masked model: choose one of ancestral, confidence, margin",
+        ),
+        ("ldlm", ["--lag", "1"], "only a Manta-LM"),
+        (
+            "ldlm",
+            ["--entropy-bound", "0.1"],
+            "only a Manta-LM writes with an entropy bound: leave out --entropy-bound",
+        ),
+        (
+            "manta",
+            ["--entropy-bound", "-1"],
+            "an entropy bound of -1.0 has no meaning: give 0 or more",
+        ),
+        (
+            "manta",
+            ["--entropy-bound", "0.1"],
+            "solver ancestral has no entropy bound: take solver paced",
+        ),
+        ("manta", ["--solver", "paced"], "train with --model.windows"),
+        ("manta", ["--lag", "-1"], "a lag of -1.0 has no meaning: give 0 or more"),
+        ("manta", ["--lag", "nan"], "a lag of nan has no meaning"),
+        (
+            "manta",
+            ["--solver", "ddim"],
+            "a Manta-LM has no solver 'ddim': choose one of ancestral, euler",
+        ),
+        ("manta", ["--temperature", "-1"], "a temperature of -1.0 has no meaning"),
+        ("manta", ["--steps", "0"], "cannot sample in 0 steps"),
+        (
+            "manta",
+            ["--prompt", "once at the castle", "--length", "4"],
+            "the prompt has 5 tokens but the text only 4",
+        ),
+        ("manta", ["--prompt", "a dragon"], "the word 'dragon' is not in the vocabulary"),
+        ("masked", ["--infill", "a dragon ____"], "the word 'dragon' is not in the vocabulary"),
+        ("manta", ["--guide", "dragon"], "the word 'dragon' is not in the vocabulary"),
+        ("manta", ["--guide", "happy tess"], "--guide takes one token, and 'happy tess' is 2"),
+        (
+            "ldlm",
+            ["--guide", "happy", "--strength", "-1"],
+            "a strength of -1.0 has no meaning: give 0 or more",
+        ),
+        ("ldlm", ["--guide", "happy", "--strength", "nan"], "a strength of nan has no meaning"),
+        (
+            "manta",
+            ["--strength", "2"],
+            "--strength is that of a wish: give --guide a word, or leave out --strength",
+        ),
+        ("gpt", ["--strength", "2"], "--strength is that of a wish"),
+        (
+            "manta",
+            ["--tries", "2"],
+            "--tries are those of a wish: give --guide a word, or leave out --tries",
+        ),
+        (
+            "manta",
+            ["--guide", "happy", "--tries", "0"],
+            "0 tries write nothing: give --tries 1 or more",
+        ),
+        (
+            "ldlm",
+            ["--repair", "FILE", "--guide", "happy", "--tries", "2"],
+            "--repair writes each of its texts once",
+        ),
+        ("ldlm", ["--strength", "2"], "--strength is that of a wish"),
+        ("ldlm", ["--strength", "2", "--repair", "FILE"], "--strength is that of a wish"),
+        (
+            "ldlm",
+            ["--back", "0.3"],
+            "--back says how much of a text --repair keeps: give --repair a file, or leave out --back",
+        ),
+        (
+            "masked",
+            ["--infill", "once at _ the castle"],
+            "--infill has no gap: mark each by two underscores or more",
+        ),
+        ("manta", ["--infill", ""], "--infill has no gap"),
+        (
+            "ldlm",
+            ["--infill", "once ____", "--gap", "0"],
+            "a gap of 0 tokens is none: give 1 or more",
+        ),
+        ("ldlm", ["--infill", "once ____{0}"], "a gap of 0 tokens is none"),
+        (
+            "ldlm",
+            ["--infill", "once ____{999999999}"],
+            "1000000002 tokens with its gaps, more than the 64 that fit",
+        ),
+        (
+            "masked",
+            ["--steps", "100000"],
+            "100000 steps are more than any text needs: give --steps 4096 or fewer",
+        ),
+        (
+            "manta",
+            ["--length", "100000"],
+            "was trained on texts of 64 tokens and writes at most 1024, not 100000: lower --length",
+        ),
+        (
+            "gpt",
+            ["--length", "99999999999999999999"],
+            "and writes at most 1024, not 99999999999999999999",
+        ),
+        ("ldlm", ["--infill", "____", "--length", "100000"], "and writes at most 1024"),
+        (
+            "gpt",
+            ["--count", "1000000000"],
+            "1000000000 texts of 64 tokens at a time take too much memory: give --count 1",
+        ),
+        ("masked", ["--record", "FOLDER"], " is a folder: name a file"),
+        (
+            "masked",
+            ["--record", "BELOW"],
+            "BELOW cannot be written (Not a directory): choose another place",
+        ),
+        ("masked", ["--record", "/proc/nope/path"], "/proc/nope cannot be written ("),
+        (
+            "gpt",
+            ["--prompt", b"caf\xe9".decode("utf-8", "surrogateescape")],
+            "holds bytes that are not UTF-8",
+        ),
+        (
+            "gpt",
+            ["--prompt", "Once upon a time"],
+            "a tale begins like 'once at the castle there lived'",
+        ),
+        (
+            "manta",
+            ["--guide", "happier"],
+            "the nearest spellings are 'happy' or 'chair' or 'hammer' for 'happier'",
+        ),
+        (
+            "ldlm",
+            ["--infill", "once ____", "--gap", "70"],
+            "73 tokens with its gaps, more than the 64 that fit",
+        ),
+        (
+            "manta",
+            ["--infill", "once at the ____ there", "--length", "6"],
+            "7 tokens with its gaps, more than the 6 that fit",
+        ),
+        ("manta", ["--gap", "3"], "--gap says how long the gaps of --infill are"),
+        (
+            "manta",
+            ["--infill", "once ____", "--prompt", "once"],
+            "--infill and --repair give the whole text: leave out --prompt",
+        ),
+        ("ldlm", ["--repair", "FILE", "--prompt", "once"], "leave out --prompt"),
+        (
+            "manta",
+            ["--infill", "once ____", "--repair", "FILE"],
+            "--infill and --repair each give the text: choose one",
+        ),
+        (
+            "manta",
+            ["--repair", "FILE", "--back", "0"],
+            "--back 0.0 leaves nothing to repair or nothing of the text",
+        ),
+        ("ldlm", ["--repair", "FILE", "--back", "1"], "--back 1.0 leaves"),
+        ("manta", ["--repair", "FILE", "--back", "nan"], "--back nan leaves"),
+        (
+            "manta",
+            ["--repair", "FILE", "--length", "9"],
+            "17 tokens, more than the 9 that fit: shorten it or raise --length",
+        ),
+        ("manta", ["--repair", "FILE", "--count", "0"], "cannot write 0 texts"),
+        (
+            "manta",
+            ["--repair", "NONE"],
+            "cannot be read (No such file or directory): check the path",
+        ),
+        ("ldlm", ["--repair", "FOLDER"], "cannot be read (Is a directory): check the path"),
+        ("manta", ["--repair", "EMPTY"], "has no text to repair: give one with a text a paragraph"),
+        ("manta", ["--repair", "LATIN"], "is not UTF-8 (byte 3): convert it to UTF-8"),
+        ("vae", [], "a VAE puts no words in order, so it writes no texts: name a Manta-LM"),
+        ("vae", ["--infill", "once ____"], "a VAE puts no words in order"),
+    ],
+)
 def test_mistakes(kind, flags, said, request, sentence, tales, tmp_path):
     places = {"FILE": tales, "BELOW": tales / "BELOW" / "path", "FOLDER": tmp_path}
     places |= {name: tmp_path / name for name in ("NONE", "EMPTY", "LATIN")}
@@ -237,8 +465,10 @@ def test_mistakes(kind, flags, said, request, sentence, tales, tmp_path):
 
 
 def test_flags_that_evaluate_cannot_use(vae_run, ldlm_run, sentence):
-    assert "a VAE writes no texts, so only what it rebuilds is measured: leave out --steps" in sentence(
-        "evaluate", str(vae_run), "--steps", "4")
+    assert (
+        "a VAE writes no texts, so only what it rebuilds is measured: leave out --steps"
+        in sentence("evaluate", str(vae_run), "--steps", "4")
+    )
     assert "only a Manta-LM writes with a lag" in sentence("evaluate", str(ldlm_run), "--lag", "1")
 
 
@@ -246,8 +476,14 @@ def test_given_words_need_the_frozen_encoder(ldlm_run, gpt_run, sentence, tales)
     hidden = gpt_run.with_name("hidden")
     shutil.move(gpt_run, hidden)
     try:
-        said = [sentence("sample", str(ldlm_run), *flags) for flags in
-                (("--repair", str(tales)), ("--infill", "once at the ____ ."), ("--prompt", "once at"))]
+        said = [
+            sentence("sample", str(ldlm_run), *flags)
+            for flags in (
+                ("--repair", str(tales)),
+                ("--infill", "once at the ____ ."),
+                ("--prompt", "once at"),
+            )
+        ]
         main(["sample", str(ldlm_run), "--count", "1", "--steps", "1"])
     finally:
         shutil.move(hidden, gpt_run)
@@ -257,5 +493,7 @@ def test_given_words_need_the_frozen_encoder(ldlm_run, gpt_run, sentence, tales)
 def test_a_zoo_of_a_vae_has_nothing_to_show(folder, vae_run, sentence, tmp_path, monkeypatch):
     monkeypatch.setattr(zoo, "ZOO", tmp_path)
     zoo.publish(vae_run, "vae-tiny")
-    assert "the zoo has no language model" in sentence("demo", "--figure", str(tmp_path / "demo.png"))
+    assert "the zoo has no language model" in sentence(
+        "demo", "--figure", str(tmp_path / "demo.png")
+    )
     assert not (tmp_path / "demo.png").exists()

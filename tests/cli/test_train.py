@@ -20,48 +20,110 @@ def test_a_run_leaves_checkpoints_a_journal_and_a_full_card(gpt_run):
     assert [p.name for p in steps_saved(gpt_run)] == ["step_0000003", "step_0000006"]
     lines = [json.loads(line) for line in (gpt_run / "journal.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
-    assert lines[-1]["kind"] == "evaluation" and lines[-1]["text"] and lines[-1]["nats_per_token"] > 0
+    assert (
+        lines[-1]["kind"] == "evaluation" and lines[-1]["text"] and lines[-1]["nats_per_token"] > 0
+    )
     card = read_card(gpt_run / "step_0000006")
     assert card["kind"] == "gpt" and card["command"].startswith("minildm train gpt ")
-    assert card["config"]["corpus"] == {"name": "tales", "vocabulary": 512, "pack": False, "documents": 60}
-    assert card["config"]["model"]["vocabulary"] == card["corpus"]["vocabulary"] == load(gpt_run).tokenizer.size
+    assert card["config"]["corpus"] == {
+        "name": "tales",
+        "vocabulary": 512,
+        "pack": False,
+        "documents": 60,
+    }
+    assert (
+        card["config"]["model"]["vocabulary"]
+        == card["corpus"]["vocabulary"]
+        == load(gpt_run).tokenizer.size
+    )
     assert {"versions", "commit", "hardware"} <= card.keys()
 
 
 def test_an_ldlm_run_names_its_frozen_model_and_keeps_its_scale(ldlm_run, gpt_run):
     card = read_card(steps_saved(ldlm_run)[-1])
-    assert card["frozen"] == {"name": str(gpt_run), "fingerprint": load(ldlm_run).model.frozen.fingerprint()}
+    assert card["frozen"] == {
+        "name": str(gpt_run),
+        "fingerprint": load(ldlm_run).model.frozen.fingerprint(),
+    }
     assert card["config"]["model"]["hidden"] == 16
     tensors = read_tensors(steps_saved(ldlm_run)[-1] / "average.safetensors")
-    assert tensors["frozen.whiten"].shape == (16, 16) and not any(name.startswith("frozen.network") for name in tensors)
+    assert tensors["frozen.whiten"].shape == (16, 16) and not any(
+        name.startswith("frozen.network") for name in tensors
+    )
 
 
 def test_a_manta_run_carries_the_vae_that_it_stands_on(manta_run, vae_run):
     card, beneath = (read_card(steps_saved(run)[-1]) for run in (manta_run, vae_run))
-    assert card["kind"] == "manta" and card["config"]["model"]["space"] == beneath["config"]["model"]
-    tensors, space = (read_tensors(zoo.chosen(run) / "average.safetensors") for run in (manta_run, vae_run))
+    assert (
+        card["kind"] == "manta" and card["config"]["model"]["space"] == beneath["config"]["model"]
+    )
+    tensors, space = (
+        read_tensors(zoo.chosen(run) / "average.safetensors") for run in (manta_run, vae_run)
+    )
     assert all(torch.equal(tensors[f"space.{name}"], value) for name, value in space.items())
     lines = [json.loads(line) for line in (manta_run / "journal.jsonl").read_text().splitlines()]
     assert {"words", "error", "grammatical", "text"} <= lines[-1].keys() and lines[-1]["words"] > 0
 
 
 @pytest.mark.parametrize("kind", ["gpt", "vae", "manta"])
-def test_it_resumes_and_ends_with_the_same_weights(kind, gpt_run, vae_run, manta_run, folder, capsys):
-    run, stopped = {"gpt": gpt_run, "vae": vae_run, "manta": manta_run}[kind], folder / f"stopped-{kind}"
+def test_it_resumes_and_ends_with_the_same_weights(
+    kind, gpt_run, vae_run, manta_run, folder, capsys
+):
+    run, stopped = (
+        {"gpt": gpt_run, "vae": vae_run, "manta": manta_run}[kind],
+        folder / f"stopped-{kind}",
+    )
     shutil.copytree(run, stopped)
     shutil.rmtree(stopped / "step_0000006")
     own = ["--model.layers", "1", "--vae", str(vae_run)] if kind == "manta" else []
-    main(["train", kind, *TINY, "--train.steps", "6", "--train.save-every", "3", *own, "--out", str(stopped)])
+    main(
+        [
+            "train",
+            kind,
+            *TINY,
+            "--train.steps",
+            "6",
+            "--train.save-every",
+            "3",
+            *own,
+            "--out",
+            str(stopped),
+        ]
+    )
     assert f"resumed {stopped} at step 3 of 6" in capsys.readouterr().out
     for name in ("model", "average", "optimizer"):
-        one, two = (read_tensors(place / "step_0000006" / f"{name}.safetensors") for place in (run, stopped))
+        one, two = (
+            read_tensors(place / "step_0000006" / f"{name}.safetensors") for place in (run, stopped)
+        )
         assert all(torch.equal(one[k], two[k]) for k in one)
 
 
 def test_another_round_starts_with_the_weights_of_the_first(gpt_run, folder, capsys):
     second = folder / "second"
-    flags = [*TINY, "--train.steps", "2", "--train.save-every", "1", "--train.warmup", "0", "--weights", str(gpt_run)]
-    main(["train", "gpt", *flags, "--train.lr", "1e-30", "--train.weight-decay", "0", "--out", str(second)])
+    flags = [
+        *TINY,
+        "--train.steps",
+        "2",
+        "--train.save-every",
+        "1",
+        "--train.warmup",
+        "0",
+        "--weights",
+        str(gpt_run),
+    ]
+    main(
+        [
+            "train",
+            "gpt",
+            *flags,
+            "--train.lr",
+            "1e-30",
+            "--train.weight-decay",
+            "0",
+            "--out",
+            str(second),
+        ]
+    )
     assert "resumed" not in capsys.readouterr().out
     one = read_tensors(zoo.chosen(gpt_run) / "average.safetensors")
     two = read_tensors(second / "step_0000002" / "average.safetensors")
@@ -71,42 +133,101 @@ def test_another_round_starts_with_the_weights_of_the_first(gpt_run, folder, cap
 
 def test_a_second_round_may_add_what_is_silent_at_first(vae_run, folder):
     """A Manta-LM is told how many words it does not see in the second round only; its gaps then have vectors, zero at first."""
-    windows = [*TINY, "--vae", str(vae_run), "--model.layers", "1", "--model.windows", "--train.steps", "1", "--train.warmup",
-               "0"]
+    windows = [
+        *TINY,
+        "--vae",
+        str(vae_run),
+        "--model.layers",
+        "1",
+        "--model.windows",
+        "--train.steps",
+        "1",
+        "--train.warmup",
+        "0",
+    ]
     first, second = folder / "first_round", folder / "second_round"
     main(["train", "manta", *windows, "--out", str(first)])
-    main(["train", "manta", *windows, "--model.ahead", "3", "--weights", str(first), "--train.lr", "1e-30",
-          "--train.weight-decay", "0", "--out", str(second)])
+    main(
+        [
+            "train",
+            "manta",
+            *windows,
+            "--model.ahead",
+            "3",
+            "--weights",
+            str(first),
+            "--train.lr",
+            "1e-30",
+            "--train.weight-decay",
+            "0",
+            "--out",
+            str(second),
+        ]
+    )
     one, two = (read_tensors(zoo.chosen(run) / "average.safetensors") for run in (first, second))
     assert two.keys() - one.keys() == {"policy.gap"} and two["policy.gap"].abs().max() < 1e-20
-    assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one if name.startswith("policy."))
+    assert all(
+        torch.allclose(one[name], two[name], atol=1e-6)
+        for name in one
+        if name.startswith("policy.")
+    )
 
 
 def test_a_start_that_does_not_fit_is_refused(gpt_run, vae_run, prose, sentence, tmp_path):
     flags = [*TINY, "--weights", str(gpt_run), "--out", str(tmp_path / "run")]
-    assert "is a checkpoint of another model" in sentence("train", "gpt", *flags, "--model.layers", "2")
-    assert "does not fit the configuration" in sentence("train", "gpt", *flags, "--model.width", "32")
+    assert "is a checkpoint of another model" in sentence(
+        "train", "gpt", *flags, "--model.layers", "2"
+    )
+    assert "does not fit the configuration" in sentence(
+        "train", "gpt", *flags, "--model.width", "32"
+    )
     said = sentence("train", "gpt", *flags, "--corpus", prose)
-    assert f"{gpt_run} and the corpus {prose} have different words: start from a model of that corpus" in said
+    assert (
+        f"{gpt_run} and the corpus {prose} have different words: start from a model of that corpus"
+        in said
+    )
     assert not (tmp_path / "run").exists()
 
 
 def test_a_manta_on_what_is_no_space_for_it(gpt_run, prose, vae_run, sentence, tmp_path):
     out = ["--out", str(tmp_path / "run")]
-    assert "is no VAE, so it has no latent space" in sentence("train", "manta", *TINY, "--vae", str(gpt_run), *out)
+    assert "is no VAE, so it has no latent space" in sentence(
+        "train", "manta", *TINY, "--vae", str(gpt_run), *out
+    )
     said = sentence("train", "manta", *TINY, "--corpus", prose, "--vae", str(vae_run), *out)
-    assert f"the VAE {vae_run} knows only the words of Tales" in said and "train a VAE on that corpus and give its run" in said
-    main(["train", "vae", *TINY, "--train.steps", "1", "--model.encoder-layers", "1", "--out", str(tmp_path / "mixed")])
+    assert (
+        f"the VAE {vae_run} knows only the words of Tales" in said
+        and "train a VAE on that corpus and give its run" in said
+    )
+    main(
+        [
+            "train",
+            "vae",
+            *TINY,
+            "--train.steps",
+            "1",
+            "--model.encoder-layers",
+            "1",
+            "--out",
+            str(tmp_path / "mixed"),
+        ]
+    )
     said = sentence("train", "manta", *TINY, "--vae", str(tmp_path / "mixed"), *out)
     assert "train its VAE with --model.encoder-layers 0" in said
-    said = sentence("train", "manta", *TINY, "--vae", str(vae_run), "--model.coupling", "optimal", *out)
+    said = sentence(
+        "train", "manta", *TINY, "--vae", str(vae_run), "--model.coupling", "optimal", *out
+    )
     assert "take --model.head clean" in said and not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_another_run_is_refused_field_by_field(gpt_run, sentence):
-    said = sentence("train", "gpt", *TINY, "--train.steps", "5", "--train.lr", "0.5", "--out", str(gpt_run))
-    assert ("was trained with another configuration (train.steps was 6 and is 5; train.lr was 0.003 and is 0.5; "
-            "train.save_every was 3 and is 500): repeat its flags and files or choose another --out") in said
+    said = sentence(
+        "train", "gpt", *TINY, "--train.steps", "5", "--train.lr", "0.5", "--out", str(gpt_run)
+    )
+    assert (
+        "was trained with another configuration (train.steps was 6 and is 5; train.lr was 0.003 and is 0.5; "
+        "train.save_every was 3 and is 500): repeat its flags and files or choose another --out"
+    ) in said
 
 
 def test_more_steps_go_on_and_say_what_becomes_of_the_learning_rate(gpt_run, folder, capsys):
@@ -116,7 +237,10 @@ def test_more_steps_go_on_and_say_what_becomes_of_the_learning_rate(gpt_run, fol
     main(["train", *flags])
     said = capsys.readouterr().out
     assert f"resumed {longer} at step 6 of 12\n" in said
-    assert "the training has 12 steps instead of 6, and its learning rate falls over all of them: at step 6 it is" in said
+    assert (
+        "the training has 12 steps instead of 6, and its learning rate falls over all of them: at step 6 it is"
+        in said
+    )
     assert f"\n    minildm sample '{longer}'\n    minildm evaluate '{longer}'\n" in said
     assert [p.name for p in steps_saved(longer)][-1] == "step_0000012"
     main(["train", *flags])
@@ -127,7 +251,9 @@ def test_more_steps_go_on_and_say_what_becomes_of_the_learning_rate(gpt_run, fol
 def prose(tmp_path):
     """A small text in other words than those of Tales."""
     path = tmp_path / "prose.txt"
-    path.write_text("\n\n".join(f"Paragraph {i} says that {i} times {i} makes {i * i}." for i in range(200)))
+    path.write_text(
+        "\n\n".join(f"Paragraph {i} says that {i} times {i} makes {i * i}." for i in range(200))
+    )
     return f"file:{path}"
 
 
@@ -137,18 +263,44 @@ def test_a_run_whose_corpus_has_changed_is_not_resumed(prose, sentence, tmp_path
     path = tmp_path / "prose.txt"
     path.write_text(path.read_text().replace("makes", "gives"))
     said = sentence("train", *flags)
-    assert "another configuration (the contents of corpus are others; the contents of tokenizer are others)" in said
+    assert (
+        "another configuration (the contents of corpus are others; the contents of tokenizer are others)"
+        in said
+    )
 
 
 def test_a_corpus_in_other_words_than_the_frozen_model(prose, gpt_run, sentence, tmp_path):
-    said = sentence("train", "ldlm", *TINY, "--corpus", prose, "--frozen", str(gpt_run), "--out", str(tmp_path / "run"))
+    said = sentence(
+        "train",
+        "ldlm",
+        *TINY,
+        "--corpus",
+        prose,
+        "--frozen",
+        str(gpt_run),
+        "--out",
+        str(tmp_path / "run"),
+    )
     assert f"the frozen model {gpt_run} knows only the words of Tales" in said
     assert "train a GPT on that corpus and give its run as --frozen" in said
     assert not (tmp_path / "run").exists()
 
 
-def test_an_ldlm_on_prose_takes_the_tokens_of_the_gpt_trained_on_it(prose, tmp_path, folder, capsys):
-    common = [*TINY, "--train.steps", "3", "--corpus", prose, "--pack", "--length", "16", "--vocabulary", "280"]
+def test_an_ldlm_on_prose_takes_the_tokens_of_the_gpt_trained_on_it(
+    prose, tmp_path, folder, capsys
+):
+    common = [
+        *TINY,
+        "--train.steps",
+        "3",
+        "--corpus",
+        prose,
+        "--pack",
+        "--length",
+        "16",
+        "--vocabulary",
+        "280",
+    ]
     main(["train", "gpt", *common, "--out", f"{tmp_path}/gpt"])
     main(["train", "ldlm", *common, "--frozen", f"{tmp_path}/gpt", "--out", f"{tmp_path}/ldlm"])
     gpt, ldlm = load(f"{tmp_path}/gpt"), load(f"{tmp_path}/ldlm")
@@ -167,7 +319,10 @@ def test_flags_start_from_the_preset(name):
     assert parse([kind, "--preset", name])[1].train == PRESETS[name].train
     flags = parse([kind, "--preset", name, "--train.lr", "0.5", "--length", "32"])[1]
     assert flags.train.lr == 0.5 and flags.length == 32 and flags.out == f"runs/{name}"
-    assert flags.model.width == PRESETS[name].model.width and flags.train.steps == PRESETS[name].train.steps
+    assert (
+        flags.model.width == PRESETS[name].model.width
+        and flags.train.steps == PRESETS[name].train.steps
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,5 +330,10 @@ def test_base_is_the_published_size(kind):
     model = parse([kind, "--size", "base"])[1].model
     assert (model.width, model.heads) == (768, 12)
     if kind == "ldlm":
-        assert (model.denoiser_layers, model.encoder_layers, model.decoder_layers, model.token_layers) == (12, 6, 6, 3)
+        assert (
+            model.denoiser_layers,
+            model.encoder_layers,
+            model.decoder_layers,
+            model.token_layers,
+        ) == (12, 6, 6, 3)
         assert model.latent == 768 and SIZES[kind]["base"].model.frozen == "hub:gpt2"

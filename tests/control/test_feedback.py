@@ -36,13 +36,19 @@ def test_a_rollout_is_its_hand_loop(method):
         states.append(z)
         controls.append(u)
     run = rollout(plant, swing, start(), TIMES, method)
-    assert torch.equal(run.path.states, torch.stack(states)) and torch.equal(run.controls, torch.stack(controls))
+    assert torch.equal(run.path.states, torch.stack(states)) and torch.equal(
+        run.controls, torch.stack(controls)
+    )
     assert torch.equal(run.path.times, TIMES)
 
 
 def test_without_a_record_start_end_and_the_last_control_are_kept():
-    whole, kept = (rollout(Pendulum().plant, swing, start(), TIMES, record=record) for record in (True, False))
-    assert torch.equal(kept.path.states, whole.path.states[[0, -1]]) and torch.equal(kept.path.times, TIMES[[0, -1]])
+    whole, kept = (
+        rollout(Pendulum().plant, swing, start(), TIMES, record=record) for record in (True, False)
+    )
+    assert torch.equal(kept.path.states, whole.path.states[[0, -1]]) and torch.equal(
+        kept.path.times, TIMES[[0, -1]]
+    )
     assert torch.equal(kept.controls, whole.controls[-1:])
 
 
@@ -50,7 +56,9 @@ def test_a_transport_goes_where_its_control_says():
     u = torch.tensor([[[1.0, 2.0]], [[0.0, -1.0]]], dtype=torch.float64)
     times = torch.tensor([0.0, 0.5, 0.75], dtype=torch.float64)
     path = rollout(transport, replay(u, times), torch.zeros(1, 2, dtype=torch.float64), times).path
-    assert torch.allclose(path.states[:, 0], torch.tensor([[0.0, 0.0], [0.5, 1.0], [0.5, 0.75]], dtype=torch.float64))
+    assert torch.allclose(
+        path.states[:, 0], torch.tensor([[0.0, 0.0], [0.5, 1.0], [0.5, 0.75]], dtype=torch.float64)
+    )
 
 
 def test_an_unknown_method_is_a_users_mistake():
@@ -61,7 +69,9 @@ def test_an_unknown_method_is_a_users_mistake():
 def test_a_method_that_draws_gets_its_generator():
     def run(seed: int) -> torch.Tensor:
         rng = torch.Generator().manual_seed(seed)
-        return rollout(transport, lambda z, t: -z, start(), TIMES, euler_maruyama(0.5), rng).path.states
+        return rollout(
+            transport, lambda z, t: -z, start(), TIMES, euler_maruyama(0.5), rng
+        ).path.states
 
     assert torch.equal(run(1), run(1)) and not torch.equal(run(1), run(2))
 
@@ -69,7 +79,17 @@ def test_a_method_that_draws_gets_its_generator():
 def test_a_replay_holds_each_control_until_the_next():
     controls = torch.arange(4.0, dtype=torch.float64)[:, None, None]
     law, nowhere = replay(controls, TIMES), torch.zeros(1, 1, dtype=torch.float64)
-    for t, k in ((-1.0, 0), (0.0, 0), (0.05, 0), (0.1, 1), (0.69, 2), (0.7, 3), (0.99, 3), (1.0, 3), (2.0, 3)):
+    for t, k in (
+        (-1.0, 0),
+        (0.0, 0),
+        (0.05, 0),
+        (0.1, 1),
+        (0.69, 2),
+        (0.7, 3),
+        (0.99, 3),
+        (1.0, 3),
+        (2.0, 3),
+    ):
         assert law(nowhere, torch.tensor(t, dtype=torch.float64)).item() == k
 
 
@@ -77,7 +97,9 @@ def test_a_replay_holds_each_control_until_the_next():
 def test_a_replay_without_a_kick_repeats_the_plan_exactly(method):
     plan = rollout(Pendulum().plant, swing, start(), TIMES, method)
     again = rollout(Pendulum().plant, replay(plan.controls, TIMES), start(), TIMES, method)
-    assert torch.equal(again.path.states, plan.path.states) and torch.equal(again.controls, plan.controls)
+    assert torch.equal(again.path.states, plan.path.states) and torch.equal(
+        again.controls, plan.controls
+    )
 
 
 def test_a_cost_is_its_trapezoids():
@@ -92,10 +114,20 @@ def test_a_cost_is_its_trapezoids():
 
 def test_a_cost_is_of_second_order_in_the_step():
     """z(t) = (1 + t + t^2/2, 1 + t) under u = 1: the integral of |z|^2/2 over [0, 1] is 181/60 by hand."""
-    system, exact = DoubleIntegrator(effort=0.0, running_weight=1.0, weight=0.0), (1 + 1 + 2 / 3 + 1 / 4 + 1 / 20 + 7 / 3) / 2
+    system, exact = (
+        DoubleIntegrator(effort=0.0, running_weight=1.0, weight=0.0),
+        (1 + 1 + 2 / 3 + 1 / 4 + 1 / 20 + 7 / 3) / 2,
+    )
     corner = torch.ones(1, 2, dtype=torch.float64)
-    errors = [abs(cost(system, rollout(system.plant, lambda z, t: z[:, 1:] * 0 + 1, corner, grid(n))).item() - exact)
-              for n in (10, 20, 40)]
+    errors = [
+        abs(
+            cost(
+                system, rollout(system.plant, lambda z, t: z[:, 1:] * 0 + 1, corner, grid(n))
+            ).item()
+            - exact
+        )
+        for n in (10, 20, 40)
+    ]
     assert [math.log2(a / b) for a, b in pairwise(errors)] == pytest.approx([2, 2], abs=0.05)
 
 
@@ -107,9 +139,14 @@ def test_effort_of_a_held_control_is_counted_exactly():
 
 
 def test_a_cost_is_differentiable_in_the_controls():
-    system, u = Pendulum(), torch.randn(4, 2, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    system, u = (
+        Pendulum(),
+        torch.randn(4, 2, 1, generator=torch.Generator().manual_seed(2), dtype=torch.float64),
+    )
     assert torch.autograd.gradcheck(
-        lambda u: cost(system, rollout(system.plant, replay(u, TIMES), start(2), TIMES)), u.requires_grad_())
+        lambda u: cost(system, rollout(system.plant, replay(u, TIMES), start(2), TIMES)),
+        u.requires_grad_(),
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 7])
@@ -117,9 +154,9 @@ def test_any_batch_and_each_row_by_itself(batch):
     system = Pendulum()
     whole = rollout(system.plant, swing, start(batch), TIMES)
     for b in range(batch):
-        alone = rollout(system.plant, swing, start(batch)[b:b + 1], TIMES)
-        assert torch.allclose(alone.path.states, whole.path.states[:, b:b + 1])
-        assert torch.allclose(cost(system, alone), cost(system, whole)[b:b + 1])
+        alone = rollout(system.plant, swing, start(batch)[b : b + 1], TIMES)
+        assert torch.allclose(alone.path.states, whole.path.states[:, b : b + 1])
+        assert torch.allclose(cost(system, alone), cost(system, whole)[b : b + 1])
 
 
 @pytest.mark.parametrize("at", [0, 1, 3])

@@ -6,8 +6,11 @@ import torch
 from minildm.control.gradients import descend, differences, plan_cost, slope
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass
 
-SYSTEMS = {"point mass": PointMass(state=2, effort=0.5, target=1.0), "pendulum": Pendulum(effort=0.5),
-           "double integrator": DoubleIntegrator(running_weight=2.0)}
+SYSTEMS = {
+    "point mass": PointMass(state=2, effort=0.5, target=1.0),
+    "pendulum": Pendulum(effort=0.5),
+    "double integrator": DoubleIntegrator(running_weight=2.0),
+}
 
 
 def grid(steps: int, end: float = 2.0) -> torch.Tensor:
@@ -32,7 +35,10 @@ class Counted:
 @pytest.mark.parametrize("method", ["euler", "midpoint", "rk4"])
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
 def test_autograd_and_differences_agree(system, method):
-    price, plan = plan_cost(system, draw(3, system.state), grid(8), method), draw(8, 3, system.control, seed=1)
+    price, plan = (
+        plan_cost(system, draw(3, system.state), grid(8), method),
+        draw(8, 3, system.control, seed=1),
+    )
     total, gradient = slope(price, plan)
     assert torch.equal(total, price(plan)) and not gradient.requires_grad
     assert torch.allclose(gradient, differences(price, plan), rtol=1e-6, atol=1e-8)
@@ -41,7 +47,10 @@ def test_autograd_and_differences_agree(system, method):
 def test_a_gradient_takes_one_rollout_where_differences_take_two_for_each_number():
     system = PointMass(state=3)
     for steps in (2, 5, 11):
-        price, plan = Counted(plan_cost(system, draw(4, 3), grid(steps), "euler")), draw(steps, 4, 3)
+        price, plan = (
+            Counted(plan_cost(system, draw(4, 3), grid(steps), "euler")),
+            draw(steps, 4, 3),
+        )
         slope(price, plan)
         assert price.calls == 1
         differences(price, plan)
@@ -53,16 +62,28 @@ def test_rows_of_a_batch_do_not_meet():
     alone = plan_cost(Pendulum(), draw(3, 2)[1:2], grid(6), "midpoint")
     plan = draw(6, 3, 1, seed=1)
     assert torch.allclose(slope(price, plan)[1][:, 1:2], slope(alone, plan[:, 1:2])[1])
-    together, single = descend(price, plan, 0.05, 10, grow=1.5), descend(alone, plan[:, 1:2], 0.05, 10, grow=1.5)
-    assert torch.allclose(together.plan[:, 1:2], single.plan) and torch.allclose(together.costs[:, 1:2], single.costs)
+    together, single = (
+        descend(price, plan, 0.05, 10, grow=1.5),
+        descend(alone, plan[:, 1:2], 0.05, 10, grow=1.5),
+    )
+    assert torch.allclose(together.plan[:, 1:2], single.plan) and torch.allclose(
+        together.costs[:, 1:2], single.costs
+    )
 
 
 def test_the_gradient_of_a_point_mass_in_closed_form():
     """dJ/du_k = h (r u_k + c (z_n - y))."""
-    system, times, plan, z = PointMass(state=2, effort=0.5, weight=3.0, target=1.0), grid(5), draw(5, 4, 2), draw(4, 2, seed=1)
+    system, times, plan, z = (
+        PointMass(state=2, effort=0.5, weight=3.0, target=1.0),
+        grid(5),
+        draw(5, 4, 2),
+        draw(4, 2, seed=1),
+    )
     h = 2.0 / 5
     end = z + h * plan.sum(0)
-    assert torch.allclose(slope(plan_cost(system, z, times), plan)[1], h * (0.5 * plan + 3.0 * (end - 1.0)))
+    assert torch.allclose(
+        slope(plan_cost(system, z, times), plan)[1], h * (0.5 * plan + 3.0 * (end - 1.0))
+    )
 
 
 def test_descent_finds_the_optimum_of_a_point_mass():
@@ -70,7 +91,9 @@ def test_descent_finds_the_optimum_of_a_point_mass():
     found = descend(plan_cost(system, z, grid(5)), draw(5, 4, 2, seed=1), 0.2 / h, 200)
     best = (3.0 * (1.0 - z) / (0.5 + 3.0 * 2.0)).expand(5, 4, 2)
     assert torch.allclose(found.plan, best, atol=1e-8)
-    assert torch.allclose(found.costs[-1], 0.5 * 3.0 / (0.5 + 3.0 * 2.0) * (z - 1.0).square().sum(-1) / 2)
+    assert torch.allclose(
+        found.costs[-1], 0.5 * 3.0 / (0.5 + 3.0 * 2.0) * (z - 1.0).square().sum(-1) / 2
+    )
 
 
 def test_descent_never_climbs_even_from_a_rate_that_is_far_too_large():
@@ -83,7 +106,10 @@ def test_descent_never_climbs_even_from_a_rate_that_is_far_too_large():
 
 def test_a_pendulum_at_rest_with_an_idle_motor_has_no_slope_and_a_nudge_swings_it_up():
     system, times = Pendulum(weight=10.0), grid(30, 3.0)
-    price, idle = plan_cost(system, torch.zeros(1, 2, dtype=torch.float64), times, "midpoint"), draw(30, 1, 1) * 0
+    price, idle = (
+        plan_cost(system, torch.zeros(1, 2, dtype=torch.float64), times, "midpoint"),
+        draw(30, 1, 1) * 0,
+    )
     assert torch.equal(slope(price, idle)[1], idle)
     stuck, moved = descend(price, idle, 0.1, 5), descend(price, idle + 0.01, 0.1, 150, grow=1.3)
     assert stuck.costs[-1].item() == pytest.approx(20.0) and moved.costs[-1].item() < 2.6

@@ -41,8 +41,13 @@ def test_a_circle_closes():
     assert grid.spacing == [2 * torch.pi / 40] and grid.points().max() < 2 * torch.pi - 0.1
     values = torch.cos(grid.points())[:, 0]
     z = torch.tensor([[-0.05], [6.25], [2 * torch.pi + 1]], dtype=F64)
-    assert torch.allclose(grid.read(values, grid.places(z)[None])[0], torch.cos(z[:, 0]), atol=0.004)
-    assert torch.allclose(grid.read(values, grid.places(z)[None]), grid.read(values, grid.places(z + 4 * torch.pi)[None]))
+    assert torch.allclose(
+        grid.read(values, grid.places(z)[None])[0], torch.cos(z[:, 0]), atol=0.004
+    )
+    assert torch.allclose(
+        grid.read(values, grid.places(z)[None]),
+        grid.read(values, grid.places(z + 4 * torch.pi)[None]),
+    )
 
 
 def test_noise_has_the_right_mean_and_variance():
@@ -51,7 +56,9 @@ def test_noise_has_the_right_mean_and_variance():
     along, around = noise(grid, 0.04, torch.zeros((), dtype=F64))
     x = grid.axes()[0]
     for matrix in (along, around):
-        assert (matrix >= 0).all() and torch.allclose(matrix.sum(1), torch.ones(len(matrix), dtype=F64))
+        assert (matrix >= 0).all() and torch.allclose(
+            matrix.sum(1), torch.ones(len(matrix), dtype=F64)
+        )
     middle = slice(25, 56)
     assert torch.allclose((along @ x)[middle], x[middle], atol=1e-6)
     assert torch.allclose((along @ x**2 - x**2)[middle], torch.tensor(0.04, dtype=F64), atol=1e-5)
@@ -60,7 +67,11 @@ def test_noise_has_the_right_mean_and_variance():
 
 def test_one_step_is_bellmans_principle():
     """(02.2): the table one step before the end, by loops over states and controls."""
-    system, grid, controls = DoubleIntegrator(), Grid((-2.0, -2.0), (2.0, 2.0), (9, 11)), choices(3.0, 5)
+    system, grid, controls = (
+        DoubleIntegrator(),
+        Grid((-2.0, -2.0), (2.0, 2.0), (9, 11)),
+        choices(3.0, 5),
+    )
     found = solve(system, grid, controls, times(4)).values
     best = torch.full((9 * 11,), torch.inf, dtype=F64)
     for i, z in enumerate(grid.points()):
@@ -70,7 +81,9 @@ def test_one_step_is_bellmans_principle():
             best[i] = torch.minimum(best[i], 0.25 * u[0] ** 2 / 2 + later)
     assert torch.allclose(found[3].flatten(), best)
     arrivals, prices = moves(system, grid.points(), controls, torch.tensor(0.0), torch.tensor(0.25))
-    assert arrivals.shape == (5, 99, 2) and torch.equal(prices[0], torch.full((99,), 0.25 * 4.5, dtype=F64))
+    assert arrivals.shape == (5, 99, 2) and torch.equal(
+        prices[0], torch.full((99,), 0.25 * 4.5, dtype=F64)
+    )
 
 
 class Distance(PointMass):
@@ -80,11 +93,17 @@ class Distance(PointMass):
         return z.abs().sum(-1)
 
 
-@pytest.mark.parametrize(("system", "g", "nominal"), [
-    (PointMass(1, weight=3.0, target=0.5), 0.0, 1.0), (PointMass(1, weight=3.0, target=0.5), 0.5, 1.0),
-    (TwoWells(weight=3.0), 0.0, 1.0), (TwoWells(weight=3.0), 0.5, 1.0), (Distance(1), 0.5, 1.0),
-    (Distance(1), 0.0, 0.5),  # a kink that opens into a fan: only half an order is promised
-])
+@pytest.mark.parametrize(
+    ("system", "g", "nominal"),
+    [
+        (PointMass(1, weight=3.0, target=0.5), 0.0, 1.0),
+        (PointMass(1, weight=3.0, target=0.5), 0.5, 1.0),
+        (TwoWells(weight=3.0), 0.0, 1.0),
+        (TwoWells(weight=3.0), 0.5, 1.0),
+        (Distance(1), 0.5, 1.0),
+        (Distance(1), 0.0, 0.5),  # a kink that opens into a fan: only half an order is promised
+    ],
+)
 def test_three_routes_agree_in_one_dimension(system, g, nominal):
     """Value, and control read off -grad V away from the kink: order of convergence as spacing and step are halved."""
     ends, errors = Grid((-6.0,), (6.0,), (1201,)), []
@@ -93,8 +112,17 @@ def test_three_routes_agree_in_one_dimension(system, g, nominal):
         found, t = solve(system, grid, controls, times(10 * k), g), torch.tensor(0.0, dtype=F64)
         z = torch.linspace(-1.2, 1.2, 49, dtype=F64)[:, None]
         away = z[:, 0].abs() > 0.29
-        value, control = hopf_cole(system.terminal, z, t, g, ends) if g else hopf_lax(system.terminal, z, t, ends)
-        errors.append(((found.value(z, t) - value).abs().max(), (found.costate(z, t) + control)[away].abs().max()))
+        value, control = (
+            hopf_cole(system.terminal, z, t, g, ends)
+            if g
+            else hopf_lax(system.terminal, z, t, ends)
+        )
+        errors.append(
+            (
+                (found.value(z, t) - value).abs().max(),
+                (found.costate(z, t) + control)[away].abs().max(),
+            )
+        )
     values, controls = zip(*errors)
     assert orders(values).mean() > 0.9 * nominal and orders(controls).mean() > 0.9 * nominal
     assert values[-1] < 0.01 and controls[-1] < 0.03
@@ -102,28 +130,55 @@ def test_three_routes_agree_in_one_dimension(system, g, nominal):
 
 def test_order_of_convergence_in_two_dimensions():
     """Value and costate of the cart against its closed form."""
-    system, exact, errors, t = DoubleIntegrator(weight=2.0), cart(2.0), [], torch.tensor(0.0, dtype=F64)
+    system, exact, errors, t = (
+        DoubleIntegrator(weight=2.0),
+        cart(2.0),
+        [],
+        torch.tensor(0.0, dtype=F64),
+    )
     z = Grid((-0.8, -0.8), (0.8, 0.8), (7, 7)).points()
     for k in (2, 4):
         grid = Grid((-2.0, -3.0), (2.0, 3.0), (40 * k + 1, 60 * k + 1))
         found = solve(system, grid, choices(5.0, 20 * k + 1), times(10 * k))
-        errors.append(((found.value(z, t) - exact(z, t)).abs().max(), (found.costate(z, t) - costate(exact, z, t)).abs().max()))
+        errors.append(
+            (
+                (found.value(z, t) - exact(z, t)).abs().max(),
+                (found.costate(z, t) - costate(exact, z, t)).abs().max(),
+            )
+        )
     values, slopes = zip(*errors)
-    assert orders(values).min() > 0.9 and orders(slopes).min() > 0.9 and values[-1] < 0.05 and slopes[-1] < 0.05
+    assert (
+        orders(values).min() > 0.9
+        and orders(slopes).min() > 0.9
+        and values[-1] < 0.05
+        and slopes[-1] < 0.05
+    )
 
 
 @pytest.mark.parametrize("g", [0.0, 0.5])
 def test_routes_agree_in_the_plane(g):
-    system, grid, t = TwoWells(2, weight=3.0), Grid((-2.5, -2.5), (2.5, 2.5), (61, 61)), torch.tensor(0.0, dtype=F64)
+    system, grid, t = (
+        TwoWells(2, weight=3.0),
+        Grid((-2.5, -2.5), (2.5, 2.5), (61, 61)),
+        torch.tensor(0.0, dtype=F64),
+    )
     found = solve(system, grid, choices(3.0, 19, 2), times(10), g)
     z = torch.tensor([[0.3, 0.1], [-0.7, -0.4], [0.9, 1.0]], dtype=F64)
-    value, control = hopf_cole(system.terminal, z, t, g, grid) if g else hopf_lax(system.terminal, z, t, grid)
-    assert torch.allclose(found.value(z, t), value, atol=0.07) and torch.allclose(found.costate(z, t), -control, atol=0.1)
+    value, control = (
+        hopf_cole(system.terminal, z, t, g, grid) if g else hopf_lax(system.terminal, z, t, grid)
+    )
+    assert torch.allclose(found.value(z, t), value, atol=0.07) and torch.allclose(
+        found.costate(z, t), -control, atol=0.1
+    )
 
 
-@pytest.mark.parametrize(("system", "grid"), [
-    (DoubleIntegrator(weight=2.0), Grid((-2.5, -3.0), (2.5, 3.0), (101, 121))),
-    (Pendulum(weight=2.0), Grid((-torch.pi, -5.0), (torch.pi, 5.0), (120, 101), circles=(0,)))])
+@pytest.mark.parametrize(
+    ("system", "grid"),
+    [
+        (DoubleIntegrator(weight=2.0), Grid((-2.5, -3.0), (2.5, 3.0), (101, 121))),
+        (Pendulum(weight=2.0), Grid((-torch.pi, -5.0), (torch.pi, 5.0), (120, 101), circles=(0,))),
+    ],
+)
 def test_steering_costs_what_the_value_says(system, grid):
     """Both laws, looking one step ahead and following -grad V, spend V(z, 0) up to the error of the grid."""
     controls, clock = choices(5.0, 41), times(25)
@@ -140,7 +195,9 @@ def test_float32_and_unsteady_moves_give_the_same():
     narrow = solve(system, grid, controls.float(), times(20), g=0.3)
     assert narrow.values.dtype == torch.float32
     assert torch.allclose(narrow.values.double(), wide.values, rtol=1e-4, atol=1e-4)
-    assert torch.equal(solve(system, grid, controls, times(20), g=0.3, steady=False).values, wide.values)
+    assert torch.equal(
+        solve(system, grid, controls, times(20), g=0.3, steady=False).values, wide.values
+    )
 
 
 def test_value_between_times_is_linear():
@@ -149,9 +206,16 @@ def test_value_between_times_is_linear():
     z = torch.tensor([[0.25]], dtype=F64)
     found = [float(table.value(z, torch.tensor(t, dtype=F64))) for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert found == [0.5, 2.25, 4.0, 2.0, 0.0]
-    assert torch.allclose(table.costate(z, torch.tensor(0.25, dtype=F64)), torch.tensor([[1.0]], dtype=F64))
+    assert torch.allclose(
+        table.costate(z, torch.tensor(0.25, dtype=F64)), torch.tensor([[1.0]], dtype=F64)
+    )
 
 
 def test_unequal_steps_are_refused():
     with pytest.raises(UserError, match="equal steps"):
-        solve(PointMass(1), Grid((-1.0,), (1.0,), (5,)), choices(1.0, 3), torch.tensor([0.0, 0.1, 1.0]))
+        solve(
+            PointMass(1),
+            Grid((-1.0,), (1.0,), (5,)),
+            choices(1.0, 3),
+            torch.tensor([0.0, 0.1, 1.0]),
+        )

@@ -16,10 +16,15 @@ def test_two_hundred_kicks_shrink_as_the_time_that_is_left():
     """(03.18): |e(t)| / |e(s)| = (1 - t) / (1 - s) under the pinned law; the replayed plan keeps all of e(s)."""
     rng = torch.Generator().manual_seed(3)
     for _ in range(200):
-        steps, at, d = (int(torch.randint(low, high, (), generator=rng)) for low, high in ((20, 40), (0, 19), (1, 6)))
+        steps, at, d = (
+            int(torch.randint(low, high, (), generator=rng))
+            for low, high in ((20, 40), (0, 19), (1, 6))
+        )
         y, start, push = torch.randn(3, 4, d, generator=rng, dtype=torch.float64)
         times = grid(steps)
-        paths = kick(transport, lambda z, t, y=y: pinned_law(y, z, t), start, times, at, push, "euler")
+        paths = kick(
+            transport, lambda z, t, y=y: pinned_law(y, z, t), start, times, at, push, "euler"
+        )
         size = push.norm(dim=-1)
         left = (paths.closed.states - paths.plan.states)[at:].norm(dim=-1) / size
         law = ((1 - times[at:]) / (1 - times[at]))[:, None]
@@ -32,16 +37,26 @@ def test_two_hundred_kicks_shrink_as_the_time_that_is_left():
 
 def test_kicks_under_the_soft_law_leave_a_rest_that_falls_with_its_weight():
     """(03.18), soft: |e(t)| / |e(s)| = (1 + c (1 - t)) / (1 + c (1 - s)); exact on any grid, as best controls are constant."""
-    y, start, push = torch.zeros(1, 2).double(), torch.ones(1, 2).double(), torch.tensor([[0.3, -0.4]]).double()
+    y, start, push = (
+        torch.zeros(1, 2).double(),
+        torch.ones(1, 2).double(),
+        torch.tensor([[0.3, -0.4]]).double(),
+    )
     for c in (1.0, 10.0, 100.0):
         times, at = grid(20), 5
-        paths = kick(transport, lambda z, t, c=c: soft_law(y, z, t, c), start, times, at, push, "euler")
+        paths = kick(
+            transport, lambda z, t, c=c: soft_law(y, z, t, c), start, times, at, push, "euler"
+        )
         left = (paths.closed.states - paths.plan.states)[at:].norm(dim=-1)[:, 0] / push.norm()
-        assert torch.allclose(left, (1 + c * (1 - times[at:])) / (1 + c * (1 - times[at])), atol=1e-12)
+        assert torch.allclose(
+            left, (1 + c * (1 - times[at:])) / (1 + c * (1 - times[at])), atol=1e-12
+        )
 
 
 def test_states_of_any_shape_are_kicked():
-    y, start, push = torch.randn(3, 2, 5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y, start, push = torch.randn(
+        3, 2, 5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     paths = kick(transport, lambda z, t: pinned_law(y, z, t), start, grid(10), 5, push, "euler")
     assert torch.allclose(paths.closed.states[8] - paths.plan.states[8], 0.4 * push)
     assert torch.allclose(paths.replayed.states[-1] - y, push)
@@ -49,32 +64,60 @@ def test_states_of_any_shape_are_kicked():
 
 def test_a_kicked_cart_comes_home_by_feedback_only():
     """Error under feedback obeys de/dt = (A - BK) e; replayed, de/dt = A e: a kick of the speed makes the place drift."""
-    system = linearize(DoubleIntegrator(running_weight=1.0), torch.zeros(2).double(), torch.zeros(1).double())
-    times, start, push = grid(240, 6.0), torch.tensor([[1.0, 0.0]]).double(), torch.tensor([[0.0, 0.5]]).double()
+    system = linearize(
+        DoubleIntegrator(running_weight=1.0), torch.zeros(2).double(), torch.zeros(1).double()
+    )
+    times, start, push = (
+        grid(240, 6.0),
+        torch.tensor([[1.0, 0.0]]).double(),
+        torch.tensor([[0.0, 0.5]]).double(),
+    )
     law = riccati(system, times).law
     paths = kick(system.plant, law, start, times, 40, push)
-    error = rollout(system.plant, law, push, times[40:]).path.states  # linear: the error is a path of its own
+    error = rollout(
+        system.plant, law, push, times[40:]
+    ).path.states  # linear: the error is a path of its own
     assert torch.allclose((paths.closed.states - paths.plan.states)[40:], error, atol=1e-9)
     drift = (paths.replayed.states - paths.plan.states)[40:, 0]
-    assert torch.allclose(drift, torch.stack((0.5 * (times[40:] - 1), torch.full((201,), 0.5).double()), dim=-1))
+    assert torch.allclose(
+        drift, torch.stack((0.5 * (times[40:] - 1), torch.full((201,), 0.5).double()), dim=-1)
+    )
     assert paths.closed.states[-1].norm() < 0.05 < 2 < drift[-1].norm()
 
 
 def test_a_kick_of_nothing_gives_one_path_three_times_even_where_steps_draw():
     start = torch.randn(3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for push in (torch.zeros(3, 2).double(), torch.zeros_like):
-        paths = kick(transport, lambda z, t: -z, start, grid(10), 4, push, euler_maruyama(0.5),
-                     torch.Generator().manual_seed(2))
-        assert torch.equal(paths.closed.states, paths.plan.states) and torch.equal(paths.replayed.states, paths.plan.states)
+        paths = kick(
+            transport,
+            lambda z, t: -z,
+            start,
+            grid(10),
+            4,
+            push,
+            euler_maruyama(0.5),
+            torch.Generator().manual_seed(2),
+        )
+        assert torch.equal(paths.closed.states, paths.plan.states) and torch.equal(
+            paths.replayed.states, paths.plan.states
+        )
 
 
 def test_all_three_paths_of_a_kick_see_the_noise_that_a_rollout_sees():
     """Under additive noise and a linear law the displacement is the one without noise: de/dt = -e, or de/dt = 0 replayed."""
-    start, push = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    start, push = torch.randn(
+        2, 3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     step = euler_maruyama(0.5)
-    paths = kick(transport, lambda z, t: -z, start, grid(10), 4, push, step, torch.Generator().manual_seed(2))
-    plan = rollout(transport, lambda z, t: -z, start, grid(10), step, torch.Generator().manual_seed(2))
-    assert torch.equal(paths.plan.states, plan.path.states) and torch.equal(paths.controls[0], plan.controls)
+    paths = kick(
+        transport, lambda z, t: -z, start, grid(10), 4, push, step, torch.Generator().manual_seed(2)
+    )
+    plan = rollout(
+        transport, lambda z, t: -z, start, grid(10), step, torch.Generator().manual_seed(2)
+    )
+    assert torch.equal(paths.plan.states, plan.path.states) and torch.equal(
+        paths.controls[0], plan.controls
+    )
     left = (0.9 ** torch.arange(7, dtype=torch.float64))[:, None, None] * push
     assert torch.allclose((paths.closed.states - paths.plan.states)[4:], left)
     assert torch.allclose((paths.replayed.states - paths.plan.states)[4:], push.expand(7, 3, 2))
@@ -82,8 +125,12 @@ def test_all_three_paths_of_a_kick_see_the_noise_that_a_rollout_sees():
 
 def test_parts_with_times_of_their_own_forget_a_kick_on_their_own_clocks():
     """(03.18) by parts: each shrinks by (1 - t)/(1 - s) of its own times; the replay finds its controls by the mean clock."""
-    y, start, push = torch.randn(3, 2, 3, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    times = grid(10)[:, None, None, None] ** torch.tensor([1.0, 1.5, 2.0], dtype=torch.float64)[:, None].expand(2, 3, 1)
+    y, start, push = torch.randn(
+        3, 2, 3, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
+    times = grid(10)[:, None, None, None] ** torch.tensor([1.0, 1.5, 2.0], dtype=torch.float64)[
+        :, None
+    ].expand(2, 3, 1)
     paths = kick(transport, lambda z, t: pinned_law(y, z, t), start, times, 5, push, "euler")
     left = (1 - times[5:]) / (1 - times[5])
     assert torch.allclose((paths.closed.states - paths.plan.states)[5:], left * push, atol=1e-9)

@@ -35,10 +35,14 @@ def grid(steps: int, end: float = 1.0) -> torch.Tensor:
 
 def random_system(d: int, m: int, seed: int = 0) -> LinearQuadratic:
     """Unstable and coupled: motions of rate about 1, costs that see everything."""
-    A, B, q, r, end = (randn(*shape, seed=seed + i) / math.sqrt(d)
-                       for i, shape in enumerate(((d, d), (d, m), (d, d), (m, m), (d, d))))
+    A, B, q, r, end = (
+        randn(*shape, seed=seed + i) / math.sqrt(d)
+        for i, shape in enumerate(((d, d), (d, m), (d, d), (m, m), (d, d)))
+    )
     one = torch.eye(d, dtype=torch.float64)
-    return LinearQuadratic(A, B, q @ q.T + 0.1 * one, r @ r.T + 0.5 * torch.eye(m).double(), end @ end.T + 0.1 * one)
+    return LinearQuadratic(
+        A, B, q @ q.T + 0.1 * one, r @ r.T + 0.5 * torch.eye(m).double(), end @ end.T + 0.1 * one
+    )
 
 
 def scalar(c: float) -> LinearQuadratic:
@@ -57,22 +61,33 @@ def test_pinned_and_soft_values_solve_the_hjb_equation(d, seed):
     assert residual(lambda z, t: pinned_value(y, z, t), system, z, t).abs().max() < 1e-10
     for c in (0.5, 10.0, 100.0):
         for g in (0.0, 0.7):
-            assert residual(lambda z, t, c=c, g=g: soft_value(y, z, t, c, g), system, z, t, g).abs().max() < 1e-10
+            assert (
+                residual(lambda z, t, c=c, g=g: soft_value(y, z, t, c, g), system, z, t, g)
+                .abs()
+                .max()
+                < 1e-10
+            )
 
 
 @pytest.mark.parametrize("shape", [(5, 1), (5, 4, 3)])
 def test_laws_are_the_downhill_gradients_of_their_values(shape):
     """(03.15) and (03.16): u = -grad V, for states of any shape and a time for each."""
     y, z, t = randn(*shape, seed=1), randn(*shape, seed=2), grid(5)[:-1]
-    for value, law in ((lambda z: pinned_value(y, z, t), pinned_law(y, z, t)),
-                       (lambda z: soft_value(y, z, t, 7.0, 0.3), soft_law(y, z, t, 7.0))):
-        assert torch.allclose(-torch.func.grad(lambda z, value=value: value(z).sum())(z), law, atol=1e-12)
+    for value, law in (
+        (lambda z: pinned_value(y, z, t), pinned_law(y, z, t)),
+        (lambda z: soft_value(y, z, t, 7.0, 0.3), soft_law(y, z, t, 7.0)),
+    ):
+        assert torch.allclose(
+            -torch.func.grad(lambda z, value=value: value(z).sum())(z), law, atol=1e-12
+        )
 
 
 def test_the_soft_law_ends_in_the_pinned_one():
     """(03.16): c to infinity, at a rate of one over c."""
     y, z, t = randn(6, 2, seed=1), randn(6, 2, seed=2), 0.4
-    gaps = [(soft_law(y, z, t, c) - pinned_law(y, z, t)).abs().max().item() for c in (1e3, 1e4, 1e5)]
+    gaps = [
+        (soft_law(y, z, t, c) - pinned_law(y, z, t)).abs().max().item() for c in (1e3, 1e4, 1e5)
+    ]
     assert all(9.8 < coarse / fine < 10.2 for coarse, fine in pairwise(gaps))
     assert torch.isfinite(soft_law(y, z, 1.0, 1e5)).all()
 
@@ -95,7 +110,12 @@ def test_order_of_the_riccati_solution_on_its_grid_and_between():
     errors = []
     for steps in (10, 20, 40):
         solution, t = riccati(scalar(2.0), grid(steps)), torch.tensor(0.123, dtype=torch.float64)
-        errors.append([abs(solution.at(at)[0].item() - 2 / (1 + 2 * (1 - at))) for at in (torch.zeros(()).double(), t)])
+        errors.append(
+            [
+                abs(solution.at(at)[0].item() - 2 / (1 + 2 * (1 - at)))
+                for at in (torch.zeros(()).double(), t)
+            ]
+        )
     for coarse, fine in pairwise(errors):
         assert all(math.log2(a / b) > 3.6 for a, b in zip(coarse, fine))
 
@@ -120,24 +140,40 @@ def test_stochastic_value_by_riccati_by_scipy_and_by_simulation(d):
     times, start = grid(400), randn(1, d, seed=7) / math.sqrt(d)
     solution = riccati(system, times)
     P, traces = by_scipy(system)
-    value, oracle = solution.value(start, 0.0, g).item(), ((start @ P @ start.T) / 2 + g**2 / 2 * traces).item()
+    value, oracle = (
+        solution.value(start, 0.0, g).item(),
+        ((start @ P @ start.T) / 2 + g**2 / 2 * traces).item(),
+    )
     assert value == pytest.approx(oracle, rel=1e-6)
     assert (solution.P[0] - P).abs().max() < 1e-6
-    runs = rollout(system.plant, solution.law, start.expand(many, d), times, euler_maruyama(g),
-                   torch.Generator().manual_seed(d))
+    runs = rollout(
+        system.plant,
+        solution.law,
+        start.expand(many, d),
+        times,
+        euler_maruyama(g),
+        torch.Generator().manual_seed(d),
+    )
     spent = cost(system, runs)
     assert abs(spent.mean().item() - value) < 2 * spent.std().item() / math.sqrt(many)
 
 
 def test_a_long_horizon_reaches_the_algebraic_solution():
     """(03.5): both sides, and scipy's solver, to 1e-6; a horizon is long beside the slowest motion that is left."""
-    for system in (random_system(3, 2), random_system(5, 1, seed=3),
-                   linearize(DoubleIntegrator(running_weight=1.0), torch.zeros(2).double(), torch.zeros(1).double())):
+    for system in (
+        random_system(3, 2),
+        random_system(5, 1, seed=3),
+        linearize(
+            DoubleIntegrator(running_weight=1.0), torch.zeros(2).double(), torch.zeros(1).double()
+        ),
+    ):
         P = algebraic(system)
         slowest = -torch.linalg.eigvals(system.A - system.B @ system.gain(P)).real.max().item()
         assert slowest > 0
         solution = riccati(system, grid(1200, 12 / slowest))
-        oracle = solve_continuous_are(system.A.numpy(), system.B.numpy(), system.Q.numpy(), system.R.numpy())
+        oracle = solve_continuous_are(
+            system.A.numpy(), system.B.numpy(), system.Q.numpy(), system.R.numpy()
+        )
         assert system.slope(P).abs().max() < 1e-9
         assert (P - torch.from_numpy(oracle)).abs().max() < 1e-8
         z = randn(4, system.state)
@@ -146,12 +182,16 @@ def test_a_long_horizon_reaches_the_algebraic_solution():
 
 def test_a_batch_of_systems_is_solved_as_each():
     each = [random_system(3, 2, seed=seed) for seed in (0, 20)]
-    both = LinearQuadratic(*(torch.stack([getattr(one, name) for one in each]) for name in ("A", "B", "Q", "R", "Q1")))
+    both = LinearQuadratic(
+        *(torch.stack([getattr(one, name) for one in each]) for name in ("A", "B", "Q", "R", "Q1"))
+    )
     z, solution = randn(2, 3), riccati(both, grid(20))
     for i, one in enumerate(each):
         alone = riccati(one, grid(20))
-        assert torch.allclose(solution.law(z, 0.33)[i], alone.law(z[i:i + 1], 0.33)[0])
-        assert torch.allclose(solution.value(z, 0.33, 0.5)[i], alone.value(z[i:i + 1], 0.33, 0.5)[0])
+        assert torch.allclose(solution.law(z, 0.33)[i], alone.law(z[i : i + 1], 0.33)[0])
+        assert torch.allclose(
+            solution.value(z, 0.33, 0.5)[i], alone.value(z[i : i + 1], 0.33, 0.5)[0]
+        )
         assert torch.allclose(algebraic(both)[i], algebraic(one))
 
 
@@ -162,12 +202,20 @@ def test_the_value_is_what_the_feedback_spends_and_other_gains_spend_more():
     spent = cost(system, rollout(system.plant, solution.law, start, times))
     assert torch.allclose(spent, solution.value(start, 0.0), rtol=1e-4)
     for change in (0.7, 1.4):
-        assert (cost(system, rollout(system.plant, lambda z, t, k=change: k * solution.law(z, t), start, times)) > spent).all()
+        assert (
+            cost(
+                system,
+                rollout(system.plant, lambda z, t, k=change: k * solution.law(z, t), start, times),
+            )
+            > spent
+        ).all()
 
 
 def test_linearized_pendulum_upright_and_hanging():
     for angle, sign in ((math.pi, 1.0), (0.0, -1.0)):
-        near = linearize(Pendulum(effort=2.0), torch.tensor([angle, 0.0]).double(), torch.zeros(1).double())
+        near = linearize(
+            Pendulum(effort=2.0), torch.tensor([angle, 0.0]).double(), torch.zeros(1).double()
+        )
         assert torch.allclose(near.A, torch.tensor([[0, 1], [sign, -0.1]]).double())
         assert torch.equal(near.B, torch.tensor([[0.0], [1.0]]).double()) and near.R.item() == 2.0
         assert torch.allclose(near.Q1, torch.diag(torch.tensor([10 * sign, 10.0])).double())
@@ -175,11 +223,22 @@ def test_linearized_pendulum_upright_and_hanging():
         linearize(Pendulum(), torch.tensor([1.0, 0.0]), torch.zeros(1))
 
 
-@pytest.mark.parametrize(("A", "B", "Q"), [
-    ([[1.0, 0.0], [0.0, -1.0]], [[0.0], [1.0]], [[1.0, 0.0], [0.0, 1.0]]),  # the control does not reach what grows
-    ([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]], [[0.0, 0.0], [0.0, 0.0]]),  # drifting away costs nothing
-    ([[0.0, 1.0], [-1.0, 0.0]], [[0.0], [0.0]], [[1.0, 0.0], [0.0, 1.0]]),  # it swings for ever
-])
+@pytest.mark.parametrize(
+    ("A", "B", "Q"),
+    [
+        (
+            [[1.0, 0.0], [0.0, -1.0]],
+            [[0.0], [1.0]],
+            [[1.0, 0.0], [0.0, 1.0]],
+        ),  # the control does not reach what grows
+        (
+            [[0.0, 1.0], [0.0, 0.0]],
+            [[0.0], [1.0]],
+            [[0.0, 0.0], [0.0, 0.0]],
+        ),  # drifting away costs nothing
+        ([[0.0, 1.0], [-1.0, 0.0]], [[0.0], [0.0]], [[1.0, 0.0], [0.0, 1.0]]),  # it swings for ever
+    ],
+)
 def test_no_algebraic_solution_where_no_feedback_brings_rest(A, B, Q):
     A, B, Q = (torch.tensor(rows, dtype=torch.float64) for rows in (A, B, Q))
     with pytest.raises(UserError, match="steers this plant to rest"):

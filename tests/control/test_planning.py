@@ -25,7 +25,9 @@ def grid(steps: int, end: float) -> torch.Tensor:
 def straight(times: torch.Tensor, start: torch.Tensor, end: torch.Tensor) -> Rollout:
     """A guess: the straight line between two states, and no control."""
     share = ((times - times[0]) / (times[-1] - times[0]))[:, None, None]
-    return Rollout(Trajectory(times, start + share * (end - start)), torch.zeros(len(times) - 1, 1, 1).double())
+    return Rollout(
+        Trajectory(times, start + share * (end - start)), torch.zeros(len(times) - 1, 1, 1).double()
+    )
 
 
 def cart() -> LinearQuadratic:
@@ -46,8 +48,12 @@ def test_shooting_transcription_and_riccati_agree_on_a_linear_plant():
     assert (plan.run.path.states[every] - states).abs().max() < 1e-4
     assert (plan.costates[every] - slopes).abs().max() < 1e-4
     middles = (fine[:-1] + fine[1:]) / 2
-    feedback = torch.stack([solution.law(z, t) for z, t in
-                            zip((plan.run.path.states[:-1] + plan.run.path.states[1:]) / 2, middles)])
+    feedback = torch.stack(
+        [
+            solution.law(z, t)
+            for z, t in zip((plan.run.path.states[:-1] + plan.run.path.states[1:]) / 2, middles)
+        ]
+    )
     assert (plan.run.controls - feedback).abs().max() < 1e-4
     value = solution.value(start[None], 0.0)
     assert abs(cost(system, plan.run) - value) < 1e-4

@@ -35,7 +35,12 @@ def on_grid(mean: float, std: float, x: torch.Tensor) -> torch.Tensor:
 
 
 def miss(plan, a, b) -> float:
-    return float(max((plan.coupling.sum(-1) - a).abs().sum(-1).max(), (plan.coupling.sum(-2) - b).abs().sum(-1).max()))
+    return float(
+        max(
+            (plan.coupling.sum(-1) - a).abs().sum(-1).max(),
+            (plan.coupling.sum(-2) - b).abs().sum(-1).max(),
+        )
+    )
 
 
 @pytest.mark.parametrize("g", [0.3, 1.0, 3.0])
@@ -45,7 +50,9 @@ def test_marginals(g, d):
     a, b = cloud(30, seed=2).softmax(0), cloud(25, seed=3).softmax(0)
     plan = sinkhorn(half_squares(x, y), a, b, g**2)
     assert miss(plan, a, b) <= 1e-6
-    again = a[:, None] * b * torch.exp((plan.alpha[:, None] + plan.beta - half_squares(x, y)) / g**2)
+    again = (
+        a[:, None] * b * torch.exp((plan.alpha[:, None] + plan.beta - half_squares(x, y)) / g**2)
+    )
     assert torch.allclose(plan.coupling, again)
 
 
@@ -108,7 +115,9 @@ def test_the_error_reported_is_that_of_the_coupling(dtype, epsilon):
     try:
         plan = sinkhorn(cost, a, a, epsilon, tolerance=1e-4, most=200)
     except UserError as refused:
-        assert epsilon < 0.1 and ("not precise enough" in str(refused).replace("\n", " ") or "rounds" in str(refused))
+        assert epsilon < 0.1 and (
+            "not precise enough" in str(refused).replace("\n", " ") or "rounds" in str(refused)
+        )
         return
     assert plan.error == pytest.approx(miss(plan, a, a), abs=1e-12) and plan.error <= 1e-4
 
@@ -131,12 +140,19 @@ def test_no_other_coupling_is_better():
 def test_little_noise_sorts_and_much_noise_shuffles():
     """g -> 0: optimal transport, in one dimension the sorted coupling; g -> infinity: the independent one."""
     n = 12
-    x, y, a = torch.randperm(n, generator=rng())[:, None] / 2.0, torch.randperm(n, generator=rng(1))[:, None] - 3.0, even(n)
+    x, y, a = (
+        torch.randperm(n, generator=rng())[:, None] / 2.0,
+        torch.randperm(n, generator=rng(1))[:, None] - 3.0,
+        even(n),
+    )
     x, y = x.double(), y.double()
     cost, rank = half_squares(x, y), torch.zeros(n, n, dtype=torch.float64)
     rank[x[:, 0].argsort(), y[:, 0].argsort()] = 1 / n
     sorted_cost = float((rank * cost).sum())
-    costs = [float((sinkhorn(cost, a, a, g**2).coupling * cost).sum()) for g in (0.2, 0.5, 1.0, 3.0, 100.0)]
+    costs = [
+        float((sinkhorn(cost, a, a, g**2).coupling * cost).sum())
+        for g in (0.2, 0.5, 1.0, 3.0, 100.0)
+    ]
     assert costs == sorted(costs) and costs[0] >= sorted_cost - 1e-5
     assert torch.allclose(sinkhorn(cost, a, a, 0.2**2).coupling, rank, atol=1e-2)
     assert costs[0] == pytest.approx(sorted_cost, rel=1e-2)
@@ -155,7 +171,9 @@ def test_gaussians_in_closed_form(g):
 
 def test_gaussian_covariance_at_both_ends_of_the_noise():
     assert float(gaussian_covariance(0.5, 3.0, 0.0)) == pytest.approx(1.5)
-    assert float(gaussian_covariance(0.5, 3.0, 1e3)) == pytest.approx((0.5 * 3 / 1e3) ** 2, rel=1e-4)
+    assert float(gaussian_covariance(0.5, 3.0, 1e3)) == pytest.approx(
+        (0.5 * 3 / 1e3) ** 2, rel=1e-4
+    )
 
 
 def test_the_potential_is_the_cost_to_go_at_the_start():

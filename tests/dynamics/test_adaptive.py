@@ -17,7 +17,7 @@ ENDS = torch.tensor([0.0, 1.0], dtype=torch.float64)
 
 def field(z, t):
     """dz/dt = -z^2 (1 + sin 3t), solved by 1/z = 1/z_0 + t + (1 - cos 3t)/3."""
-    return -z**2 * (1 + torch.sin(3 * t))
+    return -(z**2) * (1 + torch.sin(3 * t))
 
 
 def exact(t):
@@ -26,6 +26,7 @@ def exact(t):
 
 def even_steps(steps: int) -> tuple[float, float]:
     """For dz/dt = 4z(1 - z), a logistic curve: error after even steps to t = 1, and the embedded error of the first of them."""
+
     def growth(z, t):
         return 4 * z * (1 - z)
 
@@ -50,7 +51,9 @@ def test_the_coefficients_satisfy_the_conditions_of_order():
     assert [sum(row) for row in A] == pytest.approx(list(C), abs=1e-14)
     for weights, order in (((*A[6], 0), 5), (FOURTH, 4)):
         for k in range(1, order + 1):
-            assert sum(b * c ** (k - 1) for b, c in zip(weights, C)) == pytest.approx(1 / k, abs=1e-14)
+            assert sum(b * c ** (k - 1) for b, c in zip(weights, C)) == pytest.approx(
+                1 / k, abs=1e-14
+            )
     assert sum(b * c**4 for b, c in zip(FOURTH, C)) != pytest.approx(1 / 5, abs=1e-6)
 
 
@@ -72,7 +75,10 @@ def test_every_step_keeps_the_tolerance(tolerance, times):
 
 
 def test_a_tighter_tolerance_takes_more_steps_by_the_order():
-    counts = [len(integrate(field, START, ENDS, DormandPrince(10.0**-k, 10.0**-k)).times) - 1 for k in (5, 10)]
+    counts = [
+        len(integrate(field, START, ENDS, DormandPrince(10.0**-k, 10.0**-k)).times) - 1
+        for k in (5, 10)
+    ]
     assert 3 < counts[1] / counts[0] < 15  # 10^(5/5) = 10 where neither end binds
 
 
@@ -83,7 +89,10 @@ def test_the_record_has_the_accepted_times_and_the_asked_ones():
     assert (path.times.diff() > 0).all() and all((path.times == t).any() for t in asked)
     assert (path.states - torch.stack([exact(t) for t in path.times])).abs().max() <= 2e-7
     ends = integrate(field, START, asked, DormandPrince(1e-8, 1e-8), record=False)
-    assert torch.equal(ends.times, asked[[0, -1]]) and (ends.states[-1] - path.states[-1]).abs().max() <= 2e-7
+    assert (
+        torch.equal(ends.times, asked[[0, -1]])
+        and (ends.states[-1] - path.states[-1]).abs().max() <= 2e-7
+    )
 
 
 @pytest.mark.parametrize("tolerance, allowed", [(1e-9, 0.03), (1e-12, 0.01)])
@@ -100,9 +109,13 @@ def test_steps_are_short_where_the_field_is_steep(tolerance, allowed):
     def peak(z, t):
         return (1 / (1 + ((t - 0.5) / 0.02) ** 2)).expand_as(z)
 
-    path = integrate(peak, torch.zeros(1, 1, dtype=torch.float64), ENDS, DormandPrince(0.0, tolerance))
+    path = integrate(
+        peak, torch.zeros(1, 1, dtype=torch.float64), ENDS, DormandPrince(0.0, tolerance)
+    )
     middles = (path.times[1:] + path.times[:-1]) / 2
-    assert ((middles - 0.5).abs() < 0.1).double().mean().item() == pytest.approx(share.item(), abs=allowed)
+    assert ((middles - 0.5).abs() < 0.1).double().mean().item() == pytest.approx(
+        share.item(), abs=allowed
+    )
     assert path.states[-1].item() == pytest.approx(0.04 * math.atan(25), abs=10 * tolerance)
 
 
@@ -117,13 +130,20 @@ def test_a_still_state_and_float32_are_fine():
     path = integrate(lambda z, t: torch.zeros_like(z), START, ENDS, DormandPrince())
     assert torch.equal(path.states[-1], START) and len(path.times) == 2
     single = integrate(field, START.float(), ENDS.float(), DormandPrince(1e-5, 1e-5))
-    assert single.states.dtype == torch.float32 and (single.states[-1] - exact(ENDS[1])).abs().max() < 1e-4
+    assert (
+        single.states.dtype == torch.float32
+        and (single.states[-1] - exact(ENDS[1])).abs().max() < 1e-4
+    )
 
 
 def test_a_field_that_blows_up_is_refused():
     """dz/dt = z^2 from 2 is infinite at t = 1/2; a field of nan never moves."""
-    with pytest.raises(UserError, match=r"not finite, or too stiff, at t = 0\.5: end before or tolerate more"):
-        integrate(lambda z, t: z**2, torch.full((1, 1), 2.0, dtype=torch.float64), ENDS, DormandPrince())
+    with pytest.raises(
+        UserError, match=r"not finite, or too stiff, at t = 0\.5: end before or tolerate more"
+    ):
+        integrate(
+            lambda z, t: z**2, torch.full((1, 1), 2.0, dtype=torch.float64), ENDS, DormandPrince()
+        )
     with pytest.raises(UserError, match="at t = 0: "):
         integrate(lambda z, t: z * torch.nan, START, ENDS, DormandPrince())
 
@@ -142,10 +162,14 @@ def test_it_arrives_or_gives_up_however_far_from_zero_the_times_are(start, toler
 
     times = torch.tensor([start, start + 1], dtype=dtype)
     try:
-        path = integrate(decay, torch.ones(1, 1, dtype=dtype), times, DormandPrince(tolerance, tolerance))
+        path = integrate(
+            decay, torch.ones(1, 1, dtype=dtype), times, DormandPrince(tolerance, tolerance)
+        )
         assert path.times[-1] == times[-1] and (path.times.diff() > 0).all()
     except UserError as refused:
-        assert dtype == torch.float32 and ("too stiff" in str(refused) or "does not move the time" in str(refused))
+        assert dtype == torch.float32 and (
+            "too stiff" in str(refused) or "does not move the time" in str(refused)
+        )
 
 
 def test_a_step_that_does_not_move_the_time_is_refused():

@@ -13,7 +13,7 @@ from minildm.errors import UserError
 
 def field(z, t):
     """dz/dt = -z^2 (1 + sin 3t), solved by 1/z = 1/z_0 + t + (1 - cos 3t)/3."""
-    return -z**2 * (1 + torch.sin(3 * t))
+    return -(z**2) * (1 + torch.sin(3 * t))
 
 
 START = torch.tensor([[0.5], [1.0], [2.0]], dtype=torch.float64)
@@ -25,7 +25,9 @@ def times(steps: int, end: float = 1.0) -> torch.Tensor:
 
 def error(method: str, steps: int, end: float = 1.0) -> float:
     exact = 1 / (1 / START + end + (1 - math.cos(3 * end)) / 3)
-    return (integrate(field, START, times(steps, end), method).states[-1] - exact).abs().max().item()
+    return (
+        (integrate(field, START, times(steps, end), method).states[-1] - exact).abs().max().item()
+    )
 
 
 @pytest.mark.parametrize("method, order", [("euler", 1), ("heun", 2), ("midpoint", 2), ("rk4", 4)])
@@ -42,7 +44,9 @@ def test_steps_by_their_formulas():
     ahead, middle = z + 0.3 * u, z + 0.15 * u
     assert torch.allclose(STEPS["euler"](field, z, t, s), ahead)
     assert torch.allclose(STEPS["heun"](field, z, t, s), z + 0.15 * (u + field(ahead, s)))
-    assert torch.allclose(STEPS["midpoint"](field, z, t, s), z + 0.3 * field(middle, torch.tensor(0.35)))
+    assert torch.allclose(
+        STEPS["midpoint"](field, z, t, s), z + 0.3 * field(middle, torch.tensor(0.35))
+    )
 
 
 @pytest.mark.parametrize("method", list(STEPS))
@@ -57,7 +61,9 @@ def test_a_record_has_every_state_or_only_the_ends():
     ends = integrate(field, START, times(5), "euler", record=False)
     assert whole.states.shape == (6, 3, 1) and torch.equal(whole.times, times(5))
     assert torch.equal(whole.states[0], START)
-    assert torch.equal(ends.states, whole.states[[0, -1]]) and torch.equal(ends.times, whole.times[[0, -1]])
+    assert torch.equal(ends.states, whole.states[[0, -1]]) and torch.equal(
+        ends.times, whole.times[[0, -1]]
+    )
 
 
 def test_a_step_of_ones_own_may_be_random():
@@ -65,7 +71,9 @@ def test_a_step_of_ones_own_may_be_random():
         return z + (s - t).sqrt() * torch.randn(z.shape, generator=rng, dtype=z.dtype)
 
     start = torch.zeros(20_000, 1, dtype=torch.float64)
-    paths = [integrate(field, start, times(8), walk, torch.Generator().manual_seed(0)) for _ in range(2)]
+    paths = [
+        integrate(field, start, times(8), walk, torch.Generator().manual_seed(0)) for _ in range(2)
+    ]
     assert torch.equal(paths[0].states, paths[1].states)
     assert paths[0].states[-1].var().item() == pytest.approx(1, rel=0.05)  # five standard errors
 
@@ -76,11 +84,15 @@ def test_states_of_any_shape_are_carried():
 
 
 def test_unknown_solvers_are_refused():
-    with pytest.raises(UserError, match="no solver 'rk9': choose one of euler, heun, midpoint, rk4"):
+    with pytest.raises(
+        UserError, match="no solver 'rk9': choose one of euler, heun, midpoint, rk4"
+    ):
         integrate(field, START, times(2), "rk9")
 
 
-@pytest.mark.parametrize("wrong", [[0.0, 1.0, 0.5], [1.0, 0.0, 0.5], [0.0, math.nan], [0.0, math.inf], []])
+@pytest.mark.parametrize(
+    "wrong", [[0.0, 1.0, 0.5], [1.0, 0.0, 0.5], [0.0, math.nan], [0.0, math.inf], []]
+)
 @pytest.mark.parametrize("method", ["euler", DormandPrince()])
 def test_times_that_turn_around_or_are_no_numbers_are_refused(wrong, method):
     with pytest.raises(UserError, match="times of a path"):

@@ -19,12 +19,17 @@ def test_a_linear_systems_profile_is_its_matrix_exponential():
     """p_t = exp(A'(1 - t)) p_1, so |p_t| / |p_1| = |exp(A'(1 - t)) c| / |c| for the wish Phi = c . z_1."""
     matrix = torch.randn(3, 3, generator=rng(), dtype=torch.float64)
     times = torch.tensor([0.0, 0.2, 0.7, 1.0], dtype=torch.float64)
-    exact = replace(linear_chain(matrix, times), step=lambda f, z, t, s, _: z @ torch.matrix_exp(matrix * (s - t)).T)
+    exact = replace(
+        linear_chain(matrix, times),
+        step=lambda f, z, t, s, _: z @ torch.matrix_exp(matrix * (s - t)).T,
+    )
     c = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
     found = profile(exact, exact.run(), lambda scores: (scores * c).sum((1, 2)))
     wanted = torch.stack([torch.matrix_exp(matrix.T * (1 - t)) @ c for t in times])
     assert torch.allclose(found.costates[:, 0, 0], wanted)
-    assert torch.allclose(found.total[:, 0], wanted.norm(dim=1) / c.norm()) and torch.equal(found.total, found.through)
+    assert torch.allclose(found.total[:, 0], wanted.norm(dim=1) / c.norm()) and torch.equal(
+        found.total, found.through
+    )
 
 
 @pytest.mark.parametrize("model", [gpt(), masked()], ids=["gpt", "masked"])
@@ -32,7 +37,9 @@ def test_hard_words_feel_nothing_through_their_choices(model):
     """Exactly 0 at every time; what is felt in all is the share of the wished words that stand already, which are copied."""
     chain = chain_of(model, 3, 5, rng(1), hard)
     found = profile(chain, chain.run(), ALL)
-    assert (found.through == 0).all() and (found.total[0] == 0).all() and (found.total[-1] == 1).all()
+    assert (
+        (found.through == 0).all() and (found.total[0] == 0).all() and (found.total[-1] == 1).all()
+    )
     written = torch.stack([chain.kept(k)[:, 1:, 0].mean(1) for k in range(len(chain.times))])
     assert torch.allclose(found.total, written.sqrt())
 
@@ -45,12 +52,16 @@ def test_why_the_jacobian_of_a_hard_step_copies_or_forgets():
     assert arrives.any() and torch.equal(J, torch.diag((~arrives)[0].repeat_interleave(6).float()))
 
 
-@pytest.mark.parametrize("choice", [soft(1.0), straight_through(1.0)], ids=["soft", "straight-through"])
+@pytest.mark.parametrize(
+    "choice", [soft(1.0), straight_through(1.0)], ids=["soft", "straight-through"]
+)
 @pytest.mark.parametrize("model", [gpt(), masked()], ids=["gpt", "masked"])
 def test_relaxed_words_feel_their_choices(model, choice):
     chain = chain_of(model, 2, 5, rng(1), choice)
     found = profile(chain, chain.run(), ALL)
-    to_come = chain.times[:, None] <= chain.arrival.amax(1)  # while a wished word is still to be chosen
+    to_come = chain.times[:, None] <= chain.arrival.amax(
+        1
+    )  # while a wished word is still to be chosen
     assert (found.through[to_come] > 0).all() and (found.through[-1] == 0).all()
 
 
@@ -74,7 +85,11 @@ def test_latents_feel_a_wish_at_every_time():
     model = ldlm().eval()
     chain = chain_of(model, 3, 6, rng(1))
     found = profile(chain, chain.run(), ALL)
-    assert (found.total > 0).all() and torch.equal(found.total, found.through) and (found.total[-1] == 1).all()
+    assert (
+        (found.total > 0).all()
+        and torch.equal(found.total, found.through)
+        and (found.total[-1] == 1).all()
+    )
 
 
 def test_latent_costates_are_slopes_of_the_whole_sampler():
@@ -83,5 +98,8 @@ def test_latent_costates_are_slopes_of_the_whole_sampler():
     found = profile(chain, chain.run(), ALL)
     along = found.costates[0] / found.costates[0].norm()
     nudge = 0.02 * torch.cat((along, torch.zeros_like(along)), dim=-1)
-    up, down = (ALL(chain.scores(replace(chain, start=chain.start + x).run().states[-1])).item() for x in (nudge, -nudge))
+    up, down = (
+        ALL(chain.scores(replace(chain, start=chain.start + x).run().states[-1])).item()
+        for x in (nudge, -nudge)
+    )
     assert (up - down) / 0.04 == pytest.approx(found.costates[0].norm().item(), rel=0.02)

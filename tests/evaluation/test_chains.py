@@ -5,7 +5,15 @@ import itertools
 import pytest
 import torch
 
-from minildm.evaluation.chains import chain_of, hard, latent_chain, predict_words, soft, straight_through, token_chain
+from minildm.evaluation.chains import (
+    chain_of,
+    hard,
+    latent_chain,
+    predict_words,
+    soft,
+    straight_through,
+    token_chain,
+)
 from minildm.models.base import BOS, MASK
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.masked import Masked, MaskedConfig
@@ -49,7 +57,10 @@ def test_three_choices_agree_where_they_should():
     scores = torch.randn(5, 7, generator=rng(), dtype=torch.float64)
     assert torch.allclose(straight_through(0.7)(scores), hard(scores), atol=1e-12)
     assert torch.allclose(soft(1e-5)(scores), hard(scores), atol=1e-6)
-    slopes = [torch.autograd.functional.jacobian(choice, scores) for choice in (soft(0.7), straight_through(0.7))]
+    slopes = [
+        torch.autograd.functional.jacobian(choice, scores)
+        for choice in (soft(0.7), straight_through(0.7))
+    ]
     assert torch.allclose(*slopes, atol=1e-12) and slopes[0].abs().max() > 0.01
 
 
@@ -62,7 +73,9 @@ def test_gpt_writes_each_word_from_those_before():
     gumbel = -(-u.log()).log()
     assert (tokens[:, 0] == BOS).all() and len(chain.times) == 8
     for i in range(1, 8):
-        assert torch.equal(tokens[:, i], (model.logits(tokens[:, :i])[:, -1] + gumbel[:, i]).argmax(-1))
+        assert torch.equal(
+            tokens[:, i], (model.logits(tokens[:, :i])[:, -1] + gumbel[:, i]).argmax(-1)
+        )
 
 
 @torch.no_grad()
@@ -77,7 +90,9 @@ def test_a_masked_chain_has_the_law_of_the_ancestral_sampler(steps):
     first = model.logits(blank).softmax(-1)[0]
     law = torch.zeros(64, dtype=torch.float64)
     for v, w in itertools.product(range(8), repeat=2):
-        after = [model.logits(torch.tensor([pair])).softmax(-1)[0] for pair in ([v, MASK], [MASK, w])]
+        after = [
+            model.logits(torch.tensor([pair])).softmax(-1)[0] for pair in ([v, MASK], [MASK, w])
+        ]
         orders = (first[0, v] * after[0][1, w] + first[1, w] * after[1][0, v]) / 2
         at_once = first[0, v] * first[1, w]
         law[8 * v + w] = at_once / steps + (1 - 1 / steps) * orders
@@ -89,7 +104,9 @@ def test_given_words_stay_and_kept_tells_what_is_written():
     chain = token_chain(masked(), tokens, 4, rng())
     path = chain.run()
     states = path.states.argmax(-1)
-    assert (states[:, tokens != MASK] == tokens[tokens != MASK]).all() and (states[-1] != MASK).all()
+    assert (states[:, tokens != MASK] == tokens[tokens != MASK]).all() and (
+        states[-1] != MASK
+    ).all()
     for k in range(5):
         assert torch.equal(chain.kept(k)[..., 0] == 1, states[k] != MASK)
 
@@ -101,8 +118,10 @@ def test_a_latent_chain_ends_where_ddim_ends():
     chain = chain_of(model, 4, 6, rng(2))
     path = chain.run()
     assert torch.equal(chain.words(path.states[-1]), theirs.tokens)
-    assert torch.allclose(path.states[..., :chain.moving], theirs.trajectory.states, atol=1e-5)
-    assert torch.allclose(path.states[1:, ..., chain.moving:], theirs.trajectory.clean[:-1], atol=1e-5)
+    assert torch.allclose(path.states[..., : chain.moving], theirs.trajectory.states, atol=1e-5)
+    assert torch.allclose(
+        path.states[1:, ..., chain.moving :], theirs.trajectory.clean[:-1], atol=1e-5
+    )
     assert (chain.kept(6) == 0).all()
 
 

@@ -10,8 +10,12 @@ from hypothesis.extra.numpy import arrays
 
 from minildm.evaluation import diversity
 
-ROWS = np.array([[1, 4, 5, 4, 5, 2, 9, 9],  # what follows <eos> does not count
-                 [1, 6, 7, 8, 9, 2, 0, 0]])
+ROWS = np.array(
+    [
+        [1, 4, 5, 4, 5, 2, 9, 9],  # what follows <eos> does not count
+        [1, 6, 7, 8, 9, 2, 0, 0],
+    ]
+)
 
 
 def test_counted_by_hand():
@@ -33,7 +37,9 @@ def test_texts_without_words():
 
 def test_training_rows_may_be_read_in_parts():
     rows = np.random.default_rng(0).integers(0, 9, (50, 12))
-    assert np.array_equal(diversity.training_grams(rows, 3, 9, part=7), diversity.training_grams(rows, 3, 9))
+    assert np.array_equal(
+        diversity.training_grams(rows, 3, 9, part=7), diversity.training_grams(rows, 3, 9)
+    )
 
 
 def test_a_large_vocabulary_does_not_overflow():
@@ -48,5 +54,9 @@ def test_a_large_vocabulary_does_not_overflow():
 def test_n_grams_are_those_of_a_plain_loop(rows, n):
     found = [set(g.tolist()) for g in diversity.grams(rows, n, 9)]
     for row, codes in zip(rows, found):
-        windows = [row[i:i + n] for i in range(len(row) - n + 1)]
-        assert codes == {sum(int(w) * 9 ** (n - 1 - i) for i, w in enumerate(win)) for win in windows if min(win) >= 4}
+        windows = [row[i : i + n] for i in range(len(row) - n + 1)]
+        assert codes == {
+            sum(int(w) * 9 ** (n - 1 - i) for i, w in enumerate(win))
+            for win in windows
+            if min(win) >= 4
+        }

@@ -5,7 +5,15 @@ import random
 import pytest
 import torch
 
-from minildm.evaluation.editing import NEARLY, SPECIALS, damage, doubts, fill_from_left, gaps, outcome
+from minildm.evaluation.editing import (
+    NEARLY,
+    SPECIALS,
+    damage,
+    doubts,
+    fill_from_left,
+    gaps,
+    outcome,
+)
 from minildm.models.base import BOS, EOS, PAD
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.manta import Manta
@@ -28,7 +36,9 @@ def texts(count: int = 6) -> torch.Tensor:
     for k, row in enumerate(rows):
         words = 5 + k
         row[0], row[words + 1] = BOS, EOS
-        row[1:words + 1] = torch.randint(SPECIALS, SIZES["vocabulary"], (words,), generator=rng(k))
+        row[1 : words + 1] = torch.randint(
+            SPECIALS, SIZES["vocabulary"], (words,), generator=rng(k)
+        )
     return rows
 
 
@@ -53,8 +63,14 @@ def test_damage_changes_the_asked_share_of_words_and_nothing_else():
     tokens = texts()
     broken = damage(tokens, 0.3, 20, random.Random(0))
     changed = broken != tokens
-    assert changed.sum(1).tolist() == [max(round(0.3 * int((row >= SPECIALS).sum())), 1) for row in tokens]
-    assert (tokens[changed] >= SPECIALS).all() and (broken[changed] >= SPECIALS).all() and (broken < 20).all()
+    assert changed.sum(1).tolist() == [
+        max(round(0.3 * int((row >= SPECIALS).sum())), 1) for row in tokens
+    ]
+    assert (
+        (tokens[changed] >= SPECIALS).all()
+        and (broken[changed] >= SPECIALS).all()
+        and (broken < 20).all()
+    )
 
 
 def test_damage_draws_all_other_words_alike():
@@ -83,7 +99,9 @@ def test_a_doubt_does_not_see_the_word_it_is_about(kind):
     other = tokens.clone()
     other[:, 3] = SPECIALS + (other[:, 3] - SPECIALS + 1) % 16
     first, second = (doubts(made, t, rng(), parts=16)[:, 3] for t in (tokens, other))
-    logits = {"masked": lambda: made.logits(tokens.index_fill(1, torch.tensor([3]), 3))[:, 3]}.get(kind)
+    logits = {"masked": lambda: made.logits(tokens.index_fill(1, torch.tensor([3]), 3))[:, 3]}.get(
+        kind
+    )
     assert not torch.allclose(first, second)
     if logits:
         law = logits().log_softmax(-1)
@@ -95,19 +113,30 @@ def test_a_doubt_does_not_see_the_word_it_is_about(kind):
 def test_doubts_of_an_ldlm_are_the_mean_over_second_looks():
     made, tokens = ldlm().eval(), texts_of_an_ldlm()
     noise = rng(3)
-    looks = [made.second_look(tokens, NEARLY, noise).log_softmax(-1).gather(-1, tokens[..., None])[..., 0] for _ in range(4)]
+    looks = [
+        made.second_look(tokens, NEARLY, noise)
+        .log_softmax(-1)
+        .gather(-1, tokens[..., None])[..., 0]
+        for _ in range(4)
+    ]
     wanted = -torch.stack(looks).mean(0).masked_fill(tokens == PAD, 0)
     assert torch.allclose(doubts(made, tokens, rng(3), parts=4)[:, 1:], wanted[:, 1:], atol=1e-5)
     z1, t = made.encode(made.hidden(tokens)), made.time.warp(torch.tensor([0.3]))
     zt = made.schedule.a(t) * z1 + made.schedule.b(t) * torch.randn(z1.shape, generator=rng(5))
     guess = made.clean(zt, t.expand(len(zt)), torch.zeros_like(zt))
-    assert torch.equal(made.second_look(tokens, 0.3, rng(5)).argmax(-1), made.read_off(guess, tokens.shape[1])[0])
+    assert torch.equal(
+        made.second_look(tokens, 0.3, rng(5)).argmax(-1), made.read_off(guess, tokens.shape[1])[0]
+    )
 
 
 def test_doubts_are_zero_where_nothing_can_be_written():
     tokens = texts()
     nats = doubts(model("masked"), tokens, rng())
-    assert (nats[:, 0] == 0).all() and (nats[tokens == PAD] == 0).all() and (nats[tokens >= SPECIALS] > 0).all()
+    assert (
+        (nats[:, 0] == 0).all()
+        and (nats[tokens == PAD] == 0).all()
+        and (nats[tokens >= SPECIALS] > 0).all()
+    )
 
 
 def test_outcome_counts_words_that_stayed_right_and_that_became_right():

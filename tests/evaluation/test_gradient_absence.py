@@ -49,7 +49,10 @@ def test_the_scatter_is_that_of_the_closed_forms():
     """For cost a z^2 / 2: pathwise a^2 s^2, REINFORCE with the mean as baseline 2 a^2 m^2 + 2.5 a^2 s^2."""
     a, m, s, count = 3.0, 0.7, 0.4, 200_000
     mean = torch.tensor([m], dtype=torch.float64)
-    scored, direct = (estimate(lambda z: a * z[:, 0]**2 / 2, mean, s, count, rng()) for estimate in (reinforce, pathwise))
+    scored, direct = (
+        estimate(lambda z: a * z[:, 0] ** 2 / 2, mean, s, count, rng())
+        for estimate in (reinforce, pathwise)
+    )
     assert spread(direct) == pytest.approx(a**2 * s**2, rel=0.02)
     assert spread(scored) == pytest.approx(2 * a**2 * m**2 + 2.5 * a**2 * s**2, rel=0.03)
 
@@ -57,10 +60,16 @@ def test_the_scatter_is_that_of_the_closed_forms():
 def test_the_ratio_is_at_equal_calls_and_its_interval_covers():
     """(2 m^2 + 2.5 s^2) / (3 s^2), as a pathwise draw costs 3 calls; a 95% interval covers it in most of 40 experiments."""
     m, s = 0.7, 0.4
-    wanted, mean, covered = (2 * m**2 + 2.5 * s**2) / (3 * s**2), torch.tensor([m], dtype=torch.float64), 0
+    wanted, mean, covered = (
+        (2 * m**2 + 2.5 * s**2) / (3 * s**2),
+        torch.tensor([m], dtype=torch.float64),
+        0,
+    )
     for seed in range(40):
-        pair = [estimate(lambda z: z[:, 0]**2 / 2, mean, s, 1000, rng(10 * seed + i))
-                for i, estimate in enumerate((reinforce, pathwise))]
+        pair = [
+            estimate(lambda z: z[:, 0] ** 2 / 2, mean, s, 1000, rng(10 * seed + i))
+            for i, estimate in enumerate((reinforce, pathwise))
+        ]
         ratio = variance_ratio(*pair, rng(seed), resamples=300)
         assert ratio.low < ratio.value < ratio.high
         covered += ratio.low <= wanted <= ratio.high
@@ -70,7 +79,10 @@ def test_the_ratio_is_at_equal_calls_and_its_interval_covers():
 def test_in_many_dimensions_reinforce_needs_many_times_the_calls():
     """For a linear cost of d numbers REINFORCE has (d + 1) |c|^2 and pathwise no scatter at all."""
     c = torch.randn(50, generator=rng(), dtype=torch.float64)
-    scored, direct = (estimate(lambda z: z @ c, torch.zeros_like(c), 0.3, 20_000, rng()) for estimate in (reinforce, pathwise))
+    scored, direct = (
+        estimate(lambda z: z @ c, torch.zeros_like(c), 0.3, 20_000, rng())
+        for estimate in (reinforce, pathwise)
+    )
     assert spread(direct) == pytest.approx(0, abs=1e-20)
     assert spread(scored) == pytest.approx(51 * (c @ c).item(), rel=0.05)
 
@@ -79,7 +91,9 @@ def test_one_words_exact_gradient_is_its_closed_form():
     """dE/dlogit_w = p_w (c_w - E c)."""
     p = LOGITS[:1].softmax(-1)
     wanted = p * (PRICES[:1] - (p * PRICES[:1]).sum())
-    assert torch.allclose(exact_words(lambda words: (words * PRICES[:1]).sum((1, 2)), LOGITS[:1]), wanted)
+    assert torch.allclose(
+        exact_words(lambda words: (words * PRICES[:1]).sum((1, 2)), LOGITS[:1]), wanted
+    )
 
 
 def test_scored_words_have_the_exact_gradient_as_their_mean():
@@ -102,7 +116,9 @@ def test_a_nudge_of_a_linear_chain_costs_by_its_products():
     path = chain.run()
     c = torch.tensor([1.0, 2.0, -1.0], dtype=torch.float64)
     cost = nudge_cost(chain, path, 2, lambda scores: (scores * c).sum((1, 2)))
-    assert cost(path.states[2][:1]).item() == pytest.approx((path.states[-1][0, 0] * c).sum().item())
+    assert cost(path.states[2][:1]).item() == pytest.approx(
+        (path.states[-1][0, 0] * c).sum().item()
+    )
     found = pathwise(cost, path.states[2][0], 0.1, 2, rng())
     wanted = torch.linalg.matrix_power(torch.eye(3, dtype=torch.float64) + 0.2 * MATRIX.T, 3) @ c
     assert torch.allclose(found.draws, wanted.expand(2, 3))

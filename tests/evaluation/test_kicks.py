@@ -32,8 +32,12 @@ KINDS = ("gpt", "masked", "ldlm", "manta")
 
 def made(kind: str):
     torch.manual_seed(0)
-    return {"gpt": lambda: GPT(GPTConfig(**SIZES)), "masked": lambda: Masked(MaskedConfig(**SIZES)), "ldlm": ldlm,
-            "manta": manta}[kind]().eval()
+    return {
+        "gpt": lambda: GPT(GPTConfig(**SIZES)),
+        "masked": lambda: Masked(MaskedConfig(**SIZES)),
+        "ldlm": ldlm,
+        "manta": manta,
+    }[kind]().eval()
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -45,12 +49,17 @@ def test_a_kick_of_size_zero_gives_one_path_three_times(kind):
     """With the default solvers, of which those of latents draw noise in every step."""
     paths = kicked(made(kind), 5, size=0.0, steps=8)
     for path in (paths.closed, paths.replayed):
-        assert torch.equal(path.states, paths.plan.states) and torch.equal(path.tokens, paths.plan.tokens)
+        assert torch.equal(path.states, paths.plan.states) and torch.equal(
+            path.tokens, paths.plan.tokens
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_that_are_left_alone_go_by_the_plan(kind):
-    plan, alone = kicked(made(kind), 5, seed=3, steps=8).plan, unkicked(made(kind), 5, seed=3, steps=8)
+    plan, alone = (
+        kicked(made(kind), 5, seed=3, steps=8).plan,
+        unkicked(made(kind), 5, seed=3, steps=8),
+    )
     for one in ("times", "states", "tokens", "confidence"):
         assert torch.equal(getattr(plan, one), getattr(alone, one))
 
@@ -61,7 +70,14 @@ def test_a_writer_hands_the_explorer_its_paths(kind):
     writer = Writer(made(kind), tokenizer, torch.full((6, 8), 5), count=3)
     assert "ancestral" in writer.solvers and writer.stepped == (kind != "gpt")
     assert (writer.log_snr is None) == (kind in ("gpt", "masked")) and len(writer.cloud) == 6
-    asked = {"prompt": "w2 w3", "solver": "ancestral", "steps": 8, "seed": 1, "moment": 0.5, "direction": 0}
+    asked = {
+        "prompt": "w2 w3",
+        "solver": "ancestral",
+        "steps": 8,
+        "seed": 1,
+        "moment": 0.5,
+        "direction": 0,
+    }
     (alone,), _ = writer.paths(**asked, size=0)
     (plan, closed, replayed), at = writer.paths(**asked, size=1)
     assert torch.equal(plan.states, alone.states) and 0 < at < 8
@@ -78,7 +94,7 @@ def test_paths_share_their_past_and_carry_words(kind):
     for path in (paths.plan, paths.closed, paths.replayed):
         assert path.tokens.shape == path.confidence.shape == path.states.shape[:2] + (8,)
         assert ((path.confidence >= 0) & (path.confidence <= 1.00001)).all()
-        assert torch.equal(path.states[:paths.at], paths.plan.states[:paths.at])
+        assert torch.equal(path.states[: paths.at], paths.plan.states[: paths.at])
         assert kind in ("gpt", "masked") or path.clean.shape == path.states.shape
     assert torch.equal(paths.closed.states[paths.at], paths.replayed.states[paths.at])
     assert not torch.equal(paths.closed.states[paths.at], paths.plan.states[paths.at])
@@ -87,7 +103,7 @@ def test_paths_share_their_past_and_carry_words(kind):
 @pytest.mark.parametrize("kind", ["ldlm", "manta"])
 def test_a_replay_under_euler_keeps_exactly_the_displacement(kind):
     paths = kicked(made(kind), 4, size=1.5, steps=8, solver="euler", lag=0.0)
-    moved = (paths.replayed.states - paths.plan.states)[paths.at:]
+    moved = (paths.replayed.states - paths.plan.states)[paths.at :]
     assert torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-5)
     assert torch.allclose(moved[0].square().mean((1, 2)).sqrt(), torch.full((4,), 1.5), atol=1e-5)
 
@@ -107,8 +123,8 @@ def test_the_closed_loop_shrinks_a_kick_as_the_time_that_is_left_while_the_end_s
     model, fixed = manta(), torch.randn(8, 6, generator=rng(1))
     model.predict = lambda z, t, c, *_: (fixed.expand_as(z).where(t[..., None] < 1, z), None)
     paths = kicked(model, 3, steps=8, solver="euler", lag=0.0)
-    moved = (paths.closed.states - paths.plan.states)[paths.at:]
-    t = paths.plan.times[paths.at:]
+    moved = (paths.closed.states - paths.plan.states)[paths.at :]
+    t = paths.plan.times[paths.at :]
     assert torch.allclose(moved, moved[0] * (1 - t) / (1 - t[0]), atol=1e-5)
     assert torch.allclose(paths.closed.clean[paths.at], fixed.expand(3, 8, 6), atol=1e-4)
 
@@ -125,15 +141,19 @@ def test_a_replay_of_words_differs_in_exactly_the_words_that_were_replaced(kind)
 def test_the_closed_loop_of_a_gpt_changes_nothing_before_its_word():
     paths = kicked(made("gpt"), 40, moment=0.6)
     words, plan = paths.closed.tokens[-1], paths.plan.tokens[-1]
-    assert torch.equal((words != plan)[:, :paths.at + 1].sum(1), (paths.replayed.tokens[-1] != plan).sum(1))
-    assert (words != plan)[:, paths.at + 1:].any()
+    assert torch.equal(
+        (words != plan)[:, : paths.at + 1].sum(1), (paths.replayed.tokens[-1] != plan).sum(1)
+    )
+    assert (words != plan)[:, paths.at + 1 :].any()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_path_that_is_not_told_ends_in_the_same_words(kind):
     model = made(kind)
     told, short = (kicked(model, 3, steps=8, record=record) for record in (True, False))
-    assert short.closed.tokens is None and torch.equal(last_words(model, short.closed), last_words(model, told.closed))
+    assert short.closed.tokens is None and torch.equal(
+        last_words(model, short.closed), last_words(model, told.closed)
+    )
 
 
 def test_a_displacement_is_of_its_size_in_each_text():
@@ -147,7 +167,11 @@ def test_other_words_are_words_alike_likely_and_specials_stay():
     after = tokens + other_words(tokens, 3, 10, rng())
     assert torch.equal(after[:, [0, 2, 3, 4]], tokens[:, [0, 2, 3, 4]])
     counts = after[:, 1].bincount(minlength=10)
-    assert counts[7] == 0 and counts[:4].sum() == 0 and (counts[[4, 5, 6, 8, 9]] - 800).abs().max() < 120
+    assert (
+        counts[7] == 0
+        and counts[:4].sum() == 0
+        and (counts[[4, 5, 6, 8, 9]] - 800).abs().max() < 120
+    )
 
 
 def test_agreement_counts_words_and_leaves_padding_out():
@@ -160,7 +184,9 @@ def test_outcome_measures_the_rest_of_the_displacement():
     plan, push = torch.zeros(3, 2, 4, 1), torch.ones(3, 2, 4, 1)
     push[0], push[2] = 0, 0.25
     words = torch.tensor([[[1, 4, 5, 2]] * 2] * 3)
-    paths = [Trajectory(torch.linspace(0, 1, 3), states, None, words) for states in (plan, push, push)]
+    paths = [
+        Trajectory(torch.linspace(0, 1, 3), states, None, words) for states in (plan, push, push)
+    ]
     tokenizer = WordTokenizer(["a", "b"])
     found = outcome(manta(), Kick(*paths, 1, (push, push)), tokenizer)
     assert found["closed"]["left"] == 0.25 and found["replayed"]["agreement"] == 1.0
@@ -172,7 +198,9 @@ def test_the_clock_after_a_push_has_the_noise_of_the_pushed_state(schedule):
     t = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
     s = clock_after(schedule, t, 0.8)
     scale = schedule.a(s) / schedule.a(t)
-    assert (s < t).all() and torch.allclose(scale * (schedule.b(t) ** 2 + 0.64).sqrt(), schedule.b(s))
+    assert (s < t).all() and torch.allclose(
+        scale * (schedule.b(t) ** 2 + 0.64).sqrt(), schedule.b(s)
+    )
     assert torch.allclose(clock_after(schedule, t, 0.0), t)
 
 

@@ -27,7 +27,9 @@ def gpt():
 def test_a_uniform_model_has_the_log_of_its_vocabulary(gpt):
     torch.nn.init.zeros_(gpt.embedding.weight)
     scores = cross_entropy(gpt, ROWS)
-    assert scores["nats_per_token"] == pytest.approx(math.log(12)) and scores["perplexity"] == pytest.approx(12)
+    assert scores["nats_per_token"] == pytest.approx(math.log(12)) and scores[
+        "perplexity"
+    ] == pytest.approx(12)
 
 
 def test_nats_are_pooled_over_tokens_not_batches(gpt):
@@ -47,7 +49,9 @@ def test_the_bound_of_a_uniform_masked_model_counts_masks():
     assert scores["nats_standard_error"] < 0.05 * mean
     assert scores["perplexity"] == pytest.approx(math.exp(scores["nats_per_token"]))
     words = WordTokenizer(tales.vocabulary())
-    model = Masked(MaskedConfig(vocabulary=words.size, length=64, width=16, heads=2, layers=1)).eval()
+    model = Masked(
+        MaskedConfig(vocabulary=words.size, length=64, width=16, heads=2, layers=1)
+    ).eval()
     kept = held_out(model, words, "tales:3", ROWS)
     assert {"excess", "nats_standard_error"} <= kept.keys() and kept["excess"] > 0
 
@@ -63,7 +67,10 @@ def test_excess_is_relative_to_the_exact_law():
     assert scores["exact_nats_per_tale"] == pytest.approx(exact)
     assert scores["nats_per_tale"] == pytest.approx(uniform, rel=1e-5)
     assert scores["excess"] == pytest.approx(uniform / exact - 1, rel=1e-5)
-    assert held_out(model, words, "tales:3", ROWS).keys() == cross_entropy(model, ROWS).keys() | scores.keys()
+    assert (
+        held_out(model, words, "tales:3", ROWS).keys()
+        == cross_entropy(model, ROWS).keys() | scores.keys()
+    )
     assert held_out(model, words, "kjv", ROWS).keys() == {"nats_per_token", "perplexity"}
 
 
@@ -86,15 +93,28 @@ class Echo(LDLM):
 
 
 def test_reconstruction_counts_words_and_padding_apart():
-    model = Echo(LDLMConfig(vocabulary=12, length=6, hidden=16, latent=4, width=16, heads=2, denoiser_layers=1))
-    assert reconstruction(model, ROWS) == {"token_accuracy": 1.0, "row_accuracy": 1.0, "whole_texts": 1.0}
+    model = Echo(
+        LDLMConfig(
+            vocabulary=12, length=6, hidden=16, latent=4, width=16, heads=2, denoiser_layers=1
+        )
+    )
+    assert reconstruction(model, ROWS) == {
+        "token_accuracy": 1.0,
+        "row_accuracy": 1.0,
+        "whole_texts": 1.0,
+    }
     model.wrong = ((0, 4), (1, 2))  # a padding of the first row, a word of the second
     assert reconstruction(model, ROWS) == pytest.approx(
-        {"token_accuracy": 9 / 10, "row_accuracy": 16 / 18, "whole_texts": 2 / 3})
+        {"token_accuracy": 9 / 10, "row_accuracy": 16 / 18, "whole_texts": 2 / 3}
+    )
 
 
 def test_reconstruction_needs_the_frozen_encoder():
-    model = LDLM(LDLMConfig(vocabulary=12, length=6, hidden=16, latent=4, width=16, heads=2, denoiser_layers=1))
+    model = LDLM(
+        LDLMConfig(
+            vocabulary=12, length=6, hidden=16, latent=4, width=16, heads=2, denoiser_layers=1
+        )
+    )
     with pytest.raises(UserError, match="without its frozen encoder"):
         reconstruction(model, ROWS)
     assert held_out(model, WordTokenizer(["w"]), "tales", ROWS) == {}

@@ -29,8 +29,16 @@ from minildm.text.tales import Lexicon, vocabulary
 from minildm.text.tales_entropy import entropy
 from tests.models.small import rng
 
-TINY = Lexicon(name=("ada", "ben"), species=("fox", "owl"), trait=("shy",), place=("barn", "mill"), color=("red",),
-               kind=("hat",), mood=("happy",), cast=(2,))
+TINY = Lexicon(
+    name=("ada", "ben"),
+    species=("fox", "owl"),
+    trait=("shy",),
+    place=("barn", "mill"),
+    color=("red",),
+    kind=("hat",),
+    mood=("happy",),
+    cast=(2,),
+)
 TALES = tales_law(TINY, 1)
 laws = st.integers(0, 10_000).map(lambda seed: random_law(seed))
 
@@ -44,6 +52,7 @@ def random_law(seed: int, n: int = 4, size: int = 3, count: int = 12) -> Law:
 
 def brute(law: Law, positions, given=()) -> float:
     """sum p log [ p(w_A, w_B) / p(w_B) / prod_i p(w_i, w_B) / p(w_B) ], with dictionaries and loops."""
+
     def masses(places):
         found = Counter()
         for row, p in zip(law.rows, law.probs):
@@ -56,7 +65,9 @@ def brute(law: Law, positions, given=()) -> float:
     for row, p in zip(law.rows, law.probs):
         before = base[tuple(row[i] for i in given)]
         together = joint[tuple(row[i] for i in [*given, *positions])] / before
-        apart = math.prod(singles[i][tuple(row[j] for j in [*given, i])] / before for i in positions)
+        apart = math.prod(
+            singles[i][tuple(row[j] for j in [*given, i])] / before for i in positions
+        )
         total += p * math.log(together / apart)
     return total
 
@@ -64,7 +75,7 @@ def brute(law: Law, positions, given=()) -> float:
 @settings(deadline=None, max_examples=40)
 @given(laws, st.permutations(range(4)), st.integers(1, 4), st.integers(0, 3))
 def test_total_correlation_is_the_brute_force_sum(law, order, many, before):
-    A, B = order[:many], order[many:many + before]
+    A, B = order[:many], order[many : many + before]
     assert total_correlation(law, A, B) == pytest.approx(brute(law, A, B), abs=1e-12)
 
 
@@ -86,12 +97,16 @@ def test_one_at_a_time_costs_nothing_and_all_at_once_what_words_know_of_each_oth
     n = TALES.rows.shape[1]
     assert np.allclose(committed(TALES, [[i] for i in reversed(range(n))]), TALES.probs)
     at_once = committed(TALES, [list(range(n))])
-    assert float((TALES.probs * np.log(TALES.probs / at_once)).sum()) == pytest.approx(total_correlation(TALES, range(n)))
+    assert float((TALES.probs * np.log(TALES.probs / at_once)).sum()) == pytest.approx(
+        total_correlation(TALES, range(n))
+    )
     assert at_once.sum() < 0.1
 
 
 def test_the_enumerated_law_is_the_law_of_tales():
-    assert TALES.probs.sum() == pytest.approx(1) and TALES.entropy == pytest.approx(entropy(1, TINY))
+    assert TALES.probs.sum() == pytest.approx(1) and TALES.entropy == pytest.approx(
+        entropy(1, TINY)
+    )
     assert len({tuple(row) for row in TALES.rows}) == len(TALES.rows)
     assert joint_entropy(TALES, range(TALES.rows.shape[1])) == pytest.approx(TALES.entropy)
 
@@ -113,7 +128,7 @@ def test_words_that_are_copied(options, copies):
 def test_two_words_of_a_tale_by_scoring_every_pair(i, j):
     """I(w_i; w_j | the words that stand in the others) is TC of the two under the law of the tales that share the others."""
     words, told = ["", *vocabulary(TINY)], 0
-    for row in TALES.rows[::len(TALES.rows) // 6]:
+    for row in TALES.rows[:: len(TALES.rows) // 6]:
         others = [k for k in range(len(row)) if k not in (i, j)]
         alike = (TALES.rows[:, others] == row[others]).all(1)
         told += alike.sum() > 1
@@ -125,8 +140,10 @@ def test_two_words_of_a_tale_by_scoring_every_pair(i, j):
 
 def test_two_mentions_in_the_full_language_agree():
     """A species told twice is one of 32: log 32 nats. A name told once and its owner's species know nothing of each other."""
-    tale = ("once at the barn there lived shy ada the fox and bold ben the owl . ben found a red hat . "
-            "ben the owl felt happy . ben went to the mill . in the end ben had the red hat .").split()
+    tale = (
+        "once at the barn there lived shy ada the fox and bold ben the owl . ben found a red hat . "
+        "ben the owl felt happy . ben went to the mill . in the end ben had the red hat ."
+    ).split()
     ada, fox, owl, again = (tale.index(word) for word in ("ada", "fox", "owl", "felt"))
     assert pair_information(tale, owl, again - 1) == pytest.approx(math.log(32))
     assert pair_information(tale, ada, fox) == pytest.approx(0, abs=1e-12)

@@ -5,7 +5,16 @@ import random
 import pytest
 import torch
 
-from minildm.evaluation.planted_errors import CLASSES, Outcomes, Plants, finish, given, heat, plant_and_finish, plants
+from minildm.evaluation.planted_errors import (
+    CLASSES,
+    Outcomes,
+    Plants,
+    finish,
+    given,
+    heat,
+    plant_and_finish,
+    plants,
+)
 from minildm.models.base import LanguageModel
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.masked import Masked, MaskedConfig
@@ -33,9 +42,16 @@ def masked(size: int = WORDS.size, length: int = 64) -> Masked:
 
 
 def test_each_error_is_one_word_of_the_class_and_contradicts_its_tale(errors):
-    assert ((errors.damaged != errors.tokens).sum(1) == 1).all() and (errors.word != errors.original).all()
-    for right, wrong, at, word_class in zip(errors.tokens, errors.damaged, errors.position, errors.word_class):
-        assert parse(WORDS.decode(right.tolist())).consistent and not parse(WORDS.decode(wrong.tolist())).consistent
+    assert ((errors.damaged != errors.tokens).sum(1) == 1).all() and (
+        errors.word != errors.original
+    ).all()
+    for right, wrong, at, word_class in zip(
+        errors.tokens, errors.damaged, errors.position, errors.word_class
+    ):
+        assert (
+            parse(WORDS.decode(right.tolist())).consistent
+            and not parse(WORDS.decode(wrong.tolist())).consistent
+        )
         words = getattr(LEXICON, word_class)
         assert WORDS.decode([1, right[at], 2]) in words and WORDS.decode([1, wrong[at], 2]) in words
     assert set(errors.word_class) == set(CLASSES)
@@ -51,7 +67,9 @@ def test_a_committed_word_is_never_revised(model, errors):
     """Recovery is 0 by construction: whatever the weights, the planted word stands in every finished text."""
     t = 0.97  # GPT's prefix then holds every planted word
     outcome = plant_and_finish(model, WORDS, errors, t, 8, 0)
-    assert not outcome.replaced.any() and not outcome.restored.any() and not outcome.consistent.any()
+    assert (
+        not outcome.replaced.any() and not outcome.restored.any() and not outcome.consistent.any()
+    )
 
 
 def test_what_is_noticed_in_the_prefix_cannot_be_mended_by_what_follows(errors):
@@ -59,7 +77,9 @@ def test_what_is_noticed_in_the_prefix_cannot_be_mended_by_what_follows(errors):
     for t in (0.6, 0.75):
         rows = finish(gpt(), errors.damaged, errors.position, t, 4, 0)
         settled = errors.noticed < given(t, 64)
-        assert settled.any() and not any(parse(WORDS.decode(row.tolist())).consistent for row in rows[settled])
+        assert settled.any() and not any(
+            parse(WORDS.decode(row.tolist())).consistent for row in rows[settled]
+        )
         for row, at in zip(rows[settled], errors.noticed[settled]):
             assert parse(WORDS.decode(row.tolist())).errors[0].position + 1 <= at
 
@@ -67,10 +87,15 @@ def test_what_is_noticed_in_the_prefix_cannot_be_mended_by_what_follows(errors):
 def test_gpt_and_masked_keep_what_is_given_and_write_the_rest(errors):
     for model in (gpt(), masked()):
         rows = finish(model, errors.tokens, errors.position, 0.3, 4, 0)
-        assert torch.equal(rows.gather(1, errors.position[:, None])[errors.position < 20],
-                           errors.original[:, None][errors.position < 20])
+        assert torch.equal(
+            rows.gather(1, errors.position[:, None])[errors.position < 20],
+            errors.original[:, None][errors.position < 20],
+        )
         assert (rows != errors.tokens).float().mean() > 0.4
-    assert torch.equal(finish(gpt(), errors.tokens, errors.position, 0.3, 4, 0)[:, :given(0.3, 64)], errors.tokens[:, :20])
+    assert torch.equal(
+        finish(gpt(), errors.tokens, errors.position, 0.3, 4, 0)[:, : given(0.3, 64)],
+        errors.tokens[:, :20],
+    )
 
 
 class Deaf(Masked):
@@ -86,7 +111,9 @@ def test_without_a_difference_the_two_runs_are_one(errors):
     deaf = Deaf(MaskedConfig(WORDS.size, 64, width=16, heads=2, layers=1)).eval()
     outcome = plant_and_finish(deaf, WORDS, errors, 0.4, 6, 3)
     assert (outcome.diverged == 0).all() and (outcome.rewritten > 0.4).all()
-    same = Plants(errors.tokens, errors.position, errors.original, errors.word_class, errors.noticed)
+    same = Plants(
+        errors.tokens, errors.position, errors.original, errors.word_class, errors.noticed
+    )
     for model in (gpt(), masked()):
         assert (plant_and_finish(model, WORDS, same, 0.4, 6, 3).diverged == 0).all()
 
@@ -110,9 +137,15 @@ def test_an_unknown_model_is_refused():
 def test_means_by_position_and_time():
     def outcome(positions, replaced):
         flags = torch.tensor(replaced)
-        return Outcomes(torch.tensor(positions), flags, flags, flags, flags, flags.long(), flags.float())
+        return Outcomes(
+            torch.tensor(positions), flags, flags, flags, flags, flags.long(), flags.float()
+        )
 
-    table = heat([outcome([1, 5, 6], [True, False, True]), outcome([2, 3], [False, True])], lambda o: o.replaced, [0, 4, 8])
+    table = heat(
+        [outcome([1, 5, 6], [True, False, True]), outcome([2, 3], [False, True])],
+        lambda o: o.replaced,
+        [0, 4, 8],
+    )
     assert table == [[1.0, 0.5], [0.5, None]]
 
 

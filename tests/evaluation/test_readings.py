@@ -20,9 +20,13 @@ def test_what_codes_carry():
     for spread, information in ((0.0, 0.0), (1e3, entropy)):
         moved = WordLaw(found.log_weights, spread * found.means, found.variances, found.tokens)
         seen = readings.codes(model, moved, rng(), draws=4)
-        assert seen.information == pytest.approx(information, abs=1e-6) and seen.entropy == pytest.approx(entropy)
+        assert seen.information == pytest.approx(
+            information, abs=1e-6
+        ) and seen.entropy == pytest.approx(entropy)
         assert seen.collapsed == (spread == 0)
-        assert seen.nats == pytest.approx(float(share @ divergence(mean, std)[:, 0].double().sum(-1)), rel=1e-5)
+        assert seen.nats == pytest.approx(
+            float(share @ divergence(mean, std)[:, 0].double().sum(-1)), rel=1e-5
+        )
     assert seen.active == int((seen.channels > 0.1).sum())
 
 
@@ -32,7 +36,9 @@ def test_the_line_between_two_texts_begins_and_ends_at_them():
     ends, chance = model.read_off(model.encode(torch.stack((one, other))))
     assert torch.equal(words[[0, 2]], ends) and torch.allclose(sure[[0, 2]], chance)
     drawn, _ = readings.between(model, one, other, torch.tensor([0.0]), rng(8))
-    assert torch.equal(drawn[0], model.read_off(model.encode(torch.stack((one, other)), rng(8)))[0][0])
+    assert torch.equal(
+        drawn[0], model.read_off(model.encode(torch.stack((one, other)), rng(8)))[0][0]
+    )
 
 
 def test_words_of_neither_text():
@@ -48,7 +54,9 @@ def test_a_nudge_all_the_way_is_the_other_word():
     found, tokens = word_law(model, counts), torch.randint(12, (5, 6), generator=rng(9))
     nearest = torch.cdist(found.means, found.means).fill_diagonal_(float("inf")).argmin(1)
     read = model.read_off(model.encode(nearest[tokens]))[0]
-    assert readings.nudged(model, found, tokens, 1.0) == pytest.approx(float((read == tokens).float().mean()), abs=0.04)
+    assert readings.nudged(model, found, tokens, 1.0) == pytest.approx(
+        float((read == tokens).float().mean()), abs=0.04
+    )
     still = float((model.read_off(model.encode(tokens))[0] == tokens).float().mean())
     for turn in (None, rng()):
         assert readings.nudged(model, found, tokens, 0.0, turn) == pytest.approx(still)

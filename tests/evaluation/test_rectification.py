@@ -28,7 +28,9 @@ def small(**changes) -> VAE:
 def law(k: int = 4, d: int = 3, spread: float = 2.0, variance: float = 0.04) -> r.WordLaw:
     means = spread * torch.randn(k, d, generator=rng(2), dtype=torch.float64)
     weights = torch.randn(k, generator=rng(3), dtype=torch.float64).log_softmax(0)
-    return r.WordLaw(weights, means, torch.full((k, d), variance, dtype=torch.float64), torch.arange(k))
+    return r.WordLaw(
+        weights, means, torch.full((k, d), variance, dtype=torch.float64), torch.arange(k)
+    )
 
 
 def test_the_law_of_a_word_is_that_of_encoded_texts():
@@ -38,7 +40,9 @@ def test_the_law_of_a_word_is_that_of_encoded_texts():
     assert found.tokens.tolist() == counts.nonzero()[:, 0].tolist()
     assert torch.allclose(found.log_weights.exp(), counts[counts > 0].double() / counts.sum())
     text = found.tokens[torch.randint(len(found.tokens), (5, 6), generator=rng(4))]
-    assert torch.allclose(model.encode(text).double(), found.means[torch.searchsorted(found.tokens, text)], atol=1e-6)
+    assert torch.allclose(
+        model.encode(text).double(), found.means[torch.searchsorted(found.tokens, text)], atol=1e-6
+    )
     draws = torch.stack([model.encode(text, rng(seed)) for seed in range(4000)]).var(0).double()
     assert torch.allclose(draws, found.variances[torch.searchsorted(found.tokens, text)], rtol=0.15)
 
@@ -53,8 +57,12 @@ def test_words_of_one_width_are_the_mixture_of_chapter_08():
     mixture = Mixture(words.log_weights, words.means, words.variances[:, 0])
     z = torch.randn(6, 3, generator=rng(5), dtype=torch.float64)
     for t in torch.tensor([0.0, 0.4, 0.95], dtype=torch.float64):
-        assert torch.allclose(r.law_velocity(words)(z, t), mixture_velocity(Linear(), mixture)(z, t))
-        assert torch.allclose(r.law_jacobian(words, z, t), mixture_jacobian(Linear(), mixture, z, t))
+        assert torch.allclose(
+            r.law_velocity(words)(z, t), mixture_velocity(Linear(), mixture)(z, t)
+        )
+        assert torch.allclose(
+            r.law_jacobian(words, z, t), mixture_jacobian(Linear(), mixture, z, t)
+        )
 
 
 def test_a_reader_is_sure_of_means_that_are_far_apart():
@@ -74,7 +82,9 @@ def test_walks_to_one_word_end_where_the_product_says(std):
     for steps, end in walked.ends.items():
         c = r.squeezed(torch.tensor(std, dtype=torch.float64), steps)
         assert torch.allclose(end, one.means + c * z0)
-        assert walked.errors()[steps] == pytest.approx(abs(float(c) - std) * float(z0.square().mean().sqrt()), abs=1e-4)
+        assert walked.errors()[steps] == pytest.approx(
+            abs(float(c) - std) * float(z0.square().mean().sqrt()), abs=1e-4
+        )
     assert walked.misread(one) == {4: 0.0, 32: 0.0}
 
 
@@ -82,7 +92,10 @@ def test_errors_by_quantile_are_ordered_and_misreads_are_counted():
     words = law(5, 2, variance=0.0025)
     walked = r.walks(words, 200, rng(), ladder=(2, 8, 128))
     for steps in walked.ends:
-        assert walked.errors(0.5)[steps] < walked.errors(0.95)[steps] and walked.errors()[steps] <= walked.errors(1.0)[steps]
+        assert (
+            walked.errors(0.5)[steps] < walked.errors(0.95)[steps]
+            and walked.errors()[steps] <= walked.errors(1.0)[steps]
+        )
     assert walked.misread(words)[2] > walked.misread(words)[128]
 
 
@@ -91,13 +104,17 @@ def test_steps_to_a_tolerance():
     for tolerance in (0.9, 0.3, 0.13):
         assert r.first_within(errors, tolerance) == pytest.approx(1 / tolerance)
     assert r.first_within(errors, 2.0) == 1 and math.isinf(r.first_within(errors, 0.1))
-    assert r.first_within({1: 0.1, 2: 0.9, 4: 0.01}, 0.5) > 2  # what is within and leaves again does not count
+    assert (
+        r.first_within({1: 0.1, 2: 0.9, 4: 0.01}, 0.5) > 2
+    )  # what is within and leaves again does not count
 
 
 @pytest.mark.parametrize("std", [0.1, 0.6, 1.0])
 def test_a_decided_word_has_a_price(std):
     s = torch.tensor(std, dtype=torch.float64)
-    assert float(2000 * (s / r.squeezed(s, 2000)).log()) == pytest.approx(float(r.decided(s)), rel=1e-3)
+    assert float(2000 * (s / r.squeezed(s, 2000)).log()) == pytest.approx(
+        float(r.decided(s)), rel=1e-3
+    )
     assert torch.equal(r.squeezed(s.expand(3), 7), r.squeezed(s, 7).expand(3))
 
 
@@ -105,4 +122,6 @@ def test_rank_correlation():
     assert r.spearman([1.0, 2.0, 3.0, 4.0], [1.0, 10.0, 100.0, 1000.0]) == pytest.approx(1)
     assert r.spearman([1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, float("-inf")]) == pytest.approx(-1)
     assert r.spearman([1.0, 2.0, 3.0], [1.0, 3.0, 2.0]) == pytest.approx(0.5)
-    assert r.spearman([1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 2.0, 2.0]) == pytest.approx(2 / 5**0.5)  # ties share their mean place
+    assert r.spearman([1.0, 2.0, 3.0, 4.0], [1.0, 1.0, 2.0, 2.0]) == pytest.approx(
+        2 / 5**0.5
+    )  # ties share their mean place

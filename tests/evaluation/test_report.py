@@ -21,8 +21,16 @@ def test_lines_fit_100_columns_whatever_the_figures(tokenizer):
 
 
 def test_figures_have_units_and_spreads():
-    shown = lines({"excess": 0.0091736, "calls": 61.0, "grammatical": 0.5}, WordTokenizer(["a"]), {"grammatical": 0.01})
-    assert [line.split("  ")[1] for line in shown] == ["grammatical tales", "network calls", "excess over the entropy"]
+    shown = lines(
+        {"excess": 0.0091736, "calls": 61.0, "grammatical": 0.5},
+        WordTokenizer(["a"]),
+        {"grammatical": 0.01},
+    )
+    assert [line.split("  ")[1] for line in shown] == [
+        "grammatical tales",
+        "network calls",
+        "excess over the entropy",
+    ]
     assert "50.0% ± 1.0%  follow the grammar of Tales" in shown[0] and " 61  a text" in shown[1]
     assert "0.92%  (loss - entropy) / entropy, of a tale" in shown[2]
 
@@ -39,5 +47,7 @@ def test_no_figure_that_a_person_should_see_is_left_out():
 
 
 def test_errors_come_in_the_order_of_their_frequency():
-    assert [line.split()[1:3] for line in errors({"error_grammar": 0.01, "error_place": 0.0, "error_ending": 0.2})] == [
-        ["ending", "20.0%"], ["grammar", "1.0%"]]
+    assert [
+        line.split()[1:3]
+        for line in errors({"error_grammar": 0.01, "error_place": 0.0, "error_ending": 0.2})
+    ] == [["ending", "20.0%"], ["grammar", "1.0%"]]

@@ -36,7 +36,9 @@ def test_good_sentences_are_those_that_a_template_reads():
     said = len(sentences(first.split()))
     assert good_sentences(TEXTS) == 1 and good_sentences(["", ""]) == 0
     assert good_sentences([first, "the the ."]) == pytest.approx(said / (said + 1))
-    assert good_sentences([second.replace("the", "the the", 1)]) == pytest.approx(1 - 1 / len(sentences(second.split())))
+    assert good_sentences([second.replace("the", "the the", 1)]) == pytest.approx(
+        1 - 1 / len(sentences(second.split()))
+    )
 
 
 def test_faults_are_counted_by_kind():
@@ -48,14 +50,20 @@ def test_faults_are_counted_by_kind():
 
 
 def test_rows_means_and_spreads():
-    card = scorecard(write, WORDS, tales=True, count=150, seeds=3, origin={"model": "law", "scorer": "exact"})
-    assert [row["seed"] for row in card["rows"]] == [0, 1, 2] and all(row["scorer"] == "exact" for row in card["rows"])
+    card = scorecard(
+        write, WORDS, tales=True, count=150, seeds=3, origin={"model": "law", "scorer": "exact"}
+    )
+    assert [row["seed"] for row in card["rows"]] == [0, 1, 2] and all(
+        row["scorer"] == "exact" for row in card["rows"]
+    )
     entropies = [row["unigram_entropy"] for row in card["rows"]]
     assert card["mean"]["unigram_entropy"] == pytest.approx(np.mean(entropies))
     spread = card["spread"]["unigram_entropy"]
     assert spread == pytest.approx(np.std(entropies, ddof=1)) and spread > 0
     assert card["mean"]["calls"] == 7 and card["mean"]["latency_s"] == 0.5
-    assert card["rows"][0]["tokens_per_s"] == pytest.approx(card["rows"][0]["mean_tokens"] * 150 / 1.0)  # two parts
+    assert card["rows"][0]["tokens_per_s"] == pytest.approx(
+        card["rows"][0]["mean_tokens"] * 150 / 1.0
+    )  # two parts
     assert "seed" not in card["mean"] and "copied_4" not in card["mean"]
 
 

@@ -7,14 +7,23 @@ from hypothesis import strategies as st
 
 from minildm.dynamics.records import Trajectory
 from minildm.evaluation.chains import Chain, chain_of
-from minildm.evaluation.singularity import energy, jump_cost, speeds, steps_to, straightness, top_rates
+from minildm.evaluation.singularity import (
+    energy,
+    jump_cost,
+    speeds,
+    steps_to,
+    straightness,
+    top_rates,
+)
 from tests.evaluation.test_chains import gpt, masked
 from tests.models.small import rng
 
 
 def path(seed: int = 0, times: int = 6, batch: int = 3) -> Trajectory:
     moments = torch.rand(times, generator=rng(seed), dtype=torch.float64).cumsum(0)
-    return Trajectory(moments, torch.randn(times, batch, 4, 2, generator=rng(seed), dtype=torch.float64))
+    return Trajectory(
+        moments, torch.randn(times, batch, 4, 2, generator=rng(seed), dtype=torch.float64)
+    )
 
 
 @pytest.mark.parametrize("steps", [2, 8, 32])
@@ -23,7 +32,11 @@ def test_a_jump_costs_more_the_shorter_its_step(steps):
     states = torch.zeros(steps + 1, 1, 3, 2, dtype=torch.float64)
     states[1:, 0, 1, 0], states[1:, 0, 2, 1] = 3.0, 4.0  # delta = 5
     jump = Trajectory(torch.linspace(0, 1, steps + 1, dtype=torch.float64), states)
-    assert energy(jump).item() == pytest.approx(jump_cost(5.0, 1 / steps)) == pytest.approx(25 * steps / 2)
+    assert (
+        energy(jump).item()
+        == pytest.approx(jump_cost(5.0, 1 / steps))
+        == pytest.approx(25 * steps / 2)
+    )
     assert speeds(jump)[:, 0].tolist() == pytest.approx([5 * steps] + [0] * (steps - 1))
 
 
@@ -62,7 +75,9 @@ def linear_chain(matrix: torch.Tensor, times: torch.Tensor, memory: int = 0) -> 
 
     start = torch.randn(2, 1, size + memory, generator=rng(), dtype=torch.float64)
     never = start.new_full((2, 1), torch.inf)
-    return Chain(lambda z, t: z[..., :size] @ matrix.T, step, start, times, lambda z: z, never, size)
+    return Chain(
+        lambda z, t: z[..., :size] @ matrix.T, step, start, times, lambda z: z, never, size
+    )
 
 
 @pytest.mark.parametrize("memory", [0, 2])
@@ -71,7 +86,9 @@ def test_the_top_rate_of_a_linear_chain_is_that_of_its_matrix(memory):
     chain = linear_chain(matrix, torch.linspace(0, 1, 4, dtype=torch.float64), memory)
     rates = top_rates(chain, chain.run(), rng(), rounds=300)
     assert rates.shape == (3, 2)
-    assert torch.allclose(rates, torch.linalg.eigvalsh((matrix + matrix.T) / 2)[-1].expand(3, 2), atol=1e-6)
+    assert torch.allclose(
+        rates, torch.linalg.eigvalsh((matrix + matrix.T) / 2)[-1].expand(3, 2), atol=1e-6
+    )
 
 
 def test_hard_words_part_at_the_rate_of_forgetting_or_not_at_all():

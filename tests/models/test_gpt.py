@@ -38,7 +38,10 @@ def test_no_position_sees_the_future():
     for i in range(1, 12):
         changed = torch.cat((tokens[:, :i], words(4, 12 - i, seed=i)), dim=1)
         assert torch.allclose(gpt.logits(changed)[:, :i], logits[:, :i], atol=1e-4)
-        assert not torch.allclose(gpt.logits(changed)[:, i], logits[:, i], atol=1e-2) or changed[0, i] == tokens[0, i]
+        assert (
+            not torch.allclose(gpt.logits(changed)[:, i], logits[:, i], atol=1e-2)
+            or changed[0, i] == tokens[0, i]
+        )
 
 
 @torch.no_grad()
@@ -114,7 +117,9 @@ def test_the_same_rng_writes_the_same_text():
 def test_states_are_counted_as_in_a_list():
     gpt, tokens = model(), words()
     assert torch.equal(gpt.states(tokens, 0), gpt.embed(tokens))
-    assert torch.equal(gpt.states(tokens), gpt.states(tokens, 1))  # third from last of [embedding, 1, 2, 3]
+    assert torch.equal(
+        gpt.states(tokens), gpt.states(tokens, 1)
+    )  # third from last of [embedding, 1, 2, 3]
     last = gpt.stack.norm(gpt.states(tokens, -1)) @ gpt.embedding.weight.T
     assert torch.allclose(last, gpt.logits(tokens), atol=1e-5)
 
@@ -125,15 +130,24 @@ def test_a_recorded_path_ends_in_the_text():
     path = with_record.trajectory
     assert torch.equal(with_record.tokens, without.tokens) and without.trajectory is None
     steps = with_record.calls
-    assert path.tokens.shape == path.confidence.shape == (steps, 3, 12) and path.states.shape == (steps, 3, 12, 16)
+    assert path.tokens.shape == path.confidence.shape == (steps, 3, 12) and path.states.shape == (
+        steps,
+        3,
+        12,
+        16,
+    )
     assert torch.equal(path.tokens[-1], with_record.tokens) and path.times[-1] == 1
     assert (path.confidence > 0).all() and (path.confidence <= 1).all()
 
 
 def test_requests_that_cannot_be_fulfilled():
     for request, sentence in (
-        (dict(count=0), "cannot write 0 texts"), (dict(count=1, length=1), "leaves no room for words"),
-        (dict(count=1, length=3, prompt=torch.tensor([[1, 4, 5]])), "prompt has 3 tokens but the text only 3"),
+        (dict(count=0), "cannot write 0 texts"),
+        (dict(count=1, length=1), "leaves no room for words"),
+        (
+            dict(count=1, length=3, prompt=torch.tensor([[1, 4, 5]])),
+            "prompt has 3 tokens but the text only 3",
+        ),
     ):
         with pytest.raises(UserError, match=sentence):
             model().generate(**request, rng=rng())

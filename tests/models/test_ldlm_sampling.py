@@ -32,8 +32,10 @@ def test_each_sampler_writes_with_as_many_calls_as_it_says(solver):
 @pytest.mark.parametrize("solver", CALLS)
 def test_the_same_rng_writes_the_same_text(solver):
     model = ldlm().eval()
-    ends = [model.generate(4, rng=rng(seed), steps=4, solver=solver, record=True).trajectory.states[-1]
-            for seed in (1, 1, 2)]
+    ends = [
+        model.generate(4, rng=rng(seed), steps=4, solver=solver, record=True).trajectory.states[-1]
+        for seed in (1, 1, 2)
+    ]
     assert torch.equal(ends[0], ends[1]) and not torch.equal(ends[0], ends[2])
 
 
@@ -47,7 +49,9 @@ def test_a_recorded_path_is_whole_and_ends_in_the_text(solver, warped):
     path = written.trajectory
     assert path.times.shape == (5,) and path.states.shape == path.clean.shape == (5, 3, LENGTH, 4)
     assert path.tokens.shape == path.confidence.shape == (5, 3, LENGTH)
-    assert torch.equal(path.tokens[-1], written.tokens) and torch.equal(written.tokens, plain.tokens)
+    assert torch.equal(path.tokens[-1], written.tokens) and torch.equal(
+        written.tokens, plain.tokens
+    )
     assert torch.equal(path.clean[-1], path.states[-1])
     assert (path.confidence > 0).all() and (path.confidence <= 1).all()
     grid = torch.linspace(0, 1, 5)
@@ -61,7 +65,12 @@ def test_other_lengths_and_compressions(length, compression):
     model = ldlm(compression=compression).eval()
     written = model.generate(2, rng=rng(), steps=2, length=length, record=True)
     latents = -(-length // compression)
-    assert written.tokens.shape == (2, length) and written.trajectory.states.shape == (3, 2, latents, 4)
+    assert written.tokens.shape == (2, length) and written.trajectory.states.shape == (
+        3,
+        2,
+        latents,
+        4,
+    )
 
 
 @pytest.mark.parametrize("compression", [2, 3])
@@ -85,12 +94,23 @@ def test_temperature_scales_the_noise_of_ancestral_steps():
     """From one start, with one prediction, what a step adds is the posterior's mean and temperature times one draw."""
     model = ldlm().eval()
     model.config = replace(model.config, writing_temperature=0.5)
-    first = {heat: model.generate(2, rng=rng(), steps=2, temperature=heat, record=True).trajectory.states[:2]
-             for heat in (0.0, 0.5, 1.0, None)}
+    first = {
+        heat: model.generate(
+            2, rng=rng(), steps=2, temperature=heat, record=True
+        ).trajectory.states[:2]
+        for heat in (0.0, 0.5, 1.0, None)
+    }
     assert all(torch.equal(path[0], first[1.0][0]) for path in first.values())
-    assert torch.allclose(first[0.5][1] - first[0.0][1], 0.5 * (first[1.0][1] - first[0.0][1]), atol=1e-6)
-    assert torch.equal(first[None][1], first[0.5][1]) and not torch.equal(first[0.5][1], first[1.0][1])
-    with pytest.raises(UserError, match="solver ddim adds no noise that a temperature could scale: take solver ancestral"):
+    assert torch.allclose(
+        first[0.5][1] - first[0.0][1], 0.5 * (first[1.0][1] - first[0.0][1]), atol=1e-6
+    )
+    assert torch.equal(first[None][1], first[0.5][1]) and not torch.equal(
+        first[0.5][1], first[1.0][1]
+    )
+    with pytest.raises(
+        UserError,
+        match="solver ddim adds no noise that a temperature could scale: take solver ancestral",
+    ):
         model.generate(2, rng=rng(), solver="ddim", temperature=0.5)
 
 
@@ -107,19 +127,28 @@ def test_writing_is_not_training():
 def test_a_prompt_and_the_words_around_gaps_are_kept(solver, compression):
     model, prompt, truth = ldlm(compression=compression).eval(), torch.tensor([[1, 5, 9]]), texts(3)
     written = model.generate(3, rng=rng(), steps=3, solver=solver, prompt=prompt)
-    assert torch.equal(written.tokens[:, :3], prompt.expand(3, -1)) and written.calls == (5 if solver == "heun" else 3)
+    assert torch.equal(written.tokens[:, :3], prompt.expand(3, -1)) and written.calls == (
+        5 if solver == "heun" else 3
+    )
     mask = torch.zeros(3, LENGTH, dtype=torch.bool)
     mask[0, 2:5], mask[1, 1] = True, True
     filled = model.generate(3, rng=rng(), steps=3, solver=solver, prompt=truth, mask=mask).tokens
     assert torch.equal(filled[~mask], truth[~mask])
-    assert torch.equal(model.generate(3, rng=rng(), steps=3, solver=solver, prompt=truth, mask=mask).tokens, filled)
+    assert torch.equal(
+        model.generate(3, rng=rng(), steps=3, solver=solver, prompt=truth, mask=mask).tokens, filled
+    )
 
 
 def loud():
     """An LDLM whose untrained decoders have opinions."""
     model = ldlm().eval()
     with torch.no_grad():
-        for layer in (model.decoder.enter, model.decoder.leave, model.token_decoder.enter, model.token_decoder.leave):
+        for layer in (
+            model.decoder.enter,
+            model.decoder.leave,
+            model.token_decoder.enter,
+            model.token_decoder.leave,
+        ):
             layer.weight *= 20
     return model
 
@@ -140,11 +169,16 @@ def test_wishes_bend_each_prediction():
     predict = model.denoiser.forward
     model.denoiser.forward = lambda zt, t, c: predict(zt, t, torch.zeros_like(c))
     for cost in (says(7), wish):
-        path = model.generate(3, rng=rng(), steps=3, strength=1.5, record=True, wish=cost).trajectory
+        path = model.generate(
+            3, rng=rng(), steps=3, strength=1.5, record=True, wish=cost
+        ).trajectory
         for k in (1, 2):
             wanted = guided(model, path.states[k], float(path.times[k]), cost, 1.5)
             plain = guided(model, path.states[k], float(path.times[k]), cost, 0.0)
-            assert torch.allclose(path.clean[k], wanted, atol=1e-4) and (wanted - plain).abs().max() > 1e-3
+            assert (
+                torch.allclose(path.clean[k], wanted, atol=1e-4)
+                and (wanted - plain).abs().max() > 1e-3
+            )
 
 
 @torch.no_grad()
@@ -155,18 +189,24 @@ def test_known_words_are_put_back_into_each_guess_and_shown_with_it(compression)
     held = ~gap.unflatten(0, (-1, compression)).any(1)[:, None]
     predict = model.denoiser.forward
     model.denoiser.forward = lambda zt, t, c: seen.append((c, predict(zt, t, c))) or seen[-1][1]
-    path = model.generate(3, rng=rng(), steps=3, prompt=truth, mask=gap[None], record=True).trajectory
+    path = model.generate(
+        3, rng=rng(), steps=3, prompt=truth, mask=gap[None], record=True
+    ).trajectory
     for k, (c, guess) in enumerate(seen):
         words = model.read_off(guess, LENGTH)[0].where(gap, truth)
-        assert torch.allclose(path.clean[k], model.encode(model.hidden(words)).where(held, guess), atol=1e-6)
+        assert torch.allclose(
+            path.clean[k], model.encode(model.hidden(words)).where(held, guess), atol=1e-6
+        )
         assert torch.equal(c, path.clean[k - 1] if k else torch.zeros_like(c))
     assert not torch.equal(path.clean[0], seen[0][1])
 
 
 def test_a_strength_of_nothing_is_no_wish():
     model = loud()
-    plain, weak, strong = (model.generate(4, rng=rng(), steps=4, record=True, **ask).trajectory.states[-1]
-                           for ask in ({}, {"wish": says(7), "strength": 0.0}, {"wish": says(7)}))
+    plain, weak, strong = (
+        model.generate(4, rng=rng(), steps=4, record=True, **ask).trajectory.states[-1]
+        for ask in ({}, {"wish": says(7), "strength": 0.0}, {"wish": says(7)})
+    )
     assert torch.allclose(plain, weak, atol=1e-5) and not torch.allclose(plain, strong, atol=1e-3)
 
 
@@ -179,7 +219,9 @@ def test_a_start_is_the_text_noised_to_the_time_of_that_share_of_the_steps(start
     with torch.no_grad():
         z1 = model.encode(model.hidden(truth))
     assert path.times[0] == t and path.times[-1] == 1 and len(path.times) == 5
-    assert torch.allclose(path.states[0], interpolate(model.schedule, z1, z0, t.expand(3)), atol=1e-5)
+    assert torch.allclose(
+        path.states[0], interpolate(model.schedule, z1, z0, t.expand(3)), atol=1e-5
+    )
 
 
 def test_reading_a_text_needs_the_frozen_encoder_and_writing_freely_does_not():
@@ -192,12 +234,23 @@ def test_reading_a_text_needs_the_frozen_encoder_and_writing_freely_does_not():
     assert model.generate(2, rng=rng(), steps=2).tokens.shape == (2, LENGTH)
 
 
-@pytest.mark.parametrize("request_, sentence", [
-    (dict(count=1, prompt=torch.ones(1, LENGTH, dtype=torch.long)), f"the prompt has {LENGTH} tokens but the text only"),
-    (dict(count=0), "cannot write 0 texts"), (dict(count=1, length=1), "leaves no room for words"),
-    (dict(count=1, steps=0), "cannot sample in 0 steps"), (dict(count=1, steps=-2), "cannot sample in -2 steps"),
-    (dict(count=1, solver="midpint"), "no sampler 'midpint': choose one of ddim, ancestral, euler, heun"),
-])
+@pytest.mark.parametrize(
+    "request_, sentence",
+    [
+        (
+            dict(count=1, prompt=torch.ones(1, LENGTH, dtype=torch.long)),
+            f"the prompt has {LENGTH} tokens but the text only",
+        ),
+        (dict(count=0), "cannot write 0 texts"),
+        (dict(count=1, length=1), "leaves no room for words"),
+        (dict(count=1, steps=0), "cannot sample in 0 steps"),
+        (dict(count=1, steps=-2), "cannot sample in -2 steps"),
+        (
+            dict(count=1, solver="midpint"),
+            "no sampler 'midpint': choose one of ddim, ancestral, euler, heun",
+        ),
+    ],
+)
 def test_requests_that_cannot_be_fulfilled(request_, sentence):
     with pytest.raises(UserError, match=sentence):
         ldlm().generate(**request_, rng=rng())

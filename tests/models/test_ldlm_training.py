@@ -20,7 +20,10 @@ def felt(recipe: Recipe, step: int = 0) -> dict[str, set[str]]:
     """The parts that each term's gradient reaches."""
     model = ldlm(recipe)
     terms = model.losses(texts(), step=step, rng=rng()).terms
-    return {term: {part for part, grads in gradients(model, term, step).items() if feels(grads)} for term in terms}
+    return {
+        term: {part for part, grads in gradients(model, term, step).items() if feels(grads)}
+        for term in terms
+    }
 
 
 def test_gamma_has_the_published_values():
@@ -33,18 +36,28 @@ def test_gamma_has_the_published_values():
 def test_gamma_starts_at_least_rises_and_ends_at_one():
     values = [gamma(step, 100) for step in range(120)]
     assert values[0] == pytest.approx(0.001) and values[100:] == [1.0] * 20
-    assert all(a < b for a, b in pairwise(values[:101])) and values[99] == pytest.approx(1, abs=0.02)
+    assert all(a < b for a, b in pairwise(values[:101])) and values[99] == pytest.approx(
+        1, abs=0.02
+    )
     assert gamma(0, 0) == 1.0
 
 
 def test_each_term_reaches_its_parts_and_no_other():
-    assert felt(WARMUP) == {"words": {"token_decoder"}, "hidden": {"encoder", "decoder"},
-                            "diffusion": {"encoder", "denoiser"}}
+    assert felt(WARMUP) == {
+        "words": {"token_decoder"},
+        "hidden": {"encoder", "decoder"},
+        "diffusion": {"encoder", "denoiser"},
+    }
 
 
 def test_the_words_term_is_exactly_zero_elsewhere():
     grads = gradients(ldlm(WARMUP), "words")
-    assert all(torch.equal(g, torch.zeros_like(g)) for part in PARTS if part != "token_decoder" for g in grads[part])
+    assert all(
+        torch.equal(g, torch.zeros_like(g))
+        for part in PARTS
+        if part != "token_decoder"
+        for g in grads[part]
+    )
 
 
 def test_cross_entropy_through_the_decoder_reaches_all_that_reconstructs():
@@ -75,7 +88,10 @@ def test_the_total_gradient_is_the_sum_of_the_routes():
 
 
 def test_encoder_pull_scales_what_is_left_after_the_warmup():
-    grads = {pull: gradients(ldlm(replace(WARMUP, encoder_pull=pull)), "diffusion", step=10) for pull in (0.0, 0.1, 1.0)}
+    grads = {
+        pull: gradients(ldlm(replace(WARMUP, encoder_pull=pull)), "diffusion", step=10)
+        for pull in (0.0, 0.1, 1.0)
+    }
     assert not feels(grads[0.0]["encoder"])
     for ours, full in zip(grads[0.1]["encoder"], grads[1.0]["encoder"]):
         assert torch.allclose(ours, 0.1 * full, atol=1e-7, rtol=1e-4)
@@ -91,7 +107,9 @@ def test_reconstruction_terms_by_their_formulas():
     model, tokens = ldlm(replace(WARMUP, decoder_noise=0.0)), texts()
     h = model.hidden(tokens)
     h_hat = model.decode(model.encode(h), LENGTH)
-    words = F.cross_entropy(model.token_decoder(h_hat).flatten(0, 1), tokens.flatten())  # padding is a word, too
+    words = F.cross_entropy(
+        model.token_decoder(h_hat).flatten(0, 1), tokens.flatten()
+    )  # padding is a word, too
     terms = model.losses(tokens, step=0, rng=rng()).terms
     assert terms["hidden"].item() == pytest.approx((h_hat - h).square().mean().item(), rel=1e-5)
     assert terms["words"].item() == pytest.approx(words.item(), rel=1e-5)
@@ -107,7 +125,9 @@ def test_noise_on_the_decoder_makes_reconstruction_harder():
         optimizer.step()
     noisy = ldlm(replace(WARMUP, decoder_noise=2.0))
     noisy.load_state_dict(model.state_dict())
-    quiet, loud = (m.losses(texts(), step=0, rng=rng()).terms["hidden"].item() for m in (model, noisy))
+    quiet, loud = (
+        m.losses(texts(), step=0, rng=rng()).terms["hidden"].item() for m in (model, noisy)
+    )
     assert loud > 1.2 * quiet
 
 
@@ -141,19 +161,30 @@ def test_times_are_observed_and_adapted_if_asked(adaptive):
     assert model.time.new_count.sum() == 0
     model.train().losses(texts(), step=0, rng=rng())
     texts_in = model.time.new_count * (50 * model.time.cdf.diff() if adaptive else 1)
-    assert texts_in.sum().item() == pytest.approx(6, rel=1e-5) and torch.allclose(texts_in, texts_in.round(), rtol=1e-5)
+    assert texts_in.sum().item() == pytest.approx(6, rel=1e-5) and torch.allclose(
+        texts_in, texts_in.round(), rtol=1e-5
+    )
     assert (texts_in[:25].sum() <= 1.5) == adaptive
 
 
 def test_half_of_the_texts_are_told_a_first_guess():
     model, seen = ldlm(WARMUP), []
     predict = model.denoiser.forward
-    model.denoiser.forward = lambda zt, t, c: seen.append((zt, c.clone(), torch.is_grad_enabled())) or predict(zt, t, c)
+    model.denoiser.forward = lambda zt, t, c: (
+        seen.append((zt, c.clone(), torch.is_grad_enabled())) or predict(zt, t, c)
+    )
     metrics = model.losses(texts(), step=0, rng=rng()).metrics
     (first, nothing, grad), (zt, c, full_grad) = seen
     assert not grad and full_grad and torch.equal(nothing, torch.zeros_like(nothing))
-    assert torch.equal(first, zt[::2]) and (c[::2] != 0).any() and (c[1::2] == 0).all() and not c.requires_grad
-    assert metrics.keys() >= {"gamma", "latent_std"} and not any(v.requires_grad for v in metrics.values())
+    assert (
+        torch.equal(first, zt[::2])
+        and (c[::2] != 0).any()
+        and (c[1::2] == 0).all()
+        and not c.requires_grad
+    )
+    assert metrics.keys() >= {"gamma", "latent_std"} and not any(
+        v.requires_grad for v in metrics.values()
+    )
 
 
 def test_the_frozen_part_never_changes_nor_trains():
@@ -181,7 +212,9 @@ def test_reading_needs_the_frozen_part():
 
 def test_losses_are_a_function_of_the_rng():
     model = ldlm(WARMUP)
-    first, second, other = (model.losses(texts(), step=3, rng=rng(seed)).total.item() for seed in (1, 1, 2))
+    first, second, other = (
+        model.losses(texts(), step=3, rng=rng(seed)).total.item() for seed in (1, 1, 2)
+    )
     assert first == second != other
 
 

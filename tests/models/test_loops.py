@@ -44,8 +44,12 @@ def test_a_manta_loop_writes_what_generate_writes(lag):
 @pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm", "manta"])
 def test_a_prompt_begins_every_text_from_the_start(kind):
     torch.manual_seed(0)
-    model = {"gpt": lambda: GPT(GPTConfig(**SIZES)), "masked": lambda: Masked(MaskedConfig(**SIZES)), "ldlm": ldlm,
-             "manta": manta}[kind]().eval()
+    model = {
+        "gpt": lambda: GPT(GPTConfig(**SIZES)),
+        "masked": lambda: Masked(MaskedConfig(**SIZES)),
+        "ldlm": ldlm,
+        "manta": manta,
+    }[kind]().eval()
     prompt = torch.tensor([[BOS, 7, 5]])
     loop = loop_of(model, 4, 1, 8, prompt=prompt)
     words, _sure = loop.read(run(loop).states)
@@ -62,7 +66,9 @@ def test_a_manta_and_an_ldlm_loop_go_on_from_a_prompt_as_generate_does():
     for model, how in ((ldlm().eval(), {}), (manta(), {"lag": 2.0})):
         loop = loop_of(model, 3, 5, 8, "euler", prompt=prompt, **how)
         path = run(loop)
-        made = model.generate(3, rng=rng(5), steps=8, solver="euler", prompt=prompt, record=True, **how)
+        made = model.generate(
+            3, rng=rng(5), steps=8, solver="euler", prompt=prompt, record=True, **how
+        )
         assert torch.allclose(path.states, made.trajectory.states, atol=1e-4)
         assert torch.equal(loop.read(path.states[-1:])[0][0], made.tokens)
 
@@ -72,7 +78,9 @@ def test_the_end_that_a_control_implies_is_the_policys():
     model = manta()
     loop = loop_of(model, 2, 0, 8, "euler", 0.0)
     t = loop.times[3]
-    assert torch.allclose(loop.end(loop.start, loop.law(loop.start, t), t), loop.law.seen[-1], atol=1e-5)
+    assert torch.allclose(
+        loop.end(loop.start, loop.law(loop.start, t), t), loop.law.seen[-1], atol=1e-5
+    )
 
 
 @torch.no_grad()
@@ -81,8 +89,8 @@ def test_a_gpt_loop_writes_from_left_to_right_and_stops_at_the_end():
     model = GPT(GPTConfig(**SIZES)).eval()
     states = run(loop_of(model, 200, 1)).states
     for k, tokens in enumerate(states):
-        assert (tokens[:, 0] == BOS).all() and (tokens[:, k + 1:] == PAD).all()
-        assert torch.equal(tokens[:, :k + 1], states[-1][:, :k + 1])
+        assert (tokens[:, 0] == BOS).all() and (tokens[:, k + 1 :] == PAD).all()
+        assert torch.equal(tokens[:, : k + 1], states[-1][:, : k + 1])
     ended = (states[-1] == EOS).cumsum(1) > 0
     after = ended & (states[-1] != EOS)
     assert after.any() and (states[-1][after] == PAD).all()
@@ -117,12 +125,18 @@ def test_memory_is_cut_where_time_goes_back():
 
 def test_a_step_of_words_writes_where_it_is_told():
     tokens = torch.tensor([[1, 5, 6]])
-    assert write(lambda z, t: torch.tensor([[-1, 0, 7]]), tokens, torch.tensor(0.0), torch.tensor(0.5)).tolist() == [[1, 0, 7]]
+    assert write(
+        lambda z, t: torch.tensor([[-1, 0, 7]]), tokens, torch.tensor(0.0), torch.tensor(0.5)
+    ).tolist() == [[1, 0, 7]]
 
 
 def test_mistakes_are_users_mistakes():
     with pytest.raises(UserError, match="VAE does not write in steps"):
         loop_of(space(), 1, 0)
-    for model, solver in ((manta(), "ddim"), (Masked(MaskedConfig(**SIZES)), "euler"), (ldlm(), "drawn")):
+    for model, solver in (
+        (manta(), "ddim"),
+        (Masked(MaskedConfig(**SIZES)), "euler"),
+        (ldlm(), "drawn"),
+    ):
         with pytest.raises(UserError, match=f"no solver '{solver}'"):
             loop_of(model, 1, 0, 4, solver)

@@ -24,7 +24,10 @@ from .tiny_manta import LATENT, WORDS, N, manta, texts, trained
 
 def states(batch: int = 3, n: int = N, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """States and times of all positions, one of them arrived and one not yet on its way."""
-    z, t = torch.randn(batch, n, LATENT, generator=rng(seed)), torch.rand(batch, n, generator=rng(seed + 1))
+    z, t = (
+        torch.randn(batch, n, LATENT, generator=rng(seed)),
+        torch.rand(batch, n, generator=rng(seed + 1)),
+    )
     t[0, 0], t[-1, -1] = 1.0, 0.0
     return z, t
 
@@ -34,7 +37,11 @@ def test_where_the_text_says_nothing_it_aims_at_the_posterior_mean_of_a_mixture(
     """A text of one position, and a network that adds nothing: words as Gaussians with the prior's weights."""
     model = manta()
     model.policy.scores = lambda x, belief, *_: torch.zeros(*belief.shape)
-    book, z, t = model.space.codebook(), torch.randn(50, 1, LATENT, generator=rng()), torch.linspace(0, 0.98, 50)[:, None]
+    book, z, t = (
+        model.space.codebook(),
+        torch.randn(50, 1, LATENT, generator=rng()),
+        torch.linspace(0, 0.98, 50)[:, None],
+    )
     assert torch.allclose(book.variances, book.variances[0])
     law = Mixture(model.prior.log_softmax(0), book.means, book.variances[0].expand(WORDS))
     clean = model.predict(z, t, torch.zeros_like(z))[0]
@@ -46,7 +53,9 @@ def test_the_aim_is_the_mean_of_the_pinned_ends_of_its_words():
     model, (z, t) = manta(), states()
     clean, logits = model.predict(z, t, torch.zeros_like(z))
     book, p = model.space.codebook(), logits.softmax(-1)
-    each = torch.stack([book.endpoint(F.one_hot(torch.full((3, N), w), WORDS).float(), z, t) for w in range(WORDS)])
+    each = torch.stack(
+        [book.endpoint(F.one_hot(torch.full((3, N), w), WORDS).float(), z, t) for w in range(WORDS)]
+    )
     assert torch.allclose(clean, (p.permute(2, 0, 1)[..., None] * each).sum(0), atol=1e-5)
     cold, same = model.predict(z, t, torch.zeros_like(z), temperature=0.0)
     best = book.endpoint(F.one_hot(logits.argmax(-1), WORDS).float(), z, t)
@@ -60,7 +69,9 @@ def test_a_drawn_end_is_that_of_one_word_of_the_law():
     model, (z, t) = manta(), states()
     logits, book = model.predict(z, t, torch.zeros_like(z))[1], model.space.codebook()
     many = [model.predict(z, t, torch.zeros_like(z), 0.7, seed)[0] for seed in range(400)]
-    ends = torch.stack([book.endpoint(F.one_hot(torch.full((3, N), w), WORDS).float(), z, t) for w in range(WORDS)])
+    ends = torch.stack(
+        [book.endpoint(F.one_hot(torch.full((3, N), w), WORDS).float(), z, t) for w in range(WORDS)]
+    )
     gaps = torch.stack([(ends - clean).square().mean(-1) for clean in many])
     under_way = t < 1
     assert gaps.amin(1)[:, under_way].max() < 1e-10
@@ -94,7 +105,11 @@ def test_who_has_arrived_stays(head):
     model, (z, t) = manta(head=head), states()
     t[:, 2] = 1.0
     clean, logits = model.predict(z, t, torch.zeros_like(z))
-    assert clean[:, 2].equal(z[:, 2]) and clean[0, 0].equal(z[0, 0]) and not torch.allclose(clean[:, 3], z[:, 3])
+    assert (
+        clean[:, 2].equal(z[:, 2])
+        and clean[0, 0].equal(z[0, 0])
+        and not torch.allclose(clean[:, 3], z[:, 3])
+    )
     assert (logits is None) == (head == "clean")
     assert torch.equal(Policy(model)(z, t[..., None])[:, 2], torch.zeros(3, LATENT))
 
@@ -119,26 +134,52 @@ def test_losses_by_hand():
         zt = t[..., None] * z1 + (1 - t[..., None]) * z0
         clean, logits = model.predict(zt, t, torch.zeros_like(zt))
         moving, error = (t > 0) & (t < 1), (clean - z1).square().mean(-1)
-        wanted = error if head == "clean" else -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
-        assert found.terms.keys() == {head} and torch.allclose(found.terms[head], wanted[moving].mean())
-        assert torch.allclose(found.metrics["error"], error[moving].mean()) and found.metrics["moving"] == moving.float().mean()
+        wanted = (
+            error
+            if head == "clean"
+            else -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+        )
+        assert found.terms.keys() == {head} and torch.allclose(
+            found.terms[head], wanted[moving].mean()
+        )
+        assert (
+            torch.allclose(found.metrics["error"], error[moving].mean())
+            and found.metrics["moving"] == moving.float().mean()
+        )
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("head, kernel", [("words", "attention"), ("clean", "attention"), ("words", "causal")])
+@pytest.mark.parametrize(
+    "head, kernel", [("words", "attention"), ("clean", "attention"), ("words", "causal")]
+)
 def test_windows_side_by_side_are_the_windows_of_the_path_one_at_a_time(head, kernel):
-    model, tokens, again = manta(head=head, kernel=kernel, windows=True, lag=N - 1.0, known=0.0, told=0.3), texts(40), rng(4)
+    model, tokens, again = (
+        manta(head=head, kernel=kernel, windows=True, lag=N - 1.0, known=0.0, told=0.3),
+        texts(40),
+        rng(4),
+    )
     found = model.losses(tokens, step=0, rng=rng(4))
     z0, z1 = model.couple(tokens, again)
     t, window = model.draw_times(40, N, 0, again)
-    assert ((t == 0).all(1)).float().mean().item() == pytest.approx(0.3, abs=0.25) and len(window.unique()) > 4
+    assert ((t == 0).all(1)).float().mean().item() == pytest.approx(0.3, abs=0.25) and len(
+        window.unique()
+    ) > 4
     zt, total = t[..., None] * z1 + (1 - t[..., None]) * z0, torch.zeros(())
     for now in window.unique():
         time = torch.where(window < now, 1.0, t).where(window <= now, 0.0)
-        clean, logits = model.predict(z1.where(time[..., None] == 1, zt), time, torch.zeros_like(zt))
-        each = (clean - z1).square().mean(-1) if head == "clean" else F.cross_entropy(logits.mT, tokens, reduction="none")
+        clean, logits = model.predict(
+            z1.where(time[..., None] == 1, zt), time, torch.zeros_like(zt)
+        )
+        each = (
+            (clean - z1).square().mean(-1)
+            if head == "clean"
+            else F.cross_entropy(logits.mT, tokens, reduction="none")
+        )
         total += each[window == now].sum()
-    assert torch.allclose(found.terms[head], total / tokens.numel(), rtol=1e-4) and found.metrics["moving"] == 1
+    assert (
+        torch.allclose(found.terms[head], total / tokens.numel(), rtol=1e-4)
+        and found.metrics["moving"] == 1
+    )
 
 
 @torch.no_grad()
@@ -158,7 +199,11 @@ def test_all_is_trained_but_the_space(head):
     model = manta(head=head).train()
     assert model.training and not model.space.training
     model.losses(texts(16), step=0, rng=rng()).total.backward()
-    silent = {name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())}
+    silent = {
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and (p.grad is None or not p.grad.any())
+    }
     assert not silent
     assert all(not p.requires_grad for p in model.space.parameters())
 
@@ -167,7 +212,9 @@ def test_times_in_training():
     count = 4000
     t, _ = manta(lag=3.0, together=0.25, known=0.0).draw_times(count, N, 0, rng())
     assert t.shape == (count, N) and ((0 <= t) & (t <= 1)).all() and (t.diff(dim=1) <= 0).all()
-    assert (t == t[:, :1]).all(1).float().mean().item() == pytest.approx(0.25, abs=4 * (0.25 * 0.75 / count) ** 0.5)
+    assert (t == t[:, :1]).all(1).float().mean().item() == pytest.approx(
+        0.25, abs=4 * (0.25 * 0.75 / count) ** 0.5
+    )
     level, _ = manta(lag=0.0, known=0.0).draw_times(count, N, 0, rng())
     assert torch.equal(level, level[:, :1].expand(-1, N))
     assert torch.allclose(level[:, 0], (torch.arange(count) + 0.5) / count, atol=1 / count)
@@ -176,7 +223,9 @@ def test_times_in_training():
 def test_known_words_come_in_spans_of_four_whose_time_is_one():
     t, _ = manta(lag=0.0, known=1.0).draw_times(4000, N, 0, rng())
     known = t == 1
-    assert torch.equal(known[:, :4], known[:, :1].expand(-1, 4)) and torch.equal(known[:, 4:], known[:, 4:5].expand(-1, 4))
+    assert torch.equal(known[:, :4], known[:, :1].expand(-1, 4)) and torch.equal(
+        known[:, 4:], known[:, 4:5].expand(-1, 4)
+    )
     assert known[:, 0].float().mean().item() == pytest.approx(0.5, abs=4 * 0.5 / 4000**0.5)
     others = t.masked_fill(known, -1).amax(1, keepdim=True)
     assert torch.equal(t[~known], others.expand(-1, N)[~known])
@@ -185,7 +234,9 @@ def test_known_words_come_in_spans_of_four_whose_time_is_one():
 def test_the_law_of_time_sees_positions_under_way_and_bends_the_draws():
     model = manta().train()
     found = model.losses(texts(6), step=0, rng=rng())
-    assert model.time.new_count.sum().item() == pytest.approx(found.metrics["moving"].item() * 6 * N)
+    assert model.time.new_count.sum().item() == pytest.approx(
+        found.metrics["moving"].item() * 6 * N
+    )
     model.after_step(0)
     assert not model.time.new_count.any() and model.time.weight.any()
     model.eval().losses(texts(6), step=0, rng=rng())
@@ -193,8 +244,9 @@ def test_the_law_of_time_sees_positions_under_way_and_bends_the_draws():
     flat = manta(lag=0.0, known=0.0)
     before, _ = flat.draw_times(64, N, 0, rng())
     flat.time.cdf.copy_(torch.linspace(0, 1, 51).double() ** 2)
-    assert torch.allclose(flat.draw_times(64, N, 0, rng())[0], flat.time.warp(before)) and torch.allclose(
-        flat.time.warp(before), before.sqrt(), atol=0.02)
+    assert torch.allclose(
+        flat.draw_times(64, N, 0, rng())[0], flat.time.warp(before)
+    ) and torch.allclose(flat.time.warp(before), before.sqrt(), atol=0.02)
 
 
 def test_an_optimal_coupling_is_shorter_and_pairs_of_reflow_are_taken_as_they_are():
@@ -212,7 +264,9 @@ def test_an_optimal_coupling_is_shorter_and_pairs_of_reflow_are_taken_as_they_ar
 @pytest.mark.parametrize("head", ["words", "clean"])
 def test_a_moment_of_training_lowers_the_loss(head):
     model, fresh = trained(head), manta(head=head)
-    before, after = (one.losses(texts(200, 99), step=0, rng=rng(9)).total.item() for one in (fresh, model))
+    before, after = (
+        one.losses(texts(200, 99), step=0, rng=rng(9)).total.item() for one in (fresh, model)
+    )
     assert after < 0.6 * before
 
 
@@ -247,8 +301,12 @@ def test_a_wish_bends_the_aim_of_those_on_their_way(head):
 
     bent = bend(look, says(5), 2.0, Linear(), z, t)[0].where(time < 1, z)
     loop = Policy(model, says(5), 2.0)
-    assert torch.allclose(loop(z, time), model.law(bent, z, time), atol=1e-5) and torch.equal(loop.seen[0], bent)
-    assert torch.equal(bent[:, 2], z[:, 2]) and not torch.allclose(bent, look(z)[0].where(time < 1, z), atol=1e-4)
+    assert torch.allclose(loop(z, time), model.law(bent, z, time), atol=1e-5) and torch.equal(
+        loop.seen[0], bent
+    )
+    assert torch.equal(bent[:, 2], z[:, 2]) and not torch.allclose(
+        bent, look(z)[0].where(time < 1, z), atol=1e-4
+    )
 
 
 def test_spaces_and_couplings_that_a_policy_cannot_have():
@@ -264,4 +322,6 @@ def test_spaces_and_couplings_that_a_policy_cannot_have():
 def test_states_on_the_path_are_those_of_the_straight_path():
     model = manta()
     z0, z1 = model.couple(texts(3), rng())
-    assert torch.allclose(interpolate(model.schedule, z1, z0, torch.full((3, N), 0.25)), 0.25 * z1 + 0.75 * z0)
+    assert torch.allclose(
+        interpolate(model.schedule, z1, z0, torch.full((3, N), 0.25)), 0.25 * z1 + 0.75 * z0
+    )

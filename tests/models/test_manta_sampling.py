@@ -30,7 +30,11 @@ def test_euler_goes_where_the_law_says(law, head):
         t, s = times[k], times[k + 1]
         assert torch.allclose(path.states[k], z, atol=1e-5)
         clean = model.predict(z, t[..., 0], torch.zeros_like(z), heat)[0]
-        u = (clean - z) / (1 - t).clamp(min=0.02) if law == "pinned" else 50 * (clean - z) / (1 + 50 * (1 - t))
+        u = (
+            (clean - z) / (1 - t).clamp(min=0.02)
+            if law == "pinned"
+            else 50 * (clean - z) / (1 + 50 * (1 - t))
+        )
         z = z + (s - t) * u
         assert torch.allclose(path.clean[k], clean, atol=1e-5)
     assert torch.allclose(path.states[-1], z, atol=1e-5)
@@ -42,12 +46,24 @@ def test_a_last_euler_step_of_the_pinned_law_ends_at_its_aim():
     assert torch.allclose(path.states[-1], path.clean[-2], atol=1e-5)
 
 
-@pytest.mark.parametrize("solver, head", [("ancestral", "words"), ("euler", "words"), ("drawn", "words"),
-                                          ("ancestral", "clean"), ("euler", "clean")])
+@pytest.mark.parametrize(
+    "solver, head",
+    [
+        ("ancestral", "words"),
+        ("euler", "words"),
+        ("drawn", "words"),
+        ("ancestral", "clean"),
+        ("euler", "clean"),
+    ],
+)
 def test_texts_are_a_function_of_the_seed(solver, head):
     model = manta(head=head)
-    first, again, other = (model.generate(3, rng=rng(seed), steps=5, solver=solver, record=True) for seed in (0, 0, 1))
-    assert torch.equal(first.tokens, again.tokens) and torch.equal(first.trajectory.states, again.trajectory.states)
+    first, again, other = (
+        model.generate(3, rng=rng(seed), steps=5, solver=solver, record=True) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first.tokens, again.tokens) and torch.equal(
+        first.trajectory.states, again.trajectory.states
+    )
     assert not torch.equal(first.trajectory.states, other.trajectory.states)
     assert first.tokens.shape == (3, N) and ((0 <= first.tokens) & (first.tokens < WORDS)).all()
     assert first.calls == 5 and first.seconds > 0
@@ -63,7 +79,9 @@ def test_a_recorded_path_is_whole_and_ends_in_the_text(start):
     assert torch.allclose(path.times, torch.linspace(start, 1, 5))
     assert path.states.shape == path.clean.shape == (5, 3, N, LATENT)
     assert path.tokens.shape == path.confidence.shape == (5, 3, N) and (path.confidence > 0).all()
-    assert torch.equal(path.tokens[-1], written.tokens) and torch.equal(path.clean[-1], path.states[-1])
+    assert torch.equal(path.tokens[-1], written.tokens) and torch.equal(
+        path.clean[-1], path.states[-1]
+    )
 
 
 @pytest.mark.parametrize("length", [2, 5, 13])
@@ -86,7 +104,9 @@ def test_a_prompt_begins_the_texts_and_does_not_move(solver):
     assert (states[-1] - states[0])[:, 3:].abs().amax(-1).min() > 1e-3
     means = model.space.codebook().means[prompt[0]]
     spread = model.space.codebook().variances.sqrt()
-    assert ((states[0, :, :3] - means) / spread).abs().max() < 5  # draws around the codes of its words
+    assert (
+        (states[0, :, :3] - means) / spread
+    ).abs().max() < 5  # draws around the codes of its words
     assert not torch.equal(states[0, 0, :3], states[0, 1, :3])
 
 
@@ -94,15 +114,21 @@ def test_known_words_are_kept_exactly_and_gaps_are_written():
     model, truth, mask = manta(), texts(3), torch.zeros(1, N, dtype=torch.bool)
     mask[0, 2:4] = mask[0, 6] = True
     for solver in ("ancestral", "euler"):
-        written = model.generate(3, rng=rng(), steps=4, solver=solver, prompt=truth, mask=mask, record=True)
+        written = model.generate(
+            3, rng=rng(), steps=4, solver=solver, prompt=truth, mask=mask, record=True
+        )
         assert torch.equal(written.tokens[:, ~mask[0]], truth[:, ~mask[0]])
         states = written.trajectory.states
-        assert torch.allclose(states[:, :, ~mask[0]], states[:1, :, ~mask[0]].expand(5, -1, -1, -1), atol=1e-5)
+        assert torch.allclose(
+            states[:, :, ~mask[0]], states[:1, :, ~mask[0]].expand(5, -1, -1, -1), atol=1e-5
+        )
     each = torch.zeros(3, N, dtype=torch.bool)
     each[0, 1], each[1, 2:5], each[2] = True, True, True
     tokens = model.generate(3, rng=rng(), steps=4, prompt=truth, mask=each).tokens
     assert torch.equal(tokens[~each], truth[~each])
-    nothing = model.generate(3, rng=rng(), steps=4, prompt=truth, mask=torch.zeros(3, N, dtype=torch.bool)).tokens
+    nothing = model.generate(
+        3, rng=rng(), steps=4, prompt=truth, mask=torch.zeros(3, N, dtype=torch.bool)
+    ).tokens
     assert torch.equal(nothing, truth)
 
 
@@ -118,7 +144,9 @@ def test_a_trained_model_fills_gaps_with_the_words_that_follow():
 def test_a_start_is_the_text_noised_to_the_time_of_that_share_of_the_steps(start):
     model, prompt, again = manta(), texts(3), rng(2)
     model.time.cdf.copy_(torch.linspace(0, 1, 51).double() ** 2)
-    path = model.generate(3, rng=rng(2), steps=4, prompt=prompt, start=start, record=True).trajectory
+    path = model.generate(
+        3, rng=rng(2), steps=4, prompt=prompt, start=start, record=True
+    ).trajectory
     z0 = torch.randn(3, N, LATENT, generator=again)
     z1, t = model.space.encode(prompt, again), model.time.warp(torch.full((3, N), start))
     assert torch.allclose(t, torch.full_like(t, start**0.5), atol=0.02)
@@ -145,8 +173,10 @@ def test_a_repair_mends_a_wrong_word():
 @pytest.mark.parametrize("head", ["words", "clean"])
 def test_a_wish_makes_its_word_likelier(head):
     model, word = trained(head), 9
-    plain, weak, wished = (model.generate(256, rng=rng(), steps=8, lag=0.0, **ask).tokens
-                           for ask in ({}, {"wish": says(word), "strength": 0.0}, {"wish": says(word)}))
+    plain, weak, wished = (
+        model.generate(256, rng=rng(), steps=8, lag=0.0, **ask).tokens
+        for ask in ({}, {"wish": says(word), "strength": 0.0}, {"wish": says(word)})
+    )
     assert (plain == weak).float().mean() > 0.999
     said = [(tokens == word).any(1).float().mean().item() for tokens in (plain, wished)]
     assert said[1] > said[0] + 0.05  # six of the eight words are in a text
@@ -155,24 +185,36 @@ def test_a_wish_makes_its_word_likelier(head):
 @pytest.mark.parametrize("solver", ["ancestral", "euler", "drawn"])
 def test_the_front_arrives_before_the_rear_leaves(solver):
     """With lag 4 and 10 steps a position travels for 2 steps; the first arrives at step 2, the last leaves at step 8."""
-    states = manta().generate(2, rng=rng(), steps=10, solver=solver, lag=4.0, record=True).trajectory.states
+    states = (
+        manta()
+        .generate(2, rng=rng(), steps=10, solver=solver, lag=4.0, record=True)
+        .trajectory.states
+    )
     assert torch.allclose(states[2:, :, 0], states[2, :, 0].expand(9, -1, -1), atol=1e-5)
     assert torch.allclose(states[:9, :, -1], states[0, :, -1].expand(9, -1, -1), atol=1e-5)
-    assert (states[1] - states[0])[:, 0].abs().max() > 1e-3 and (states[9] - states[8])[:, -1].abs().max() > 1e-3
+    assert (states[1] - states[0])[:, 0].abs().max() > 1e-3 and (states[9] - states[8])[
+        :, -1
+    ].abs().max() > 1e-3
 
 
 def test_lag_and_temperature_are_the_configurations_own_where_they_are_not_given():
     model = manta(writing_lag=1.0, writing_temperature=0.3)
     own = model.generate(3, rng=rng(), steps=5, record=True).trajectory.states
-    given = model.generate(3, rng=rng(), steps=5, lag=1.0, temperature=0.3, record=True).trajectory.states
+    given = model.generate(
+        3, rng=rng(), steps=5, lag=1.0, temperature=0.3, record=True
+    ).trajectory.states
     assert torch.equal(own, given)
     for other in (dict(lag=0.0), dict(temperature=1.0)):
-        assert not torch.equal(own, model.generate(3, rng=rng(), steps=5, record=True, **other).trajectory.states)
+        assert not torch.equal(
+            own, model.generate(3, rng=rng(), steps=5, record=True, **other).trajectory.states
+        )
 
 
 def test_at_temperature_zero_the_last_aim_is_one_word():
     model = manta()
-    path = model.generate(3, rng=rng(), steps=4, solver="euler", lag=0.0, temperature=0.0, record=True).trajectory
+    path = model.generate(
+        3, rng=rng(), steps=4, solver="euler", lag=0.0, temperature=0.0, record=True
+    ).trajectory
     z, t = path.states[3], model.time.warp(staggered_grid(4, 0.0, all_moving(3)))[3, ..., 0]
     with torch.no_grad():
         logits = model.predict(z, t, torch.zeros_like(z))[1]
@@ -182,8 +224,15 @@ def test_at_temperature_zero_the_last_aim_is_one_word():
 
 def test_colder_texts_are_more_alike():
     model = trained()
-    kinds = [len({tuple(row) for row in model.generate(128, rng=rng(), steps=8, temperature=heat).tokens.tolist()})
-             for heat in (0.0, 2.0)]
+    kinds = [
+        len(
+            {
+                tuple(row)
+                for row in model.generate(128, rng=rng(), steps=8, temperature=heat).tokens.tolist()
+            }
+        )
+        for heat in (0.0, 2.0)
+    ]
     assert kinds[0] < kinds[1]
 
 
@@ -192,14 +241,24 @@ def test_writing_is_not_training():
     before = {k: v.clone() for k, v in model.state_dict().items()}
     written = model.generate(2, rng=rng(), steps=3, wish=says(5), record=True)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
-    assert not written.trajectory.states.requires_grad and all(p.grad is None for p in model.parameters())
+    assert not written.trajectory.states.requires_grad and all(
+        p.grad is None for p in model.parameters()
+    )
 
 
-@pytest.mark.parametrize("request_, said", [
-    (dict(count=0), "cannot write 0 texts"), (dict(length=1), "leaves no room for words"),
-    (dict(steps=0), "cannot sample in 0 steps"), (dict(solver="heun"), "no solver 'heun': choose one of ancestral, euler"),
-    (dict(prompt=torch.ones(1, N, dtype=torch.long)), f"the prompt has {N} tokens but the text only {N}"),
-])
+@pytest.mark.parametrize(
+    "request_, said",
+    [
+        (dict(count=0), "cannot write 0 texts"),
+        (dict(length=1), "leaves no room for words"),
+        (dict(steps=0), "cannot sample in 0 steps"),
+        (dict(solver="heun"), "no solver 'heun': choose one of ancestral, euler"),
+        (
+            dict(prompt=torch.ones(1, N, dtype=torch.long)),
+            f"the prompt has {N} tokens but the text only {N}",
+        ),
+    ],
+)
 def test_requests_that_cannot_be_fulfilled(request_, said):
     with pytest.raises(UserError, match=said):
         manta().generate(**{"count": 1, **request_}, rng=rng())
@@ -215,13 +274,19 @@ def test_what_is_kept_of_words_changes_no_text(lag, masked):
     """With the past kept and the rear unread, texts are those of a policy that reads all positions at each step."""
     model = manta(windows=True, lag=N - 1.0).eval()
     given, mask = texts(6), (torch.arange(N) % 4 > 0)[None]
-    asked = {"steps": 12, "lag": lag, "temperature": 1.0} | ({"prompt": given, "mask": mask} if masked else {})
+    asked = {"steps": 12, "lag": lag, "temperature": 1.0} | (
+        {"prompt": given, "mask": mask} if masked else {}
+    )
     kept = model.generate(6, rng=rng(), **asked)
     whole = model.generate(6, rng=rng(), record=True, **asked)
     assert torch.equal(kept.tokens, whole.tokens)
     loop, full = Policy(model), Policy(model)
     times = staggered_grid(12, lag, torch.ones(2, N, dtype=torch.bool))
     loop.look_ahead(times)
-    runs = [rollout(transport, one, torch.randn(2, N, LATENT, generator=rng()), times, "euler").path.states
-            for one in (loop, full)]
+    runs = [
+        rollout(
+            transport, one, torch.randn(2, N, LATENT, generator=rng()), times, "euler"
+        ).path.states
+        for one in (loop, full)
+    ]
     assert torch.allclose(*runs, atol=1e-4) and loop.past.words > (0 if lag else -1)

@@ -26,19 +26,29 @@ def test_words_are_told_in_parts_of_sizes_spread_over_their_logarithm():
     assert (t[moving] == 0).all() and (t[~moving] == 1).all()
     rows = [row[m].long() for row, m in zip(window, moving) if m.sum() > 6]
     assert all((row.diff() >= 0).all() and (row.diff() <= 1).all() for row in rows)
-    middle = torch.tensor([row.bincount()[row[3]] for row in rows])  # the part of the fourth word, whole behind a part of 3
-    shares = torch.tensor([2.0, 3.0, 4.0]).log().diff(prepend=torch.zeros(1)) / torch.tensor(4.0).log()
+    middle = torch.tensor(
+        [row.bincount()[row[3]] for row in rows]
+    )  # the part of the fourth word, whole behind a part of 3
+    shares = (
+        torch.tensor([2.0, 3.0, 4.0]).log().diff(prepend=torch.zeros(1)) / torch.tensor(4.0).log()
+    )
     assert torch.allclose(middle.bincount(minlength=4)[1:] / len(middle), shares, atol=0.02)
     one = torch.tensor([len(row[row == row[0]]) for row in rows])
-    assert (one <= 3).all() and (one == 1).float().mean() > shares[0] + 0.1  # the first is cut anywhere
+    assert (one <= 3).all() and (one == 1).float().mean() > shares[
+        0
+    ] + 0.1  # the first is cut anywhere
 
 
 def test_lags_of_windows_are_spread_over_their_logarithm():
-    t, window = manta(windows=True, lag=16.0, known=0.0, together=0.25).draw_times(4000, N, 0, rng())
+    t, window = manta(windows=True, lag=16.0, known=0.0, together=0.25).draw_times(
+        4000, N, 0, rng()
+    )
     assert ((0 <= t) & (t < 1)).all() and (window.diff(dim=1) >= 0).all()
     level = (t == t[:, :1]).all(1)
     assert level.float().mean().item() == pytest.approx(0.25, abs=0.03)
-    lag = (N - 1) * (window - t)[~level].diff(dim=1).mean(1)  # window - t = -v rises by L / (N - 1) a position
+    lag = (N - 1) * (window - t)[~level].diff(dim=1).mean(
+        1
+    )  # window - t = -v rises by L / (N - 1) a position
     for share, wanted in ((0.25, 2.0), (0.5, 4.0), (0.75, 8.0)):
         assert lag.quantile(share).item() == pytest.approx(wanted, rel=0.15)
 
@@ -46,5 +56,7 @@ def test_lags_of_windows_are_spread_over_their_logarithm():
 def test_a_policy_is_judged_by_the_task_of_its_whole_training():
     """Not by that of its first steps, in which all words are told from noise."""
     rows = texts(64).numpy()
-    first, later = (miss(manta(windows=True, lag=4.0, told_first=steps), rows) for steps in (700, 0))
+    first, later = (
+        miss(manta(windows=True, lag=4.0, told_first=steps), rows) for steps in (700, 0)
+    )
     assert first == later

@@ -9,7 +9,15 @@ import torch
 from minildm.dynamics.solvers import integrate
 from minildm.errors import UserError
 from minildm.models.base import BOS, MASK
-from minildm.models.masked import SOLVERS, Masked, MaskedConfig, ancestral, margin, reveal_best, top_probability
+from minildm.models.masked import (
+    SOLVERS,
+    Masked,
+    MaskedConfig,
+    ancestral,
+    margin,
+    reveal_best,
+    top_probability,
+)
 
 CONFIG = MaskedConfig(vocabulary=20, length=12, width=16, heads=2, layers=2)
 FIRST = 4  # the first word of the two-word laws below
@@ -44,7 +52,9 @@ def test_the_bound_is_the_mean_over_all_orders_of_reading():
             total -= masked.logits(seen)[0, i].log_softmax(-1)[tokens[0, i]].item()
             seen[0, i] = tokens[0, i]
     draws = torch.cat([masked.bound(tokens.expand(500, -1), rng(seed)) for seed in range(40)])
-    assert draws.mean().item() == pytest.approx(total / len(orders), abs=4 * draws.std().item() / math.sqrt(len(draws)))
+    assert draws.mean().item() == pytest.approx(
+        total / len(orders), abs=4 * draws.std().item() / math.sqrt(len(draws))
+    )
 
 
 @torch.no_grad()
@@ -59,7 +69,11 @@ def test_words_are_visible_with_probability_t_and_no_mask_is_behind_a_mask():
     masked, tokens = model(), torch.full((4000, 12), 5)
     t = torch.linspace(0, 1, 5).repeat_interleave(800)
     hidden = masked.hide(tokens, t, rng()).float().view(5, -1).mean(1)
-    assert torch.allclose(hidden, 1 - torch.linspace(0, 1, 5), atol=0.02) and hidden[0] == 1 and hidden[-1] == 0
+    assert (
+        torch.allclose(hidden, 1 - torch.linspace(0, 1, 5), atol=0.02)
+        and hidden[0] == 1
+        and hidden[-1] == 0
+    )
     assert (masked.logits(torch.full((2, 12), MASK)).softmax(-1)[..., MASK] == 0).all()
 
 
@@ -83,7 +97,12 @@ def oracle(tokens, t):
 def written(steps: int, step, count: int = 4000) -> torch.Tensor:
     """Shares of the four pairs among texts written by the exact predictor."""
     start = torch.full((count, 2), MASK)
-    tokens = integrate(oracle, start, torch.linspace(0, 1, steps + 1), step, rng(steps), record=False).states[-1] - FIRST
+    tokens = (
+        integrate(
+            oracle, start, torch.linspace(0, 1, steps + 1), step, rng(steps), record=False
+        ).states[-1]
+        - FIRST
+    )
     return torch.bincount(tokens[:, 0] * 2 + tokens[:, 1], minlength=4).view(2, 2) / count
 
 
@@ -94,7 +113,9 @@ def test_one_step_writes_the_product_of_marginals_and_many_write_the_law():
     spread = 4 * (0.25 / 4000) ** 0.5
     assert (written(1, ancestral) - product).abs().max() < spread
     together = 1 / 32  # two words meet in one of 32 steps
-    assert (written(32, ancestral) - ((1 - together) * joint + together * product)).abs().max() < spread
+    assert (
+        written(32, ancestral) - ((1 - together) * joint + together * product)
+    ).abs().max() < spread
 
 
 def test_one_word_a_step_writes_the_law_if_the_order_looks_at_laws_and_not_at_draws():
@@ -102,7 +123,9 @@ def test_one_word_a_step_writes_the_law_if_the_order_looks_at_laws_and_not_at_dr
     from the product, b = 1 goes first with its .55, else a with its .5, which gives the law below."""
     twos, spread = torch.full((4000, 1), 2), 4 * (0.25 / 4000) ** 0.5
     assert (written(2, reveal_best(margin, twos)) - pair_law()).abs().max() < spread
-    biased = torch.tensor([[0.45 * 0.5 * 0.8, 0.45 * 0.5 * 0.2 + 0.1], [0.45 * 0.5 * 0.1, 0.45 * 0.5 * 0.9 + 0.45]])
+    biased = torch.tensor(
+        [[0.45 * 0.5 * 0.8, 0.45 * 0.5 * 0.2 + 0.1], [0.45 * 0.5 * 0.1, 0.45 * 0.5 * 0.9 + 0.45]]
+    )
     assert (written(2, reveal_best(top_probability, twos)) - biased).abs().max() < spread
 
 
@@ -115,7 +138,9 @@ def test_reveals_are_for_good_and_the_last_step_leaves_no_mask(solver, steps):
     assert (hidden[1:] <= hidden[:-1]).all()
     shown = ~hidden[:-1]
     assert (path.tokens[1:][shown] == path.tokens[:-1][shown]).all()
-    assert (path.confidence[1:][shown] == path.confidence[:-1][shown]).all()  # that of the moment of revealing
+    assert (
+        path.confidence[1:][shown] == path.confidence[:-1][shown]
+    ).all()  # that of the moment of revealing
     assert ((path.confidence > 0) & (path.confidence <= 1)).all()
     if solver != "ancestral":
         assert hidden.sum(2).float().sub(12 * (1 - path.times)[:, None]).abs().max() <= 0.5
@@ -127,16 +152,26 @@ def test_recorded_confidence_is_the_law_of_the_revealed_word():
     path = masked.generate(3, rng=rng(), steps=5, record=True).trajectory
     for k in range(5):
         new = (path.tokens[k] == MASK) & (path.tokens[k + 1] != MASK)
-        law = masked.logits(path.tokens[k]).softmax(-1).gather(-1, path.tokens[k + 1][..., None]).squeeze(-1)
+        law = (
+            masked.logits(path.tokens[k])
+            .softmax(-1)
+            .gather(-1, path.tokens[k + 1][..., None])
+            .squeeze(-1)
+        )
         assert torch.allclose(path.confidence[k + 1][new], law[new], atol=1e-6)
 
 
 def test_the_surest_go_first():
     law = torch.tensor([[0.5, 0.3, 0.2], [0.45, 0.05, 0.5], [0.6, 0.4, 0.0]], dtype=torch.float64)
     words = torch.tensor([0, 2, 1])
-    assert torch.equal(top_probability(law, words), torch.tensor([0.5, 0.5, 0.4], dtype=torch.float64))
+    assert torch.equal(
+        top_probability(law, words), torch.tensor([0.5, 0.5, 0.4], dtype=torch.float64)
+    )
     assert torch.allclose(margin(law, words), torch.tensor([0.2, 0.05, 0.2], dtype=torch.float64))
-    sure = torch.tensor([[0.0] * 4 + [0.9, 0.1], [0.0] * 4 + [0.2, 0.8], [0.0] * 4 + [1.0, 0.0]], dtype=torch.float64)
+    sure = torch.tensor(
+        [[0.0] * 4 + [0.9, 0.1], [0.0] * 4 + [0.2, 0.8], [0.0] * 4 + [1.0, 0.0]],
+        dtype=torch.float64,
+    )
     tokens = torch.full((1, 3), MASK)
     step = reveal_best(top_probability, torch.tensor([[3]]))
     after = step(lambda z, t: sure, tokens, torch.tensor(0.0), torch.tensor(1 / 3), rng())
@@ -147,8 +182,14 @@ def test_prompts_and_gaps():
     masked = model()
     prompt = torch.tensor([[BOS, 5, 9, 7]])
     for solver in SOLVERS:
-        assert (masked.generate(3, rng=rng(), steps=4, solver=solver, prompt=prompt).tokens[:, :4] == prompt).all()
-    text, gap = torch.randint(4, 20, (3, 12), generator=rng(2)), torch.zeros(3, 12, dtype=torch.bool)
+        assert (
+            masked.generate(3, rng=rng(), steps=4, solver=solver, prompt=prompt).tokens[:, :4]
+            == prompt
+        ).all()
+    text, gap = (
+        torch.randint(4, 20, (3, 12), generator=rng(2)),
+        torch.zeros(3, 12, dtype=torch.bool),
+    )
     gap[:, 4:7] = True
     filled = masked.generate(3, rng=rng(), steps=4, prompt=text, mask=gap, temperature=0.0).tokens
     assert torch.equal(filled[~gap], text[~gap]) and (filled[gap] != MASK).all()
@@ -162,7 +203,11 @@ def test_texts_are_a_function_of_the_seed_and_calls_are_counted():
 
 
 def test_requests_that_cannot_be_fulfilled():
-    for wrong, said in ((dict(solver="heun"), "no sampler 'heun' of a masked model"), (dict(steps=0), "in 0 steps"),
-                        (dict(length=1), "length of 1"), (dict(prompt=torch.ones(1, 12, dtype=torch.long)), "12 tokens")):
+    for wrong, said in (
+        (dict(solver="heun"), "no sampler 'heun' of a masked model"),
+        (dict(steps=0), "in 0 steps"),
+        (dict(length=1), "length of 1"),
+        (dict(prompt=torch.ones(1, 12, dtype=torch.long)), "12 tokens"),
+    ):
         with pytest.raises(UserError, match=said):
             model().generate(2, rng=rng(), **wrong)

@@ -26,9 +26,13 @@ def elsewhere(monkeypatch):
 def test_the_stand_in_refuses_what_such_a_device_refuses(elsewhere):
     x = torch.ones(3, device=DEVICE)
     assert x.device == DEVICE and (x + 1).sum().item() == 6 and x.to(CPU).device == CPU
-    for refused, fault in ((x.double, TypeError), (lambda: torch.zeros(2, dtype=torch.float64, device=DEVICE), TypeError),
-                           (lambda: x.cpu().double().to(DEVICE), TypeError), (lambda: x + torch.ones(3), RuntimeError),
-                           (lambda: torch.rand(2, generator=elsewhere), RuntimeError)):
+    for refused, fault in (
+        (x.double, TypeError),
+        (lambda: torch.zeros(2, dtype=torch.float64, device=DEVICE), TypeError),
+        (lambda: x.cpu().double().to(DEVICE), TypeError),
+        (lambda: x + torch.ones(3), RuntimeError),
+        (lambda: torch.rand(2, generator=elsewhere), RuntimeError),
+    ):
         with pytest.raises(fault):
             refused()
 
@@ -36,8 +40,14 @@ def test_the_stand_in_refuses_what_such_a_device_refuses(elsewhere):
 def test_double_precision_is_on_the_cpu(elsewhere):
     x = torch.full((2,), 1 / 3, device=DEVICE)
     assert double(x).dtype == torch.float64 and double(x).device == CPU
-    assert move(torch.ones(2, dtype=torch.float64), DEVICE).device == CPU and move(torch.ones(2), DEVICE).device == DEVICE
-    assert uniform(4, rng=elsewhere).dtype == torch.float64 and generator_on(DEVICE, elsewhere) is elsewhere
+    assert (
+        move(torch.ones(2, dtype=torch.float64), DEVICE).device == CPU
+        and move(torch.ones(2), DEVICE).device == DEVICE
+    )
+    assert (
+        uniform(4, rng=elsewhere).dtype == torch.float64
+        and generator_on(DEVICE, elsewhere) is elsewhere
+    )
 
 
 def test_words_are_drawn_from_exact_laws(elsewhere):
@@ -64,7 +74,13 @@ def test_every_model_writes(kind, elsewhere):
 
 @pytest.mark.parametrize("kind", ["masked", "gpt", "ldlm", "vae", "manta"])
 def test_likelihoods_are_those_of_the_cpu(kind, elsewhere):
-    measure = {"masked": nats, "gpt": nats, "ldlm": reconstruction, "vae": reconstruction, "manta": miss}[kind]
+    measure = {
+        "masked": nats,
+        "gpt": nats,
+        "ldlm": reconstruction,
+        "vae": reconstruction,
+        "manta": miss,
+    }[kind]
     rows = np.clip(texts(4).numpy(), 0, 11)
     torch.manual_seed(0)
     model = WAYS[kind][0]()
@@ -85,7 +101,9 @@ def test_frozen_statistics_are_those_of_the_cpu(elsewhere):
 @pytest.mark.parametrize("kind", ["ldlm", "manta", "gpt", "masked", "vae"])
 def test_a_training_step(kind, elsewhere):
     model = WAYS[kind][0]().to(DEVICE).train()
-    model.losses(texts(4).clamp(max=11).to(DEVICE), step=0, rng=elsewhere.manual_seed(0)).total.backward()
+    model.losses(
+        texts(4).clamp(max=11).to(DEVICE), step=0, rng=elsewhere.manual_seed(0)
+    ).total.backward()
     model.after_step(99)
     assert all(p.grad is None or p.grad.device == DEVICE for p in model.parameters())
 
@@ -93,7 +111,9 @@ def test_a_training_step(kind, elsewhere):
 def test_adaptive_times_stay_exact_on_the_cpu(elsewhere):
     law, v = AdaptiveTime(bins=4), torch.linspace(0, 0.99, 9, device=DEVICE)
     law.observe(v, v)
-    assert law.cdf.device == CPU and law.warp(v).device == DEVICE and law.density(v).device == DEVICE
+    assert (
+        law.cdf.device == CPU and law.warp(v).device == DEVICE and law.density(v).device == DEVICE
+    )
     assert law.new_count.sum() == pytest.approx(9)
 
 

@@ -31,4 +31,6 @@ def test_nucleus_at_its_ends():
     assert nucleus(logits, 0.0, 0.5).tolist() == [[0, 1, 0]]
     assert nucleus(logits, 1.0, 1e-9).tolist() == [[0, 1, 0]]
     assert torch.allclose(nucleus(logits, 1.0, 1.0), logits.double().softmax(-1))
-    assert torch.equal(nucleus(logits.expand(2, 5, 3), 0.7, 0.9), nucleus(logits, 0.7, 0.9).expand(2, 5, 3))
+    assert torch.equal(
+        nucleus(logits.expand(2, 5, 3), 0.7, 0.9), nucleus(logits, 0.7, 0.9).expand(2, 5, 3)
+    )

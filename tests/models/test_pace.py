@@ -25,7 +25,13 @@ def paced(model, bound, steps, wish=None, strength=1.0, record=True):
 def test_safe_runs_by_hand():
     entropy = torch.tensor([[0.5, 0.1, 0.2, 0.0, 9.0, 0.0]]).expand(2, -1)
     waiting = torch.tensor([[True] * 6, [False, True, False, True, True, True]])
-    for bound, wanted in ((0.0, (1, 2)), (0.11, (2, 4)), (0.31, (4, 4)), (0.81, (6, 4)), (100.0, (6, 4))):
+    for bound, wanted in (
+        (0.0, (1, 2)),
+        (0.11, (2, 4)),
+        (0.31, (4, 4)),
+        (0.81, (6, 4)),
+        (100.0, (6, 4)),
+    ):
         assert safe_run(entropy, waiting, bound).flatten().tolist() == list(wanted)
     assert safe_run(entropy, torch.zeros(2, 6, dtype=torch.bool), 1.0).flatten().tolist() == [0, 0]
 
@@ -41,7 +47,9 @@ def test_what_a_run_costs_is_within_the_bound(seed):
     assert (joint * (joint / product).log()).sum() <= entropy.sum() - entropy.max()
     tied = torch.eye(4, dtype=torch.float64) / 4
     cost = (tied[tied > 0] * (tied[tied > 0] * 16).log()).sum()
-    assert cost.item() == pytest.approx(2 * torch.tensor(4.0).log().item() - torch.tensor(4.0).log().item())
+    assert cost.item() == pytest.approx(
+        2 * torch.tensor(4.0).log().item() - torch.tensor(4.0).log().item()
+    )
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -66,7 +74,9 @@ def test_a_run_is_no_longer_than_was_trained():
     arrived = []
     model = writer()
     loop = paced(model, 1e9, 9)
-    states = loop.write(torch.randn(4, N, LATENT, generator=rng()), torch.ones(4, N, dtype=torch.bool)).states
+    states = loop.write(
+        torch.randn(4, N, LATENT, generator=rng()), torch.ones(4, N, dtype=torch.bool)
+    ).states
     for a, b in pairwise(states):
         arrived.append((a != b).any(-1).sum(1).unique().tolist())
     assert arrived == [[3], [3], [N - 6]] + [[0]] * 6 and loop.calls == 3
@@ -90,8 +100,11 @@ def test_a_first_word_has_the_law_of_its_word(bound):
     first = paced(model, bound, N).write(z, torch.ones(count, N, dtype=torch.bool)).states[1]
     law = model.predict(z[:1], torch.zeros(1, N), torch.zeros(1, N, LATENT))[1].softmax(-1)[0]
     for i in range(3 if bound else 1):
-        ends = model.space.codebook().endpoint(torch.eye(WORDS)[:, None].expand(-1, N, -1), z[:1].expand(WORDS, -1, -1),
-                                               torch.zeros(WORDS, N))[:, i]
+        ends = model.space.codebook().endpoint(
+            torch.eye(WORDS)[:, None].expand(-1, N, -1),
+            z[:1].expand(WORDS, -1, -1),
+            torch.zeros(WORDS, N),
+        )[:, i]
         word = torch.cdist(first[:, i], ends).argmin(-1)
         assert torch.allclose(word.bincount(minlength=WORDS) / count, law[i], atol=0.03)
 
@@ -99,15 +112,21 @@ def test_a_first_word_has_the_law_of_its_word(bound):
 def test_texts_are_a_function_of_the_seed_and_a_path_is_whole():
     model = writer()
     one, two = (model.generate(3, rng=rng(), steps=6, record=True) for _ in range(2))
-    assert torch.equal(one.tokens, two.tokens) and torch.equal(one.trajectory.tokens[-1], one.tokens)
-    assert len(one.trajectory.states) == len(one.trajectory.tokens) == len(one.trajectory.times) == 7
+    assert torch.equal(one.tokens, two.tokens) and torch.equal(
+        one.trajectory.tokens[-1], one.tokens
+    )
+    assert (
+        len(one.trajectory.states) == len(one.trajectory.tokens) == len(one.trajectory.times) == 7
+    )
 
 
 def test_only_what_is_recorded_is_remembered():
     model, z = writer(), torch.randn(3, N, LATENT, generator=rng())
     loops = [paced(model, 0.0, 6, record=record) for record in (True, False)]
     whole, kept = (loop.write(z, torch.ones(3, N, dtype=torch.bool)) for loop in loops)
-    assert torch.equal(kept.states, whole.states[[0, -1]]) and [len(loop.seen) for loop in loops] == [6, 1]
+    assert torch.equal(kept.states, whole.states[[0, -1]]) and [
+        len(loop.seen) for loop in loops
+    ] == [6, 1]
 
 
 @torch.no_grad()
@@ -115,11 +134,17 @@ def test_only_what_is_recorded_is_remembered():
 def test_a_first_word_has_the_law_that_a_wish_tilts(strength):
     model, count, wish = writer(), 4000, says(7)
     z = torch.randn(1, N, LATENT, generator=rng()).expand(count, -1, -1)
-    first = paced(model, 0.0, N, wish, strength).write(z, torch.ones(count, N, dtype=torch.bool)).states[1][:, 0]
+    first = (
+        paced(model, 0.0, N, wish, strength)
+        .write(z, torch.ones(count, N, dtype=torch.bool))
+        .states[1][:, 0]
+    )
     log_p = model.predict(z[:1], torch.zeros(1, N), torch.zeros(1, N, LATENT))[1].log_softmax(-1)
     law, p = (log_p + strength * tilt(wish, log_p))[0, 0], log_p[0, 0].exp()
     law = law.masked_fill(p < PLAUSIBLE * p.max(), -torch.inf).softmax(0)
-    ends = model.space.codebook().endpoint(torch.eye(WORDS)[:, None], z[:WORDS, :1], torch.zeros(WORDS, 1))[:, 0]
+    ends = model.space.codebook().endpoint(
+        torch.eye(WORDS)[:, None], z[:WORDS, :1], torch.zeros(WORDS, 1)
+    )[:, 0]
     word = torch.cdist(first, ends).argmin(-1)
     assert torch.allclose(word.bincount(minlength=WORDS) / count, law, atol=0.03)
     assert law[7] > p[7]
@@ -127,17 +152,24 @@ def test_a_first_word_has_the_law_that_a_wish_tilts(strength):
 
 def test_no_wish_brings_a_word_that_is_not_plausible():
     loop = paced(writer(), 0.0, N, says(2), 100.0)
-    logits = torch.tensor([[[0.0, -1.0, math.log(0.9 * PLAUSIBLE)], [0.0, -1.0, math.log(1.1 * PLAUSIBLE)]]])
+    logits = torch.tensor(
+        [[[0.0, -1.0, math.log(0.9 * PLAUSIBLE)], [0.0, -1.0, math.log(1.1 * PLAUSIBLE)]]]
+    )
     assert loop.wished(logits).isinf().tolist() == [[[False, False, True], [False, False, False]]]
     assert loop.wished(logits)[0, 1].argmax() == 2
 
 
 def test_a_wish_makes_its_word_likelier_and_changes_no_pace():
     model = writer()
-    plain, weak, wished = (model.generate(256, rng=rng(), steps=50, **ask) for ask in ({}, {"wish": says(7), "strength": 0.0},
-                                                                                    {"wish": says(7)}))
+    plain, weak, wished = (
+        model.generate(256, rng=rng(), steps=50, **ask)
+        for ask in ({}, {"wish": says(7), "strength": 0.0}, {"wish": says(7)})
+    )
     said = [(written.tokens == 7).any(1).float().mean().item() for written in (plain, weak, wished)]
-    assert said[2] > max(said[:2]) + 0.1 and max(written.calls for written in (plain, weak, wished)) <= N
+    assert (
+        said[2] > max(said[:2]) + 0.1
+        and max(written.calls for written in (plain, weak, wished)) <= N
+    )
 
 
 def test_a_lag_or_a_start_asks_for_another_solver():
@@ -147,10 +179,14 @@ def test_a_lag_or_a_start_asks_for_another_solver():
     assert model.generate(2, rng=rng(), steps=50, start=0.5, prompt=texts(2)).calls == 50
 
 
-@pytest.mark.parametrize("model, request_, said", [
-    (writer(), dict(solver="paced", lag=1.0), "takes no lag"), (writer(), dict(lag=1.0, entropy_bound=0.1), "ancestral has no"),
-    (manta(), dict(solver="paced"), "train with --model.windows"),
-])
+@pytest.mark.parametrize(
+    "model, request_, said",
+    [
+        (writer(), dict(solver="paced", lag=1.0), "takes no lag"),
+        (writer(), dict(lag=1.0, entropy_bound=0.1), "ancestral has no"),
+        (manta(), dict(solver="paced"), "train with --model.windows"),
+    ],
+)
 def test_requests_that_cannot_be_fulfilled(model, request_, said):
     with pytest.raises(UserError, match=said):
         model.generate(1, rng=rng(), **request_)

@@ -23,18 +23,38 @@ def stirred(model: torch.nn.Module) -> torch.nn.Module:
 
 
 WAYS = {  # model -> how it is made, and ways to write with it
-    "gpt": (lambda: stirred(GPT(GPTConfig(WORDS, 8, width=16, heads=2, layers=2))), [{}, {"top_p": 0.9}]),
-    "masked": (lambda: stirred(Masked(MaskedConfig(WORDS, 8, width=16, heads=2, layers=2))),
-               [{}, {"solver": "confidence"}, {"solver": "margin", "top_p": 0.9}]),
+    "gpt": (
+        lambda: stirred(GPT(GPTConfig(WORDS, 8, width=16, heads=2, layers=2))),
+        [{}, {"top_p": 0.9}],
+    ),
+    "masked": (
+        lambda: stirred(Masked(MaskedConfig(WORDS, 8, width=16, heads=2, layers=2))),
+        [{}, {"solver": "confidence"}, {"solver": "margin", "top_p": 0.9}],
+    ),
     "vae": (space, [{}]),
-    "ldlm": (lambda: ldlm().eval(), [{}, {"solver": "ddim"}, {"solver": "euler"}, {"solver": "heun"}, {"wish": says(5)}]),
+    "ldlm": (
+        lambda: ldlm().eval(),
+        [{}, {"solver": "ddim"}, {"solver": "euler"}, {"solver": "heun"}, {"wish": says(5)}],
+    ),
     "compressed": (lambda: ldlm(compression=2).eval(), [{}]),
-    "manta": (manta, [{"solver": solver, "lag": 1.0} for solver in ("ancestral", "euler", "drawn")] + [{"wish": says(5)}]),
-    "windows": (lambda: manta(windows=True, writing_solver="paced", ahead=3), [{}, {"wish": says(5)}]),
-    **{kernel: (lambda kernel=kernel: manta(kernel=kernel), [{}]) for kernel in ("spectral", "slice", "causal")},
+    "manta": (
+        manta,
+        [{"solver": solver, "lag": 1.0} for solver in ("ancestral", "euler", "drawn")]
+        + [{"wish": says(5)}],
+    ),
+    "windows": (
+        lambda: manta(windows=True, writing_solver="paced", ahead=3),
+        [{}, {"wish": says(5)}],
+    ),
+    **{
+        kernel: (lambda kernel=kernel: manta(kernel=kernel), [{}])
+        for kernel in ("spectral", "slice", "causal")
+    },
 }
-GIVEN = {"prompt": torch.tensor([[1, 4, 5, 6, 7, 8, 9, 2]]),
-         "mask": torch.tensor([[0, 0, 1, 1, 0, 1, 0, 0]], dtype=torch.bool)}
+GIVEN = {
+    "prompt": torch.tensor([[1, 4, 5, 6, 7, 8, 9, 2]]),
+    "mask": torch.tensor([[0, 0, 1, 1, 0, 1, 0, 0]], dtype=torch.bool),
+}
 
 
 def written(kind: str, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -44,7 +64,10 @@ def written(kind: str, dtype: torch.dtype) -> list[torch.Tensor]:
     if kind not in ("gpt", "vae"):
         ways = [*ways, GIVEN]
     model = make().to(dtype)
-    return [model.generate(3, rng=rng(), **({"record": True} if kind != "vae" else {}), **way).tokens for way in ways]
+    return [
+        model.generate(3, rng=rng(), **({"record": True} if kind != "vae" else {}), **way).tokens
+        for way in ways
+    ]
 
 
 @pytest.mark.parametrize("kind", WAYS)

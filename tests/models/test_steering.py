@@ -52,7 +52,9 @@ def test_insisting_keeps_the_law_given_the_wish():
         asked.append(count)
         tokens = torch.randint(WORDS, (count, 2), generator=rng)
         states, clean, sure = tokens[None].float().repeat(3, 1, 1, 1)
-        return Generation(tokens, 3, 0.5, Trajectory(torch.zeros(1), states, clean, tokens[None].clone(), sure))
+        return Generation(
+            tokens, 3, 0.5, Trajectory(torch.zeros(1), states, clean, tokens[None].clone(), sure)
+        )
 
     for tries in (1, 2, 4):
         asked.clear()
@@ -60,11 +62,22 @@ def test_insisting_keeps_the_law_given_the_wish():
         said = (made.tokens == 1).any(1)
         assert said.float().mean() == pytest.approx(1 - (9 / 16) ** tries, abs=0.015)
         assert len(asked) == tries and (made.calls, made.seconds) == (3 * tries, 0.5 * tries)
-        pairs = (made.tokens[said] * torch.tensor([WORDS, 1])).sum(1).bincount(minlength=WORDS**2) / said.sum()
+        pairs = (made.tokens[said] * torch.tensor([WORDS, 1])).sum(1).bincount(
+            minlength=WORDS**2
+        ) / said.sum()
         assert pairs[pairs > 0].tolist() == pytest.approx([1 / 7] * 7, abs=0.02)
         assert torch.equal(made.trajectory.tokens[0], made.tokens)
         assert torch.equal(made.trajectory.states[0], made.tokens.float())
-    assert insist(lambda count: Generation(torch.ones(count, 2, dtype=torch.long), 1, 0.0), 3, says(1), 9, WORDS).calls == 1
+    assert (
+        insist(
+            lambda count: Generation(torch.ones(count, 2, dtype=torch.long), 1, 0.0),
+            3,
+            says(1),
+            9,
+            WORDS,
+        ).calls
+        == 1
+    )
 
 
 def test_certain_and_hopeless_wishes_have_finite_slopes():
@@ -76,10 +89,16 @@ def test_certain_and_hopeless_wishes_have_finite_slopes():
         assert cost.item() == pytest.approx(0, abs=1e-5) if top else cost.item() > 10
 
 
-@pytest.mark.parametrize("wish, fulfilled", [
-    (says(2), lambda text: 2 in text),
-    (agrees(torch.tensor([[2, 0, 3]]), torch.tensor([[True, False, True]])), lambda text: text[0] == 2 and text[2] == 3),
-])
+@pytest.mark.parametrize(
+    "wish, fulfilled",
+    [
+        (says(2), lambda text: 2 in text),
+        (
+            agrees(torch.tensor([[2, 0, 3]]), torch.tensor([[True, False, True]])),
+            lambda text: text[0] == 2 and text[2] == 3,
+        ),
+    ],
+)
 def test_a_tilt_is_what_a_word_does_for_a_wish_by_enumeration(wish, fulfilled):
     log_p = noise(3, 3, WORDS).log_softmax(-1)
     total, given = 0, torch.zeros(3, 3, WORDS, dtype=torch.float64)
@@ -101,10 +120,15 @@ LAW = Mixture(PRIOR, CODES.means, torch.full((WORDS,), WIDTH, dtype=torch.float6
 
 def exact(schedule, t):
     """What the best model would say, text of independent words: E[z_1 | z_t] and logits of the words behind it."""
+
     def look(z):
         flat, times = z.flatten(0, 1), t.repeat_interleave(z.shape[1])
-        clean, logits = posterior(schedule, LAW, flat, times)[0], explain(schedule, LAW, flat, times)[0].log()
+        clean, logits = (
+            posterior(schedule, LAW, flat, times)[0],
+            explain(schedule, LAW, flat, times)[0].log(),
+        )
         return clean.view_as(z), logits.view(*z.shape[:2], WORDS)
+
     return look
 
 
@@ -124,17 +148,26 @@ def test_the_bent_end_of_one_position_is_the_mean_under_bayes_rule(schedule, wor
     wish = agrees(torch.tensor([[word]]), torch.tensor([[True]]))
     bent, logits = bend(exact(schedule, t), wish, 1.0, schedule, z, t)
     assert torch.allclose(bent, ends(schedule, z, t, word), atol=1e-9)
-    assert torch.allclose(logits, exact(schedule, t)(z)[1]) and not bent.requires_grad and not logits.requires_grad
+    assert (
+        torch.allclose(logits, exact(schedule, t)(z)[1])
+        and not bent.requires_grad
+        and not logits.requires_grad
+    )
 
 
 def test_a_word_anywhere_bends_two_positions_as_bayes_rule_does():
     """E[z_1 | z_t, w somewhere]: the mean over all pairs of words with w, each with its posterior probability."""
-    schedule, t, z, word = Linear(), torch.linspace(0.2, 0.8, 5, dtype=torch.float64), noise(5, 2, D), 2
+    schedule, t, z, word = (
+        Linear(),
+        torch.linspace(0.2, 0.8, 5, dtype=torch.float64),
+        noise(5, 2, D),
+        2,
+    )
     log_p = exact(schedule, t)(z)[1].log_softmax(-1)
     total = mean = 0
     for text, chance in chances(log_p):
         if word in text:
-            pair = [ends(schedule, z[:, i:i + 1], t, w) for i, w in enumerate(text)]
+            pair = [ends(schedule, z[:, i : i + 1], t, w) for i, w in enumerate(text)]
             mean = mean + chance[:, None, None] * torch.cat(pair, dim=1)
             total = total + chance
     bent = bend(exact(schedule, t), says(word), 1.0, schedule, z, t)[0]
@@ -144,8 +177,15 @@ def test_a_word_anywhere_bends_two_positions_as_bayes_rule_does():
 def test_strength_scales_the_shift():
     schedule, t, z = Linear(), torch.full((3,), 0.4, dtype=torch.float64), noise(3, 2, D)
     clean = exact(schedule, t)(z)[0]
-    shifts = [bend(exact(schedule, t), says(1), strength, schedule, z, t)[0] - clean for strength in (0.0, 1.0, 2.5)]
-    assert not shifts[0].any() and torch.allclose(shifts[2], 2.5 * shifts[1]) and shifts[1].abs().max() > 0.01
+    shifts = [
+        bend(exact(schedule, t), says(1), strength, schedule, z, t)[0] - clean
+        for strength in (0.0, 1.0, 2.5)
+    ]
+    assert (
+        not shifts[0].any()
+        and torch.allclose(shifts[2], 2.5 * shifts[1])
+        and shifts[1].abs().max() > 0.01
+    )
 
 
 def test_each_position_is_bent_by_its_own_time():
@@ -155,7 +195,9 @@ def test_each_position_is_bent_by_its_own_time():
     def look(z):
         return z, z @ CODES.means.T
 
-    push = torch.autograd.functional.jacobian(lambda z: says(1)((z @ CODES.means.T).log_softmax(-1)).sum(), z)
+    push = torch.autograd.functional.jacobian(
+        lambda z: says(1)((z @ CODES.means.T).log_softmax(-1)).sum(), z
+    )
     bent = bend(look, says(1), 1.0, schedule, z, t)[0]
     assert torch.allclose(bent, z - ((1 - t) ** 2 / t.clamp(min=NEAR_NOISE))[..., None] * push)
     assert torch.equal(bent[2, 1], z[2, 1])

@@ -29,9 +29,13 @@ def test_losses_are_cross_entropy_of_a_draw_and_weighted_nats():
     mean, std = vae.posteriors(text)
     z = mean + std * torch.randn(mean.shape, generator=rng(2))
     channels = kl_divergence(Normal(mean, std), Normal(0.0, 1.0)).mean((0, 1))
-    assert torch.allclose(found.terms["words"], F.cross_entropy(vae.logits(z).flatten(0, 1), text.flatten()))
+    assert torch.allclose(
+        found.terms["words"], F.cross_entropy(vae.logits(z).flatten(0, 1), text.flatten())
+    )
     assert torch.allclose(found.terms["kl"], 0.3 * channels.sum())
-    assert torch.allclose(found.metrics["nats"], channels.sum()) and torch.allclose(found.metrics["std"], std.mean())
+    assert torch.allclose(found.metrics["nats"], channels.sum()) and torch.allclose(
+        found.metrics["std"], std.mean()
+    )
     assert found.metrics["active"] == (channels > 0.1).sum()
 
 
@@ -105,7 +109,9 @@ def test_decode_undoes_the_scale_of_encode():
     vae, text = model(), tokens()
     vae.mean.fill_(1.5)
     vae.square.fill_(1.5**2 + 4)
-    assert torch.allclose(vae.decode(vae.encode(text)), vae.logits(vae.posteriors(text)[0]), atol=1e-5)
+    assert torch.allclose(
+        vae.decode(vae.encode(text)), vae.logits(vae.posteriors(text)[0]), atol=1e-5
+    )
     words, chance = vae.read_off(vae.encode(text))
     law = vae.decode(vae.encode(text)).softmax(-1)
     assert torch.equal(words, law.argmax(-1)) and torch.allclose(chance, law.amax(-1))

@@ -152,11 +152,17 @@ def test_a_short_convolution_mixes_neighbors_by_its_formula(before, after):
     y = layer(x)
     for i in range(9):
         near = [(k, i + k) for k in range(-before, after + 1) if 0 <= i + k < 9]
-        assert torch.allclose(y[:, i], sum(layer.taps[before + k] * x[:, j] for k, j in near), atol=1e-6)
+        assert torch.allclose(
+            y[:, i], sum(layer.taps[before + k] * x[:, j] for k, j in near), atol=1e-6
+        )
 
 
 def test_a_short_convolution_over_rows_that_share_positions_takes_the_neighbors_that_a_row_sees():
-    layer, x, positions = ShortConvolution(5, 1, 1), torch.randn(2, 6, 5), torch.tensor([0, 1, 2, 0, 1, 2])
+    layer, x, positions = (
+        ShortConvolution(5, 1, 1),
+        torch.randn(2, 6, 5),
+        torch.tensor([0, 1, 2, 0, 1, 2]),
+    )
     with torch.no_grad():
         layer.taps.normal_()
     sees = torch.rand(2, 6, 6) < 0.5
@@ -164,7 +170,9 @@ def test_a_short_convolution_over_rows_that_share_positions_takes_the_neighbors_
     for b in range(2):
         for i in range(6):
             near = [(int(positions[j] - positions[i]), j) for j in range(6) if sees[b, i, j]]
-            wanted = sum((layer.taps[1 + k] * x[b, j] for k, j in near if abs(k) < 2), torch.zeros(5))
+            wanted = sum(
+                (layer.taps[1 + k] * x[b, j] for k, j in near if abs(k) < 2), torch.zeros(5)
+            )
             assert torch.allclose(y[b, i], wanted, atol=1e-6)
     plain = torch.ones(2, 3, 3, dtype=torch.bool)
     assert torch.allclose(layer(x[:, :3], plain, torch.arange(3)), layer(x[:, :3]), atol=1e-6)
@@ -176,7 +184,9 @@ def test_a_bias_is_added_to_the_scores_on_both_ways_through_attention(causal):
     unseen = (torch.rand(2, 1, 5, 5) < 0.3) & (torch.eye(5) == 0)
     bias = torch.randn(2, 1, 5, 5).masked_fill(unseen, -torch.inf)
     scores = q @ k.mT / 8**0.5 + bias
-    wanted = scores.masked_fill(torch.ones(5, 5).triu(1).bool() & causal, -torch.inf).softmax(-1) @ v
+    wanted = (
+        scores.masked_fill(torch.ones(5, 5).triu(1).bool() & causal, -torch.inf).softmax(-1) @ v
+    )
     with torch.no_grad():
         assert torch.allclose(attend(q, k, v, causal, bias), wanted, atol=1e-5)
     trained = attend(*(x.bfloat16().requires_grad_() for x in (q, k, v)), causal, bias)

@@ -15,7 +15,9 @@ def randn(*shape, seed: int = 0):
 
 def perceiver(spacing_in: float = 1.0, spacing_out: float = 1.0) -> Perceiver:
     torch.manual_seed(0)
-    return Perceiver(6, 3, width=16, heads=2, layers=2, spacing_in=spacing_in, spacing_out=spacing_out)
+    return Perceiver(
+        6, 3, width=16, heads=2, layers=2, spacing_in=spacing_in, spacing_out=spacing_out
+    )
 
 
 @torch.no_grad()
@@ -39,7 +41,9 @@ def test_a_stack_is_causal_when_asked_and_stops_at_a_depth():
     torch.manual_seed(0)
     stack, x = Stack(16, 2, 3), randn(1, 6, 16)
     changed = torch.cat((x[:, :4], randn(1, 2, 16, seed=1)), dim=1)
-    assert torch.allclose(stack(x, causal=True)[:, :4], stack(changed, causal=True)[:, :4], atol=1e-6)
+    assert torch.allclose(
+        stack(x, causal=True)[:, :4], stack(changed, causal=True)[:, :4], atol=1e-6
+    )
     assert not torch.allclose(stack(x)[:, :4], stack(changed)[:, :4], atol=1e-4)
     assert torch.equal(stack(x, depth=0), x)
     assert torch.equal(stack.norm(stack(x, depth=3)), stack(x))

@@ -43,7 +43,9 @@ def some_weights(n: int, batch: int = 2, seed: int = 5) -> Tensor:
 def test_weights_sum_to_one_over_words():
     keep = torch.tensor([[1, 1, 0, 0], [1, 1, 1, 1]])
     assert torch.equal(quadrature_weights(keep), torch.tensor([[0.5, 0.5, 0, 0], [0.25] * 4]))
-    assert torch.allclose(quadrature_weights(torch.tensor([[1.0, 3.0]])), torch.tensor([[0.25, 0.75]]))
+    assert torch.allclose(
+        quadrature_weights(torch.tensor([[1.0, 3.0]])), torch.tensor([[0.25, 0.75]])
+    )
 
 
 @kernel
@@ -70,7 +72,9 @@ def test_padding_has_measure_zero(name, count):
 def test_texts_of_different_length_do_not_meet(name):
     made, short, long = operator(name), randn(1, 4, WIDTH), randn(1, 9, WIDTH, seed=1)
     both = torch.cat((F.pad(short, (0, 0, 0, 5), value=7.0), long))
-    out = made(both, torch.arange(9), quadrature_weights(torch.arange(9) < torch.tensor([[4], [9]])))
+    out = made(
+        both, torch.arange(9), quadrature_weights(torch.arange(9) < torch.tensor([[4], [9]]))
+    )
     assert (out[:1, :4] - made(short, torch.arange(4))).abs().max() < 1e-6
     assert (out[1:] - made(long, torch.arange(9))).abs().max() < 1e-6
 
@@ -83,11 +87,18 @@ def test_only_the_measure_matters(name):
     for share in (0.5, 0.1, 0.0):
         halves = torch.cat((w[:, :2], share * w[:, 2:3], w[:, 3:], (1 - share) * w[:, 2:3]), dim=1)
         split = made(torch.cat((x, x[:, 2:3]), 1), torch.cat((positions, positions[2:3])), halves)
-        assert torch.allclose(split[:, :6], whole, atol=1e-6) and torch.allclose(split[:, 6], whole[:, 2], atol=1e-6)
+        assert torch.allclose(split[:, :6], whole, atol=1e-6) and torch.allclose(
+            split[:, 6], whole[:, 2], atol=1e-6
+        )
 
 
 def test_a_point_that_is_split_is_another_point_to_a_causal_kernel():
-    made, x, positions, w = operator("causal"), randn(2, 6, WIDTH), randn(6, seed=2), some_weights(6)
+    made, x, positions, w = (
+        operator("causal"),
+        randn(2, 6, WIDTH),
+        randn(6, seed=2),
+        some_weights(6),
+    )
     halves = torch.cat((w[:, :2], w[:, 2:3] / 2, w[:, 3:], w[:, 2:3] / 2), dim=1)
     split = made(torch.cat((x, x[:, 2:3]), 1), torch.cat((positions, positions[2:3])), halves)
     assert (split[:, 6] - split[:, 2]).abs().max() > 0.01
@@ -107,7 +118,12 @@ def test_what_a_permutation_does(name, moved):
 
 def test_attention_is_the_sum_that_defines_it():
     """(11.4): weights, a kernel that is written out, and values; the kernel has mean one under the weights."""
-    made, x, positions, w = operator("attention"), randn(1, 6, WIDTH), 3 * randn(6, seed=4), some_weights(6, batch=1)
+    made, x, positions, w = (
+        operator("attention"),
+        randn(1, 6, WIDTH),
+        3 * randn(6, seed=4),
+        some_weights(6, batch=1),
+    )
     d = WIDTH // HEADS
     q, k = made.query_key(x).view(6, 2, HEADS, d).unbind(1)
     v = made.value(x).view(6, HEADS, d)
@@ -117,20 +133,31 @@ def test_attention_is_the_sum_that_defines_it():
         similar = (left @ right.T / math.sqrt(d)).exp()
         kappa = similar / (similar * w).sum(1, keepdim=True)
         assert torch.allclose((w * kappa).sum(1), torch.ones(6, dtype=torch.float64))
-        heads.append(torch.stack([sum(w[0, j] * kappa[i, j] * v[j, h] for j in range(6)) for i in range(6)]))
+        heads.append(
+            torch.stack([sum(w[0, j] * kappa[i, j] * v[j, h] for j in range(6)) for i in range(6)])
+        )
     assert torch.allclose(made(x, positions, w)[0], made.out(torch.cat(heads, dim=-1)), atol=1e-9)
 
 
 def sampled(points: Tensor) -> Tensor:
     """One smooth function on [0, 8] at some points, (1, n, width)."""
-    rates, phases = torch.linspace(0.2, 1.1, WIDTH, dtype=torch.float64), torch.arange(WIDTH, dtype=torch.float64)
+    rates, phases = (
+        torch.linspace(0.2, 1.1, WIDTH, dtype=torch.float64),
+        torch.arange(WIDTH, dtype=torch.float64),
+    )
     return torch.sin(points[:, None] * rates + phases)[None]
 
 
 RULES = {  # name -> points and weights of n intervals on [0, 8], and the order of the rule
     "left ends": (lambda n: (8 * torch.arange(n).double() / n, torch.ones(1, n)), 1),
     "midpoints": (lambda n: (8 * (torch.arange(n).double() + 0.5) / n, torch.ones(1, n)), 2),
-    "trapezoids": (lambda n: (8 * torch.arange(n + 1).double() / n, 1 - 0.5 * (torch.arange(n + 1) % n == 0)[None].float()), 2),
+    "trapezoids": (
+        lambda n: (
+            8 * torch.arange(n + 1).double() / n,
+            1 - 0.5 * (torch.arange(n + 1) % n == 0)[None].float(),
+        ),
+        2,
+    ),
 }
 
 
@@ -142,14 +169,19 @@ def test_twice_the_points_of_the_same_function(name, rule):
 
     def at_the_middle(n: int) -> Tensor:
         points, measure = make(n)
-        points, measure = torch.cat((points, torch.tensor([4.0]))), F.pad(measure, (0, 1))  # a reader of weight zero
+        points, measure = (
+            torch.cat((points, torch.tensor([4.0]))),
+            F.pad(measure, (0, 1)),
+        )  # a reader of weight zero
         return made(sampled(points), points, quadrature_weights(measure).double())[0, -1]
 
     exact = at_the_middle(6000) if order > 1 else None
     fine, _ = RULES["midpoints"][0](6000)
     if exact is None:
         points = torch.cat((fine, torch.tensor([4.0])))
-        exact = made(sampled(points), points, quadrature_weights(F.pad(torch.ones(1, 6000), (0, 1))).double())[0, -1]
+        exact = made(
+            sampled(points), points, quadrature_weights(F.pad(torch.ones(1, 6000), (0, 1))).double()
+        )[0, -1]
     errors = [(at_the_middle(n) - exact).norm().item() for n in (32, 64, 128)]
     for coarse, finer in pairwise(errors):
         assert math.log2(coarse / finer) == pytest.approx(order, abs=0.25), errors
@@ -174,7 +206,9 @@ def test_waves_repeat_after_a_period():
 def test_waves_are_those_of_the_fast_transform(n, modes):
     """(11.18): on a full even grid, the same network between rfft and irfft, waves beyond `modes` cut."""
     torch.manual_seed(0)
-    made = SpectralOperator(WIDTH, HEADS, modes=modes, period=float(n)).double().requires_grad_(False)
+    made = (
+        SpectralOperator(WIDTH, HEADS, modes=modes, period=float(n)).double().requires_grad_(False)
+    )
     x = randn(2, n, WIDTH)
     values = made.value(x).view(2, n, HEADS, -1).transpose(1, 2)
     c = torch.fft.rfft(values, dim=2, norm="forward")[:, :, :modes]
@@ -182,7 +216,9 @@ def test_waves_are_those_of_the_fast_transform(n, modes):
     both = both + F.softshrink(F.gelu(both @ made.first) @ made.second, made.threshold)
     mixed = torch.complex(*both.chunk(2, dim=-1))
     y = torch.fft.irfft(F.pad(mixed, (0, 0, 0, n // 2 + 1 - modes)), n=n, dim=2, norm="forward")
-    assert torch.allclose(made(x, torch.arange(n)), made.out(y.transpose(1, 2).flatten(2)), atol=1e-5)
+    assert torch.allclose(
+        made(x, torch.arange(n)), made.out(y.transpose(1, 2).flatten(2)), atol=1e-5
+    )
 
 
 def test_waves_without_a_network_are_a_kernel_of_distance():
@@ -223,7 +259,7 @@ def test_a_causal_kernel_weighs_what_came_before():
     made, x, w = operator("causal"), randn(2, 6, WIDTH), some_weights(6)
     out = made(x, torch.arange(6), w)
     for i in range(6):
-        first = made(x[:, :i + 1], torch.arange(i + 1), quadrature_weights(w[:, :i + 1]).double())
+        first = made(x[:, : i + 1], torch.arange(i + 1), quadrature_weights(w[:, : i + 1]).double())
         assert torch.allclose(out[:, i], first[:, -1], atol=1e-6)
 
 
@@ -233,7 +269,9 @@ def test_sharp_kernels_are_bounded():
     made, n = AttentionOperator(WIDTH, HEADS).double().requires_grad_(False), 50
     d = WIDTH // HEADS
     values = torch.eye(n, dtype=torch.float64).expand(1, HEADS, n, n)
-    rows = made.mix(values, 100 * randn(1, n, WIDTH), torch.arange(n), quadrature_weights(torch.ones(1, n)))
+    rows = made.mix(
+        values, 100 * randn(1, n, WIDTH), torch.arange(n), quadrature_weights(torch.ones(1, n))
+    )
     assert torch.allclose(rows.sum(-1), torch.ones((), dtype=torch.float64))
     assert rows.max() <= 1 / (1 + (n - 1) * math.exp(-2 * math.sqrt(d)))
 

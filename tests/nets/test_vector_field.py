@@ -26,13 +26,19 @@ def field(name: str = "attention") -> VectorField:
 
 
 def inputs(n: int = N) -> dict[str, torch.Tensor]:
-    return {"zt": randn(2, n, LATENT), "t": randn(2, n, seed=3).sigmoid(), "c": randn(2, n, LATENT, seed=1),
-            "belief": randn(2, n, WORDS, seed=2).softmax(-1)}
+    return {
+        "zt": randn(2, n, LATENT),
+        "t": randn(2, n, seed=3).sigmoid(),
+        "c": randn(2, n, LATENT, seed=1),
+        "belief": randn(2, n, WORDS, seed=2).softmax(-1),
+    }
 
 
 def changed(given: dict, name: str, places) -> dict:
     other = {k: v.clone() for k, v in given.items()}
-    other[name][:, places] = other[name][:, places].flip(-1) if name == "belief" else 0.5 - other[name][:, places]
+    other[name][:, places] = (
+        other[name][:, places].flip(-1) if name == "belief" else 0.5 - other[name][:, places]
+    )
     return other
 
 
@@ -57,7 +63,7 @@ def test_every_position_has_its_own_time(name):
     moved = (made(**given) - made(**changed(given, "t", 6))).abs().amax((0, 2))
     after = 0 if name == "causal" else REACH
     near = torch.zeros(N, dtype=torch.bool)
-    near[6 - after:6 + REACH + 1] = True
+    near[6 - after : 6 + REACH + 1] = True
     assert (moved[near] > 1e-4).all() and not moved[~near].any()
 
 
@@ -68,7 +74,10 @@ def test_what_stands_in_far_padding_does_not_matter(name):
     weights = quadrature_weights((torch.arange(N) < words).expand(2, -1))
     order = torch.cat((torch.arange(words + REACH), torch.tensor([10, 8, 11, 9])))
     x = made(**given, weights=weights)
-    for other in ({k: v[:, order] for k, v in given.items()}, changed(given, "zt", slice(words + REACH, None))):
+    for other in (
+        {k: v[:, order] for k, v in given.items()},
+        changed(given, "zt", slice(words + REACH, None)),
+    ):
         assert torch.allclose(made(**other, weights=weights)[:, :words], x[:, :words], atol=1e-5)
 
 
@@ -89,7 +98,9 @@ def test_rows_feel_what_they_see_and_nothing_else(name):
         assert felt > 1e-4 and not moved[:3].any() and not moved[6:].any()
     alone = {k: v[:, :3] for k, v in given.items()}
     x = made(**alone)
-    assert torch.allclose(run(given)[:, :3], torch.cat((x, made.scores(x, alone["belief"])), -1), atol=1e-5)
+    assert torch.allclose(
+        run(given)[:, :3], torch.cat((x, made.scores(x, alone["belief"])), -1), atol=1e-5
+    )
 
 
 def test_who_sees_nothing_else_points_nowhere():
@@ -116,7 +127,9 @@ def test_a_pointer_is_the_sum_that_defines_it(causal):
         total = torch.zeros(WORDS)
         for h in range(HEADS):
             kappa = torch.stack([q[i, h] @ k[j, h] / d**0.5 for j in seen]).softmax(0)
-            total += made.gain(x)[0, i, h] * sum(kappa[s] * belief[0, j] for s, j in enumerate(seen))
+            total += made.gain(x)[0, i, h] * sum(
+                kappa[s] * belief[0, j] for s, j in enumerate(seen)
+            )
         assert torch.allclose(made(x, belief)[0, i], total, atol=1e-5)
 
 
@@ -136,8 +149,13 @@ def test_words_that_stand_elsewhere_are_made_likelier_at_the_start():
 
 @kernel
 def test_checkpointing_changes_nothing(name):
-    made, given = field(name).train().requires_grad_(), {k: v.requires_grad_() for k, v in inputs().items()}
+    made, given = (
+        field(name).train().requires_grad_(),
+        {k: v.requires_grad_() for k, v in inputs().items()},
+    )
     slopes = []
     for made.checkpointing in (False, True):
-        slopes.append(torch.autograd.grad(made(**given).square().sum(), [given["zt"], made.enter.weight]))
+        slopes.append(
+            torch.autograd.grad(made(**given).square().sum(), [given["zt"], made.enter.weight])
+        )
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-4) for a, b in zip(*slopes))

@@ -48,6 +48,7 @@ class Planted(NamedTuple):
 
 def told(rng: random.Random, events: int) -> list[Line]:
     """A valid tale, line by line."""
+
     def draw(_, options):
         return options[rng.randrange(len(options))]
 
@@ -55,7 +56,9 @@ def told(rng: random.Random, events: int) -> list[Line]:
     lines = [Line("opening", draw("", TEMPLATES["opening"]), words, copy.deepcopy(world))]
     for n in range(events + 1):
         before = copy.deepcopy(world)
-        key, words = tales.step(draw, world, LEXICON) if n < events else tales.close_world(draw, world)
+        key, words = (
+            tales.step(draw, world, LEXICON) if n < events else tales.close_world(draw, world)
+        )
         lines.append(Line(key, draw("", TEMPLATES[key]), words, before))
     return lines
 
@@ -106,8 +109,14 @@ def edits(rng: random.Random, kind: str, line: Line) -> list[tuple[Line, str]]:
             out.append((line.change(mood=a.mood), "mood"))
     elif kind == "ending":
         out.append((line.change(a=stranger), "a"))
-        for slot, options in (("place", LEXICON.place), ("mood", LEXICON.mood), ("color", LEXICON.color)):
-            out += [(line.change(**{slot: other(options, line.words[slot])}), slot)] * (slot in slots)
+        for slot, options in (
+            ("place", LEXICON.place),
+            ("mood", LEXICON.mood),
+            ("color", LEXICON.color),
+        ):
+            out += [(line.change(**{slot: other(options, line.words[slot])}), slot)] * (
+                slot in slots
+            )
         out += [(line.change(kind=other(LEXICON.kind, *a.things)), "kind")] * (key == "end_thing")
         out += [(line.change(a=c.name), "a") for c in others if key == "end_nothing" and c.things]
     return out
@@ -123,9 +132,9 @@ def plant_words(rng: random.Random, lines: list[Line]) -> Planted:
     tokens = " ".join(map(str, lines)).split()
     p = rng.randrange(len(tokens))
     if rng.random() < 0.5:
-        return Planted(" ".join(tokens[:p + 1] + tokens[p:]), p + 1, "grammar")
+        return Planted(" ".join(tokens[: p + 1] + tokens[p:]), p + 1, "grammar")
     misfits = LEXICON.mood if tokens[p] in LEXICON.trait else LEXICON.trait  # only traits fit there
-    return Planted(" ".join(tokens[:p] + [rng.choice(misfits)] + tokens[p + 1:]), p, "grammar")
+    return Planted(" ".join(tokens[:p] + [rng.choice(misfits)] + tokens[p + 1 :]), p, "grammar")
 
 
 def plant_shape(rng: random.Random, lines: list[Line]) -> Planted:
@@ -139,8 +148,10 @@ def plant_shape(rng: random.Random, lines: list[Line]) -> Planted:
 def plant_twin(lines: list[Line]) -> Planted:
     """An entity error in the opening: two characters of one name."""
     tokens = " ".join(map(str, lines)).split()
-    first, second = [i for i, t in enumerate(tokens[:begins(lines, 1)]) if t in LEXICON.name][:2]
-    return Planted(" ".join(tokens[:second] + [tokens[first]] + tokens[second + 1:]), second, "entity")
+    first, second = [i for i, t in enumerate(tokens[: begins(lines, 1)]) if t in LEXICON.name][:2]
+    return Planted(
+        " ".join(tokens[:second] + [tokens[first]] + tokens[second + 1 :]), second, "entity"
+    )
 
 
 def plant(rng: random.Random, kind: str) -> Planted:
@@ -155,4 +166,4 @@ def plant(rng: random.Random, kind: str) -> Planted:
         if places:
             n, line, slot = rng.choice(places)
             at = begins(lines, n) + line.template.split().index(f"{{{slot}}}")
-            return Planted(" ".join(map(str, [*lines[:n], line, *lines[n + 1:]])), at, kind)
+            return Planted(" ".join(map(str, [*lines[:n], line, *lines[n + 1 :]])), at, kind)

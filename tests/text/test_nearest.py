@@ -10,9 +10,18 @@ from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
 TALES = WordTokenizer(tales.vocabulary())
 
 
-@pytest.mark.parametrize("typed, spelled", [
-    ("Once at the Castle, there lived happy Tess the fox.", "once at the castle , there lived happy tess the fox ."),
-    ("LONG AGO", "long ago"), ("", ""), ('Tess said "I am happy".', 'tess said " i am happy " .')])
+@pytest.mark.parametrize(
+    "typed, spelled",
+    [
+        (
+            "Once at the Castle, there lived happy Tess the fox.",
+            "once at the castle , there lived happy tess the fox .",
+        ),
+        ("LONG AGO", "long ago"),
+        ("", ""),
+        ('Tess said "I am happy".', 'tess said " i am happy " .'),
+    ],
+)
 def test_case_and_marks_are_adapted(typed, spelled):
     assert legal(typed, TALES) == spelled and TALES.decode(TALES.encode(spelled)) == spelled
 
@@ -22,13 +31,16 @@ def test_once_upon_a_time_leads_to_a_tale():
         legal("Once upon a time", TALES)
     assert str(told.value) == (
         "the words 'upon' and 'time' are not in the vocabulary of 261 words: the nearest spellings are 'pony' or 'spoon' for "
-        "'upon', 'tired' for 'time'; a tale begins like 'once at the castle there lived'")
+        "'upon', 'tired' for 'time'; a tale begins like 'once at the castle there lived'"
+    )
 
 
 def test_the_beginnings_are_those_of_tales():
     for words in BEGINNINGS:
         assert legal(words, TALES) == words
-        ways = [template.format(place="castle", cast="...") for template in tales.TEMPLATES["opening"]]
+        ways = [
+            template.format(place="castle", cast="...") for template in tales.TEMPLATES["opening"]
+        ]
         assert any(way.startswith(words) for way in ways)
 
 
@@ -39,15 +51,22 @@ def test_the_beginning_with_most_words_in_common_is_named():
 
 def test_words_of_another_vocabulary_are_named_without_a_tale():
     some = WordTokenizer(["a", "fox", "ran"])
-    with pytest.raises(UserError, match=r"^the word 'foxes' is not in the vocabulary of 3 words: the nearest spellings are "
-                                        r"'fox' for 'foxes'; use words that are$"):
+    with pytest.raises(
+        UserError,
+        match=r"^the word 'foxes' is not in the vocabulary of 3 words: the nearest spellings are "
+        r"'fox' for 'foxes'; use words that are$",
+    ):
         legal("a foxes", some)
-    with pytest.raises(UserError, match=r"^the word 'qqq' is not in the vocabulary of 3 words: use words that are$"):
+    with pytest.raises(
+        UserError, match=r"^the word 'qqq' is not in the vocabulary of 3 words: use words that are$"
+    ):
         legal("qqq", some)
 
 
 def test_nearest_is_by_spelling():
-    assert nearest("Foxes", tales.vocabulary())[0] == "fox" and nearest("walking", tales.vocabulary()) == ["walked"]
+    assert nearest("Foxes", tales.vocabulary())[0] == "fox" and nearest(
+        "walking", tales.vocabulary()
+    ) == ["walked"]
     assert nearest("qqqq", tales.vocabulary()) == []
 
 

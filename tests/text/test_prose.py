@@ -24,6 +24,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def load(tmp_path):
     """A corpus out of some bytes, by default in rows of 64 tokens."""
+
     def load(content: bytes, length: int = 64, **options) -> Corpus:
         path = tmp_path / "text.txt"
         path.write_bytes(content)
@@ -41,34 +42,56 @@ def test_one_long_line_is_split_by_position(load):
     corpus = load(line.encode())
     train, valid = ("".join(spelled(corpus, part)) for part in ("train", "valid"))
     cut = int(0.9 * len(line))
-    assert corpus.card["pack"] and line[:cut].startswith(train) and line[cut:].strip().startswith(valid)
+    assert (
+        corpus.card["pack"]
+        and line[:cut].startswith(train)
+        and line[cut:].strip().startswith(valid)
+    )
     assert len(train) > 0.85 * len(line) and len(valid) > 0.08 * len(line)
 
 
-@pytest.mark.parametrize("documents, train, valid", [
-    (["a" * 100], ["a" * 90], ["a" * 10]),
-    (["a" * 100, "b"], ["a" * 90], ["a" * 10, "b"]),
-    (["b", "a" * 99], ["b", "a" * 89], ["a" * 10]),
-    (["a" * 45 + " " + "c" * 54], ["a" * 45 + " " + "c" * 44], ["c" * 10]),
-    (["a"], [], ["a"]), ([], [], []),
-])
+@pytest.mark.parametrize(
+    "documents, train, valid",
+    [
+        (["a" * 100], ["a" * 90], ["a" * 10]),
+        (["a" * 100, "b"], ["a" * 90], ["a" * 10, "b"]),
+        (["b", "a" * 99], ["b", "a" * 89], ["a" * 10]),
+        (["a" * 45 + " " + "c" * 54], ["a" * 45 + " " + "c" * 44], ["c" * 10]),
+        (["a"], [], ["a"]),
+        ([], [], []),
+    ],
+)
 def test_a_document_is_cut_where_whole_ones_leave_nothing_to_validate(documents, train, valid):
     assert first_part(documents) == (train, valid)
 
 
-@pytest.mark.parametrize("content", [
-    b"\xef\xbb\xbf" + "\n\n".join(ROWS).encode(), "\r\n\r\n".join(ROWS).encode(), "\r\r".join(ROWS).encode(),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + "\n\n".join(ROWS).encode(),
+        "\r\n\r\n".join(ROWS).encode(),
+        "\r\r".join(ROWS).encode(),
+    ],
+)
 def test_marks_and_ends_of_lines_are_no_text(content, load):
     corpus = load(content)
     assert spelled(corpus) + spelled(corpus, "valid") == ROWS
 
 
 def test_a_paragraph_is_never_in_both_parts(load, capsys):
-    corpus = load("\n\n".join(ROWS[:100] + ["a refrain"] + ROWS[100:] + ["a refrain"]).encode(), quiet=False)
+    corpus = load(
+        "\n\n".join(ROWS[:100] + ["a refrain"] + ROWS[100:] + ["a refrain"]).encode(), quiet=False
+    )
     train, valid = spelled(corpus), spelled(corpus, "valid")
-    assert train.count("a refrain") == 1 and not set(train) & set(valid) and corpus.card["duplicates"] == 1
-    assert "    1 document(s) to validate are also among those to train on, and were left out\n" in capsys.readouterr().out
+    assert (
+        train.count("a refrain") == 1
+        and not set(train) & set(valid)
+        and corpus.card["duplicates"] == 1
+    )
+    assert (
+        "    1 document(s) to validate are also among those to train on, and were left out\n"
+        in capsys.readouterr().out
+    )
     assert "duplicates" not in load("\n\n".join(ROWS).encode()).card
 
 
@@ -87,13 +110,22 @@ def test_preparing_is_told_and_a_cache_is_not_prepared_again(load, capsys, cache
         corpus = load(content, quiet=False)
         said = capsys.readouterr().out
         assert ("preparing the corpus file:" in said and f" in {cache}" in said) == prepared
-        assert f"{len(corpus.train)} document(s), {corpus.card['tokens']['train']:,} tokens in {len(corpus.train)} rows" in said
+        assert (
+            f"{len(corpus.train)} document(s), {corpus.card['tokens']['train']:,} tokens in {len(corpus.train)} rows"
+            in said
+        )
     load(content)
     assert capsys.readouterr() == ("", "")
 
 
 def test_odd_letters_are_text(load):
-    odd = ["NUL \0 and bell \a", "e\u0301 is no \u00e9", "\u202eright to left", "\U0001f98a\ufe0f\u200d", "\ufeff inside"]
+    odd = [
+        "NUL \0 and bell \a",
+        "e\u0301 is no \u00e9",
+        "\u202eright to left",
+        "\U0001f98a\ufe0f\u200d",
+        "\ufeff inside",
+    ]
     corpus = load("\n\n".join(odd + ROWS).encode())
     assert spelled(corpus)[:5] == odd
 
@@ -105,7 +137,10 @@ def test_odd_paths_are_paths(tmp_path):
     (tmp_path / "link").symlink_to(folder / "a text.txt")
     name = os.fsdecode(os.fsencode(tmp_path) + b"/latin-\xe9.txt")
     Path(name).write_text("\n\n".join(ROWS))
-    found = [load_corpus(f"file:{path}", 64, vocabulary=300) for path in (folder / "a text.txt", tmp_path / "link", name)]
+    found = [
+        load_corpus(f"file:{path}", 64, vocabulary=300)
+        for path in (folder / "a text.txt", tmp_path / "link", name)
+    ]
     assert all(np.array_equal(corpus.train, found[0].train) for corpus in found)
 
 
@@ -115,16 +150,23 @@ def test_pieces_of_a_long_text_have_its_tokens():
     assert "".join(pieces) == text and max(map(len, pieces)) == 8192
     tokenizer = BytePairTokenizer.train(ROWS, 300)
     words = " ".join(ROWS * 20)
-    assert [i for piece in PIECE.findall(words) for i in tokenizer.encode(piece)] == tokenizer.encode(words)
+    assert [
+        i for piece in PIECE.findall(words) for i in tokenizer.encode(piece)
+    ] == tokenizer.encode(words)
 
 
 def test_an_empty_cache_variable_is_none(monkeypatch):
     monkeypatch.setenv("HOME", "/some/home")
     for value in ("", None):
-        monkeypatch.setenv("MINILDM_CACHE", value) if value is not None else monkeypatch.delenv("MINILDM_CACHE")
+        monkeypatch.setenv("MINILDM_CACHE", value) if value is not None else monkeypatch.delenv(
+            "MINILDM_CACHE"
+        )
         assert cache_folder() == Path("/some/home/.cache/minildm")
     monkeypatch.setenv("HOME", "/proc/home")  # where nobody can write
-    with pytest.raises(UserError, match=r"/proc/home/.*/corpora cannot be written .*: set MINILDM_CACHE to a folder that can"):
+    with pytest.raises(
+        UserError,
+        match=r"/proc/home/.*/corpora cannot be written .*: set MINILDM_CACHE to a folder that can",
+    ):
         load_corpus("tales", 64)
 
 
@@ -147,7 +189,11 @@ def test_a_damaged_cache_is_told_in_one_sentence_that_names_the_folder(name, dam
     with pytest.raises(UserError) as refusal:
         load_corpus("tales", 64, documents=10)
     said = str(refusal.value)
-    assert said.startswith(f"the cached corpus {folder} is damaged (") and "\n" not in said and "[" not in said
+    assert (
+        said.startswith(f"the cached corpus {folder} is damaged (")
+        and "\n" not in said
+        and "[" not in said
+    )
     assert said.endswith("): delete this folder, then repeat the command")
 
 

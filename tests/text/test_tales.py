@@ -12,11 +12,21 @@ from minildm.text.tales import Lexicon, narrate, sample, split, vocabulary
 from minildm.text.tales_entropy import entropy, outcomes
 from minildm.text.tales_parser import log_prob
 
-SMALL = Lexicon(name=("ada", "ben"), species=("fox",), trait=("shy",), place=("barn", "mill"), color=("red", "blue"),
-                kind=("hat", "cup"), mood=("happy", "sad"), cast=(2,))
+SMALL = Lexicon(
+    name=("ada", "ben"),
+    species=("fox",),
+    trait=("shy",),
+    place=("barn", "mill"),
+    color=("red", "blue"),
+    kind=("hat", "cup"),
+    mood=("happy", "sad"),
+    cast=(2,),
+)
 LEXICONS = {
     "small": SMALL,
-    "three": replace(SMALL, name=("ada", "ben", "cleo"), species=("fox", "owl"), color=("red",), cast=(2, 3)),
+    "three": replace(
+        SMALL, name=("ada", "ben", "cleo"), species=("fox", "owl"), color=("red",), cast=(2, 3)
+    ),
     "one hand": replace(SMALL, kind=("hat",), place=("barn", "mill", "inn"), hands=1),
     "tiny": replace(SMALL, kind=("hat",), color=("red",), mood=("happy",)),
 }
@@ -32,7 +42,9 @@ def law(events: int, lexicon: Lexicon) -> dict[str, float]:
     return table
 
 
-@pytest.mark.parametrize("events, name", [(1, "small"), (1, "three"), (1, "one hand"), (1, "tiny"), (2, "tiny")])
+@pytest.mark.parametrize(
+    "events, name", [(1, "small"), (1, "three"), (1, "one hand"), (1, "tiny"), (2, "tiny")]
+)
 def test_enumerated_law_sums_to_one_and_has_the_entropy(events, name):
     table = law(events, LEXICONS[name])
     assert math.fsum(table.values()) == pytest.approx(1, abs=1e-9)
@@ -65,7 +77,9 @@ def test_ten_thousand_tales_score_as_drawn(ten_thousand):
 def test_entropy_of_longer_tales_agrees_with_a_sample():
     rng = random.Random(1)
     nats = [-sample(rng, 6).log_prob for _ in range(1000)]
-    assert abs(statistics.fmean(nats) - entropy(6)) < 3 * statistics.stdev(nats) / math.sqrt(len(nats))
+    assert abs(statistics.fmean(nats) - entropy(6)) < 3 * statistics.stdev(nats) / math.sqrt(
+        len(nats)
+    )
 
 
 @pytest.mark.parametrize("events", range(1, 61))
@@ -89,10 +103,21 @@ def test_words_of_tales_are_the_vocabulary():
 
 def test_tales_of_three_events_fit_62_words():
     assert max(len(text.split()) for text in split("train", 5000)) <= 62
-    openings = max(len(sample(random.Random(i), 3).text.split(" . ")[0].split()) for i in range(2000)) + 1
-    longest_event = max(len(t.split()) for key, group in tales.TEMPLATES.items() for t in group
-                        if key != "opening" and not key.startswith("end_"))
-    longest_end = max(len(t.split()) for key, group in tales.TEMPLATES.items() for t in group if key.startswith("end_"))
+    openings = (
+        max(len(sample(random.Random(i), 3).text.split(" . ")[0].split()) for i in range(2000)) + 1
+    )
+    longest_event = max(
+        len(t.split())
+        for key, group in tales.TEMPLATES.items()
+        for t in group
+        if key != "opening" and not key.startswith("end_")
+    )
+    longest_end = max(
+        len(t.split())
+        for key, group in tales.TEMPLATES.items()
+        for t in group
+        if key.startswith("end_")
+    )
     assert openings + 3 * longest_event + longest_end <= 62
 
 

@@ -36,16 +36,24 @@ def test_planted_errors_are_found_first_with_kind_and_position(kind):
 
 
 def test_the_first_error_is_in_reading_order():
-    text = ("once at the barn there lived shy ada the fox and bold ben the owl . ada the owl found a red hat . "
-            "ben lost the red hat . in the end ben was at the mill .")
+    text = (
+        "once at the barn there lived shy ada the fox and bold ben the owl . ada the owl found a red hat . "
+        "ben lost the red hat . in the end ben was at the mill ."
+    )
     report = parse(text)
-    assert [(e.position, e.kind) for e in report.errors] == [(18, "species"), (24, "holder"), (37, "ending")]
+    assert [(e.position, e.kind) for e in report.errors] == [
+        (18, "species"),
+        (24, "holder"),
+        (37, "ending"),
+    ]
     assert report.grammatical and not report.consistent
 
 
 def test_one_mistake_is_reported_once():
-    text = ("once at the barn there lived shy ada the fox and bold ben the owl . ada became sad . "
-            'ada said " i feel happy " . ada said " i feel sad " . in the end ada was sad .')
+    text = (
+        "once at the barn there lived shy ada the fox and bold ben the owl . ada became sad . "
+        'ada said " i feel happy " . ada said " i feel sad " . in the end ada was sad .'
+    )
     assert [(e.position, e.kind) for e in parse(text).errors] == [(25, "mood")]
 
 
@@ -54,7 +62,9 @@ def test_one_mistake_is_reported_once():
 def test_word_salad_never_raises(words):
     text = " ".join(words)
     report = parse(text)
-    assert all(0 <= e.position <= max(len(words) - 1, 0) and e.kind in ERROR_KINDS for e in report.errors)
+    assert all(
+        0 <= e.position <= max(len(words) - 1, 0) and e.kind in ERROR_KINDS for e in report.errors
+    )
     assert report.consistent == math.isfinite(log_prob(text))
 
 
@@ -68,7 +78,9 @@ def test_any_text_never_raises(text):
 @given(st.randoms(use_true_random=False), st.integers(1, 8), st.integers(1, 40))
 @settings(max_examples=300, deadline=None)
 def test_shuffled_sentences_never_raise(rng, events, times):
-    sentences = [s + " ." for _ in range(2) for s in tales.sample(rng, events).text.split(" .")[:-1]]
+    sentences = [
+        s + " ." for _ in range(2) for s in tales.sample(rng, events).text.split(" .")[:-1]
+    ]
     rng.shuffle(sentences)
     text = " ".join(sentences[:times])
     assert parse(text).consistent == math.isfinite(log_prob(text))
@@ -79,7 +91,10 @@ def test_consistent_if_and_only_if_the_law_gives_mass():
     for _ in range(4000):
         words = tales.sample(rng, rng.randrange(1, 7)).text.split()
         at = rng.randrange(len(words))
-        same_class = next((c for c in vars(tales.LEXICON).values() if isinstance(c, tuple) and words[at] in c), WORDS)
+        same_class = next(
+            (c for c in vars(tales.LEXICON).values() if isinstance(c, tuple) and words[at] in c),
+            WORDS,
+        )
         words[at] = rng.choice(same_class if rng.random() < 0.7 else WORDS)
         text = " ".join(words)
         report = parse(text)

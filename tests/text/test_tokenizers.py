@@ -21,7 +21,10 @@ from minildm.text.tokenizers import (
     load_tokenizer,
 )
 
-ENGLISH = ["the quick brown fox jumps over the lazy dog .\n", "the other fox did not jump over the other dog"] * 5
+ENGLISH = [
+    "the quick brown fox jumps over the lazy dog .\n",
+    "the other fox did not jump over the other dog",
+] * 5
 BYTES = BytePairTokenizer.train(ENGLISH, 300)
 WORDS = WordTokenizer(tales.vocabulary())
 
@@ -29,12 +32,30 @@ WORDS = WordTokenizer(tales.vocabulary())
 @pytest.fixture
 def pretrained(tmp_path):
     """A tokenizer.json in the manner of BERT: word pieces, specials around a text, truncation and padding on."""
-    words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "the", "fox", "jump", "##ed", "##s", "[", "]", "pad"]
+    words = [
+        "[PAD]",
+        "[CLS]",
+        "[SEP]",
+        "[UNK]",
+        "the",
+        "fox",
+        "jump",
+        "##ed",
+        "##s",
+        "[",
+        "]",
+        "pad",
+    ]
     model = Tokenizer(models.WordPiece({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
     model.add_special_tokens(words[:4])
-    model.normalizer, model.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
+    model.normalizer, model.pre_tokenizer = (
+        normalizers.Lowercase(),
+        pre_tokenizers.BertPreTokenizer(),
+    )
     model.decoder = decoders.WordPiece()
-    model.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)])
+    model.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", None, [("[CLS]", 1), ("[SEP]", 2)]
+    )
     model.enable_truncation(4)
     model.enable_padding(length=4)
     model.save(str(tmp_path / "tokenizer.json"))
@@ -87,8 +108,13 @@ def test_decode_stops_at_eos_and_drops_specials(tokenizer):
     ids = tokenizer.encode(text)
     assert tokenizer.decode([BOS, *ids[:2], MASK, *ids[2:], EOS, *ids, PAD, PAD]) == text
     assert tokenizer.decode([BOS, EOS]) == ""
-    assert tokenizer.pieces([BOS, MASK, *ids[:1], EOS, PAD]) == \
-        ["<bos>", "<mask>", *tokenizer.pieces(ids[:1]), "<eos>", "<pad>"]
+    assert tokenizer.pieces([BOS, MASK, *ids[:1], EOS, PAD]) == [
+        "<bos>",
+        "<mask>",
+        *tokenizer.pieces(ids[:1]),
+        "<eos>",
+        "<pad>",
+    ]
 
 
 @pytest.mark.parametrize("tokenizer", [WORDS, BYTES], ids=["words", "bytes"])

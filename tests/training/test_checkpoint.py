@@ -18,8 +18,13 @@ def names(run) -> list[str]:
     return sorted(p.name for p in run.iterdir() if p.is_dir())
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"),
-                                   SafetensorError("I/O error: No space left on device (os error 28)")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        SafetensorError("I/O error: No space left on device (os error 28)"),
+    ],
+)
 @pytest.mark.parametrize("full_at", ["model", "average", "optimizer"])
 def test_a_full_disk_leaves_no_half_written_folder(error, full_at, tmp_path, monkeypatch):
     tiny.make_trainer("gpt", tmp_path, save_every=6).fit(quiet=True)
@@ -34,17 +39,22 @@ def test_a_full_disk_leaves_no_half_written_folder(error, full_at, tmp_path, mon
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     trainer.step += 1
-    with pytest.raises(UserError, match=r"could not save .*step_0000013.*No space left.*free some space"):
+    with pytest.raises(
+        UserError, match=r"could not save .*step_0000013.*No space left.*free some space"
+    ):
         trainer.save()
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
     assert names(tmp_path) == ["step_0000006", "step_0000012"]
 
 
-@pytest.mark.parametrize("scores, kept", [
-    ([5, 4, 3, 2, 1, 0], [5, 6]),  # the best is the last
-    ([5, 1, 3, 2, 4, 6], [2, 5, 6]),
-    ([0, 1, 3, 2, 4, 6], [1, 5, 6]),  # a score of zero is a score
-])
+@pytest.mark.parametrize(
+    "scores, kept",
+    [
+        ([5, 4, 3, 2, 1, 0], [5, 6]),  # the best is the last
+        ([5, 1, 3, 2, 4, 6], [2, 5, 6]),
+        ([0, 1, 3, 2, 4, 6], [1, 5, 6]),  # a score of zero is a score
+    ],
+)
 def test_the_last_two_and_the_best_are_kept(scores, kept, tmp_path):
     trainer = tiny.make_trainer("gpt", tmp_path, steps=6, save_every=1, eval_every=1)
     trainer.fit(lambda model, step: {"score": float(scores[step - 1])}, quiet=True)
@@ -85,7 +95,9 @@ def test_optimizer_goes_through_files_unchanged(tmp_path):
     ours, theirs = (t.optimizer.tensors() for t in (first, second))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[k], theirs[k]) and ours[k].dtype == theirs[k].dtype for k in ours)
-    adamw, muon = (sum(len(group["params"]) for group in part.param_groups) for part in first.optimizer.parts)
+    adamw, muon = (
+        sum(len(group["params"]) for group in part.param_groups) for part in first.optimizer.parts
+    )
     assert len(ours) == 3 * adamw + muon  # two moments and a step each; one momentum each
 
 
@@ -106,7 +118,9 @@ def test_cards_and_files_that_cannot_be_read(tmp_path):
         checkpoint.read_tensors(tmp_path / "model.safetensors")
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:4], lambda b: b"", lambda b: b"x" * 99])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b[:4], lambda b: b"", lambda b: b"x" * 99]
+)
 def test_truncated_and_corrupt_weights(damage, tmp_path):
     path = tmp_path / "model.safetensors"
     save_file({"x": torch.arange(100.0)}, path)
@@ -119,10 +133,16 @@ def test_weights_of_another_model(tmp_path):
     gpt, ldlm = (checkpoint.trained_state(tiny.MODELS[kind]()) for kind in ("gpt", "ldlm"))
     with pytest.raises(UserError, match="checkpoint of another model"):
         checkpoint.fit(tiny.tiny_gpt(), ldlm, "here")
-    with pytest.raises(UserError, match=r"here does not fit .* embedding\.weight has shape \(7, 16\), not \(20, 16\)"):
+    with pytest.raises(
+        UserError,
+        match=r"here does not fit .* embedding\.weight has shape \(7, 16\), not \(20, 16\)",
+    ):
         checkpoint.fit(tiny.tiny_gpt(), {**gpt, "embedding.weight": torch.zeros(7, 16)}, "here")
 
 
 def test_a_config_becomes_json():
     card = checkpoint.config_card(tiny.MODELS["ldlm"]().config)
-    assert json.loads(json.dumps(card)) == card and card["recipe"]["warmup"] == tiny.RECIPES["ldlm"].warmup
+    assert (
+        json.loads(json.dumps(card)) == card
+        and card["recipe"]["warmup"] == tiny.RECIPES["ldlm"].warmup
+    )

@@ -23,9 +23,23 @@ pytestmark = pytest.mark.slow
 def two(tmp_path_factory):
     """Runs of two processes, one folder a kind of model."""
     run = tmp_path_factory.mktemp("two")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               tiny.__file__, "together", str(run)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        tiny.__file__,
+        "together",
+        str(run),
+    ]
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return run
@@ -35,7 +49,10 @@ def two(tmp_path_factory):
 def test_two_processes_equal_one_after_fifty_steps(kind, two, tmp_path):
     tiny.make_trainer(kind, tmp_path, accumulate=4, steps=50, save_every=50).fit(quiet=True)
     for name in ("model", "average"):
-        ours, theirs = (load_file(run / "step_0000050" / f"{name}.safetensors") for run in (tmp_path, two / kind))
+        ours, theirs = (
+            load_file(run / "step_0000050" / f"{name}.safetensors")
+            for run in (tmp_path, two / kind)
+        )
         assert ours.keys() == theirs.keys()
         for key in ours:
             assert (ours[key] - theirs[key]).abs().max() <= 1e-5, key
@@ -52,12 +69,17 @@ def test_the_law_of_time_moved_and_the_running_std_too(two):
 
 
 def test_only_the_first_process_keeps_a_journal(two):
-    assert [line["step"] for line in read_journal(two / "gpt" / "journal.jsonl")] == list(range(1, 51))
+    assert [line["step"] for line in read_journal(two / "gpt" / "journal.jsonl")] == list(
+        range(1, 51)
+    )
 
 
 def test_uneven_batches_are_refused(two, tmp_path):
     for rank in (0, 1):
-        assert "batch of 7 texts cannot be cut evenly for 2 processes" in (two / f"refused_{rank}").read_text()
+        assert (
+            "batch of 7 texts cannot be cut evenly for 2 processes"
+            in (two / f"refused_{rank}").read_text()
+        )
     with pytest.raises(UserError, match="3 parts: choose a multiple of 6"):
         tiny.make_trainer("gpt", tmp_path, Ranks(0, 2), accumulate=3)
 

@@ -36,30 +36,50 @@ def test_learning_rate_rises_linearly_then_falls_as_a_cosine():
 
 def test_learning_rate_without_warmup_and_with_nothing_but_warmup():
     assert learning_rate(0, TrainConfig(steps=10, warmup=0, lr=1.0)) == 1.0
-    assert [learning_rate(s, TrainConfig(steps=4, warmup=4, lr=1.0)) for s in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    assert [learning_rate(s, TrainConfig(steps=4, warmup=4, lr=1.0)) for s in range(4)] == [
+        0.25,
+        0.5,
+        0.75,
+        1.0,
+    ]
 
 
-@pytest.mark.parametrize("name", ["steps", "batch", "accumulate", "log_every", "eval_every", "save_every"])
+@pytest.mark.parametrize(
+    "name", ["steps", "batch", "accumulate", "log_every", "eval_every", "save_every"]
+)
 def test_zero_or_negative_counts_are_refused(name):
     for value in (0, -3):
-        with pytest.raises(UserError, match=f"--{name.replace('_', '-')} must be at least 1, not {value}"):
+        with pytest.raises(
+            UserError, match=f"--{name.replace('_', '-')} must be at least 1, not {value}"
+        ):
             TrainConfig(**{name: value})
 
 
-@pytest.mark.parametrize("change, said", [
-    ({"lr": 0.0}, "--lr must be above 0, not 0.0"), ({"lr": math.nan}, "--lr must be above 0, not nan"),
-    ({"clip": 0.0}, "--clip must be above 0"), ({"ema": 1.0}, "--ema must be from 0 to below 1, not 1.0"),
-    ({"beta2": 1.5}, "--beta2 must be from 0 to below 1"), ({"warmup": -5}, "--warmup must be at least 0, not -5"),
-    ({"weight_decay": -1.0}, "--weight-decay must be at least 0"), ({"final_lr": -0.1}, "--final-lr must be at least 0"),
-    ({"seed": -1}, "--seed must be from 0 to 2147483647, not -1"), ({"seed": 2**31}, "--seed must be from 0 to 2147483647"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"lr": 0.0}, "--lr must be above 0, not 0.0"),
+        ({"lr": math.nan}, "--lr must be above 0, not nan"),
+        ({"clip": 0.0}, "--clip must be above 0"),
+        ({"ema": 1.0}, "--ema must be from 0 to below 1, not 1.0"),
+        ({"beta2": 1.5}, "--beta2 must be from 0 to below 1"),
+        ({"warmup": -5}, "--warmup must be at least 0, not -5"),
+        ({"weight_decay": -1.0}, "--weight-decay must be at least 0"),
+        ({"final_lr": -0.1}, "--final-lr must be at least 0"),
+        ({"seed": -1}, "--seed must be from 0 to 2147483647, not -1"),
+        ({"seed": 2**31}, "--seed must be from 0 to 2147483647"),
+    ],
+)
 def test_numbers_that_train_nothing_are_refused(change, said):
     with pytest.raises(UserError, match=re.escape(said)):
         TrainConfig(**change)
 
 
 def test_a_folder_in_which_another_process_trains_is_refused(tmp_path):
-    with FileLock(tmp_path / "lock"), pytest.raises(UserError, match=r"another process trains in .*: wait for it, or choose"):
+    with (
+        FileLock(tmp_path / "lock"),
+        pytest.raises(UserError, match=r"another process trains in .*: wait for it, or choose"),
+    ):
         tiny.make_trainer("gpt", tmp_path).fit(quiet=True)
     assert not (tmp_path / "journal.jsonl").exists()
     tiny.make_trainer("gpt", tmp_path).fit(quiet=True)
@@ -67,10 +87,15 @@ def test_a_folder_in_which_another_process_trains_is_refused(tmp_path):
 
 def test_a_line_of_the_journal_has_the_mean_losses_of_all_parts(tmp_path):
     trainer = tiny.make_trainer("gpt", tmp_path, steps=1, accumulate=2)
-    parts = [trainer.model(part, step=0, rng=torch.Generator()).total.item() for part in trainer.batches.at(0).chunk(2)]
+    parts = [
+        trainer.model(part, step=0, rng=torch.Generator()).total.item()
+        for part in trainer.batches.at(0).chunk(2)
+    ]
     trainer.fit(quiet=True)
     line = read_journal(tmp_path / "journal.jsonl")[0]
-    assert line["cross_entropy"] == pytest.approx(sum(parts) / 2, abs=1e-4) and parts[0] != pytest.approx(parts[1], abs=1e-3)
+    assert line["cross_entropy"] == pytest.approx(sum(parts) / 2, abs=1e-4) and parts[
+        0
+    ] != pytest.approx(parts[1], abs=1e-3)
 
 
 def weights(optimizer) -> list[set[int]]:
@@ -81,7 +106,9 @@ def weights(optimizer) -> list[set[int]]:
 def test_every_trained_weight_has_one_optimizer_and_only_matrices_decay(kind):
     model = tiny.tiny_ldlm(tiny.RECIPES["ldlm"])
     optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3, optimizer=kind))
-    trained = {id(p): (name, p) for name, p in model.named_parameters() if not name.startswith("frozen.")}
+    trained = {
+        id(p): (name, p) for name, p in model.named_parameters() if not name.startswith("frozen.")
+    }
     groups = weights(optimizer)
     assert sum(map(len, groups)) == len(trained) and set().union(*groups) == set(trained)
     for group, ids in zip(optimizer.param_groups, groups):
@@ -115,12 +142,16 @@ def test_stacked_matrices_move_as_torch_moves_each():
     peer = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.3, adjust_lr_fn="match_rms_adamw")
     for step in range(3):
         for p, q in zip(ours, theirs):
-            p.grad = torch.randn(p.shape, generator=rng) if step or p.shape != (8, 16) else None  # one joins later
+            p.grad = (
+                torch.randn(p.shape, generator=rng) if step or p.shape != (8, 16) else None
+            )  # one joins later
             q.grad = None if p.grad is None else p.grad.clone()
         muon.step()
         peer.step()
     for p, q, x in zip(ours, theirs, start):
-        assert torch.allclose(p, q, atol=2e-3) and (p - x).abs().max() > 0.1  # bfloat16 rounds to 0.4% of 0.1 * 0.2 * 4
+        assert (
+            torch.allclose(p, q, atol=2e-3) and (p - x).abs().max() > 0.1
+        )  # bfloat16 rounds to 0.4% of 0.1 * 0.2 * 4
 
 
 def test_orthogonal_factor_of_tall_and_wide_matrices():
@@ -130,7 +161,10 @@ def test_orthogonal_factor_of_tall_and_wide_matrices():
         q = orthogonal_factor(x).float()
         assert 0.4 < torch.linalg.svdvals(q).min() and torch.linalg.svdvals(q).max() < 1.3
         both = (x.mT if shape[1] > shape[2] else x) @ (q if shape[1] > shape[2] else q.mT)
-        assert torch.allclose(both, both.mT, atol=0.05 * both.abs().max().item()) and torch.linalg.eigvalsh(both).min() > 0
+        assert (
+            torch.allclose(both, both.mT, atol=0.05 * both.abs().max().item())
+            and torch.linalg.eigvalsh(both).min() > 0
+        )
 
 
 def test_noise_is_a_function_of_seed_step_and_part():
@@ -164,7 +198,9 @@ def test_parts_add_up_to_the_whole_batch(tmp_path):
     trained = []
     for parts in (1, 4):
         config = TrainConfig(steps=3, batch=8, accumulate=parts, warmup=1)
-        trainer = Trainer(tiny.tiny_gpt().double(), table, config, tmp_path / str(parts), {"config": {}})
+        trainer = Trainer(
+            tiny.tiny_gpt().double(), table, config, tmp_path / str(parts), {"config": {}}
+        )
         trainer.fit(quiet=True)
         trained.append(trainer.model.state_dict())
     assert all(torch.allclose(trained[0][k], trained[1][k], atol=1e-9) for k in trained[0])
@@ -194,10 +230,17 @@ def test_bf16_autocast_trains_float32_weights(kind, tmp_path):
 def test_compiled_and_plain_training_agree(kind, tmp_path):
     """In a child, since the compiler cannot trace the shape checks of tests."""
     command = [sys.executable, tiny.__file__, "compiled", kind, str(tmp_path / "compiled")]
-    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, check=True)
+    subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, check=True
+    )
     tiny.make_trainer(kind, tmp_path / "plain", steps=3).fit(quiet=True)
-    ours, theirs = (load_file(tmp_path / name / "step_0000003" / "model.safetensors") for name in ("compiled", "plain"))
-    assert ours.keys() == theirs.keys() and all(torch.allclose(ours[k], theirs[k], atol=1e-6) for k in ours)
+    ours, theirs = (
+        load_file(tmp_path / name / "step_0000003" / "model.safetensors")
+        for name in ("compiled", "plain")
+    )
+    assert ours.keys() == theirs.keys() and all(
+        torch.allclose(ours[k], theirs[k], atol=1e-6) for k in ours
+    )
 
 
 class Spoiled(GPT):
@@ -207,22 +250,34 @@ class Spoiled(GPT):
 
     def losses(self, tokens, *, step, rng) -> Losses:
         terms = super().losses(tokens, step=step, rng=rng).terms
-        extra = (terms["cross_entropy"] * 0).sqrt() if self.factor == 0 else terms["cross_entropy"] * self.factor
+        extra = (
+            (terms["cross_entropy"] * 0).sqrt()
+            if self.factor == 0
+            else terms["cross_entropy"] * self.factor
+        )
         return Losses({**terms, "spoiled": extra} if step >= 2 else terms)
 
 
-@pytest.mark.parametrize("factor, sentence", [
-    (torch.nan, "the loss term spoiled is nan"), (torch.inf, "the loss term spoiled is inf"),
-    (0, "the norm of the gradient is nan"),
-])
+@pytest.mark.parametrize(
+    "factor, sentence",
+    [
+        (torch.nan, "the loss term spoiled is nan"),
+        (torch.inf, "the loss term spoiled is inf"),
+        (0, "the norm of the gradient is nan"),
+    ],
+)
 def test_what_is_not_finite_is_named_before_it_reaches_the_weights(factor, sentence, tmp_path):
     config = TrainConfig(steps=5, batch=4, accumulate=2, save_every=1)
     model = Spoiled(GPTConfig(tiny.VOCABULARY, tiny.LENGTH, 16, 2, 1))
     model.factor = factor
     trainer = Trainer(model, tiny.rows(), config, tmp_path, {"config": {}})
-    with pytest.raises(UserError, match=rf"{sentence} at step 2: the batch is in .*bad_batch\.safetensors"):
+    with pytest.raises(
+        UserError, match=rf"{sentence} at step 2: the batch is in .*bad_batch\.safetensors"
+    ):
         trainer.fit(quiet=True)
-    assert torch.equal(load_file(tmp_path / "bad_batch.safetensors")["tokens"], trainer.batches.at(2))
+    assert torch.equal(
+        load_file(tmp_path / "bad_batch.safetensors")["tokens"], trainer.batches.at(2)
+    )
     assert [p.name for p in steps_saved(tmp_path)] == ["step_0000001", "step_0000002"]
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
@@ -251,15 +306,24 @@ def test_journal_is_cut_back_to_the_step_it_resumes_from(tmp_path):
         file.write('{"step": 6, "lo')  # cut off by a crash
     assert [line["step"] for line in read_journal(path)] == [1, 2, 3, 4, 5]
     Journal(path, 3).write(step=4, loss=0.25)
-    assert [(line["step"], line["loss"]) for line in read_journal(path)] == [(1, 0.5), (2, 0.5), (3, 0.5), (4, 0.25)]
+    assert [(line["step"], line["loss"]) for line in read_journal(path)] == [
+        (1, 0.5),
+        (2, 0.5),
+        (3, 0.5),
+        (4, 0.25),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm"])
 def test_checkpointing_trades_memory_for_time_only(kind, tmp_path):
-    plain, sparing = (tiny.make_trainer(kind, tmp_path / str(flag), checkpointing=flag) for flag in (False, True))
+    plain, sparing = (
+        tiny.make_trainer(kind, tmp_path / str(flag), checkpointing=flag) for flag in (False, True)
+    )
     for trainer in (plain, sparing):
         trainer.fit(quiet=True)
-    marked = [part.checkpointing for part in sparing.model.modules() if hasattr(part, "checkpointing")]
+    marked = [
+        part.checkpointing for part in sparing.model.modules() if hasattr(part, "checkpointing")
+    ]
     assert marked and all(marked)
     for name, weight in plain.average.weights.items():
         assert torch.allclose(weight, sparing.average.weights[name], atol=1e-6), name

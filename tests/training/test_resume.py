@@ -48,8 +48,10 @@ def command(*words) -> list[str]:
 
 def lines(run: Path) -> list[dict]:
     """The journal without what a clock measured."""
-    return [{k: v for k, v in line.items() if k not in ("tokens_per_s", "tflops")}
-            for line in read_journal(run / "journal.jsonl")]
+    return [
+        {k: v for k, v in line.items() if k not in ("tokens_per_s", "tflops")}
+        for line in read_journal(run / "journal.jsonl")
+    ]
 
 
 def assert_same(run: Path, other: Path) -> None:
@@ -57,7 +59,9 @@ def assert_same(run: Path, other: Path) -> None:
     assert [p.name for p in steps_saved(run)] == [p.name for p in steps_saved(other)]
     for saved, twin in zip(steps_saved(run), steps_saved(other)):
         for name in FILES:
-            assert (saved / f"{name}.safetensors").read_bytes() == (twin / f"{name}.safetensors").read_bytes(), name
+            assert (saved / f"{name}.safetensors").read_bytes() == (
+                twin / f"{name}.safetensors"
+            ).read_bytes(), name
         assert (saved / "card.json").read_text() == (twin / "card.json").read_text()
     assert lines(run) == lines(other)
     assert not list(run.glob("*.tmp"))
@@ -69,7 +73,9 @@ def assert_same(run: Path, other: Path) -> None:
 def test_killed_at_any_moment_and_resumed_equals_never_killed(kind, number, tmp_path, never_killed):
     chance = random.Random(f"{kind} {number}")
     last, pause = chance.randrange(12), chance.uniform(0, 0.03)
-    child = subprocess.Popen(command("victim", kind, tmp_path), **CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = subprocess.Popen(
+        command("victim", kind, tmp_path), **CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert any(int(line) == last for line in child.stdout)
     time.sleep(pause)
     child.kill()
@@ -129,11 +135,15 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path, never_killed):
 
 
 def test_another_configuration_is_refused_field_by_field(never_killed):
-    for change, said in [({"lr": 2e-3}, r"train\.lr was 0\.001 and is 0\.002"),
-                         ({"steps": 11}, r"train\.steps was 12 and is 11"),
-                         ({"steps": 24, "seed": 1}, r"train\.seed was 0 and is 1"),
-                         ({"seed": 1, "batch": 4}, r"train\.batch was 8 and is 4; train\.seed was 0 and is 1")]:
-        with pytest.raises(UserError, match=rf"another configuration \({said}\): repeat its flags and files"):
+    for change, said in [
+        ({"lr": 2e-3}, r"train\.lr was 0\.001 and is 0\.002"),
+        ({"steps": 11}, r"train\.steps was 12 and is 11"),
+        ({"steps": 24, "seed": 1}, r"train\.seed was 0 and is 1"),
+        ({"seed": 1, "batch": 4}, r"train\.batch was 8 and is 4; train\.seed was 0 and is 1"),
+    ]:
+        with pytest.raises(
+            UserError, match=rf"another configuration \({said}\): repeat its flags and files"
+        ):
             tiny.make_trainer("gpt", never_killed["gpt"], **change).resume()
 
 
@@ -145,9 +155,14 @@ def test_more_steps_go_on(tmp_path):
     longer.fit(tiny.score, quiet=True)
     again = tiny.make_trainer("gpt", tmp_path, steps=12)
     assert again.resume() and again.step == 12 and again.planned == 12
-    rates = [line["lr"] for line in read_journal(tmp_path / "journal.jsonl") if line["kind"] == "step"]
+    rates = [
+        line["lr"] for line in read_journal(tmp_path / "journal.jsonl") if line["kind"] == "step"
+    ]
     short, long = (TrainConfig(steps=steps, warmup=4) for steps in (6, 12))
-    assert rates == [*(learning_rate(step, short) for step in range(6)), *(learning_rate(step, long) for step in range(6, 12))]
+    assert rates == [
+        *(learning_rate(step, short) for step in range(6)),
+        *(learning_rate(step, long) for step in range(6, 12)),
+    ]
 
 
 @pytest.mark.parametrize("steps", [None, True, "x", [1], 2.0, 0, -1])
@@ -157,7 +172,9 @@ def test_a_card_whose_number_of_steps_is_none_is_damaged(steps, tmp_path):
     card = json.loads(path.read_text())
     card["config"]["train"]["steps"] = steps
     path.write_text(json.dumps(card))
-    with pytest.raises(UserError, match=r"card\.json is damaged \(config\.train\.steps is .*\): delete its folder"):
+    with pytest.raises(
+        UserError, match=r"card\.json is damaged \(config\.train\.steps is .*\): delete its folder"
+    ):
         tiny.make_trainer("gpt", tmp_path, steps=3).resume()
 
 
@@ -165,10 +182,15 @@ def test_other_contents_and_other_parts_are_refused(never_killed):
     trainer = tiny.make_trainer("gpt", never_killed["gpt"])
     for name in ("corpus", "tokenizer", "frozen"):
         trainer.card = {"config": trainer.card["config"], name: {"sha256": "other"}}
-        with pytest.raises(UserError, match=rf"another configuration \(the contents of {name} are others\): repeat its flags"):
+        with pytest.raises(
+            UserError,
+            match=rf"another configuration \(the contents of {name} are others\): repeat its flags",
+        ):
             trainer.resume()
     trainer = tiny.make_trainer("gpt", never_killed["gpt"], ranks=Ranks(0, 2))
-    with pytest.raises(UserError, match=r"another configuration \(processes x accumulate was 1 and is 2\)"):
+    with pytest.raises(
+        UserError, match=r"another configuration \(processes x accumulate was 1 and is 2\)"
+    ):
         trainer.resume()
 
 

@@ -48,8 +48,14 @@ def test_the_step_is_made_and_saved_and_the_run_goes_on_exactly(step, tmp_path, 
     trainer = tiny.make_trainer("gpt", tmp_path / "run")
     at(trainer, step)
     stopped(trainer)
-    assert trainer.saved == trainer.step == step + 1 and steps_saved(tmp_path / "run")[-1].name == f"step_{step + 1:07d}"
-    assert "stopping after this step, then saving; Ctrl-C again stops at once" in capfd.readouterr().err
+    assert (
+        trainer.saved == trainer.step == step + 1
+        and steps_saved(tmp_path / "run")[-1].name == f"step_{step + 1:07d}"
+    )
+    assert (
+        "stopping after this step, then saving; Ctrl-C again stops at once"
+        in capfd.readouterr().err
+    )
     again = tiny.make_trainer("gpt", tmp_path / "run")
     assert again.resume() and again.step == step + 1
     again.fit(tiny.score, quiet=True)
@@ -60,7 +66,10 @@ def test_a_second_one_stops_at_once_and_leaves_the_checkpoint_before(tmp_path, w
     trainer = tiny.make_trainer("gpt", tmp_path / "run")
     at(trainer, 7, times=2)
     stopped(trainer)
-    assert trainer.saved == 6 and [p.name for p in steps_saved(tmp_path / "run")] == ["step_0000004", "step_0000006"]
+    assert trainer.saved == 6 and [p.name for p in steps_saved(tmp_path / "run")] == [
+        "step_0000004",
+        "step_0000006",
+    ]
     again = tiny.make_trainer("gpt", tmp_path / "run")
     again.resume()
     again.fit(tiny.score, quiet=True)
@@ -76,7 +85,10 @@ def test_during_an_evaluation_it_is_finished_first(tmp_path, whole):
         return tiny.score(model, step)
 
     stopped(trainer, evaluate)
-    assert trainer.saved == 4 and checkpoint.progress(steps_saved(tmp_path / "run")[-1])["best"] == "step_0000004"
+    assert (
+        trainer.saved == 4
+        and checkpoint.progress(steps_saved(tmp_path / "run")[-1])["best"] == "step_0000004"
+    )
     again = tiny.make_trainer("gpt", tmp_path / "run")
     again.resume()
     again.fit(tiny.score, quiet=True)
@@ -114,7 +126,9 @@ def test_while_saving(times, tmp_path, monkeypatch):
     trainer = tiny.make_trainer("gpt", tmp_path / "run")
     stopped(trainer)
     names = sorted(p.name for p in (tmp_path / "run").iterdir() if p.is_dir())
-    assert names == (["step_0000004", "step_0000006"] if times == 1 else ["step_0000003", "step_0000004"])
+    assert names == (
+        ["step_0000004", "step_0000006"] if times == 1 else ["step_0000003", "step_0000004"]
+    )
     again = tiny.make_trainer("gpt", tmp_path / "run")
     assert again.resume() and again.step == trainer.saved == (6 if times == 1 else 4)
 
@@ -144,11 +158,23 @@ def test_a_text_is_shown_at_evaluations_and_every_minute(tmp_path, capsys, monke
     monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
     trainer = tiny.make_trainer("gpt", tmp_path / "run", eval_every=10)
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
-    trainer.fit(lambda model, step: {"score": 1.0, "token_accuracy": 0.25, "text": f"evaluated {step}"},
-                write=lambda model: f"a text after {trainer.step}")
+    trainer.fit(
+        lambda model, step: {"score": 1.0, "token_accuracy": 0.25, "text": f"evaluated {step}"},
+        write=lambda model: f"a text after {trainer.step}",
+    )
     lines = [line for line in capsys.readouterr().out.splitlines() if line.strip()]
-    assert lines == ["step 3", "    a text after 3", "step 6", "    a text after 6", "step 9", "    a text after 9",
-                     "step 10: token accuracy 0.25", "    evaluated 10", "step 12: token accuracy 0.25", "    evaluated 12"]
+    assert lines == [
+        "step 3",
+        "    a text after 3",
+        "step 6",
+        "    a text after 6",
+        "step 9",
+        "    a text after 9",
+        "step 10: token accuracy 0.25",
+        "    evaluated 10",
+        "step 12: token accuracy 0.25",
+        "    evaluated 12",
+    ]
     quiet = tiny.make_trainer("gpt", tmp_path / "quiet", eval_every=10)
     assert all(quiet.model.state_dict()[k].equal(v) for k, v in before.items())
     quiet.fit(quiet=True)

@@ -26,8 +26,12 @@ TOKENS = torch.from_numpy(ROWS[:4].astype(np.int64))
 
 def train(model, run, kind, **card):
     config = TrainConfig(steps=4, batch=8, warmup=2, log_every=2, eval_every=2, save_every=2)
-    card = {"kind": kind, "tokenizer": WORDS.card(), **card,
-            "config": {"model": config_card(model.config), "train": config_card(config)}}
+    card = {
+        "kind": kind,
+        "tokenizer": WORDS.card(),
+        **card,
+        "config": {"model": config_card(model.config), "train": config_card(config)},
+    }
     Trainer(model, ROWS, config, run, card).fit(quiet=True)
 
 
@@ -36,13 +40,33 @@ def runs(tmp_path, monkeypatch):
     """Runs of a GPT, published as gpt-tiny, and of an LDLM on its states; a zoo of their own."""
     monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
     torch.manual_seed(0)
-    train(GPT(GPTConfig(vocabulary=20, length=8, width=16, heads=2, layers=2)), tmp_path / "gpt", "gpt")
+    train(
+        GPT(GPTConfig(vocabulary=20, length=8, width=16, heads=2, layers=2)),
+        tmp_path / "gpt",
+        "gpt",
+    )
     zoo.publish(tmp_path / "gpt", "gpt-tiny")
     frozen = zoo.load_frozen("zoo:gpt-tiny", -2)[0]
     frozen.calibrate(TOKENS)
-    config = LDLMConfig(vocabulary=20, length=8, frozen="zoo:gpt-tiny", layer=-2, hidden=16, latent=4, width=16, heads=2,
-                        encoder_layers=1, decoder_layers=1, denoiser_layers=1)
-    train(LDLM(config, frozen), tmp_path / "ldlm", "ldlm", frozen={"fingerprint": frozen.fingerprint()})
+    config = LDLMConfig(
+        vocabulary=20,
+        length=8,
+        frozen="zoo:gpt-tiny",
+        layer=-2,
+        hidden=16,
+        latent=4,
+        width=16,
+        heads=2,
+        encoder_layers=1,
+        decoder_layers=1,
+        denoiser_layers=1,
+    )
+    train(
+        LDLM(config, frozen),
+        tmp_path / "ldlm",
+        "ldlm",
+        frozen={"fingerprint": frozen.fingerprint()},
+    )
     return tmp_path
 
 
@@ -51,7 +75,11 @@ def latent_runs(tmp_path, monkeypatch):
     """Runs of a VAE, published as vae-tiny, and of a Manta-LM in its space; a zoo of their own."""
     monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
     torch.manual_seed(0)
-    train(VAE(VAEConfig(vocabulary=20, length=8, latent=4, width=16, heads=2)), tmp_path / "vae", "vae")
+    train(
+        VAE(VAEConfig(vocabulary=20, length=8, latent=4, width=16, heads=2)),
+        tmp_path / "vae",
+        "vae",
+    )
     zoo.publish(tmp_path / "vae", "vae-tiny")
     space = zoo.load_space("zoo:vae-tiny")[0]
     config = MantaConfig(vocabulary=20, length=8, width=16, heads=2, layers=1, space=space.config)
@@ -69,7 +97,12 @@ def refused(make) -> str:
 def test_published_is_the_average_of_the_run(runs):
     card = json.loads(zoo.publish(runs / "gpt", "gpt-again", {"excess": 0.5}).read_text())
     assert zoo.names() == ["gpt-again", "gpt-tiny"] and not list(zoo.ZOO.glob("*.tmp"))
-    assert card["steps"] == 4 and card["seed"] == 0 and card["scores"] == {"excess": 0.5} and card["minutes"] >= 0
+    assert (
+        card["steps"] == 4
+        and card["seed"] == 0
+        and card["scores"] == {"excess": 0.5}
+        and card["minutes"] >= 0
+    )
     average = read_tensors(runs / "gpt" / "step_0000004" / "average.safetensors")
     for name in ("gpt-again", "zoo:gpt-again", runs / "gpt", runs / "gpt" / "step_0000004"):
         loaded = zoo.load(name)
@@ -80,9 +113,14 @@ def test_published_is_the_average_of_the_run(runs):
 
 def test_what_is_too_large_has_its_matrices_in_half_precision(runs, monkeypatch):
     average = read_tensors(runs / "ldlm" / "step_0000004" / "average.safetensors")
-    monkeypatch.setattr(zoo, "LARGEST", sum(x.nbytes for x in average.values()))  # the header is too much
+    monkeypatch.setattr(
+        zoo, "LARGEST", sum(x.nbytes for x in average.values())
+    )  # the header is too much
     zoo.publish(runs / "ldlm", "ldlm-tiny")
-    stored, own = read_tensors(zoo.ZOO / "ldlm-tiny.safetensors"), zoo.load("ldlm-tiny").model.state_dict()
+    stored, own = (
+        read_tensors(zoo.ZOO / "ldlm-tiny.safetensors"),
+        zoo.load("ldlm-tiny").model.state_dict(),
+    )
     for name, x in average.items():
         halved = x.dtype == torch.float32 and x.dim() > 1 and not name.startswith("frozen.")
         assert stored[name].dtype == (torch.float16 if halved else x.dtype)
@@ -110,10 +148,13 @@ def test_an_ldlm_finds_its_frozen_encoder_and_scale_again(runs):
 def test_a_vae_is_a_space_and_nothing_else_is(latent_runs):
     space, tokenizer = zoo.load_space("zoo:vae-tiny")
     own = zoo.load(latent_runs / "vae").model
-    assert tokenizer.card() == WORDS.card() and torch.equal(space.encode(TOKENS), own.encode(TOKENS))
+    assert tokenizer.card() == WORDS.card() and torch.equal(
+        space.encode(TOKENS), own.encode(TOKENS)
+    )
     assert (space.mean != 0).any() and not space.training
     assert "is no VAE, so it has no latent space to steer in: name a VAE for --vae" in refused(
-        lambda: zoo.load_space(str(latent_runs / "manta")))
+        lambda: zoo.load_space(str(latent_runs / "manta"))
+    )
     assert "the zoo has vae-tiny" in refused(lambda: zoo.load_space("vae-huge"))
 
 
@@ -124,17 +165,30 @@ def test_a_manta_carries_its_space_and_writes_alone(latent_runs):
     texts = []
     for name in ("manta-tiny", latent_runs / "manta"):
         loaded = zoo.load(name)
-        assert loaded.missing is None and isinstance(loaded.model.config.space, VAEConfig) and not loaded.model.training
+        assert (
+            loaded.missing is None
+            and isinstance(loaded.model.config.space, VAEConfig)
+            and not loaded.model.training
+        )
         assert not any(p.requires_grad for p in loaded.model.space.parameters())
         texts.append(loaded.model.generate(2, steps=2, rng=torch.Generator().manual_seed(0)).tokens)
     assert torch.equal(*texts) and texts[0].shape == (2, 8)
     card = json.loads((zoo.ZOO / "manta-tiny.json").read_text())
-    assert card["kind"] == "manta" and card["config"]["model"]["space"]["latent"] == 4 and card["minutes"] >= 0
-    loaded.model.generate(1, steps=2, rng=torch.Generator().manual_seed(0), prompt=TOKENS[:1], mask=TOKENS[:1] > 9)
+    assert (
+        card["kind"] == "manta"
+        and card["config"]["model"]["space"]["latent"] == 4
+        and card["minutes"] >= 0
+    )
+    loaded.model.generate(
+        1, steps=2, rng=torch.Generator().manual_seed(0), prompt=TOKENS[:1], mask=TOKENS[:1] > 9
+    )
 
 
 def test_training_leaves_the_space_as_it_was(latent_runs):
-    space, model = zoo.load_space("zoo:vae-tiny")[0].state_dict(), zoo.load(latent_runs / "manta").model
+    space, model = (
+        zoo.load_space("zoo:vae-tiny")[0].state_dict(),
+        zoo.load(latent_runs / "manta").model,
+    )
     assert all(torch.equal(space[k], v) for k, v in model.space.state_dict().items())
     assert model.prior.abs().max() > 0
 
@@ -151,13 +205,19 @@ def test_an_ldlm_writes_without_its_frozen_encoder(runs):
 
 def test_a_changed_frozen_encoder_is_refused(runs):
     torch.manual_seed(1)
-    train(GPT(GPTConfig(vocabulary=20, length=8, width=16, heads=2, layers=2)), runs / "other", "gpt")
+    train(
+        GPT(GPTConfig(vocabulary=20, length=8, width=16, heads=2, layers=2)), runs / "other", "gpt"
+    )
     zoo.publish(runs / "other", "gpt-tiny")
-    assert "was trained on another zoo:gpt-tiny than the one found" in refused(lambda: zoo.load(runs / "ldlm"))
+    assert "was trained on another zoo:gpt-tiny than the one found" in refused(
+        lambda: zoo.load(runs / "ldlm")
+    )
 
 
 def test_mistakes(runs, monkeypatch):
-    assert "the zoo has gpt-tiny; or name the folder of a run" in refused(lambda: zoo.load("gpt-huge"))
+    assert "the zoo has gpt-tiny; or name the folder of a run" in refused(
+        lambda: zoo.load("gpt-huge")
+    )
     assert "is no GPT" in refused(lambda: zoo.load_frozen(str(runs / "ldlm"), -2))
     assert "has no layer -9" in refused(lambda: zoo.load_frozen("zoo:gpt-tiny", -9))
     monkeypatch.setattr(zoo, "LARGEST", 100)
@@ -178,7 +238,9 @@ def test_a_full_disk_leaves_nothing_half_written(runs, monkeypatch):
 
 def test_a_card_without_a_frozen_encoder(runs):
     card = runs / "ldlm" / "step_0000004" / "card.json"
-    card.write_text(json.dumps({k: v for k, v in json.loads(card.read_text()).items() if k != "frozen"}))
+    card.write_text(
+        json.dumps({k: v for k, v in json.loads(card.read_text()).items() if k != "frozen"})
+    )
     assert "does not say on which frozen encoder" in zoo.load(runs / "ldlm").missing
 
 
@@ -188,9 +250,20 @@ def test_hub_models_bring_their_tokenizer(tmp_path):
 
     pairs = BytePairTokenizer.train(["a fox ran home"], 270)
     pairs.model.save(str(tmp_path / "tokenizer.json"))
-    config = transformers.GPT2Config(vocab_size=266, n_positions=16, n_embd=8, n_layer=3, n_head=2, bos_token_id=0,
-                                     eos_token_id=0)
+    config = transformers.GPT2Config(
+        vocab_size=266,
+        n_positions=16,
+        n_embd=8,
+        n_layer=3,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     transformers.GPT2Model(config).save_pretrained(tmp_path)
     encoder, tokenizer = zoo.load_frozen(f"hub:{tmp_path}", -3)
     row = [1, *tokenizer.encode("a fox ran"), 2]
-    assert tokenizer.decode(row) == "a fox ran" and encoder(torch.tensor([row])).shape == (1, len(row), 8)
+    assert tokenizer.decode(row) == "a fox ran" and encoder(torch.tensor([row])).shape == (
+        1,
+        len(row),
+        8,
+    )

@@ -26,7 +26,11 @@ from minildm.transport.time_sampling import AdaptiveTime
 
 VOCABULARY, LENGTH = 20, 12
 SIZES = dict(width=16, heads=2)
-RECIPES = {"ldlm": Recipe(warmup=500), "running": Recipe(warmup=10, latent_norm="running"), "naive": NAIVE}
+RECIPES = {
+    "ldlm": Recipe(warmup=500),
+    "running": Recipe(warmup=10, latent_norm="running"),
+    "naive": NAIVE,
+}
 
 
 def rows(count: int = 40) -> np.ndarray:
@@ -50,8 +54,17 @@ def tiny_ldlm(recipe: Recipe, **changes) -> LDLM:
     frozen = FrozenEncoder(tiny_gpt(), lambda network, tokens: network.states(tokens, -2), 16)
     frozen.calibrate(torch.from_numpy(rows().astype(np.int64)))
     layers = dict(encoder_layers=1, decoder_layers=1, token_layers=1, denoiser_layers=1)
-    model = LDLM(LDLMConfig(**{**dict(vocabulary=VOCABULARY, length=LENGTH, hidden=16, latent=4, recipe=recipe),
-                               **SIZES, **layers, **changes}), frozen)
+    model = LDLM(
+        LDLMConfig(
+            **{
+                **dict(vocabulary=VOCABULARY, length=LENGTH, hidden=16, latent=4, recipe=recipe),
+                **SIZES,
+                **layers,
+                **changes,
+            }
+        ),
+        frozen,
+    )
     model.time = AdaptiveTime(bins=4, refresh=5)
     return model
 
@@ -68,19 +81,28 @@ def tiny_vae() -> VAE:
 
 def tiny_manta(**changes) -> Manta:
     space = tiny_vae()
-    model = Manta(MantaConfig(VOCABULARY, LENGTH, layers=1, **SIZES, space=space.config, **changes), space)
+    model = Manta(
+        MantaConfig(VOCABULARY, LENGTH, layers=1, **SIZES, space=space.config, **changes), space
+    )
     if model.config.times == "adaptive":
         model.time = AdaptiveTime(bins=4, refresh=5)
     return model
 
 
-MODELS = {"gpt": tiny_gpt, "masked": tiny_masked, "vae": tiny_vae, "manta": tiny_manta,
-          "manta, clean": partial(tiny_manta, head="clean", times="uniform"),
-          **{name: partial(tiny_ldlm, recipe) for name, recipe in RECIPES.items()}}
+MODELS = {
+    "gpt": tiny_gpt,
+    "masked": tiny_masked,
+    "vae": tiny_vae,
+    "manta": tiny_manta,
+    "manta, clean": partial(tiny_manta, head="clean", times="uniform"),
+    **{name: partial(tiny_ldlm, recipe) for name, recipe in RECIPES.items()},
+}
 
 
 def make_trainer(kind: str, run: Path, ranks: Ranks = Ranks(), **changes) -> Trainer:
-    config = TrainConfig(**{**dict(steps=12, batch=8, warmup=4, log_every=1, eval_every=4, save_every=3), **changes})
+    config = TrainConfig(
+        **{**dict(steps=12, batch=8, warmup=4, log_every=1, eval_every=4, save_every=3), **changes}
+    )
     card = {"config": {"train": asdict(config), "kind": kind}}
     return Trainer(MODELS[kind](), rows(), config, run, card, ranks)
 
@@ -89,7 +111,9 @@ def make_trainer(kind: str, run: Path, ranks: Ranks = Ranks(), **changes) -> Tra
 def score(model, step: int) -> dict:
     """The loss on the first rows, with the same noise each time."""
     tokens = torch.from_numpy(rows()[:8].astype(np.int64))
-    return {"score": model.losses(tokens, step=step, rng=torch.Generator().manual_seed(0)).total.item()}
+    return {
+        "score": model.losses(tokens, step=step, rng=torch.Generator().manual_seed(0)).total.item()
+    }
 
 
 def victim(kind: str, run: Path) -> None:
@@ -155,5 +179,7 @@ def together(run: Path) -> None:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     task, *kind, run = sys.argv[1:]
-    tasks = {task.__name__: task for task in (victim, dies_saving, dies_pruning, compiled, together)}
+    tasks = {
+        task.__name__: task for task in (victim, dies_saving, dies_pruning, compiled, together)
+    }
     tasks[task](*kind, Path(run))

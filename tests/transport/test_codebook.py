@@ -61,4 +61,6 @@ def test_noise_says_nothing_and_data_stay():
 
 def test_points_for_words_pull_to_the_mean_word():
     codes, z, p = book(0.0, 0.0, 0.0), noise(6, D), noise(6, WORDS, seed=3).softmax(-1)
-    assert torch.allclose(codes.endpoint(p, z, torch.full((6,), 0.7, dtype=torch.float64)), p @ codes.means)
+    assert torch.allclose(
+        codes.endpoint(p, z, torch.full((6,), 0.7, dtype=torch.float64)), p @ codes.means
+    )

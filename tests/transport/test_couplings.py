@@ -45,8 +45,11 @@ def test_assignment_equals_scipys(n, kind):
     scipy = pytest.importorskip("scipy.optimize", reason="compares with scipy: pip install scipy")
     random = np.random.default_rng(n)
     x, y = random.normal(size=(2, n, 2))
-    cost = {"plane": ((x[:, None] - y) ** 2).sum(-1), "random": random.normal(size=(n, n)),
-            "ties": random.integers(0, 5, (n, n)).astype(float)}[kind]
+    cost = {
+        "plane": ((x[:, None] - y) ** 2).sum(-1),
+        "random": random.normal(size=(n, n)),
+        "ties": random.integers(0, 5, (n, n)).astype(float),
+    }[kind]
     rows, columns = scipy.linear_sum_assignment(cost)
     found = assign(cost)
     assert sorted(found) == list(range(n))
@@ -77,7 +80,9 @@ def test_the_entropic_coupling_goes_from_the_best_to_the_independent():
         costs.append(energy(torch.cat([y - x for x, y in pairs])).item())
     every = (z1[:, None] - z0).square().sum(-1).mean().item()
     assert costs == sorted(costs)
-    assert costs[0] == pytest.approx(best.item(), rel=0.1) and costs[-1] == pytest.approx(every, rel=0.05)
+    assert costs[0] == pytest.approx(best.item(), rel=0.1) and costs[-1] == pytest.approx(
+        every, rel=0.05
+    )
 
 
 def test_pairs_of_one_rng_are_the_same():
@@ -88,13 +93,20 @@ def test_pairs_of_one_rng_are_the_same():
 
 def test_reflow_pairs_are_the_ends_of_the_flow():
     """On the line, flows keep the order, so reflow already gives the best pairing, at the cost W_2^2."""
-    field, times = mixture_velocity(Linear(), two_modes(0.5)), torch.linspace(0, 1, 41, dtype=torch.float64)
+    field, times = (
+        mixture_velocity(Linear(), two_modes(0.5)),
+        torch.linspace(0, 1, 41, dtype=torch.float64),
+    )
     z0 = torch.randn(4000, 1, generator=rng(), dtype=torch.float64)
     x, y = reflow(field, z0, times)(500, rng(1))
     assert torch.allclose(integrate(field, x, times, "rk4").states[-1], y)
     assert (x[y[:, 0].argsort()].diff(dim=0) >= 0).all()
     path = integrate(field, z0, times, "rk4")
-    assert energy(path.states[-1] - z0) < flow_energy(path) < energy(two_modes(0.5).sample(4000, rng(2)) - z0)
+    assert (
+        energy(path.states[-1] - z0)
+        < flow_energy(path)
+        < energy(two_modes(0.5).sample(4000, rng(2)) - z0)
+    )
 
 
 @pytest.mark.slow
@@ -116,7 +128,9 @@ def test_coupling_and_reflow_straighten_learned_flows():
 
 
 @pytest.mark.parametrize("coupling", [independent, optimal, entropic(1.0)])
-@pytest.mark.parametrize(("noise", "data"), [((50, 2), (60, 2)), ((60, 2), (50, 2)), ((4, 2), (4, 3)), ((0, 2), (3, 2))])
+@pytest.mark.parametrize(
+    ("noise", "data"), [((50, 2), (60, 2)), ((60, 2), (50, 2)), ((4, 2), (4, 3)), ((0, 2), (3, 2))]
+)
 def test_clouds_of_unequal_size_are_refused_by_name(coupling, noise, data):
     with pytest.raises(UserError) as refused:
         coupling(torch.zeros(noise), torch.zeros(data), rng())

@@ -5,7 +5,14 @@ import torch
 
 from minildm.dynamics.solvers import euler, integrate
 from minildm.errors import UserError
-from minildm.transport.diffusion import SAMPLERS, ClosedLoop, ancestral, ddim, sampler, straight_step
+from minildm.transport.diffusion import (
+    SAMPLERS,
+    ClosedLoop,
+    ancestral,
+    ddim,
+    sampler,
+    straight_step,
+)
 from minildm.transport.schedules import Linear, Tangent
 
 SCHEDULE = Tangent(3.0)
@@ -26,9 +33,11 @@ def noise(*shape, seed: int = 0) -> torch.Tensor:
 
 def best(schedule):
     """E[z_1 | z_t] for Gaussian data."""
+
     def predict(z, t, c):
         a, b = schedule.a(t)[:, None], schedule.b(t)[:, None]
         return MEAN + a * STD**2 * (z - a * MEAN) / (a**2 * STD**2 + b**2)
+
     return predict
 
 
@@ -41,7 +50,13 @@ def point(z, t, c):
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_steps_are_exact_for_a_point_mass_at_any_number_of_steps(schedule, name, steps):
     z0 = noise(4, 3)
-    path = integrate(ClosedLoop(point, schedule, z0), z0, grid(steps), sampler(name), torch.Generator().manual_seed(0))
+    path = integrate(
+        ClosedLoop(point, schedule, z0),
+        z0,
+        grid(steps),
+        sampler(name),
+        torch.Generator().manual_seed(0),
+    )
     assert torch.allclose(path.states[-1], torch.full_like(z0, MEAN), atol=1e-12)
     if name == "ddim":
         for t, z in zip(path.times, path.states):
@@ -53,40 +68,67 @@ def conditioned(t, s, zt: float, z1: float) -> tuple[float, float]:
 
     z_s = a_s z_1 + b_s e; z_t = (a_t/a_s) z_s + independent noise, so that z_t has variance b_t^2.
     """
-    a, b, a_s, b_s = (x.item() for x in (SCHEDULE.a(t), SCHEDULE.b(t), SCHEDULE.a(s), SCHEDULE.b(s)))
+    a, b, a_s, b_s = (
+        x.item() for x in (SCHEDULE.a(t), SCHEDULE.b(t), SCHEDULE.a(s), SCHEDULE.b(s))
+    )
     mean = torch.tensor([a_s * z1, a * z1], dtype=torch.float64)
     cross = a / a_s * b_s**2
     covariance = torch.tensor([[b_s**2, cross], [cross, b**2]], dtype=torch.float64)
     gain = covariance[0, 1] / covariance[1, 1]
-    return (mean[0] + gain * (zt - mean[1])).item(), (covariance[0, 0] - gain * covariance[1, 0]).item()
+    return (mean[0] + gain * (zt - mean[1])).item(), (
+        covariance[0, 0] - gain * covariance[1, 0]
+    ).item()
 
 
 @pytest.mark.parametrize("t, s", [(0.0, 0.3), (0.2, 0.4), (0.5, 0.51), (0.6, 0.95), (0.9, 1.0)])
 def test_ancestral_step_draws_from_the_conditional_law(t, s):
     count, zt, z1 = 200_000, 0.7, -0.3
     loop = ClosedLoop(lambda z, t, c: torch.full_like(z, z1), SCHEDULE, torch.zeros(count, 1))
-    draws = ancestral(loop, torch.full((count, 1), zt).double(), time(t), time(s), torch.Generator().manual_seed(0))
+    draws = ancestral(
+        loop,
+        torch.full((count, 1), zt).double(),
+        time(t),
+        time(s),
+        torch.Generator().manual_seed(0),
+    )
     mean, variance = conditioned(time(t), time(s), zt, z1)
     assert draws.mean().item() == pytest.approx(mean, abs=5 * (variance / count) ** 0.5 + 1e-6)
     assert draws.var().item() == pytest.approx(variance, rel=5 * (2 / count) ** 0.5, abs=1e-12)
 
 
 def test_temperature_multiplies_the_width_of_an_ancestral_step():
-    z, loop = torch.full((1000, 1), 0.7), ClosedLoop(lambda z, t, c: torch.full_like(z, -0.3), SCHEDULE, torch.zeros(1000, 1))
-    cold, cool, hot = (sampler("ancestral", heat)(loop, z, time(0.2), time(0.4), torch.Generator().manual_seed(0))
-                       for heat in (0.0, 0.4, 1.0))
-    assert torch.allclose(cool - cold, 0.4 * (hot - cold), atol=1e-6) and (cold == cold[0]).all() and hot.std() > 0
+    z, loop = (
+        torch.full((1000, 1), 0.7),
+        ClosedLoop(lambda z, t, c: torch.full_like(z, -0.3), SCHEDULE, torch.zeros(1000, 1)),
+    )
+    cold, cool, hot = (
+        sampler("ancestral", heat)(loop, z, time(0.2), time(0.4), torch.Generator().manual_seed(0))
+        for heat in (0.0, 0.4, 1.0)
+    )
+    assert (
+        torch.allclose(cool - cold, 0.4 * (hot - cold), atol=1e-6)
+        and (cold == cold[0]).all()
+        and hot.std() > 0
+    )
 
 
-@pytest.mark.parametrize("name, steps", [("ddim", 300), ("ancestral", 1200), ("euler", 300), ("heun", 100)])
+@pytest.mark.parametrize(
+    "name, steps", [("ddim", 300), ("ancestral", 1200), ("euler", 300), ("heun", 100)]
+)
 def test_gaussian_data_are_reached(name, steps):
     """Each sampler, with many steps, carries noise to the data's mean and standard deviation.
 
     Ancestral steps leave out what is unknown of z_1, so their spread is short by a share of order 1/steps.
     """
     z0 = noise(20_000, 1)
-    path = integrate(ClosedLoop(best(SCHEDULE), SCHEDULE, z0), z0, grid(steps), sampler(name),
-                     torch.Generator().manual_seed(1), record=False)
+    path = integrate(
+        ClosedLoop(best(SCHEDULE), SCHEDULE, z0),
+        z0,
+        grid(steps),
+        sampler(name),
+        torch.Generator().manual_seed(1),
+        record=False,
+    )
     end = path.states[-1]
     assert end.mean().item() == pytest.approx(MEAN, abs=0.02)
     assert end.std().item() == pytest.approx(STD, rel=0.03)
@@ -95,12 +137,19 @@ def test_gaussian_data_are_reached(name, steps):
 def test_ancestral_marginals_on_the_way():
     """At each time the law is that of the path, a MEAN + N(0, a^2 STD^2 + b^2), up to the steps' error."""
     z0 = noise(20_000, 1)
-    path = integrate(ClosedLoop(best(SCHEDULE), SCHEDULE, z0), z0, grid(200), ancestral,
-                     torch.Generator().manual_seed(2))
+    path = integrate(
+        ClosedLoop(best(SCHEDULE), SCHEDULE, z0),
+        z0,
+        grid(200),
+        ancestral,
+        torch.Generator().manual_seed(2),
+    )
     for k in (50, 100, 150, 180):
         a, b = SCHEDULE.a(path.times[k]), SCHEDULE.b(path.times[k])
         assert path.states[k].mean().item() == pytest.approx(a.item() * MEAN, abs=0.03)
-        assert path.states[k].std().item() == pytest.approx((a**2 * STD**2 + b**2).sqrt().item(), rel=0.03)
+        assert path.states[k].std().item() == pytest.approx(
+            (a**2 * STD**2 + b**2).sqrt().item(), rel=0.03
+        )
 
 
 def test_ddim_and_the_solvers_share_their_limit():
@@ -110,7 +159,13 @@ def test_ddim_and_the_solvers_share_their_limit():
     for name in ("ddim", "euler", "heun"):
         errors = []
         for steps in (50, 100, 200):
-            path = integrate(ClosedLoop(best(SCHEDULE), SCHEDULE, z0), z0, grid(steps), sampler(name), record=False)
+            path = integrate(
+                ClosedLoop(best(SCHEDULE), SCHEDULE, z0),
+                z0,
+                grid(steps),
+                sampler(name),
+                record=False,
+            )
             errors.append((path.states[-1] - exact).abs().max().item())
         assert errors[2] < errors[1] < errors[0] and errors[2] < 0.05
 
@@ -122,7 +177,9 @@ def test_a_step_of_ddim_is_a_step_of_euler_to_first_order():
     for h in (0.02, 0.01, 0.005):
         t, s = time(0.5), time(0.5 + h)
         gaps.append((ddim(loop, z, t, s) - (z + h * loop(z, t))).abs().max().item())
-    assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.1) and gaps[1] / gaps[2] == pytest.approx(4, rel=0.1)
+    assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.1) and gaps[1] / gaps[2] == pytest.approx(
+        4, rel=0.1
+    )
 
 
 def test_a_closed_loop_feeds_back_its_prediction_and_counts():
@@ -199,7 +256,9 @@ def test_the_noise_keeps_its_size_whatever_share_of_it_is_new(share):
     assert draws.std().item() == pytest.approx(0.4, rel=5 / (2 * count) ** 0.5)
     r = 0.3 * 0.4 / (0.6 * 0.7)
     kept = (1 - share**2 * (1 - r**2)) ** 0.5
-    assert torch.corrcoef(torch.cat((draws, z0), 1).T)[0, 1].item() == pytest.approx(kept, abs=5 / count**0.5)
+    assert torch.corrcoef(torch.cat((draws, z0), 1).T)[0, 1].item() == pytest.approx(
+        kept, abs=5 / count**0.5
+    )
 
 
 def test_positions_with_times_of_their_own_and_those_that_stand_still():
@@ -231,7 +290,10 @@ def _one(share, field, z, t, s, xi):
 def test_a_position_that_has_arrived_needs_no_velocity():
     z, one = noise(2, 3, 1), torch.ones(2, 3, 1, dtype=torch.float64)
     for share in (0.0, 1.0):
-        assert torch.equal(straight_step(share)(lambda z, t: torch.zeros_like(z), z, one, one, torch.Generator()), z)
+        assert torch.equal(
+            straight_step(share)(lambda z, t: torch.zeros_like(z), z, one, one, torch.Generator()),
+            z,
+        )
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1])

@@ -43,18 +43,26 @@ def test_energies_by_sampling(std, published):
 def test_a_flow_spends_the_marginal_energy(std, published):
     """Along the flow itself: its law at each time is that of the paths, and straightness is what is above W_2^2."""
     z0 = torch.special.ndtri((torch.arange(4000, dtype=torch.float64) + 0.5) / 4000)[:, None]
-    path = integrate(mixture_velocity(Linear(), two_modes(std)), z0, torch.linspace(0, 1, 201).double(), "rk4")
+    path = integrate(
+        mixture_velocity(Linear(), two_modes(std)), z0, torch.linspace(0, 1, 201).double(), "rk4"
+    )
     assert flow_energy(path).item() == pytest.approx(published[1], rel=0.01)
     assert straightness(path).item() == pytest.approx(published[1] - published[2], abs=0.03)
 
 
 def test_energies_of_known_motions():
     """A turn at an even speed w around the origin spends w^2 E |z|^2; a straight one spends no more than its ends demand."""
-    z0, times = torch.randn(100, 2, generator=rng(), dtype=torch.float64), torch.linspace(0, 1, 201, dtype=torch.float64)
+    z0, times = (
+        torch.randn(100, 2, generator=rng(), dtype=torch.float64),
+        torch.linspace(0, 1, 201, dtype=torch.float64),
+    )
     turn = integrate(lambda z, t: 2.0 * torch.stack((-z[:, 1], z[:, 0]), dim=1), z0, times, "rk4")
     assert flow_energy(turn).item() == pytest.approx(4 * energy(z0).item(), rel=1e-3)
     straight = integrate(lambda z, t: torch.ones_like(z), z0, times)
-    assert flow_energy(straight).item() == pytest.approx(2.0) and abs(straightness(straight).item()) < 1e-12
+    assert (
+        flow_energy(straight).item() == pytest.approx(2.0)
+        and abs(straightness(straight).item()) < 1e-12
+    )
 
 
 @pytest.mark.slow

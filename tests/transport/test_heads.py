@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minildm.errors import UserError
-from minildm.transport.heads import HEADS, convert, loss_weight, noise_from_clean, pair, turning, velocity_from_clean
+from minildm.transport.heads import (
+    HEADS,
+    convert,
+    loss_weight,
+    noise_from_clean,
+    pair,
+    turning,
+    velocity_from_clean,
+)
 from minildm.transport.paths import sample_path
 from minildm.transport.schedules import Cosine, Linear, Tangent, expand
 
@@ -18,7 +26,9 @@ every = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 
 def truth(schedule, seed: int, t: torch.Tensor):
     """A pair on its path at times t, and what each head should say there."""
-    z1, z0 = torch.randn(2, len(t), 3, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    z1, z0 = torch.randn(
+        2, len(t), 3, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
     sample = sample_path(schedule, z1, z0, t)
     score = -z0 / schedule.b(expand(t, z0))
     return sample.zt, {"clean": z1, "noise": z0, "velocity": sample.velocity, "score": score}
@@ -42,8 +52,12 @@ def test_round_trips_over_all_times(schedule, source, target):
 def test_a_true_clean_prediction_gives_back_noise_and_velocity(schedule, seed):
     t = 0.98 * torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     zt, heads = truth(schedule, seed, t)
-    assert torch.allclose(noise_from_clean(schedule, zt, heads["clean"], t), heads["noise"], atol=1e-9)
-    assert torch.allclose(velocity_from_clean(schedule, zt, heads["clean"], t), heads["velocity"], atol=1e-8)
+    assert torch.allclose(
+        noise_from_clean(schedule, zt, heads["clean"], t), heads["noise"], atol=1e-9
+    )
+    assert torch.allclose(
+        velocity_from_clean(schedule, zt, heads["clean"], t), heads["velocity"], atol=1e-8
+    )
 
 
 def test_the_formulas_of_the_straight_path():
@@ -68,7 +82,9 @@ def test_limits_at_the_start(schedule):
     zt, heads = truth(schedule, 2, t)
     for source in ("clean", "velocity"):
         for target in HEADS:
-            assert torch.allclose(convert(schedule, zt, heads[source], t, source, target), heads[target], atol=1e-10)
+            assert torch.allclose(
+                convert(schedule, zt, heads[source], t, source, target), heads[target], atol=1e-10
+            )
     for source in ("noise", "score"):
         assert convert(schedule, zt, heads[source], t, source, "clean").isnan().all()
         assert torch.allclose(pair(schedule, zt, heads[source], t, source)[1], heads["noise"])
@@ -81,7 +97,9 @@ def test_limits_at_the_end(schedule):
     zt, heads = truth(schedule, 3, t)
     for source in ("noise", "velocity"):
         for target in ("clean", "noise", "velocity"):
-            assert torch.allclose(convert(schedule, zt, heads[source], t, source, target), heads[target], atol=1e-10)
+            assert torch.allclose(
+                convert(schedule, zt, heads[source], t, source, target), heads[target], atol=1e-10
+            )
     clean, noise = pair(schedule, zt, torch.ones_like(zt), t, "score")
     assert torch.allclose(clean, zt) and noise.abs().max() <= 1e-15
     assert convert(Linear(), heads["clean"], heads["clean"], t, "clean", "velocity").isnan().all()
@@ -101,7 +119,9 @@ def test_a_clean_head_nears_the_limits_of_its_velocity(schedule):
 def test_unknown_heads_are_refused():
     zt, t = torch.zeros(2, 1), torch.full((2,), 0.5)
     for names in (("drift", "clean"), ("clean", "drift")):
-        with pytest.raises(UserError, match="no head 'drift': choose one of clean, noise, velocity, score"):
+        with pytest.raises(
+            UserError, match="no head 'drift': choose one of clean, noise, velocity, score"
+        ):
             convert(Linear(), zt, zt, t, *names)
 
 
@@ -110,7 +130,9 @@ def test_the_errors_of_all_heads_are_one_error_with_weights(schedule):
     """A wrong clean prediction, converted: the squared error of the other head over that of the clean one is the weight."""
     t = torch.linspace(0.01, 0.99, 20, dtype=torch.float64)
     zt, heads = truth(schedule, 5, t)
-    wrong = heads["clean"] + torch.randn(zt.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    wrong = heads["clean"] + torch.randn(
+        zt.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64
+    )
     base = (wrong - heads["clean"]).square().sum((1, 2))
     for head in HEADS:
         error = (convert(schedule, zt, wrong, t, "clean", head) - heads[head]).square().sum((1, 2))

@@ -20,8 +20,11 @@ from minildm.transport.schedules import Cosine, Linear, Tangent
 
 SCHEDULES = [Linear(), Cosine(), Tangent(3.0)]
 every = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-LAW = Mixture(torch.tensor([0.2, 0.5, 0.3]).double().log(), torch.tensor([[1.0, 2.0], [-1.5, 0.5], [0.0, -2.0]]).double(),
-              torch.tensor([0.1, 0.3, 0.05]).double())
+LAW = Mixture(
+    torch.tensor([0.2, 0.5, 0.3]).double().log(),
+    torch.tensor([[1.0, 2.0], [-1.5, 0.5], [0.0, -2.0]]).double(),
+    torch.tensor([0.1, 0.3, 0.05]).double(),
+)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -47,7 +50,9 @@ def test_divergences_by_hand_and_by_probes():
 
 def test_random_probes_are_unbiased():
     z, t = states(5), torch.tensor(0.3).double()
-    estimates = torch.stack([hutchinson(random_signs(1, z, rng(seed)))(swirl, z, t)[1] for seed in range(2000)])
+    estimates = torch.stack(
+        [hutchinson(random_signs(1, z, rng(seed)))(swirl, z, t)[1] for seed in range(2000)]
+    )
     error = estimates.mean(0) - exact_divergence(swirl, z, t)[1]
     assert (error.abs() <= 4 * estimates.std(0) / 2000**0.5 + 1e-12).all()
 
@@ -93,7 +98,13 @@ def test_flow_and_noisy_motion_are_not_told_apart(seed, g):
     u = mixture_velocity(Linear(), law)
     start, other = torch.randn(2, 2000, 1, generator=rng(seed), dtype=torch.float64)
     flow = integrate(u, start, times[::10], "rk4").states
-    noisy = integrate(noisy_drift(u, score_of_flow(Linear(), u), g), other, times, euler_maruyama(g), rng(100 + seed)).states
+    noisy = integrate(
+        noisy_drift(u, score_of_flow(Linear(), u), g),
+        other,
+        times,
+        euler_maruyama(g),
+        rng(100 + seed),
+    ).states
     for k in (10, 20, 30):
         assert kolmogorov_smirnov(flow[k, :, 0], noisy[10 * k, :, 0])[1] >= 0.01
 

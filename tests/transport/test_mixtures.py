@@ -6,7 +6,13 @@ import torch
 from minildm.control.linear_quadratic import pinned_law
 from minildm.dynamics.solvers import integrate
 from minildm.transport.heads import convert
-from minildm.transport.mixtures import denoising_error, marginal, mixture_score, mixture_velocity, posterior
+from minildm.transport.mixtures import (
+    denoising_error,
+    marginal,
+    mixture_score,
+    mixture_velocity,
+    posterior,
+)
 from minildm.transport.paths import interpolate, sample_path
 from minildm.transport.planar import eight_gaussians, two_modes
 from minildm.transport.schedules import Cosine, Linear, Tangent
@@ -38,18 +44,28 @@ def test_posterior_means_are_regressions_on_pairs(schedule):
 def test_the_marginal_law_is_that_of_the_points(schedule):
     t, law = torch.tensor(0.4).double(), eight_gaussians()
     count = 100_000
-    z1, z0 = law.sample(count, rng()).double(), torch.randn(count, 2, generator=rng(1), dtype=torch.float64)
+    z1, z0 = (
+        law.sample(count, rng()).double(),
+        torch.randn(count, 2, generator=rng(1), dtype=torch.float64),
+    )
     zt = sample_path(schedule, z1, z0, t.expand(count)).zt
     drawn = marginal(schedule, law, t).sample(count, rng(2))
     for power in (1, 2, 4):
-        assert torch.allclose((zt**power).mean(0), (drawn.double() ** power).mean(0), rtol=0.05, atol=0.03)
+        assert torch.allclose(
+            (zt**power).mean(0), (drawn.double() ** power).mean(0), rtol=0.05, atol=0.03
+        )
 
 
 @every
 def test_times_may_be_one_or_many(schedule):
-    z, times = torch.randn(6, 1, generator=rng(), dtype=torch.float64), torch.linspace(0, 1, 6, dtype=torch.float64)
+    z, times = (
+        torch.randn(6, 1, generator=rng(), dtype=torch.float64),
+        torch.linspace(0, 1, 6, dtype=torch.float64),
+    )
     for field in (mixture_velocity(schedule, LAW), mixture_score(schedule, LAW)):
-        assert torch.allclose(field(z, times), torch.cat([field(z[i:i + 1], t) for i, t in enumerate(times)]))
+        assert torch.allclose(
+            field(z, times), torch.cat([field(z[i : i + 1], t) for i, t in enumerate(times)])
+        )
 
 
 @every
@@ -57,11 +73,17 @@ def test_the_heads_of_a_mixture_agree(schedule):
     """Posterior means convert as truths do, since all heads are affine."""
     z, t = torch.randn(50, 1, generator=rng(), dtype=torch.float64), torch.full((50,), 0.3).double()
     clean, noise = posterior(schedule, LAW, z, t)
-    values = {"clean": clean, "noise": noise, "velocity": mixture_velocity(schedule, LAW)(z, t),
-              "score": mixture_score(schedule, LAW)(z, t)}
+    values = {
+        "clean": clean,
+        "noise": noise,
+        "velocity": mixture_velocity(schedule, LAW)(z, t),
+        "score": mixture_score(schedule, LAW)(z, t),
+    }
     for source in values:
         for target in values:
-            assert torch.allclose(convert(schedule, z, values[source], t, source, target), values[target], atol=1e-10)
+            assert torch.allclose(
+                convert(schedule, z, values[source], t, source, target), values[target], atol=1e-10
+            )
 
 
 def test_the_field_is_the_posterior_mean_of_pinned_controls():
@@ -69,14 +91,18 @@ def test_the_field_is_the_posterior_mean_of_pinned_controls():
     z = torch.randn(50, 1, generator=rng(), dtype=torch.float64)
     for t in torch.tensor([0.0, 0.5, 0.95]).double():
         clean, _ = posterior(Linear(), LAW, z, t)
-        assert torch.allclose(mixture_velocity(Linear(), LAW)(z, t), pinned_law(clean, z, t), rtol=1e-9, atol=1e-9)
+        assert torch.allclose(
+            mixture_velocity(Linear(), LAW)(z, t), pinned_law(clean, z, t), rtol=1e-9, atol=1e-9
+        )
 
 
 @every
 def test_the_flow_carries_noise_to_the_mixture(schedule):
     """On the line the flow keeps quantiles: F_1(z_1) = Phi(z_0)."""
     z0 = torch.linspace(-2.5, 2.5, 41, dtype=torch.float64)[:, None]
-    z1 = integrate(mixture_velocity(schedule, LAW), z0, torch.linspace(0, 1, 201).double(), "rk4", record=False).states[-1]
+    z1 = integrate(
+        mixture_velocity(schedule, LAW), z0, torch.linspace(0, 1, 201).double(), "rk4", record=False
+    ).states[-1]
     below = torch.special.ndtr((z1 - LAW.means[:, 0]) / 0.5).mean(1, keepdim=True)
     assert torch.allclose(below, torch.special.ndtr(z0), atol=1e-5)
 
@@ -89,8 +115,12 @@ def test_the_least_error_of_a_clean_head(schedule, std):
     found = denoising_error(schedule, law, times)
     assert found[0].item() == pytest.approx(4 + std**2, rel=1e-6)
     b2, a2 = schedule.b(times[-1]) ** 2, schedule.a(times[-1]) ** 2
-    assert found[-1].item() == pytest.approx(float(std**2 * b2 / (a2 * std**2 + b2)), rel=0.02, abs=1e-4)
+    assert found[-1].item() == pytest.approx(
+        float(std**2 * b2 / (a2 * std**2 + b2)), rel=0.02, abs=1e-4
+    )
     z1, z0 = law.sample(count, rng()), torch.randn(count, 1, generator=rng(1), dtype=torch.float64)
     for t, error in zip(times, found):
-        squares = (z1 - posterior(schedule, law, interpolate(schedule, z1, z0, t.expand(count)), t)[0]).square()
+        squares = (
+            z1 - posterior(schedule, law, interpolate(schedule, z1, z0, t.expand(count)), t)[0]
+        ).square()
         assert abs(squares.mean() - error) <= 4.5 * squares.std() / count**0.5 + 1e-6

@@ -24,7 +24,9 @@ def draw(seed: int, *shape: int):
 def test_the_velocity_is_the_derivative_of_the_point(schedule, seed):
     z1, z0, t = draw(seed, 4, 3, 2)
     sample = sample_path(schedule, z1, z0, t)
-    point, slope = torch.autograd.functional.jvp(lambda t: interpolate(schedule, z1, z0, t), t, torch.ones_like(t))
+    point, slope = torch.autograd.functional.jvp(
+        lambda t: interpolate(schedule, z1, z0, t), t, torch.ones_like(t)
+    )
     assert torch.equal(sample.zt, point) and torch.allclose(sample.velocity, slope, atol=1e-9)
     assert sample.z1 is z1 and sample.z0 is z0 and sample.t is t
 
@@ -56,7 +58,10 @@ def test_the_posterior_mean_has_the_least_loss(schedule):
     rng = torch.Generator().manual_seed(0)
     count = 50_000
     z1 = torch.randint(0, 2, (count, 1), generator=rng).double() * 2 - 1
-    z0, t = torch.randn(count, 1, generator=rng, dtype=torch.float64), torch.rand(count, generator=rng).double() * 0.9
+    z0, t = (
+        torch.randn(count, 1, generator=rng, dtype=torch.float64),
+        torch.rand(count, generator=rng).double() * 0.9,
+    )
     sample = sample_path(schedule, z1, z0, t)
 
     def best(z, t):
@@ -82,4 +87,6 @@ def test_a_path_on_another_schedule_is_the_same_path(schedule, target):
     assert torch.allclose(z, interpolate(target, z1, z0, other), atol=1e-9)
     assert other[0] == 0 and other[1].item() == pytest.approx(1, abs=1e-12)
     back, again = change_schedule(z, other, target, schedule)
-    assert torch.allclose(back, interpolate(schedule, z1, z0, t), atol=1e-9) and torch.allclose(again, t, atol=1e-9)
+    assert torch.allclose(back, interpolate(schedule, z1, z0, t), atol=1e-9) and torch.allclose(
+        again, t, atol=1e-9
+    )

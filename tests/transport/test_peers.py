@@ -20,7 +20,9 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def swirl(z, t):
     """A field that turns, stretches and changes with time."""
-    return torch.stack((torch.sin(3 * z[:, 1]) - t * z[:, 0], torch.cos(2 * z[:, 0]) * (1 + t)), dim=1)
+    return torch.stack(
+        (torch.sin(3 * z[:, 1]) - t * z[:, 0], torch.cos(2 * z[:, 0]) * (1 + t)), dim=1
+    )
 
 
 def draw(dtype=torch.float32):
@@ -37,7 +39,10 @@ def loss(sample) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_fixed_steps_equal_torchdiffeqs(method, dtype):
     peer = pytest.importorskip("torchdiffeq", reason=HOW.format("torchdiffeq"))
-    start, times = torch.randn(64, 2, generator=rng(), dtype=dtype), torch.linspace(0, 1, 21, dtype=dtype)
+    start, times = (
+        torch.randn(64, 2, generator=rng(), dtype=dtype),
+        torch.linspace(0, 1, 21, dtype=dtype),
+    )
     theirs = peer.odeint(lambda t, z: swirl(z, t), start, times, method=METHODS[method])
     assert (integrate(swirl, start, times, method).states - theirs).abs().max() <= 1e-6
 
@@ -45,15 +50,23 @@ def test_fixed_steps_equal_torchdiffeqs(method, dtype):
 def test_rk4_is_near_torchdiffeqs_which_is_another_method_of_order_4():
     """Theirs is the 3/8 rule: both have order 4, and with 200 steps both are exact to 1e-6."""
     peer = pytest.importorskip("torchdiffeq", reason=HOW.format("torchdiffeq"))
-    start, times = torch.randn(64, 2, generator=rng(), dtype=torch.float64), torch.linspace(0, 1, 201, dtype=torch.float64)
+    start, times = (
+        torch.randn(64, 2, generator=rng(), dtype=torch.float64),
+        torch.linspace(0, 1, 201, dtype=torch.float64),
+    )
     theirs = peer.odeint(lambda t, z: swirl(z, t), start, times, method="rk4")
     assert (integrate(swirl, start, times, "rk4").states - theirs).abs().max() <= 1e-6
 
 
 def test_the_adaptive_pair_agrees_with_torchdiffeqs():
     peer = pytest.importorskip("torchdiffeq", reason=HOW.format("torchdiffeq"))
-    start, ends = torch.randn(64, 2, generator=rng(), dtype=torch.float64), torch.tensor([0.0, 1.0]).double()
-    theirs = peer.odeint(lambda t, z: swirl(z, t), start, ends, method="dopri5", rtol=1e-8, atol=1e-8)
+    start, ends = (
+        torch.randn(64, 2, generator=rng(), dtype=torch.float64),
+        torch.tensor([0.0, 1.0]).double(),
+    )
+    theirs = peer.odeint(
+        lambda t, z: swirl(z, t), start, ends, method="dopri5", rtol=1e-8, atol=1e-8
+    )
     ours = integrate(swirl, start, ends, DormandPrince(1e-8, 1e-8))
     assert (ours.states[-1] - theirs[-1]).abs().max() <= 1e-6
 
@@ -62,7 +75,9 @@ def test_path_and_loss_equal_torchcfms():
     peer = pytest.importorskip("torchcfm.conditional_flow_matching", reason=HOW.format("torchcfm"))
     z1, z0, t = draw()
     ours = sample_path(Linear(), z1, z0, t)
-    _, zt, velocity = peer.ConditionalFlowMatcher(sigma=0.0).sample_location_and_conditional_flow(z0, z1, t=t)
+    _, zt, velocity = peer.ConditionalFlowMatcher(sigma=0.0).sample_location_and_conditional_flow(
+        z0, z1, t=t
+    )
     assert (ours.zt - zt).abs().max() <= 1e-6 and (ours.velocity - velocity).abs().max() <= 1e-6
     assert abs(loss(ours) - loss(type(ours)(zt, velocity, t, z0, z1))) <= 1e-6
 
@@ -88,9 +103,13 @@ def test_the_best_pairing_costs_what_torchcfms_costs():
 
 def test_path_and_loss_equal_flow_matchings():
     path = pytest.importorskip("flow_matching.path", reason=HOW.format("flow_matching"))
-    scheduler = pytest.importorskip("flow_matching.path.scheduler", reason=HOW.format("flow_matching"))
+    scheduler = pytest.importorskip(
+        "flow_matching.path.scheduler", reason=HOW.format("flow_matching")
+    )
     z1, z0, t = draw()
     ours = sample_path(Linear(), z1, z0, t)
     theirs = path.AffineProbPath(scheduler=scheduler.CondOTScheduler()).sample(t=t, x_0=z0, x_1=z1)
-    assert (ours.zt - theirs.x_t).abs().max() <= 1e-6 and (ours.velocity - theirs.dx_t).abs().max() <= 1e-6
+    assert (ours.zt - theirs.x_t).abs().max() <= 1e-6 and (
+        ours.velocity - theirs.dx_t
+    ).abs().max() <= 1e-6
     assert abs(loss(ours) - loss(type(ours)(theirs.x_t, theirs.dx_t, t, z0, z1))) <= 1e-6

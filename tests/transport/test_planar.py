@@ -22,14 +22,20 @@ def rng(seed: int = 0) -> torch.Generator:
 def test_clouds_are_centered_of_the_size_of_noise_and_repeatable(name):
     z = PLANES[name](20_000, rng())
     assert z.shape == (20_000, 2) and z.dtype == torch.float32
-    assert torch.equal(z, PLANES[name](20_000, rng())) and not torch.equal(z, PLANES[name](20_000, rng(1)))
+    assert torch.equal(z, PLANES[name](20_000, rng())) and not torch.equal(
+        z, PLANES[name](20_000, rng(1))
+    )
     assert z.mean(0).abs().max() < 0.05 and 0.7 < z.std() < 2 and z.abs().max() < 4
 
 
 def test_the_shapes():
     board = checkerboard(20_000, rng())
     cells = board.floor().long() + 2
-    assert ((cells >= 0) & (cells < 4)).all() and (cells.sum(1) % 2 == 0).all() and len(cells.unique(dim=0)) == 8
+    assert (
+        ((cells >= 0) & (cells < 4)).all()
+        and (cells.sum(1) % 2 == 0).all()
+        and len(cells.unique(dim=0)) == 8
+    )
     moons = two_moons(20_000, rng(), std=0.0)
     center = torch.tensor([-1.0, -0.5])
     radii = torch.stack(((moons - center).norm(dim=1), (moons + center).norm(dim=1)))
@@ -44,14 +50,19 @@ def test_distances_of_gaussians():
     y = 1.5 * y + torch.tensor([3.0, 4.0])
     assert torch.allclose(wasserstein_1d(x, y), torch.tensor([9.25, 16.25]).double(), rtol=0.02)
     x, y = x[:4000], y[:4000]
-    assert sliced_wasserstein(x, y, rng(), 2000).item() == pytest.approx((25 / 2 + 0.25) ** 0.5, rel=0.03)
+    assert sliced_wasserstein(x, y, rng(), 2000).item() == pytest.approx(
+        (25 / 2 + 0.25) ** 0.5, rel=0.03
+    )
     assert sliced_wasserstein(x, x.flip(0), rng()) < 1e-7
 
 
 def test_the_two_sample_test_is_scipys():
     stats = pytest.importorskip("scipy.stats", reason="compares with scipy: pip install scipy")
     for seed, shift in ((0, 0.0), (1, 0.05), (2, 0.2)):
-        x, y = torch.randn(1500, generator=rng(seed)).double(), torch.randn(1000, generator=rng(50 + seed)).double() + shift
+        x, y = (
+            torch.randn(1500, generator=rng(seed)).double(),
+            torch.randn(1000, generator=rng(50 + seed)).double() + shift,
+        )
         theirs = stats.ks_2samp(x.numpy(), y.numpy(), method="asymp")
         gap, p = kolmogorov_smirnov(x, y)
         assert gap.item() == pytest.approx(theirs.statistic, abs=1e-6)
@@ -59,7 +70,10 @@ def test_the_two_sample_test_is_scipys():
 
 
 def test_the_two_sample_test_rejects_one_law_as_rarely_as_it_says():
-    rejected = [kolmogorov_smirnov(*torch.randn(2, 500, generator=rng(seed)))[1] < 0.1 for seed in range(300)]
+    rejected = [
+        kolmogorov_smirnov(*torch.randn(2, 500, generator=rng(seed)))[1] < 0.1
+        for seed in range(300)
+    ]
     assert 0.05 < sum(rejected) / 300 < 0.14
 
 
@@ -95,7 +109,10 @@ def test_a_trained_flow_draws_the_moons():
     train_field(field, coupled(two_moons), rng(), steps=600)
     data = two_moons(4000, rng(2))
     noise = torch.randn(4000, 2, generator=rng(1))
-    assert sliced_wasserstein(drawn(field, 4000, 1), data, rng(3)) < sliced_wasserstein(noise, data, rng(3)) / 5
+    assert (
+        sliced_wasserstein(drawn(field, 4000, 1), data, rng(3))
+        < sliced_wasserstein(noise, data, rng(3)) / 5
+    )
 
 
 @pytest.mark.slow
@@ -108,5 +125,7 @@ def test_a_trained_flow_is_about_as_close_to_data_as_data_is():
     field, data, seeds = SmallField(), PLANES["eight gaussians"], rng(1)
     train_field(field, coupled(data), rng(), steps=2000)
     fresh = [sliced_wasserstein(data(2000, seeds), data(2000, seeds), seeds) for _ in range(75)]
-    flow = [sliced_wasserstein(drawn(field, 2000, seed), data(2000, seeds), seeds) for seed in range(25)]
+    flow = [
+        sliced_wasserstein(drawn(field, 2000, seed), data(2000, seeds), seeds) for seed in range(25)
+    ]
     assert torch.stack(flow).median() <= 1.2 * torch.stack(fresh).median()

@@ -16,7 +16,9 @@ def test_tan_3_has_the_published_values():
     """alpha^2 at a diffusion paper's times, where 0 is data."""
     s = torch.tensor([0.05, 0.1, 0.25, 0.5, 0.75, 0.9], dtype=torch.float64)
     alpha2 = Tangent(3.0).a(from_diffusion_time(s)) ** 2
-    for value, published in zip(alpha2.tolist(), (".947", ".816", ".393", ".100", ".0187", ".0028")):
+    for value, published in zip(
+        alpha2.tolist(), (".947", ".816", ".393", ".100", ".0187", ".0028")
+    ):
         assert value == pytest.approx(float(published), abs=0.5 * 10 ** -(len(published) - 1))
 
 
@@ -37,12 +39,16 @@ def test_d_is_noise_to_signal_in_the_middle_and_1_is_the_cosine_schedule():
     for d in (1.0, 3.0, 5.0):
         assert (Tangent(d).b(half) / Tangent(d).a(half)).item() == pytest.approx(d)
     for name in ("a", "b", "da", "db"):
-        assert torch.allclose(getattr(Tangent(1.0), name)(GRID), getattr(Cosine(), name)(GRID), atol=1e-12)
+        assert torch.allclose(
+            getattr(Tangent(1.0), name)(GRID), getattr(Cosine(), name)(GRID), atol=1e-12
+        )
 
 
 def test_tan_d_keeps_variance():
     for d in (0.5, 1.0, 3.0, 9.0):
-        assert torch.allclose(Tangent(d).a(GRID) ** 2 + Tangent(d).b(GRID) ** 2, torch.ones(101).double(), atol=1e-12)
+        assert torch.allclose(
+            Tangent(d).a(GRID) ** 2 + Tangent(d).b(GRID) ** 2, torch.ones(101).double(), atol=1e-12
+        )
 
 
 @inside
@@ -74,7 +80,9 @@ def test_log_snr_has_its_slope_and_its_inverse(schedule):
     t = GRID[1:-1].clone().requires_grad_()
     (numeric,) = torch.autograd.grad(schedule.log_snr(t).sum(), t)
     assert torch.allclose(schedule.log_snr_slope(GRID[1:-1]), numeric, rtol=1e-9)
-    assert torch.allclose(schedule.from_log_snr(schedule.log_snr(GRID[1:-1])), GRID[1:-1], atol=1e-12)
+    assert torch.allclose(
+        schedule.from_log_snr(schedule.log_snr(GRID[1:-1])), GRID[1:-1], atol=1e-12
+    )
     ends = torch.tensor([-math.inf, math.inf], dtype=torch.float64)
     assert schedule.from_log_snr(ends).tolist() == [0, 1]
 
@@ -90,8 +98,13 @@ def test_the_velocity_of_a_pair_is_the_slope_of_its_path(schedule):
 def test_the_noise_rate_is_that_of_the_forward_equation(schedule):
     """g^2 = b^2 lambda'; for tan-d the published beta(s) = pi d^2 tan (1 + tan^2)/(1 + d^2 tan^2); none is left at t = 1."""
     t = GRID[1:-1]
-    assert torch.allclose(schedule.noise_rate(t), schedule.b(t) ** 2 * schedule.log_snr_slope(t), rtol=1e-9)
-    assert schedule.noise_rate(torch.ones(())).abs() < 1e-6 and schedule.noise_rate(torch.zeros(())).isinf()
+    assert torch.allclose(
+        schedule.noise_rate(t), schedule.b(t) ** 2 * schedule.log_snr_slope(t), rtol=1e-9
+    )
+    assert (
+        schedule.noise_rate(torch.ones(())).abs() < 1e-6
+        and schedule.noise_rate(torch.zeros(())).isinf()
+    )
     if isinstance(schedule, Tangent):
         d2, tangent = schedule.d**2, torch.tan(math.pi / 2 * from_diffusion_time(t))
         beta = math.pi * d2 * tangent * (1 + tangent**2) / (1 + d2 * tangent**2)

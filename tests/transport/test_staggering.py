@@ -31,9 +31,18 @@ def test_a_position_that_is_alone_has_no_lag_to_wait_for():
 def test_the_front_is_ahead_and_all_begin_and_end_together(t, lag, flags):
     who = moving(*flags)
     tau = local_times(torch.tensor([t]), torch.tensor([lag]), who)
-    assert ((0 <= tau) & (tau <= 1)).all() and (tau[~who] == 1).all() and (tau[who].diff() <= 1e-6).all()
-    assert not any(at(0.0, lag, who)[i] for i, f in enumerate(flags) if f) and min(at(1.0, lag, who)) > 1 - 1e-6
-    assert torch.equal(local_times(torch.tensor([t]), torch.tensor([0.0]), who)[who], torch.full_like(tau[who], t))
+    assert (
+        ((0 <= tau) & (tau <= 1)).all()
+        and (tau[~who] == 1).all()
+        and (tau[who].diff() <= 1e-6).all()
+    )
+    assert (
+        not any(at(0.0, lag, who)[i] for i, f in enumerate(flags) if f)
+        and min(at(1.0, lag, who)) > 1 - 1e-6
+    )
+    assert torch.equal(
+        local_times(torch.tensor([t]), torch.tensor([0.0]), who)[who], torch.full_like(tau[who], t)
+    )
 
 
 def test_each_is_under_way_for_the_same_part_of_the_whole():
@@ -43,7 +52,9 @@ def test_each_is_under_way_for_the_same_part_of_the_whole():
     for i in range(n):
         under_way = t[(tau[:, i] > 0) & (tau[:, i] < 1)]
         leaves = lag * i / (n - 1) / (1 + lag)
-        assert abs(under_way[0] - leaves) < 2e-3 and abs(under_way[-1] - leaves - 1 / (1 + lag)) < 2e-3
+        assert (
+            abs(under_way[0] - leaves) < 2e-3 and abs(under_way[-1] - leaves - 1 / (1 + lag)) < 2e-3
+        )
     assert ((tau > 0) & (tau < 1)).sum(1).max() <= (n - 1) / lag + 1
 
 
@@ -56,9 +67,17 @@ def test_each_text_of_a_batch_has_its_own_lag_and_mask():
 @given(st.floats(0, 1), st.floats(0, 8), st.lists(st.booleans(), min_size=1, max_size=12))
 def test_windows_are_what_moves_at_later_times(t, lag, flags):
     """Window k at time t is what moves at t + k / (1 + L), at the same times."""
-    who, at_t, lags = moving(*flags), torch.tensor([t], dtype=torch.float64), torch.tensor([lag], dtype=torch.float64)
+    who, at_t, lags = (
+        moving(*flags),
+        torch.tensor([t], dtype=torch.float64),
+        torch.tensor([lag], dtype=torch.float64),
+    )
     tau, window = windows(at_t, lags, who)
-    assert (tau[~who] == 1).all() and (window[~who] == -torch.inf).all() and (window[who].diff() >= 0).all()
+    assert (
+        (tau[~who] == 1).all()
+        and (window[~who] == -torch.inf).all()
+        and (window[who].diff() >= 0).all()
+    )
     for k in window[who].unique():
         later = local_times(at_t + k / (1 + lag), lags, who)
         assert torch.allclose(later[window == k], tau[window == k], atol=1e-9)
@@ -75,7 +94,13 @@ def test_who_sees_whom_by_hand():
     """Two words, two on their way in one window, one that has not left: a text as generation sees it."""
     t = torch.tensor([[1.0, 1.0, 0.7, 0.2, 0.0]])
     seen = sight(t, (t < 1).float(), torch.arange(5))[0].int().tolist()
-    assert seen == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+    assert seen == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 1, 1, 1],
+    ]
 
 
 def test_a_word_that_is_known_is_seen_from_both_sides_and_sees_no_word_that_is_to_be_written():
@@ -100,9 +125,18 @@ def test_how_many_words_before_it_a_position_cannot_see():
     assert unseen(t, sight(t, window, positions, 3), positions).tolist() == [[1, 4, 2]]
     windows_ = torch.tensor([[0.0, 1.0, 2.0, 2.0, -torch.inf, 2.0]])
     beside = torch.cat((windows_, windows_.masked_fill(known, torch.inf)), 1)
-    twice, times = positions.repeat(2), torch.cat((torch.ones(1, 6), torch.zeros(1, 6).masked_fill(known, 1.0)), 1)
+    twice, times = (
+        positions.repeat(2),
+        torch.cat((torch.ones(1, 6), torch.zeros(1, 6).masked_fill(known, 1.0)), 1),
+    )
     rows = unseen(times, sight(times, beside, twice), twice)[0]
-    assert rows[[0, 1, 4]].tolist() == [0, 0, 4] and rows[[6, 7, 8, 9, 11]].tolist() == [0, 0, 0, 1, 2]
+    assert rows[[0, 1, 4]].tolist() == [0, 0, 4] and rows[[6, 7, 8, 9, 11]].tolist() == [
+        0,
+        0,
+        0,
+        1,
+        2,
+    ]
 
 
 def test_a_grid_goes_from_its_start_to_one():
@@ -110,7 +144,9 @@ def test_a_grid_goes_from_its_start_to_one():
     for start in (0.0, 0.4):
         grid = staggered_grid(5, 2.0, who, start)
         assert grid.shape == (6, 2, 3, 1) and torch.allclose(grid[-1], torch.ones(2, 3, 1))
-        assert torch.allclose(grid[0, who], torch.full((5, 1), start)) and (grid[:, ~who] == 1).all()
+        assert (
+            torch.allclose(grid[0, who], torch.full((5, 1), start)) and (grid[:, ~who] == 1).all()
+        )
         assert (grid.diff(dim=0) >= 0).all()
     plain = staggered_grid(5, 0.0, who[:1])[:, 0, :, 0]
     assert torch.equal(plain, torch.linspace(0, 1, 6)[:, None].expand(6, 3))

@@ -11,9 +11,19 @@ from minildm.transport.fields import SmallField
 from minildm.transport.mixtures import mixture_velocity
 from minildm.transport.planar import eight_gaussians, two_modes
 from minildm.transport.schedules import Cosine, Linear, Tangent
-from minildm.transport.stiffness import cubic_law, midpoint_stiffness, mixture_jacobian, worst_stiffness
+from minildm.transport.stiffness import (
+    cubic_law,
+    midpoint_stiffness,
+    mixture_jacobian,
+    worst_stiffness,
+)
 
-CHECKED = {0.05: 11004, 0.1: 1455, 0.3: 67, 1.0: 4.1}  # std -> worst stiffness of modes 4 apart, known from elsewhere
+CHECKED = {
+    0.05: 11004,
+    0.1: 1455,
+    0.3: 67,
+    1.0: 4.1,
+}  # std -> worst stiffness of modes 4 apart, known from elsewhere
 every = pytest.mark.parametrize("schedule", [Linear(), Cosine(), Tangent(3.0)], ids=str)
 
 
@@ -27,13 +37,17 @@ def randn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def uneven(modes: int = 5, d: int = 3) -> Mixture:
     """A mixture whose weights, places and widths all differ."""
-    return Mixture(randn(modes).log_softmax(0), 2 * randn(modes, d, seed=1), 0.3 * randn(modes, seed=2).exp())
+    return Mixture(
+        randn(modes).log_softmax(0), 2 * randn(modes, d, seed=1), 0.3 * randn(modes, seed=2).exp()
+    )
 
 
 def whole(field, z, t):
     """The symmetric part of each row's Jacobian, (batch, numbers, numbers)."""
     flat = z[0].numel()
-    jacobian = vmap(jacrev(lambda row, t: field(row[None], t)[0]), in_dims=(0, None))(z, t).reshape(len(z), flat, flat)
+    jacobian = vmap(jacrev(lambda row, t: field(row[None], t)[0]), in_dims=(0, None))(z, t).reshape(
+        len(z), flat, flat
+    )
     return (jacobian + jacobian.mT) / 2
 
 
@@ -45,21 +59,32 @@ def test_the_jacobian_is_that_of_autograd(schedule):
     for i, t in enumerate(times):
         exact = jacrev(lambda row, t=t: field(row[None], t)[0])(z[i])
         assert torch.allclose(found[i], exact, atol=1e-10)
-        assert torch.allclose(mixture_jacobian(schedule, law, z[i:i + 1], t)[0], exact, atol=1e-10)
+        assert torch.allclose(
+            mixture_jacobian(schedule, law, z[i : i + 1], t)[0], exact, atol=1e-10
+        )
     assert torch.allclose(found, found.mT, atol=1e-10)
 
 
 @every
 def test_modes_of_one_width(schedule):
     """(08.15): the Jacobian is a multiple of I plus the covariance of the means, given z."""
-    law, z, t, v = eight_gaussians(std=0.4), randn(7, 2), torch.tensor(0.6, dtype=torch.float64), 0.4**2
+    law, z, t, v = (
+        eight_gaussians(std=0.4),
+        randn(7, 2),
+        torch.tensor(0.6, dtype=torch.float64),
+        0.4**2,
+    )
     law = Mixture(law.log_weights.double(), law.means.double(), law.variances.double())
     a, b, da, db = schedule.a(t), schedule.b(t), schedule.da(t), schedule.db(t)
     q = a**2 * v + b**2
     r = (-(z[:, None] - a * law.means).square().sum(-1) / (2 * q)).softmax(-1)
     mean = r @ law.means
-    covariance = torch.einsum("bk,ki,kj->bij", r, law.means, law.means) - mean[:, :, None] * mean[:, None]
-    formula = (a * da * v + b * db) / q * torch.eye(2) + a * b * (da * b - a * db) / q**2 * covariance
+    covariance = (
+        torch.einsum("bk,ki,kj->bij", r, law.means, law.means) - mean[:, :, None] * mean[:, None]
+    )
+    formula = (a * da * v + b * db) / q * torch.eye(2) + a * b * (
+        da * b - a * db
+    ) / q**2 * covariance
     assert torch.allclose(whole(mixture_velocity(schedule, law), z, t), formula, atol=1e-6)
     assert torch.allclose(mixture_jacobian(schedule, law, z, t), formula, atol=1e-6)
 
@@ -71,7 +96,9 @@ def test_worst_stiffness_of_two_modes(std):
     assert rate == pytest.approx(CHECKED[std], abs=0.5 if std < 1 else 0.05)
     origin = torch.zeros(1, 1, dtype=torch.float64)
     for t in (time, 0.2, 0.999):
-        here = mixture_jacobian(Linear(), two_modes(std), origin, torch.tensor(t, dtype=torch.float64))
+        here = mixture_jacobian(
+            Linear(), two_modes(std), origin, torch.tensor(t, dtype=torch.float64)
+        )
         middle = midpoint_stiffness(4.0, std, torch.tensor([t], dtype=torch.float64))
         assert torch.allclose(here.flatten(), middle, rtol=1e-9) and middle <= rate * (1 + 1e-12)
     short = 1 - cubic_law(4.0, std) / rate
@@ -94,16 +121,26 @@ def test_the_cubic_law_is_the_limit_of_narrow_modes():
 def test_iteration_finds_the_top_of_a_mixture(schedule, t):
     law, z, t = uneven(d=8), randn(6, 8, seed=4), torch.tensor(t, dtype=torch.float64)
     top = torch.linalg.eigvalsh(mixture_jacobian(schedule, law, z, t))[:, -1]
-    found = [top_eigenvalue(mixture_velocity(schedule, law), z, t, rng(), rounds) for rounds in (2, 5, 8)]
+    found = [
+        top_eigenvalue(mixture_velocity(schedule, law), z, t, rng(), rounds) for rounds in (2, 5, 8)
+    ]
     assert (found[2] - top).abs().max() <= 1e-6
     assert all((less <= more + 1e-9).all() for less, more in zip(found, [*found[1:], top]))
 
 
 def test_iteration_finds_the_top_and_not_the_largest():
     """Contraction may be faster than any separation; equal rates leave no new direction; more rounds than needed do no harm."""
-    for rates in ((-5.0, -1.0, 0.5), (-3.0, -2.0, -0.7), (4.0, -4.0, 1.0), (-1.0, -1.0, -1.0), (0.0, 0.0, 0.0)):
+    for rates in (
+        (-5.0, -1.0, 0.5),
+        (-3.0, -2.0, -0.7),
+        (4.0, -4.0, 1.0),
+        (-1.0, -1.0, -1.0),
+        (0.0, 0.0, 0.0),
+    ):
         scale = torch.tensor(rates, dtype=torch.float64)
-        found = top_eigenvalue(lambda z, t, scale=scale: scale * z, randn(4, 3), torch.tensor(0.3), rng(), rounds=9)
+        found = top_eigenvalue(
+            lambda z, t, scale=scale: scale * z, randn(4, 3), torch.tensor(0.3), rng(), rounds=9
+        )
         assert found.tolist() == pytest.approx([max(rates)] * 4, abs=1e-9)
 
 
@@ -111,7 +148,9 @@ def test_a_turn_parts_no_neighbors():
     """A rotation, J = -J', has S = 0; a shear parts at the rate of its symmetric part."""
     for matrix, top in (([[0.0, -3.0], [3.0, 0.0]], 0.0), ([[0.0, 2.0], [0.0, 0.0]], 1.0)):
         matrix = torch.tensor(matrix, dtype=torch.float64)
-        found = top_eigenvalue(lambda z, t, matrix=matrix: z @ matrix.T, randn(3, 2), torch.tensor(0.3), rng())
+        found = top_eigenvalue(
+            lambda z, t, matrix=matrix: z @ matrix.T, randn(3, 2), torch.tensor(0.3), rng()
+        )
         assert found.tolist() == pytest.approx([top] * 3, abs=1e-9)
 
 

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from minildm.transport.grids import even_grid, log_snr_grid, warped_grid
 from minildm.transport.schedules import Cosine, Linear, Tangent
-from minildm.transport.time_sampling import AdaptiveTime, LogitNormal, Uniform, isotonic_decreasing, stratified
+from minildm.transport.time_sampling import (
+    AdaptiveTime,
+    LogitNormal,
+    Uniform,
+    isotonic_decreasing,
+    stratified,
+)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -23,7 +29,9 @@ def falls_late(t):
     return 2.0 - t**4
 
 
-def train(sampler: AdaptiveTime, curve, steps: int, seed: int = 0, start: int = 0, noise: float = 0.05) -> None:
+def train(
+    sampler: AdaptiveTime, curve, steps: int, seed: int = 0, start: int = 0, noise: float = 0.05
+) -> None:
     """Steps of 64 texts whose loss is the curve at their time, with noise."""
     random = rng(seed)
     for step in range(start, start + steps):
@@ -97,7 +105,9 @@ def test_it_recovers_when_the_loss_changes():
     train(sampler, falls_late, 3000, seed=1, start=1000)
     twin = AdaptiveTime(floor=0.1)
     train(twin, falls_late, 3000, seed=2)
-    assert straightness(sampler, falls_late) == pytest.approx(straightness(twin, falls_late), abs=0.02)
+    assert straightness(sampler, falls_late) == pytest.approx(
+        straightness(twin, falls_late), abs=0.02
+    )
 
 
 def test_means_are_quotients_of_discounted_sums():
@@ -110,13 +120,18 @@ def test_means_are_quotients_of_discounted_sums():
     sampler.observe(torch.tensor([0.1]), torch.tensor([6.0]))
     sampler.update(1)
     assert sampler.curve().tolist() == pytest.approx([(0.99 * 6 + 6) / (0.99 * 2 + 1), 0, 0, 5.0])
-    assert sampler.weight.tolist() == pytest.approx([0.0298, 0, 0, 0.0099]) and sampler.new_count.sum() == 0
+    assert (
+        sampler.weight.tolist() == pytest.approx([0.0298, 0, 0, 0.0099])
+        and sampler.new_count.sum() == 0
+    )
 
 
 def test_all_bins_tell_of_the_same_past():
     """(07.23): under laws that change, the mean of a bin is sum decay^(n-s) L_s(bin) / sum decay^(n-s)."""
     sampler, random, steps = AdaptiveTime(bins=5, decay=0.98, refresh=10**6), rng(), 200
-    laws = torch.tensor([[0.02, 0.08, 0.1, 0.3, 0.5], [0.5, 0.3, 0.1, 0.08, 0.02]], dtype=torch.float64)
+    laws = torch.tensor(
+        [[0.02, 0.08, 0.1, 0.3, 0.5], [0.5, 0.3, 0.1, 0.08, 0.02]], dtype=torch.float64
+    )
     fell = 2.0 ** (-torch.arange(steps, dtype=torch.float64) / 50)
     for step in range(steps):
         sampler.cdf[1:] = laws[step // 20 % 2].cumsum(0)
@@ -124,7 +139,9 @@ def test_all_bins_tell_of_the_same_past():
         sampler.observe(t, fell[step] * (5 - sampler.bin(t)))
         sampler.update(step)
     past = 0.98 ** torch.arange(steps - 1, -1, -1, dtype=torch.float64)
-    assert torch.allclose(sampler.curve() / (past @ fell / past.sum()), torch.arange(5, 0, -1).double(), rtol=0.01)
+    assert torch.allclose(
+        sampler.curve() / (past @ fell / past.sum()), torch.arange(5, 0, -1).double(), rtol=0.01
+    )
 
 
 @pytest.mark.parametrize("half", [300, 1000])
@@ -134,7 +151,9 @@ def test_a_falling_loss_does_not_mislead_the_law(half):
         sampler, random = AdaptiveTime(), rng(seed)
         for step in range(1000):
             t = sampler.draw(64, random)
-            sampler.observe(t, 2 ** (-step / half) * (falls_late(t) + 0.05 * torch.randn(64, generator=random)))
+            sampler.observe(
+                t, 2 ** (-step / half) * (falls_late(t) + 0.05 * torch.randn(64, generator=random))
+            )
             sampler.update(step)
         assert straightness(sampler, falls_late) >= 0.98
 
@@ -145,7 +164,9 @@ def test_only_what_is_asked_for_is_observed():
     some, whole, chosen = t > 0.4, AdaptiveTime(bins=4), AdaptiveTime(bins=4)
     whole.observe(t, loss, some.float())
     chosen.observe(t[some], loss[some])
-    assert torch.allclose(whole.new_loss, chosen.new_loss) and torch.equal(whole.new_count, chosen.new_count)
+    assert torch.allclose(whole.new_loss, chosen.new_loss) and torch.equal(
+        whole.new_count, chosen.new_count
+    )
 
 
 def test_the_law_waits_for_every_bin_and_for_its_turn():
@@ -159,7 +180,9 @@ def test_the_law_waits_for_every_bin_and_for_its_turn():
         assert torch.equal(sampler.cdf, uniform)
         sampler.observe(torch.tensor([0.9]), torch.tensor([0.5]))
         sampler.update(step)
-    assert torch.allclose(sampler.cdf, torch.tensor([0, 0.5, 1]).double())  # one fall, shared by two neighbors
+    assert torch.allclose(
+        sampler.cdf, torch.tensor([0, 0.5, 1]).double()
+    )  # one fall, shared by two neighbors
 
 
 def test_draws_are_one_in_each_share_of_the_law():
@@ -168,7 +191,9 @@ def test_draws_are_one_in_each_share_of_the_law():
     t = sampler.draw(64, rng(5)).double()
     i = (t * 50).long().clamp(0, 49)
     v = sampler.cdf[i] + (t * 50 - i) * (sampler.cdf[i + 1] - sampler.cdf[i])
-    assert ((v * 64 - torch.arange(64)) > -1e-4).all() and ((v * 64 - torch.arange(64)) < 1 + 1e-4).all()
+    assert ((v * 64 - torch.arange(64)) > -1e-4).all() and (
+        (v * 64 - torch.arange(64)) < 1 + 1e-4
+    ).all()
 
 
 def test_warp_inverts_the_distribution_function():
@@ -205,7 +230,12 @@ def learned() -> AdaptiveTime:
     return sampler
 
 
-LAWS = {"uniform": Uniform, "logit-normal": LogitNormal, "shifted": lambda: LogitNormal(-0.8, 0.6), "adaptive": learned}
+LAWS = {
+    "uniform": Uniform,
+    "logit-normal": LogitNormal,
+    "shifted": lambda: LogitNormal(-0.8, 0.6),
+    "adaptive": learned,
+}
 every = pytest.mark.parametrize("law", LAWS)
 
 
@@ -238,7 +268,9 @@ def test_draws_follow_the_law_and_cover_it(law):
 
 def test_logit_normal_is_normal_in_half_the_log_snr():
     half = Linear().log_snr(LogitNormal(0.5, 2.0).draw(100_000, rng()).double()) / 2
-    assert half.mean().item() == pytest.approx(0.5, abs=0.01) and half.std().item() == pytest.approx(2.0, abs=0.02)
+    assert half.mean().item() == pytest.approx(
+        0.5, abs=0.01
+    ) and half.std().item() == pytest.approx(2.0, abs=0.02)
     assert LogitNormal().warp(torch.tensor([0.0, 0.5, 1.0])).tolist() == [0, 0.5, 1]
 
 
@@ -247,7 +279,9 @@ def test_grids_are_even_in_what_they_say(schedule):
     assert torch.allclose(even_grid(8).diff(), torch.full((8,), 1 / 8))
     times = log_snr_grid(schedule, 8, reach=6.0)
     assert len(times) == 9 and times[0] == 0 and times[-1] == 1 and (times.diff() > 0).all()
-    assert torch.allclose(schedule.log_snr(times[1:-1].double()), torch.linspace(-6, 6, 7).double(), atol=1e-4)
+    assert torch.allclose(
+        schedule.log_snr(times[1:-1].double()), torch.linspace(-6, 6, 7).double(), atol=1e-4
+    )
 
 
 @every

@@ -25,5 +25,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     rank = dist.get_rank()
-    save_file(train(rank, dist.get_world_size()).state_dict(), Path(sys.argv[1]) / f"{rank}.safetensors")
+    save_file(
+        train(rank, dist.get_world_size()).state_dict(), Path(sys.argv[1]) / f"{rank}.safetensors"
+    )
     dist.destroy_process_group()

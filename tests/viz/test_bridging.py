@@ -17,7 +17,9 @@ def test_both_ends_have_the_laws_that_were_asked_for(noise, coupling):
     for law, side in ((START, plan.sum(1)), (TARGET, plan.sum(0))):
         assert (side - law.log_density(PLACES).softmax(0)).abs().sum() < 1e-5
     for t, law in ((0.0, START), (1.0, TARGET)):
-        assert torch.allclose(marginal(plan, noise, t), law.log_density(LINE[:, None]).exp(), atol=0.02)
+        assert torch.allclose(
+            marginal(plan, noise, t), law.log_density(LINE[:, None]).exp(), atol=0.02
+        )
 
 
 @pytest.mark.parametrize("coupling", bridging.COUPLINGS)
@@ -32,8 +34,11 @@ def test_the_histogram_is_that_of_the_law(coupling, time):
 
 def test_more_noise_forgets_the_start():
     """The share of paths that start above zero and end below: none for the sorted coupling, half for the independent one."""
+
     def crossing(plan):
-        return float(plan[PLACES[:, 0] > 0][:, PLACES[:, 0] < 0].sum() / plan[PLACES[:, 0] > 0].sum())
+        return float(
+            plan[PLACES[:, 0] > 0][:, PLACES[:, 0] < 0].sum() / plan[PLACES[:, 0] > 0].sum()
+        )
 
     shares = [crossing(coupled(noise, "schroedinger")) for noise in bridging.NOISES]
     assert shares == sorted(shares) and shares[0] < 0.05 and shares[-1] > 0.4

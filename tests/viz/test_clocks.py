@@ -25,22 +25,34 @@ def law(loss):
 
 @pytest.fixture(scope="module")
 def errors():
-    return {std: denoising_error(Cosine(), two_modes(std), Cosine().from_log_snr(LOG_SNR)) for std in (0.3, 1.0)}
+    return {
+        std: denoising_error(Cosine(), two_modes(std), Cosine().from_log_snr(LOG_SNR))
+        for std in (0.3, 1.0)
+    }
 
 
 @pytest.mark.parametrize("d", NOISIER)
 def test_the_tangent_schedule_is_that_of_transport(d):
     a, b, log_snr, slope = coefficients("tangent", d, TIMES)
     path = Tangent(d)
-    for found, wanted in ((a, path.a), (b, path.b), (log_snr, path.log_snr), (slope, path.log_snr_slope)):
+    for found, wanted in (
+        (a, path.a),
+        (b, path.b),
+        (log_snr, path.log_snr),
+        (slope, path.log_snr_slope),
+    ):
         assert torch.allclose(found, wanted(TIMES), rtol=1e-9)
 
 
 def test_the_straight_schedule_is_that_of_transport_and_d_shifts_it():
-    for found, wanted in zip(coefficients("straight", 1.0, TIMES), (Linear().a, Linear().b, Linear().log_snr)):
+    for found, wanted in zip(
+        coefficients("straight", 1.0, TIMES), (Linear().a, Linear().b, Linear().log_snr)
+    ):
         assert torch.allclose(found, wanted(TIMES), rtol=1e-9)
     a, b, log_snr, _ = coefficients("straight", 3.0, TIMES)
-    assert torch.allclose(a, TIMES / (TIMES + 3 * (1 - TIMES))) and torch.allclose(a + b, torch.ones_like(a))
+    assert torch.allclose(a, TIMES / (TIMES + 3 * (1 - TIMES))) and torch.allclose(
+        a + b, torch.ones_like(a)
+    )
     assert torch.allclose(log_snr, Linear().log_snr(TIMES) - 2 * math.log(3))
 
 
@@ -78,7 +90,9 @@ def test_every_knob_changes_the_picture(errors):
     first = pixels(explorer.figure(), 40)
     for name, values in explorer.knobs.items():
         assert not np.array_equal(first, pixels(explorer.figure(**{name: values[1]}), 40)), name
-    assert not np.array_equal(pixels(explorer.figure(schedule="straight"), 40),
-                              pixels(explorer.figure(schedule="straight", d=9.0), 40))
+    assert not np.array_equal(
+        pixels(explorer.figure(schedule="straight"), 40),
+        pixels(explorer.figure(schedule="straight", d=9.0), 40),
+    )
     with pytest.raises(UserError):
         explorer.figure(head="drift")

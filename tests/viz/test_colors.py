@@ -7,15 +7,22 @@ import pytest
 from minildm.viz import pictures, planting, player, style, switchboard, words
 
 LEAST = 4.5  # contrast of text that WCAG 2.1 asks for
-STYLES = {"scene": pictures.PAGE, "words": words.STYLE, "planting": planting.CSS, "switchboard": switchboard.CSS,
-          "player": player.STYLE}
+STYLES = {
+    "scene": pictures.PAGE,
+    "words": words.STYLE,
+    "planting": planting.CSS,
+    "switchboard": switchboard.CSS,
+    "player": player.STYLE,
+}
 
 
 def luminance(color: str) -> float:
     """Relative luminance of #rgb or #rrggbb, as WCAG defines it."""
     digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])
-    parts = [int(digits[i:i + 2], 16) / 255 for i in (0, 2, 4)]
-    linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [
+        part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    ]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear))
 
 
@@ -29,8 +36,12 @@ def over_white(red: int, green: int, blue: int, alpha: float) -> str:
 
 
 def test_contrast_is_that_of_the_standard():
-    assert contrast("#000", "#ffffff") == pytest.approx(21) and contrast("#777", "#fff") == pytest.approx(4.48, abs=0.01)
-    assert contrast(style.INK, "#111111") < 1.2  # what a widget without paper of its own would show in the dark theme
+    assert contrast("#000", "#ffffff") == pytest.approx(21) and contrast(
+        "#777", "#fff"
+    ) == pytest.approx(4.48, abs=0.01)
+    assert (
+        contrast(style.INK, "#111111") < 1.2
+    )  # what a widget without paper of its own would show in the dark theme
 
 
 @pytest.mark.parametrize("name", STYLES)
@@ -53,10 +64,20 @@ def test_shaded_words_can_be_read():
 
 def test_no_text_of_a_page_has_a_pale_color():
     """Colors of ideas are for lines and dots; what is read is ink."""
-    recipe = {"decoder_loss": "mse", "warmup": 0, "adaptive_time": True, "decoder_noise": 0.5, "latent_norm": "rms",
-              "encoder_pull": 1.0}
-    run = {"variant": "full", "seed": 0, **dict.fromkeys(switchboard.FIGURES, 0.5),
-           "curve": {"step": [0, 50], "words": [5.0, 2.0], "diffusion": [1.0, 0.5]}}
+    recipe = {
+        "decoder_loss": "mse",
+        "warmup": 0,
+        "adaptive_time": True,
+        "decoder_noise": 0.5,
+        "latent_norm": "rms",
+        "encoder_pull": 1.0,
+    }
+    run = {
+        "variant": "full",
+        "seed": 0,
+        **dict.fromkeys(switchboard.FIGURES, 0.5),
+        "curve": {"step": [0, 50], "words": [5.0, 2.0], "diffusion": [1.0, 0.5]},
+    }
     board = switchboard.RecipeSwitchboard({"runs": [run], "recipes": {"full": recipe}})
     texts = re.findall(r'<text[^>]* fill="(#\w+)"', board.page("full", 0))
     assert len(texts) == 2 and all(contrast(color, style.PAPER) >= LEAST for color in texts)

@@ -16,7 +16,9 @@ def test_at_the_end_the_cost_to_go_is_the_terminal_cost(name):
     shown = scene(name, 1.0, 0.0)
     states = torch.cartesian_prod(shown.first, shown.second)
     gap = (shown.value.flatten() - shown.stage.system.terminal(states)).abs()
-    assert gap.median() < 0.02 and gap.max() < 0.25  # reading between points is worst on the ridge between the wells
+    assert (
+        gap.median() < 0.02 and gap.max() < 0.25
+    )  # reading between points is worst on the ridge between the wells
     assert torch.equal(shown.cut, shown.end)
 
 
@@ -25,7 +27,9 @@ def test_arrows_of_the_point_mass_go_straight_to_a_well():
     shown = scene("two wells", 0.5, 0.0)
     t = torch.tensor(0.5, dtype=torch.float64)
     away = shown.at.sum(1).abs() > 0.5
-    control = hopf_lax(shown.stage.system.terminal, shown.at, t, Grid((-2.0,) * 2, (2.0,) * 2, (41, 41)))[1]
+    control = hopf_lax(
+        shown.stage.system.terminal, shown.at, t, Grid((-2.0,) * 2, (2.0,) * 2, (41, 41))
+    )[1]
     assert (shown.flow - control)[away].norm(dim=1).median() < 0.15
 
 
@@ -48,7 +52,10 @@ def test_every_knob_changes_the_picture():
     shown = explorer()
     start = pixels(shown.figure(time=0.5), 60)
     for change in ({"time": 0.1}, {"time": 0.5, "g": 0.6}, {"time": 0.5, "system": "cart"}):
-        assert np.abs(pixels(shown.figure(**{"time": 0.5, **change}), 60).astype(float) - start).mean() > 1
+        assert (
+            np.abs(pixels(shown.figure(**{"time": 0.5, **change}), 60).astype(float) - start).mean()
+            > 1
+        )
     live = shown.live()
     for name, value in (("time", 0.2), ("g", 1.0), ("system", "pendulum")):
         before = live.view.value

@@ -13,8 +13,18 @@ from .writers import TEXTS, explorer
 def test_every_knob_changes_the_page_and_a_run_is_computed_once():
     explored = explorer(size=1)
     live = explored.live()
-    moves = {"time": 8, "text": 2, "moment": 0.25, "size": 2, "direction": 1, "seed": 7, "steps": 8, "prompt": "fox",
-             "solver": "euler", "model": "words"}
+    moves = {
+        "time": 8,
+        "text": 2,
+        "moment": 0.25,
+        "size": 2,
+        "direction": 1,
+        "seed": 7,
+        "steps": 8,
+        "prompt": "fox",
+        "solver": "euler",
+        "model": "words",
+    }
     assert set(moves) == set(explored.knobs)
     for name, value in moves.items():
         before = live.view.value
@@ -29,17 +39,27 @@ def test_every_knob_changes_the_page_and_a_run_is_computed_once():
 
 def test_only_what_a_model_has_can_be_chosen():
     live = explorer(solver="euler").live()
-    assert live.knobs["solver"].options == ("ancestral", "euler") and live.knobs["solver"].value == "euler"
+    assert (
+        live.knobs["solver"].options == ("ancestral", "euler")
+        and live.knobs["solver"].value == "euler"
+    )
     assert not live.knobs["solver"].disabled and not live.knobs["steps"].disabled
     live.knobs["model"].value = "words"
-    assert live.knobs["solver"].value == "ancestral" and live.knobs["solver"].disabled and live.knobs["steps"].disabled
+    assert (
+        live.knobs["solver"].value == "ancestral"
+        and live.knobs["solver"].disabled
+        and live.knobs["steps"].disabled
+    )
 
 
 def test_a_prompt_of_unknown_words_is_told_and_loses_nothing():
     live = explorer().live()
     before = live.view.value
     live.knobs["prompt"].value = "unheard"
-    assert live.view.value == before and "the word &lt;unheard&gt; is not in the vocabulary" in live.note.value
+    assert (
+        live.view.value == before
+        and "the word &lt;unheard&gt; is not in the vocabulary" in live.note.value
+    )
     live.knobs["prompt"].value = ""
     assert live.view.value == before and live.note.value == ""
 
@@ -79,16 +99,27 @@ def test_a_sign_says_that_it_computes():
 def test_the_disturbance_has_its_own_group_and_units():
     live = explorer(size=1).live()
     group = live.box.children[2]
-    assert group.children[1].children == tuple(live.knobs[name] for name in ("moment", "size", "direction"))
+    assert group.children[1].children == tuple(
+        live.knobs[name] for name in ("moment", "size", "direction")
+    )
     assert live.knobs["size"].description == "size (std)" and not live.knobs["moment"].disabled
     live.knobs["model"].value = "words"
     assert live.knobs["size"].description == "size (words)"
     live.knobs["size"].value = 0
-    assert live.knobs["moment"].disabled and live.knobs["direction"].disabled and not live.knobs["size"].disabled
+    assert (
+        live.knobs["moment"].disabled
+        and live.knobs["direction"].disabled
+        and not live.knobs["size"].disabled
+    )
 
 
-@pytest.mark.parametrize(("size", "names"), [(0, ["real texts", "other texts", "the text on the right"]),
-                                             (1, ["real texts", "other texts", *PATHS, "disturbance"])])
+@pytest.mark.parametrize(
+    ("size", "names"),
+    [
+        (0, ["real texts", "other texts", "the text on the right"]),
+        (1, ["real texts", "other texts", *PATHS, "disturbance"]),
+    ],
+)
 def test_page_and_figure_have_a_legend(size, names):
     explored = explorer(size=size)
     view, k = explored.view("page")
@@ -100,7 +131,10 @@ def test_page_and_figure_have_a_legend(size, names):
 def test_the_page_tells_whether_the_push_has_come():
     view, _ = explorer().view("page", moment=0.5, size=1)
     assert "not pushed yet" in view.page(15) and "pushed at t = 0.50" in view.page(16)
-    assert view.page(16).count("<circle") == TEXTS + 3 + 9 and view.page(15).count("<circle") == TEXTS + 1 + 3
+    assert (
+        view.page(16).count("<circle") == TEXTS + 3 + 9
+        and view.page(15).count("<circle") == TEXTS + 1 + 3
+    )
     alone, _ = explorer().view("page")
     assert "pushed" not in alone.page(16) and alone.page(16).count("<circle") == TEXTS + 1 + 3
 
@@ -112,7 +146,10 @@ def test_frames_are_pages_from_early_to_late(row):
     assert len(rows) == len(made.knobs[row]) and all(len(one.children) == 21 for one in rows)
     assert "t = 0.000" in rows[0].children[0].value and "t = 1.000" in rows[0].children[-1].value
     if row == "moment":
-        assert all(f"disturbed at = {moment}" in rows[i].children[0].value for i, moment in enumerate((0.25, 0.5, 0.75)))
+        assert all(
+            f"disturbed at = {moment}" in rows[i].children[0].value
+            for i, moment in enumerate((0.25, 0.5, 0.75))
+        )
     assert not any("time =" in page.value for page in rows[0].children)  # the heading names it
     with pytest.raises(UserError, match="at most"):
         FrameStack([[""] * 42])

@@ -29,9 +29,17 @@ def test_words_in_use_and_their_distance_in_closed_form():
 
 def test_a_look_is_one_head_at_the_nearest_time(kernels):
     shown = look(kernels, TIMES, WORDS, 2, 1, 0.6)
-    assert torch.equal(shown.kernel, kernels[1, 1, 0]) and shown.chosen == 1 and shown.words == tuple(WORDS)
-    assert torch.allclose(shown.count, torch.stack([effective_count(kernels[1, k, 0]) for k in range(3)]))
-    assert torch.allclose(shown.reach, torch.stack([mean_reach(kernels[1, k, 0]) for k in range(3)]))
+    assert (
+        torch.equal(shown.kernel, kernels[1, 1, 0])
+        and shown.chosen == 1
+        and shown.words == tuple(WORDS)
+    )
+    assert torch.allclose(
+        shown.count, torch.stack([effective_count(kernels[1, k, 0]) for k in range(3)])
+    )
+    assert torch.allclose(
+        shown.reach, torch.stack([mean_reach(kernels[1, k, 0]) for k in range(3)])
+    )
 
 
 def test_rows_of_padding_are_left_out(kernels):
@@ -40,17 +48,29 @@ def test_rows_of_padding_are_left_out(kernels):
     assert torch.allclose(shown.count[2], effective_count(kernels[0, 2, 1, :4]))
 
 
-@pytest.mark.parametrize(("change", "said"), [({"times": [0.0]}, "3 times"), ({"words": list("abcdefg")}, "6 positions"),
-                                              ({"block": 3}, "block 3"), ({"head": 0}, "head 0")])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"times": [0.0]}, "3 times"),
+        ({"words": list("abcdefg")}, "6 positions"),
+        ({"block": 3}, "block 3"),
+        ({"head": 0}, "head 0"),
+    ],
+)
 def test_what_does_not_fit_is_refused(kernels, change, said):
     with pytest.raises(UserError, match=said):
-        look(kernels, **{"times": TIMES, "words": WORDS, "block": 1, "head": 1, "time": 0.0, **change})
+        look(
+            kernels,
+            **{"times": TIMES, "words": WORDS, "block": 1, "head": 1, "time": 0.0, **change},
+        )
 
 
 def test_the_picture_holds_the_kernel_and_its_numbers(kernels):
     style.use()
     left, right = explorer(kernels, TIMES, WORDS).figure(block=2, head=2, time=1.0).axes
-    assert torch.allclose(torch.as_tensor(np.asarray(left.images[0].get_array())) ** 2, kernels[1, 2, 1], atol=1e-6)
+    assert torch.allclose(
+        torch.as_tensor(np.asarray(left.images[0].get_array())) ** 2, kernels[1, 2, 1], atol=1e-6
+    )
     assert [text.get_text() for text in left.get_yticklabels()] == WORDS
     assert np.allclose(right.lines[0].get_ydata(), effective_count(kernels[1, :, 1]))
 
@@ -69,7 +89,9 @@ def test_frames_and_live_show_the_same_knobs(kernels):
     style.use()
     shown = explorer(kernels, TIMES, WORDS)
     frames = shown.frames("time", "block", head=1)
-    assert len(frames.stack.children) == 2 and all(len(row.children) == 3 for row in frames.stack.children)
+    assert len(frames.stack.children) == 2 and all(
+        len(row.children) == 3 for row in frames.stack.children
+    )
     live = shown.live()
     before = live.view.value
     live.knobs["time"].value = 1.0

@@ -6,15 +6,29 @@ import math
 import pytest
 import torch
 
-from minildm.viz.kicks import DIRECTIONS, MOMENTS, SIZES, STEPS, SYSTEMS, draw, explorer, kicked, share_left
+from minildm.viz.kicks import (
+    DIRECTIONS,
+    MOMENTS,
+    SIZES,
+    STEPS,
+    SYSTEMS,
+    draw,
+    explorer,
+    kicked,
+    share_left,
+)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_state_before_and_at_the_kick(system):
     shown = kicked(system, 0.3, 0.6, 135)
     assert shown.at == 12 and len(shown.times) == STEPS + 1
-    assert torch.equal(shown.closed[:12], shown.plan[:12]) and torch.equal(shown.replayed[:12], shown.plan[:12])
-    push = 0.6 * torch.tensor([math.cos(3 * math.pi / 4), math.sin(3 * math.pi / 4)], dtype=torch.float64)
+    assert torch.equal(shown.closed[:12], shown.plan[:12]) and torch.equal(
+        shown.replayed[:12], shown.plan[:12]
+    )
+    push = 0.6 * torch.tensor(
+        [math.cos(3 * math.pi / 4), math.sin(3 * math.pi / 4)], dtype=torch.float64
+    )
     assert torch.allclose(shown.closed[12] - shown.plan[12], push)
     assert shown.errors[12].tolist() == pytest.approx([0.6, 0.6])
 
@@ -23,8 +37,10 @@ def test_state_before_and_at_the_kick(system):
 def test_points_obey_the_formula_and_replaying_keeps_the_error(system):
     for time, size in itertools.product(MOMENTS, SIZES):
         shown = kicked(system, time, size, 45)
-        assert torch.allclose(shown.errors[shown.at:, 0], shown.law, atol=1e-12)
-        assert torch.allclose(shown.errors[shown.at:, 1], torch.full_like(shown.law, size), atol=1e-12)
+        assert torch.allclose(shown.errors[shown.at :, 0], shown.law, atol=1e-12)
+        assert torch.allclose(
+            shown.errors[shown.at :, 1], torch.full_like(shown.law, size), atol=1e-12
+        )
 
 
 def test_feedback_brings_cart_and_pendulum_home_and_a_plan_does_not():
@@ -56,7 +72,12 @@ def test_share_left_at_its_ends():
 
 def test_every_knob_changes_the_live_picture():
     live = explorer().live()
-    for name, value in (("time", MOMENTS[5]), ("system", "pendulum"), ("size", SIZES[2]), ("direction", DIRECTIONS[3])):
+    for name, value in (
+        ("time", MOMENTS[5]),
+        ("system", "pendulum"),
+        ("size", SIZES[2]),
+        ("direction", DIRECTIONS[3]),
+    ):
         before = live.view.value
         live.knobs[name].value = value
         assert live.view.value != before, name

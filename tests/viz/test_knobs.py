@@ -72,13 +72,20 @@ def test_a_value_is_known_by_how_it_reads():
     assert label(0.1 + 0.2) == "0.3" and label(3) == "3" and label("left") == "left"
 
 
-@pytest.mark.parametrize(("values", "sentence"), [
-    ({"weight": 7.0}, "weight cannot be 7: choose among 1, 2, 0.3"),
-    ({"side": "up"}, "side cannot be up: choose among left, right"),
-    ({"speed": 1}, "there is no knob 'speed': choose among weight, bias, side"),
-])
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"weight": 7.0}, "weight cannot be 7: choose among 1, 2, 0.3"),
+        ({"side": "up"}, "side cannot be up: choose among left, right"),
+        ({"speed": 1}, "there is no knob 'speed': choose among weight, bias, side"),
+    ],
+)
 def test_what_a_knob_cannot_be_is_refused(values, sentence):
-    for use in (explorer().at, explorer().figure, lambda **fixed: explorer().frames("bias", **fixed)):
+    for use in (
+        explorer().at,
+        explorer().figure,
+        lambda **fixed: explorer().frames("bias", **fixed),
+    ):
         with pytest.raises(UserError) as refused:
             use(**values)
         assert str(refused.value) == sentence
@@ -107,7 +114,9 @@ def test_live_frames_and_figure_agree():
     live = shown.live()
     live.knobs["weight"].value, live.knobs["side"].value = 2.0, "right"
     still = pixels(shown.figure(weight=2.0, side="right"), DPI)[..., :3].astype(float)
-    other, frame = np.split(image(style_of(shown.frames("weight", side="right", columns=[1.0, 2.0]))), 2)
+    other, frame = np.split(
+        image(style_of(shown.frames("weight", side="right", columns=[1.0, 2.0]))), 2
+    )
     assert np.abs(image(live.view.value) - still).mean() < 2 and np.abs(frame - still).mean() < 2
     assert np.abs(other - still).mean() > 6
 
@@ -116,16 +125,29 @@ def test_a_sheet_shows_each_picture_at_its_place():
     """A percentage p of the position moves a background of n heights by p (n - 1) heights: the k-th picture is at k."""
     pictures = [np.full((3, 5, 4), shade, dtype=np.uint8) for shade in (0, 80, 160, 240)]
     sheet = Sheet(pictures, ALT)
-    places = [float(re.search(r"position:0 ([\d.]+)%", sheet.svg(k))[1]) / 100 * (4 - 1) for k in range(4)]
-    assert places == pytest.approx([0, 1, 2, 3], abs=1e-4) and "background-size:100% 400%" in sheet.css
+    places = [
+        float(re.search(r"position:0 ([\d.]+)%", sheet.svg(k))[1]) / 100 * (4 - 1) for k in range(4)
+    ]
+    assert (
+        places == pytest.approx([0, 1, 2, 3], abs=1e-4) and "background-size:100% 400%" in sheet.css
+    )
     assert [int(part[0, 0, 0]) for part in np.split(image(sheet.css), 4)] == [0, 80, 160, 240]
-    assert 'viewBox="0 0 5 3"' in sheet.svg(2) and sheet.name in sheet.svg(2) and f".{sheet.name}{{" in sheet.css
+    assert (
+        'viewBox="0 0 5 3"' in sheet.svg(2)
+        and sheet.name in sheet.svg(2)
+        and f".{sheet.name}{{" in sheet.css
+    )
 
 
 def test_fine_frames_are_cheap():
     """Two rows of 21 pictures add less than 200 KB to a chapter, and a frame stays for a tenth of a second."""
-    shown = Explorer(lambda weight, side: (weight, 0, side), draw, {"weight": [0.0, 2.0], "side": ["left", "right"]}, ALT,
-                     between=["weight"])
+    shown = Explorer(
+        lambda weight, side: (weight, 0, side),
+        draw,
+        {"weight": [0.0, 2.0], "side": ["left", "right"]},
+        ALT,
+        between=["weight"],
+    )
     stack = shown.frames("weight", "side", columns=np.linspace(0, 2, 21))
     pages = [frame.value for row in stack.stack.children for frame in row.children]
     assert len(set(pages)) == 42 and len(style_of(stack)) + sum(map(len, pages)) < 200_000
@@ -133,11 +155,21 @@ def test_fine_frames_are_cheap():
 
 
 def test_only_named_knobs_take_numbers_between_their_values():
-    shown = Explorer(lambda weight, bias: (weight, bias, "left"), draw, {"weight": [1.0, 2.0], "bias": [0, 2]}, ALT, ["weight"])
-    assert shown.at(weight=1.37) == (1.37, 0, "left") and list(shown.live().knobs["weight"].options) == [("1", 1.0), ("2", 2.0)]
-    for values, sentence in (({"weight": 2.1}, "weight cannot be 2.1: choose a number from 1 to 2"),
-                             ({"weight": "far"}, "weight cannot be far: choose a number from 1 to 2"),
-                             ({"bias": 1}, "bias cannot be 1: choose among 0, 2")):
+    shown = Explorer(
+        lambda weight, bias: (weight, bias, "left"),
+        draw,
+        {"weight": [1.0, 2.0], "bias": [0, 2]},
+        ALT,
+        ["weight"],
+    )
+    assert shown.at(weight=1.37) == (1.37, 0, "left") and list(
+        shown.live().knobs["weight"].options
+    ) == [("1", 1.0), ("2", 2.0)]
+    for values, sentence in (
+        ({"weight": 2.1}, "weight cannot be 2.1: choose a number from 1 to 2"),
+        ({"weight": "far"}, "weight cannot be far: choose a number from 1 to 2"),
+        ({"bias": 1}, "bias cannot be 1: choose among 0, 2"),
+    ):
         with pytest.raises(UserError, match=f"^{sentence}$"):
             shown.at(**values)
 
@@ -178,7 +210,10 @@ def test_frames_name_their_knobs_and_stay_within_limits():
     assert "bias = 1, weight = 0.3, side = right" in rows[1].children[1].value
     assert (stack.column.description, stack.row.description) == ("weight", "side")
     by_default = explorer().frames("weight").stack.children[0].children
-    assert ["weight = 0.3" in by_default[0].value, "weight = 2" in by_default[2].value] == [True, True]
+    assert ["weight = 0.3" in by_default[0].value, "weight = 2" in by_default[2].value] == [
+        True,
+        True,
+    ]
     many = Explorer(lambda n: (n, 0, "left"), draw, {"n": range(MOST_FRAMES + 1)}, ALT)
     with pytest.raises(UserError, match="at most"):
         many.frames("n")
@@ -186,8 +221,16 @@ def test_frames_name_their_knobs_and_stay_within_limits():
 
 def test_threads_may_draw_at_once():
     """JupyterLab can run a widget's callback beside a cell: pictures are the same, and pyplot knows of none."""
-    states = [(weight, bias, side) for weight in KNOBS["weight"] for bias in KNOBS["bias"] for side in KNOBS["side"]]
+    states = [
+        (weight, bias, side)
+        for weight in KNOBS["weight"]
+        for bias in KNOBS["bias"]
+        for side in KNOBS["side"]
+    ]
     alone = [pixels(draw(state), DPI) for state in states]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(lambda state: pixels(draw(state), DPI), states))
-    assert all(np.array_equal(one, other) for one, other in zip(alone, together)) and not plt.get_fignums()
+    assert (
+        all(np.array_equal(one, other) for one, other in zip(alone, together))
+        and not plt.get_fignums()
+    )

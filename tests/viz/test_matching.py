@@ -11,7 +11,19 @@ from minildm.transport.mixtures import marginal, mixture_velocity
 from minildm.transport.schedules import Linear
 from minildm.viz import matching
 from minildm.viz.knobs import pixels
-from minildm.viz.matching import CELLS, LAWS, LINE, SHOWN, TIMES, below, copula, flow_of, matched, quantiles, shares
+from minildm.viz.matching import (
+    CELLS,
+    LAWS,
+    LINE,
+    SHOWN,
+    TIMES,
+    below,
+    copula,
+    flow_of,
+    matched,
+    quantiles,
+    shares,
+)
 
 
 @pytest.mark.parametrize("batch", matching.BATCHES)
@@ -25,7 +37,11 @@ def test_a_copula_has_even_ranks_on_both_sides(batch):
 
 @pytest.mark.parametrize("batch", [2, 8])
 def test_a_copula_is_that_of_sorted_batches(batch):
-    p, q = torch.rand(2, 200_000 // batch, batch, generator=torch.Generator().manual_seed(0)).sort(dim=-1).values
+    p, q = (
+        torch.rand(2, 200_000 // batch, batch, generator=torch.Generator().manual_seed(0))
+        .sort(dim=-1)
+        .values
+    )
     ranks = shares(CELLS)
     c = copula(batch, ranks, ranks)
     for f in (lambda p, q: p * q, lambda p, q: (p - q) ** 2, lambda p, q: (p < 0.3) * (q > 0.6)):
@@ -47,10 +63,15 @@ def test_independent_pairs_have_the_law_field_and_energies_of_the_package(data):
         assert torch.allclose(made.density[k], density, atol=1e-8)
         if k < 40:
             seen = density > 1e-4
-            assert torch.allclose(made.field[k][seen], mixture_velocity(schedule, law)(LINE[:, None], TIMES[k])[seen, 0],
-                                  atol=1e-4)
+            assert torch.allclose(
+                made.field[k][seen],
+                mixture_velocity(schedule, law)(LINE[:, None], TIMES[k])[seen, 0],
+                atol=1e-4,
+            )
     exact = energies(law)
-    assert made.energies == pytest.approx((exact.conditional, exact.marginal, exact.optimal), abs=0.005)
+    assert made.energies == pytest.approx(
+        (exact.conditional, exact.marginal, exact.optimal), abs=0.005
+    )
 
 
 @pytest.mark.parametrize("data", LAWS)
@@ -69,7 +90,10 @@ def test_straight_paths_have_the_law_of_the_flow(batch, reflow):
     draws, weights = shown.pairs.mean(0), shown.density / shown.density.sum()
     for power in (1, 2, 4):
         exact = float(weights @ LINE**power)
-        assert abs(float((draws**power).mean()) - exact) < 4 * float((draws**power).std()) / len(draws) ** 0.5 + 1e-3
+        assert (
+            abs(float((draws**power).mean()) - exact)
+            < 4 * float((draws**power).std()) / len(draws) ** 0.5 + 1e-3
+        )
 
 
 def test_pairs_cross_and_flows_do_not():
@@ -77,7 +101,9 @@ def test_pairs_cross_and_flows_do_not():
     assert [flow for _, flow in crossings] == [0, 0, 0]
     assert crossings[0][0] > 2 * crossings[1][0] > 0
     once = matched(1, "once", 0.5, "two narrow modes")
-    assert once.crossings == (0, 0) and torch.allclose(once.flow[20], (once.flow[0] + once.flow[-1]) / 2)
+    assert once.crossings == (0, 0) and torch.allclose(
+        once.flow[20], (once.flow[0] + once.flow[-1]) / 2
+    )
     assert once.pairs.shape[1] > SHOWN and once.energies[0] == once.energies[2]
 
 
@@ -86,4 +112,7 @@ def test_every_knob_changes_the_picture():
     first = pixels(explorer.figure(), 40)
     for name, values in explorer.knobs.items():
         for value in values[1:]:
-            assert not np.array_equal(first, pixels(explorer.figure(**{name: value}), 40)), (name, value)
+            assert not np.array_equal(first, pixels(explorer.figure(**{name: value}), 40)), (
+                name,
+                value,
+            )

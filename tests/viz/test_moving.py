@@ -20,7 +20,10 @@ TIMES = torch.tensor([0.0, 0.3, 0.8, 1.0]).double()
 def test_law_and_fields_are_those_of_the_package(law):
     data = law_of(law)
     for t in TIMES:
-        assert torch.allclose(moved(data, t).log_density(LINE[:, None]), marginal(Linear(), data, t).log_density(LINE[:, None]))
+        assert torch.allclose(
+            moved(data, t).log_density(LINE[:, None]),
+            marginal(Linear(), data, t).log_density(LINE[:, None]),
+        )
         u, score = flow_and_score(data, LINE, t)
         assert torch.allclose(score, mixture_score(Linear(), data)(LINE[:, None], t)[:, 0])
         if t < 1:
@@ -34,7 +37,9 @@ def test_the_balance_is_the_residual_of_the_package(law, g):
     data, t = law_of(law), torch.tensor(0.7).double()
     u, score = mixture_velocity(Linear(), data), mixture_score(Linear(), data)
     assert balance(data, t, g, True).residual.abs().max() < 1e-9
-    left = fokker_planck_residual(lambda z, t: moved(data, t).log_density(z), noisy_drift(u, score, 0.0), LINE[:, None], t, g)
+    left = fokker_planck_residual(
+        lambda z, t: moved(data, t).log_density(z), noisy_drift(u, score, 0.0), LINE[:, None], t, g
+    )
     density = moved(data, t).log_density(LINE[:, None]).exp()
     assert torch.allclose(balance(data, t, g, False).residual, density * left, atol=1e-9)
     assert (balance(data, t, g, False).residual.abs().max() > 0.05) == (g > 0)
@@ -49,11 +54,16 @@ def test_particles_keep_to_the_law(noise, law):
         now, draws = moved(law_of(law), path.times[k]), path.states[k].sort().values
         places = (draws[:, None] - now.means[:, 0]) / now.variances.sqrt()
         exact = torch.special.ndtr(places) @ now.log_weights.exp()
-        assert (exact - (torch.arange(PARTICLES) + 0.5) / PARTICLES).abs().max() < 1.63 / PARTICLES**0.5 + 0.01
+        assert (
+            exact - (torch.arange(PARTICLES) + 0.5) / PARTICLES
+        ).abs().max() < 1.63 / PARTICLES**0.5 + 0.01
 
 
 def test_noise_without_the_score_spreads_the_particles():
-    spread = [particles("narrow modes", 1.5, gathered).states[-1].abs().std() for gathered in (True, False)]
+    spread = [
+        particles("narrow modes", 1.5, gathered).states[-1].abs().std()
+        for gathered in (True, False)
+    ]
     assert spread[0] < 0.3 < 0.8 < spread[1]
 
 
@@ -62,6 +72,9 @@ def test_every_knob_changes_the_picture():
     first = pixels(explorer.figure(), 40)
     for name, values in explorer.knobs.items():
         for value in values[1:]:
-            assert not np.array_equal(first, pixels(explorer.figure(**{name: value}), 40)), (name, value)
+            assert not np.array_equal(first, pixels(explorer.figure(**{name: value}), 40)), (
+                name,
+                value,
+            )
     with pytest.raises(UserError):
         explorer.figure(law="four modes")

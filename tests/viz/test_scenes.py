@@ -41,7 +41,14 @@ def test_path_and_data_both_fill_the_plane():
     t, starts = torch.linspace(0, 1, 9), torch.randn(TEXTS, N, 60, generator=rng)
     states = starts + t[:, None, None, None] * (cloud[:TEXTS] - starts)
     tokens = torch.full((9, TEXTS, N), 4)
-    here = scene_of((Trajectory(t, states, None, tokens, torch.ones(tokens.shape)),), 0, "latents", cloud, log_snr, pieces)
+    here = scene_of(
+        (Trajectory(t, states, None, tokens, torch.ones(tokens.shape)),),
+        0,
+        "latents",
+        cloud,
+        log_snr,
+        pieces,
+    )
     both = torch.cat((here.paths.flatten(0, 2), here.cloud))
     span = both.max(0).values - both.min(0).values
     assert (here.paths[0, -1].mean(0) - here.paths[0, 0].mean(0))[0] > 0.4 * span[0]
@@ -49,7 +56,9 @@ def test_path_and_data_both_fill_the_plane():
 
 
 def test_words_stand_from_their_last_change():
-    tokens = torch.tensor([[[[4, 5]], [[4, 6]], [[4, 6]], [[4, 7]], [[4, 7]]]])  # one path and text, five times
+    tokens = torch.tensor(
+        [[[[4, 5]], [[4, 6]], [[4, 6]], [[4, 7]], [[4, 7]]]]
+    )  # one path and text, five times
     shares = standing(tokens, torch.tensor([0.0, 0.2, 0.5, 0.6, 1.0]))[0, :, 0]
     assert torch.allclose(shares[:, 0], torch.tensor([0.0, 1, 1, 1, 1]))
     assert torch.allclose(shares[:, 1], torch.tensor([0.0, 0, 0.6, 0, 0.4]))
@@ -60,9 +69,17 @@ def test_noise_is_not_shaded_however_sure_its_decoder_is():
     shown = explorer().at(time=0.0)
     start = as_html(spoken_at(shown, 0))
     assert start.count("<i ") == start.count('class="c0') == N
-    moments = [as_html(spoken_at(Shown(shown.scene, text, k), 0)) for k in range(STEPS + 1) for text in range(TEXTS)]
+    moments = [
+        as_html(spoken_at(Shown(shown.scene, text, k), 0))
+        for k in range(STEPS + 1)
+        for text in range(TEXTS)
+    ]
     hidden = [piece for page in moments for piece in page.split("<i ") if HIDDEN in piece]
-    assert hidden and all('"c0' in piece for piece in hidden) and any('"c7' in page for page in moments)
+    assert (
+        hidden
+        and all('"c0' in piece for piece in hidden)
+        and any('"c7' in page for page in moments)
+    )
 
 
 def test_the_curves_of_a_straight_path():
@@ -72,9 +89,13 @@ def test_the_curves_of_a_straight_path():
     snr, speed, distance = here.curves.values()
     assert torch.allclose(speed, whole.expand_as(speed), rtol=1e-4)
     assert torch.allclose(distance[0], whole * (1 - here.clock[:, None]), atol=1e-5)
-    assert torch.allclose(snr[0, 1:-1], log_snr(here.clock[1:-1, None]).clamp(-12, 12).expand(-1, TEXTS))
+    assert torch.allclose(
+        snr[0, 1:-1], log_snr(here.clock[1:-1, None]).clamp(-12, 12).expand(-1, TEXTS)
+    )
     directions = plane_of(writer.cloud, (z1 - z0).mean(0).flatten())
-    assert torch.allclose(here.paths[0, 8], (z0 + 0.25 * (z1 - z0)).flatten(1) @ directions, atol=1e-5)
+    assert torch.allclose(
+        here.paths[0, 8], (z0 + 0.25 * (z1 - z0)).flatten(1) @ directions, atol=1e-5
+    )
 
 
 def test_texts_of_words_show_how_many_stand_and_no_flow():
@@ -97,8 +118,13 @@ def test_words_are_marked_where_they_change():
     writer = Straight(0)
     (plan,), _ = writer.paths()
     here = scene(writer)
-    assert here.words[0][4][1] == [HIDDEN if w == "<mask>" else w for w in pieces(plan.tokens[4, 1].tolist())]
-    assert torch.equal(here.marked[0, 1:], plan.tokens[1:] != plan.tokens[:-1]) and not here.marked[0, 0].any()
+    assert here.words[0][4][1] == [
+        HIDDEN if w == "<mask>" else w for w in pieces(plan.tokens[4, 1].tolist())
+    ]
+    assert (
+        torch.equal(here.marked[0, 1:], plan.tokens[1:] != plan.tokens[:-1])
+        and not here.marked[0, 0].any()
+    )
 
 
 def test_distances_to_the_plan_are_those_of_the_push():
@@ -125,7 +151,9 @@ def test_what_is_spoken_is_of_the_path_the_time_and_the_text():
     said, plan = spoken_at(shown, 1), spoken_at(shown, 0)
     (truth, *_), _ = Straight(0).paths(size=2)
     assert shown.k == 24 and said.marked[:2].all() and not said.marked[2:].any()
-    assert plan.words == [HIDDEN if word == "<mask>" else word for word in pieces(truth.tokens[24, 2].tolist())]
+    assert plan.words == [
+        HIDDEN if word == "<mask>" else word for word in pieces(truth.tokens[24, 2].tolist())
+    ]
 
 
 def test_flow_of_one_point_heads_to_it_and_of_pure_noise_to_the_mean():

@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from minildm.control.gradients import plan_cost, slope
-from minildm.viz.steering import STEPS, TASKS, TIMES, WEIGHTS, best_plans, draw, explorer, steered, tangent_plan
+from minildm.viz.steering import (
+    STEPS,
+    TASKS,
+    TIMES,
+    WEIGHTS,
+    best_plans,
+    draw,
+    explorer,
+    steered,
+    tangent_plan,
+)
 
 C = torch.tensor(WEIGHTS, dtype=torch.float64)
 
@@ -14,7 +24,9 @@ C = torch.tensor(WEIGHTS, dtype=torch.float64)
 def test_the_plan_of_a_point_is_its_closed_form():
     for time in TIMES:
         plans, way = best_plans("point", time), torch.tensor([2.0, 1.5], dtype=torch.float64)
-        assert torch.allclose(plans.controls, (C[:, None] * way / (1 + C[:, None] * time)).expand(STEPS, -1, -1))
+        assert torch.allclose(
+            plans.controls, (C[:, None] * way / (1 + C[:, None] * time)).expand(STEPS, -1, -1)
+        )
         assert torch.allclose(plans.effort, time * (C / (1 + C * time)) ** 2 * 6.25 / 2)
         assert torch.allclose(plans.miss, (1 / (1 + C * time)) ** 2 * 6.25 / 2)
 
@@ -24,12 +36,23 @@ def test_the_plan_of_a_point_is_its_closed_form():
 def test_no_plan_near_a_plan_of_the_explorer_is_cheaper(name, weight):
     task, time, k = TASKS[name], 3.0, WEIGHTS.index(weight)
     plans = best_plans(name, time)
-    price = plan_cost(replace(task.system, weight=weight), torch.tensor([task.start]).double(), plans.times, "midpoint")
-    plan = plans.controls[:, k:k + 1]
+    price = plan_cost(
+        replace(task.system, weight=weight),
+        torch.tensor([task.start]).double(),
+        plans.times,
+        "midpoint",
+    )
+    plan = plans.controls[:, k : k + 1]
     total, gradient = slope(price, plan)
     assert torch.allclose(total, plans.effort[k] + weight * plans.miss[k])
     assert gradient.abs().max() < 1e-9
-    nudge = torch.randn(STEPS, 1, task.system.control, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    nudge = torch.randn(
+        STEPS,
+        1,
+        task.system.control,
+        generator=torch.Generator().manual_seed(0),
+        dtype=torch.float64,
+    )
     assert price(plan + 0.01 * nudge) > total and price(plan - 0.01 * nudge) > total
 
 
@@ -45,7 +68,9 @@ def test_a_larger_weight_buys_a_smaller_miss_with_more_effort(name, time):
 def test_a_pendulum_is_left_hanging_where_the_swing_is_not_worth_its_effort():
     plans = best_plans("pendulum", 3.0)
     idle = C < 0.7  # between .63 and .8 the swing becomes worth its effort
-    assert (plans.controls[:, idle] == 0).all() and (plans.controls[:, ~idle].abs().sum((0, 2)) > 0).all()
+    assert (plans.controls[:, idle] == 0).all() and (
+        plans.controls[:, ~idle].abs().sum((0, 2)) > 0
+    ).all()
 
 
 def test_a_tangent_plan_solves_the_normal_equations():
@@ -53,7 +78,9 @@ def test_a_tangent_plan_solves_the_normal_equations():
     S, rest = (torch.randn(3, 2, n, generator=rng, dtype=torch.float64) for n in (7, 1))
     price = torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64)
     normal = price[:, None, None] * torch.eye(7, dtype=torch.float64) + S.mT @ S
-    assert torch.allclose(tangent_plan(S, rest[..., 0], price), -torch.linalg.solve(normal, S.mT @ rest)[..., 0])
+    assert torch.allclose(
+        tangent_plan(S, rest[..., 0], price), -torch.linalg.solve(normal, S.mT @ rest)[..., 0]
+    )
 
 
 def test_a_state_names_its_choice_and_its_figure_has_three_panels():

@@ -14,14 +14,32 @@ from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Linear
 from minildm.viz import stepping
 from minildm.viz.knobs import pixels
-from minildm.viz.stepping import CALLS, FINE, GRIDS, STARTS, STDS, STEPS, curves, error, flow, grid, velocity, warp
+from minildm.viz.stepping import (
+    CALLS,
+    FINE,
+    GRIDS,
+    STARTS,
+    STDS,
+    STEPS,
+    curves,
+    error,
+    flow,
+    grid,
+    velocity,
+    warp,
+)
 
 
 @pytest.mark.parametrize("std", STDS)
 def test_the_field_is_that_of_the_mixture(std):
     z = torch.linspace(-4, 4, 33, dtype=torch.float64)[:, None]
     for t in torch.tensor([0.0, 0.3, 0.9, 0.999], dtype=torch.float64):
-        assert torch.allclose(velocity(std)(z, t), mixture_velocity(Linear(), two_modes(std))(z, t), rtol=1e-9, atol=1e-9)
+        assert torch.allclose(
+            velocity(std)(z, t),
+            mixture_velocity(Linear(), two_modes(std))(z, t),
+            rtol=1e-9,
+            atol=1e-9,
+        )
 
 
 @pytest.mark.parametrize("std", [0.1, 0.5])
@@ -29,8 +47,10 @@ def test_the_exact_flow_is_where_fine_steps_end_and_keeps_quantiles(std):
     path = integrate(velocity(std), STARTS, torch.linspace(0, 1, 2001, dtype=torch.float64), "rk4")
     assert (path.states[::20, :, 0] - flow(std)).abs().max() < 1e-5
     law = marginal(Linear(), two_modes(std), FINE[60])
-    below = (law.log_weights.exp() * torch.special.ndtr((flow(std)[60, :, None] - law.means[:, 0])
-                                                        / law.variances.sqrt())).sum(-1)
+    below = (
+        law.log_weights.exp()
+        * torch.special.ndtr((flow(std)[60, :, None] - law.means[:, 0]) / law.variances.sqrt())
+    ).sum(-1)
     assert torch.allclose(below, torch.special.ndtr(STARTS[:, 0]), atol=1e-9)
 
 
@@ -48,8 +68,10 @@ def test_the_warped_grid_has_even_falls_of_the_loss():
     law, rng, count = two_modes(0.3), torch.Generator().manual_seed(0), 200_000
     z1 = law.sample(count, rng)
     z0 = torch.randn(z1.shape, generator=rng, dtype=torch.float64)
-    losses = [(posterior(Linear(), law, t * z1 + (1 - t) * z0, t)[0] - z1).square().mean()
-              for t in warp(0.3)(torch.linspace(0, 0.9, 7, dtype=torch.float64))]
+    losses = [
+        (posterior(Linear(), law, t * z1 + (1 - t) * z0, t)[0] - z1).square().mean()
+        for t in warp(0.3)(torch.linspace(0, 0.9, 7, dtype=torch.float64))
+    ]
     falls = -torch.stack(losses).diff()
     assert (falls / falls.mean() - 1).abs().max() < 0.03
 

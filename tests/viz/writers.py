@@ -31,14 +31,19 @@ class Straight:
     def ends(self, seed):
         return torch.randn(2, TEXTS, N, 3, generator=torch.Generator().manual_seed(seed))
 
-    def paths(self, prompt="", solver="ancestral", steps=STEPS, seed=0, moment=0.5, size=0.0, direction=0):
+    def paths(
+        self, prompt="", solver="ancestral", steps=STEPS, seed=0, moment=0.5, size=0.0, direction=0
+    ):
         if prompt == "unheard":
             raise UserError("the word <unheard> is not in the vocabulary")
         self.asked.append((prompt, solver, steps, seed, moment, size, direction))
         (z0, z1), t = self.ends(seed + 7 * (solver == "euler")), torch.linspace(0, 1, steps + 1)
         plan = z0 + t[:, None, None, None] * (z1 - z0)
         rng = torch.Generator().manual_seed(seed)
-        said, sure = torch.randint(3, len(WORDS), (steps + 1, TEXTS, N), generator=rng), torch.rand(steps + 1, TEXTS, N)
+        said, sure = (
+            torch.randint(3, len(WORDS), (steps + 1, TEXTS, N), generator=rng),
+            torch.rand(steps + 1, TEXTS, N),
+        )
         said[:, :, 0] = 1 if prompt else said[:, :, 0]
         if not size:
             return (Trajectory(t, plan, None, said, sure),), 0
@@ -46,8 +51,11 @@ class Straight:
         push = size * torch.randn(plan.shape[1:], generator=rng)
         left = ((t >= t[at]) * (1 - t) / (1 - t[at]))[:, None, None, None]
         kept, other = (t >= t[at]).float()[:, None, None, None], said.clone()
-        other[at:, :, :int(size)] = 4 + (other[at:, :, :int(size)] - 3) % 4
-        return tuple(Trajectory(t, plan + d * push, None, w, sure) for d, w in ((0, said), (left, other), (kept, other))), at
+        other[at:, :, : int(size)] = 4 + (other[at:, :, : int(size)] - 3) % 4
+        return tuple(
+            Trajectory(t, plan + d * push, None, w, sure)
+            for d, w in ((0, said), (left, other), (kept, other))
+        ), at
 
     def pieces(self, ids):
         return pieces(ids)
@@ -59,4 +67,6 @@ def scene(writer=None, **asked):
 
 
 def explorer(**start) -> TrajectoryExplorer:
-    return TrajectoryExplorer({"straight": Straight(0), "words": Straight(1, latent=False)}, **start)
+    return TrajectoryExplorer(
+        {"straight": Straight(0), "words": Straight(1, latent=False)}, **start
+    )
