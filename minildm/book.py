@@ -1,11 +1,13 @@
-"""The one command that makes the book: `python -m minildm.book [NAME ...]` runs chapters and solutions in place.
+"""The one command that makes the book: `python -m minildm.book [NAME ...]` runs chapters and
+solutions in place.
 
 A chapter's name is its number, 07; an appendix's is appendix_a; without names, all are made.
 
-It runs each notebook from clean in laptop mode, puts the outputs in place with normalized metadata, and writes the
-figures that a chapter showed to figures/. `--figures` only writes the figures that the notebooks already hold.
-`--export FOLDER` and `--import FILE.py` turn notebooks into percent scripts and back, for editing; `--cite` turns
-citations such as [@Ho2020] into links and lists the works.
+It runs each notebook from clean in laptop mode, puts the outputs in place with normalized metadata,
+and writes the figures that a chapter showed to figures/. `--figures` only writes the figures that
+the notebooks already hold. `--export FOLDER` and `--import FILE.py` turn notebooks into percent
+scripts and back, for editing; `--cite` turns citations such as [@Ho2020] into links and lists the
+works.
 """
 
 import argparse
@@ -70,7 +72,9 @@ def save(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def from_script(text: str) -> nbformat.NotebookNode:
-    """The notebook that a percent script spells; text cells are triple-quoted, outputs empty, cell names counted."""
+    """The notebook that a percent script spells; text cells are triple-quoted, outputs empty, cell
+    names counted.
+    """
     cells: list[tuple[re.Match, list[str]]] = []
     for line in text.splitlines():
         if line.startswith("# %%"):
@@ -117,7 +121,9 @@ def to_script(notebook: nbformat.NotebookNode) -> str:
 
 
 def merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Outputs with neighboring pieces of one stream as one: where a stream is cut depends on the moment."""
+    """Outputs with neighboring pieces of one stream as one: where a stream is cut depends on the
+    moment.
+    """
     whole = []
     for output in outputs:
         if output.output_type == "stream" and whole and whole[-1].get("name") == output.name:
@@ -128,7 +134,9 @@ def merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
 
 
 def normalize(notebook: nbformat.NotebookNode) -> None:
-    """Take out what differs between two equal runs: metadata, widget names, cuts of streams, descriptions of objects."""
+    """Take out what differs between two equal runs: metadata, widget names, cuts of streams,
+    descriptions of objects.
+    """
     state = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state")
     for model in (state or {}).values():  # what is None is a default
         model["state"] = {key: value for key, value in model["state"].items() if value is not None}
@@ -170,7 +178,9 @@ def faults(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def run(path: Path, mode: str = "laptop") -> nbformat.NotebookNode:
-    """Run a notebook from clean and return it with outputs; raises UserError with the cell that failed."""
+    """Run a notebook from clean and return it with outputs; raises UserError with the cell that
+    failed.
+    """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
@@ -213,7 +223,9 @@ def linked(path: Path) -> None:
 
 
 def chapters(names: list[str]) -> list[Path]:
-    """Chapters and appendices by name, all without names, each followed by its solutions, if it has any."""
+    """Chapters and appendices by name, all without names, each followed by its solutions, if it has
+    any.
+    """
     found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) + sorted(
         NOTEBOOKS.glob("appendix_[a-z]_*.ipynb")
     )

@@ -1,4 +1,6 @@
-"""What a chapter stands on: `book = minildm.chapter(12)` seeds, picks sizes by mode and shows figures in one style."""
+"""What a chapter stands on: `book = minildm.chapter(12)` seeds, picks sizes by mode and shows
+figures in one style.
+"""
 
 import base64
 import json
@@ -49,7 +51,9 @@ class Book:
     rng: torch.Generator
 
     def figure(self, figure: Figure, name: str, alt: str) -> None:
-        """Show a figure, described by `alt`; the one command also writes it to figures/, under the chapter's name."""
+        """Show a figure, described by `alt`; the one command also writes it to figures/, under the
+        chapter's name.
+        """
         png = base64.b64encode(picture(figure)).decode()
         width = round(96 * figure.get_figwidth())
         meta = {"alt": alt, "figure": f"{self.name}_{name}", "width": width}
@@ -65,10 +69,17 @@ class Book:
 
 
 def chapter(number: int | str) -> Book:
-    """Open a chapter: seed, read MINILDM_MODE, choose the CPU, set the plot style, and print one line.
+    """Open a chapter: seed, read MINILDM_MODE, choose the CPU, set the plot style, and print one
+    line.
 
-    Args: `number` of the chapter, or letter of the appendix. Returns a `Book`. Raises UserError when MINILDM_MODE is not
-    fast, laptop or full. Derived in chapter 00. Source: ours.
+    Args:
+        number: Of the chapter, or letter of the appendix.
+
+    Returns:
+        A `Book`.
+
+    Raises:
+        UserError: When MINILDM_MODE is not fast, laptop or full.
     """
     mode = os.environ.get("MINILDM_MODE", "laptop")
     if mode not in MODES:

@@ -1,7 +1,9 @@
-"""Citations: `[@Key]` in a chapter becomes a link that every viewer shows, and the chapter ends with the list of its sources.
+"""Citations: `[@Key]` in a chapter becomes a link that every viewer shows, and the chapter ends
+with the list of its sources.
 
-A link keeps the key in its title, as in `[Ho et al., 2020](URL "Ho2020: Denoising ...")`, so that `cite` finds what it wrote
-before and writes it anew. Sources are the entries of `notebooks/references.bib`.
+A link keeps the key in its title, as in `[Ho et al., 2020](URL "Ho2020: Denoising ...")`, so that
+`cite` finds what it wrote before and writes it anew. Sources are the entries of
+`notebooks/references.bib`.
 """
 
 import re
@@ -137,7 +139,9 @@ def linked(text: str, entries: Mapping[str, Entry]) -> str:
 
 
 def cite(notebook: nbformat.NotebookNode, entries: Mapping[str, Entry]) -> None:
-    """Link the citations of a notebook, and list the works under "Further reading", or in its last text where there is none."""
+    """Link the citations of a notebook, and list the works under "Further reading", or in its last
+    text where there is none.
+    """
     texts = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     keys = cited("\n\n".join(LIST.sub("", cell.source) for cell in texts))
     for cell in texts:

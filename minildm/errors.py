@@ -1,4 +1,6 @@
-"""The one exception for a mistake of the user, and the ways to name and write files whose faults become it."""
+"""The one exception for a mistake of the user, and the ways to name and write files whose faults
+become it.
+"""
 
 import tempfile
 from collections.abc import Callable
@@ -9,13 +11,19 @@ from safetensors import SafetensorError
 
 
 class UserError(ValueError):
-    """Something the user can mend: one sentence that says what was wrong and what to do; the CLI exits with 2."""
+    """Something the user can mend: one sentence that says what was wrong and what to do; the CLI
+    exits with 2.
+    """
 
 
 def reason(fault: Exception) -> str:
     """Why a file could not be read or written, in the system's words and on one line.
 
-    Args: `fault`, an OSError or another error of a reader. Returns the words. Derived in chapter 16. Source: ours.
+    Args:
+        fault: An OSError or another error of a reader.
+
+    Returns:
+        The words.
     """
     return " ".join(str(getattr(fault, "strerror", None) or fault or type(fault).__name__).split())
 
@@ -23,8 +31,15 @@ def reason(fault: Exception) -> str:
 def expand(path: str | Path, advice: str = "write the whole path") -> Path:
     """A path with the home folder in the place of ~.
 
-    Args: `path`; `advice`, what to do where there is no such home. Returns the path.
-    Raises UserError when the home of ~ or ~NAME is unknown. Derived in chapter 16. Source: ours.
+    Args:
+        path: The path.
+        advice: What to do where there is no such home.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: When the home of ~ or ~NAME is unknown.
     """
     try:
         return Path(path).expanduser()
@@ -33,10 +48,15 @@ def expand(path: str | Path, advice: str = "write the whole path") -> Path:
 
 
 def check_place(folder: Path, advice: str = "choose another place") -> None:
-    """Refuse a folder in which nothing can be written, before long work begins; nothing is left there.
+    """Refuse a folder in which nothing can be written, before long work begins; nothing is left
+    there.
 
-    Args: `folder`, which need not exist yet; `advice`, what to do then. Returns nothing.
-    Raises UserError when it cannot be made or written. Derived in chapter 16. Source: ours.
+    Args:
+        folder: Which need not exist yet.
+        advice: What to do then.
+
+    Raises:
+        UserError: When it cannot be made or written.
     """
     try:
         nearest = next(place for place in (folder, *folder.parents) if place.exists())
@@ -47,10 +67,15 @@ def check_place(folder: Path, advice: str = "choose another place") -> None:
 
 
 def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
-    """Let `put` write a file beside its place, then rename it: the file is there whole, or as it was before.
+    """Let `put` write a file beside its place, then rename it: the file is there whole, or as it
+    was before.
 
-    Args: `path` of the file; `put`, which writes to the path it is given. Returns nothing.
-    Raises UserError when the place cannot be written. Derived in chapter 16. Source: ours.
+    Args:
+        path: Of the file.
+        put: Which writes to the path it is given.
+
+    Raises:
+        UserError: When the place cannot be written.
     """
     beside = path.with_name(path.name + ".tmp")
     try:

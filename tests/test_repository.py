@@ -50,7 +50,6 @@ FREE = {
     "citations",
     "doctor",
 }  # may import anything
-FULL_DOCSTRINGS = ("Returns", "Derived in chapter", "Source")
 
 PRIVATE_PATH = re.compile(r"(?<![\w.])/(work|tmp|root|home|opt|Users)/")
 REGISTRY = re.compile(
@@ -243,19 +242,31 @@ def test_every_public_name_has_a_docstring():
     assert not bare, "\n".join(bare)
 
 
+def described(text: str) -> set[str]:
+    """The parameters that a docstring in Google style describes under `Args:`."""
+    block = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", text, re.M | re.S)
+    entries = re.findall(r"^    (\S[^:\n]*):", block[1], re.M) if block else []
+    return {name.strip("* ") for entry in entries for name in entry.split(",")}
+
+
 def test_what_others_call_is_fully_documented():
-    """Functions that another room or a chapter calls say what they return, where it is derived and whose it is.
+    """Functions that another room or a chapter calls say what each argument is and what they return.
 
     So does every function that has begun to: one with `Args:`.
     """
     used, short = called_from_outside(), []
     for path, tree in modules().items():
         for node in public(tree) if room(path) in ARROWS.keys() - {"viz"} else ():
-            if isinstance(node, ast.ClassDef) or not (node.args.args or node.args.kwonlyargs):
-                continue
+            names = (
+                [] if isinstance(node, ast.ClassDef) else [*node.args.args, *node.args.kwonlyargs]
+            )
             text = ast.get_docstring(node) or ""
-            missing = [key for key in FULL_DOCSTRINGS if key not in text]
-            if missing and ((room(path), node.name) in used or "Args:" in text):
+            if not names or ((room(path), node.name) not in used and "Args:" not in text):
+                continue
+            missing = [arg.arg for arg in names if arg.arg not in described(text)]
+            returns = not isinstance(node.returns, ast.Constant) or node.returns.value is not None
+            missing += ["Returns"] if returns and "Returns:" not in text else []
+            if missing:
                 short.append(f"{path}: {node.name} lacks {', '.join(missing)}")
     assert not short, "\n".join(short)
 

@@ -1,1 +1,3 @@
-"""Checks of the exercises: each takes the reader's function and prints a verdict; one file a chapter."""
+"""Checks of the exercises: each takes the reader's function and prints a verdict; one file a
+chapter.
+"""

@@ -1,4 +1,6 @@
-"""Checks of chapter 00: counting nats, pooling perplexity, coefficients of a schedule, planting an error."""
+"""Checks of chapter 00: counting nats, pooling perplexity, coefficients of a schedule, planting an
+error.
+"""
 
 import math
 import random
@@ -40,7 +42,9 @@ def check_1():
     ),
 )
 def check_2():
-    """Texts that are all as surprising as a choice among `options` equally likely words; then of two kinds."""
+    """Texts that are all as surprising as a choice among `options` equally likely words; then of
+    two kinds.
+    """
     rng = torch.Generator().manual_seed(2)
     for options in range(2, 12):
         lengths = torch.randint(1, 60, (options,), generator=rng).double()
@@ -62,7 +66,9 @@ def check_2():
     ),
 )
 def check_3():
-    """Angles of the unit circle give both sides: a = sin, b = cos, lambda = 2 log tan; then far out, where one is tiny."""
+    """Angles of the unit circle give both sides: a = sin, b = cos, lambda = 2 log tan; then far
+    out, where one is tiny.
+    """
     rng = torch.Generator().manual_seed(3)
     for shape in ((1,), (7,), (2, 3), (4, 1, 5), (50,)):
         angle = 0.02 + 1.53 * torch.rand(shape, generator=rng, dtype=torch.float64)
@@ -99,7 +105,9 @@ def check_3():
     ),
 )
 def check_4():
-    """Tales of every split and length; what comes back must be one word away, grammatical and not consistent."""
+    """Tales of every split and length; what comes back must be one word away, grammatical and not
+    consistent.
+    """
     for seed in range(20):
         text = tales.split("test", 1, events=2 + seed % 4, seed=seed)[0]
 

@@ -1,4 +1,6 @@
-"""Checks of chapter 01: the best plan of a point, credit carried backwards, a step that keeps area, a cart brought to rest."""
+"""Checks of chapter 01: the best plan of a point, credit carried backwards, a step that keeps area,
+a cart brought to rest.
+"""
 
 import torch
 
@@ -17,7 +19,9 @@ from .verdict import Must, as_numbers, exercise, fault
     ),
 )
 def check_1():
-    """Control and cost of the optimum, in any dimension; a start on the target costs nothing; without time only a cost."""
+    """Control and cost of the optimum, in any dimension; a start on the target costs nothing;
+    without time only a cost.
+    """
     rng = torch.Generator().manual_seed(1)
     for batch, state in ((1, 1), (4, 2), (3, 5)):
         start, target = torch.randn(2, batch, state, generator=rng, dtype=torch.float64)
@@ -84,7 +88,9 @@ FORCES = {
     ),
 )
 def check_3():
-    """Areas by central differences, which any kind of number can pass; nearness to Euler's step, at which order one begins."""
+    """Areas by central differences, which any kind of number can pass; nearness to Euler's step, at
+    which order one begins.
+    """
     rng = torch.Generator().manual_seed(3)
     gap = 0.02  # from the middle of a central difference to its ends
     for name in FORCES:
@@ -135,7 +141,9 @@ def check_3():
     ),
 )
 def check_4():
-    """The least effort that brings a cart to rest at the origin: the textbook's case, and any start by the Gramian."""
+    """The least effort that brings a cart to rest at the origin: the textbook's case, and any start
+    by the Gramian.
+    """
     rng = torch.Generator().manual_seed(4)
     for time in (0.5, 1.0, 3.0):
         t = time * torch.rand(9, generator=rng, dtype=torch.float64)

@@ -24,7 +24,9 @@ def draws(rng: torch.Generator, *shape: int) -> torch.Tensor:
     ),
 )
 def check_1():
-    """Free moves of one cell spread the minimum; dear ones change nothing; the chapter's table; any row; the edge."""
+    """Free moves of one cell spread the minimum; dear ones change nothing; the chapter's table; any
+    row; the edge.
+    """
     table = torch.tensor([3.0, 1.0, 6.0, 4.0, 0.0], dtype=torch.float64)
     yield (table, [-1, 0, 1], [0.0, 0.0, 0.0]), torch.tensor([1.0, 1, 1, 0, 0], dtype=torch.float64)
     yield (table, [-1, 0, 1], [9.0, 0.0, 9.0]), table
@@ -54,7 +56,9 @@ def check_1():
     ),
 )
 def check_2():
-    """Zero on the closed form, with noise and without, and -V_z^2 on twice of it; on a polynomial what is found by hand."""
+    """Zero on the closed form, with noise and without, and -V_z^2 on twice of it; on a polynomial
+    what is found by hand.
+    """
     rng = torch.Generator().manual_seed(2)
     for c, y, g in ((1.0, 0.0, 0.0), (4.0, 1.0, 0.0), (4.0, -1.0, 0.7)):
         z, t = draws(rng, 9), 0.9 * torch.rand(9, generator=rng, dtype=torch.float64)
@@ -87,7 +91,9 @@ def check_2():
     ),
 )
 def check_3():
-    """One end leaves no choice; the formulas of Hopf-Lax and Hopf-Cole on a grid; weights so sharp that they underflow."""
+    """One end leaves no choice; the formulas of Hopf-Lax and Hopf-Cole on a grid; weights so sharp
+    that they underflow.
+    """
     rng, t = torch.Generator().manual_seed(3), 0.4
     z = draws(rng, 7, 3)
     y = draws(rng, 1, 3)
@@ -115,7 +121,9 @@ def check_3():
     ),
 )
 def check_4():
-    """Lower edges of parabolas pass, whatever their ends, and ridges too; sharp valleys and too much curvature do not."""
+    """Lower edges of parabolas pass, whatever their ends, and ridges too; sharp valleys and too
+    much curvature do not.
+    """
     rng = torch.Generator().manual_seed(4)
     for count, tau in ((81, 0.1), (81, 0.5), (41, 1.0), (201, 2.0)):
         z = torch.linspace(-2, 2, count, dtype=torch.float64)

@@ -1,4 +1,6 @@
-"""Checks of chapter 03: one step of dynamic programming, a law for sentences, costates of any steps, closed loops."""
+"""Checks of chapter 03: one step of dynamic programming, a law for sentences, costates of any
+steps, closed loops.
+"""
 
 import torch
 
@@ -21,7 +23,9 @@ def _randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     ),
 )
 def check_1():
-    """Identity: nothing to steer with. Oracle: the least squares of stacked square roots, any sizes."""
+    """Identity: nothing to steer with. Oracle: the least squares of stacked square roots, any
+    sizes.
+    """
     rng = torch.Generator().manual_seed(1)
     for n, m in ((1, 1), (2, 1), (3, 2), (5, 5)):
         F, G, q, r, p = (
@@ -52,7 +56,9 @@ def check_1():
     ),
 )
 def check_2():
-    """Any shape, a time for each sentence, finite and infinite weights, and a least time that binds in some sentences."""
+    """Any shape, a time for each sentence, finite and infinite weights, and a least time that binds
+    in some sentences.
+    """
     rng = torch.Generator().manual_seed(2)
     for shape in ((3, 2), (4, 5, 3), (2, 3, 2, 2)):
         y, z = _randn(rng, *shape), _randn(rng, *shape)
@@ -125,7 +131,9 @@ def check_3():
     ),
 )
 def check_4():
-    """Behavior: the cart comes home from anywhere, at no more than a given share above the least cost."""
+    """Behavior: the cart comes home from anywhere, at no more than a given share above the least
+    cost.
+    """
     system = linearize(
         DoubleIntegrator(running_weight=1.0), torch.zeros(2).double(), torch.zeros(1).double()
     )

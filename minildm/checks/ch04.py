@@ -1,4 +1,6 @@
-"""Checks of chapter 04: a step with noise, a price for noise, a bridge between any times, Doob's drift, Sinkhorn's sweep."""
+"""Checks of chapter 04: a step with noise, a price for noise, a bridge between any times, Doob's
+drift, Sinkhorn's sweep.
+"""
 
 import math
 
@@ -26,7 +28,9 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     ),
 )
 def check_1():
-    """Steps of any length equal the package's, which draws the same xi; a step of length zero stays where it is."""
+    """Steps of any length equal the package's, which draws the same xi; a step of length zero stays
+    where it is.
+    """
     rng = torch.Generator().manual_seed(1)
     for shape in ((3,), (2, 4), (5, 1, 2)):
         for t, h, g in ((0.0, 0.5, 1.0), (0.2, 0.01, 3.0), (0.9, 0.0, 2.0), (0.1, 0.3, 0.0)):
@@ -53,7 +57,9 @@ def check_1():
     ),
 )
 def check_2():
-    """The value of the soft law under noise, in any number of dimensions; at t = 1 it is the terminal cost."""
+    """The value of the soft law under noise, in any number of dimensions; at t = 1 it is the
+    terminal cost.
+    """
     rng = torch.Generator().manual_seed(2)
     for batch, d in ((1, 1), (4, 2), (3, 16)):
         z, y = randn(rng, batch, d), randn(rng, batch, d)
@@ -71,7 +77,9 @@ def check_2():
     ),
 )
 def check_3():
-    """Conditioning of the Gaussian pair (Z_s, Z_r) given Z_t; the middle of a long bridge; both ends."""
+    """Conditioning of the Gaussian pair (Z_s, Z_r) given Z_t; the middle of a long bridge; both
+    ends.
+    """
     rng = torch.Generator().manual_seed(3)
     for shape in ((2,), (3, 2)):
         z, y = randn(rng, *shape), randn(rng, *shape)
@@ -92,7 +100,9 @@ def check_3():
     rule=lambda inputs: without_autograd(),
 )
 def check_4():
-    """One mode of no width is the pinned law; between two even modes nothing moves; else the autograd of log h."""
+    """One mode of no width is the pinned law; between two even modes nothing moves; else the
+    autograd of log h.
+    """
     rng = torch.Generator().manual_seed(4)
     z, y = randn(rng, 5), randn(rng, 1)
     yield (z, 0.4, torch.ones(1, dtype=torch.float64), y, 0.0, 2.0), (y - z) / 0.6
@@ -132,9 +142,11 @@ def check_4():
     ),
 )
 def check_5():
-    """A coupling with marginals right to 1e-8 whose logarithm is C / -epsilon plus a row term plus a column term.
+    """A coupling with marginals right to 1e-8 whose logarithm is C / -epsilon plus a row term plus
+    a column term.
 
-    Some clouds are far apart, where exp(-C/epsilon) is zero everywhere; others converge after hundreds of rounds only.
+    Some clouds are far apart, where exp(-C/epsilon) is zero everywhere; others converge after
+    hundreds of rounds only.
     """
     rng = torch.Generator().manual_seed(5)
     sizes = (
@@ -173,7 +185,9 @@ def check_5():
     ),
 )
 def check_6():
-    """Both ends for any noise; the straight blend for no noise; Sinkhorn's covariance solves k g^2 = s0^2 s1^2 - k^2."""
+    """Both ends for any noise; the straight blend for no noise; Sinkhorn's covariance solves k g^2
+    = s0^2 s1^2 - k^2.
+    """
     rng = torch.Generator().manual_seed(6)
     for _ in range(6):
         s0, s1, g = (0.2 + 2 * torch.rand(3, generator=rng, dtype=torch.float64)).tolist()

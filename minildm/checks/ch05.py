@@ -1,4 +1,6 @@
-"""Checks of chapter 05: a Gaussian's flow, boxes that look upwind, a mixture's flow, other noise, the error of a probe."""
+"""Checks of chapter 05: a Gaussian's flow, boxes that look upwind, a mixture's flow, other noise,
+the error of a probe.
+"""
 
 from itertools import product
 
@@ -30,7 +32,9 @@ def rand(rng: torch.Generator, *shape: int) -> torch.Tensor:
     ),
 )
 def check_1():
-    """The flow from N(0, I) to N(m, s^2 I): where it starts, where it carries one standard deviation, and in between."""
+    """The flow from N(0, I) to N(m, s^2 I): where it starts, where it carries one standard
+    deviation, and in between.
+    """
     rng = torch.Generator().manual_seed(1)
     for batch, d in ((1, 1), (4, 2), (3, 7)):
         m, s = randn(rng, d), 0.2 + 2 * float(rand(rng))
@@ -58,7 +62,9 @@ def check_1():
     ),
 )
 def check_2():
-    """Boxes by a loop over edges; a single full box under a strong drift gives only what it has; nothing moves without flux."""
+    """Boxes by a loop over edges; a single full box under a strong drift gives only what it has;
+    nothing moves without flux.
+    """
     rng = torch.Generator().manual_seed(2)
     for n, g in ((2, 0.0), (5, 1.0), (30, 0.4)):
         p, v, width, h = rand(rng, n), randn(rng, n - 1), 0.1 + float(rand(rng)), 0.01
@@ -89,7 +95,9 @@ def check_2():
     rule=lambda inputs: without_autograd(),
 )
 def check_3():
-    """Velocity and score of a mixture on the line: one mode, many modes, far out in the tail, and at both ends of time."""
+    """Velocity and score of a mixture on the line: one mode, many modes, far out in the tail, and
+    at both ends of time.
+    """
     rng = torch.Generator().manual_seed(3)
     for modes in (1, 2, 5):
         weights, means, stds = (

@@ -1,4 +1,6 @@
-"""Checks of chapter 06: a pair, the mean field of a data set, pairs on the line, energies of a flow, its acceleration."""
+"""Checks of chapter 06: a pair, the mean field of a data set, pairs on the line, energies of a
+flow, its acceleration.
+"""
 
 import torch
 
@@ -30,7 +32,9 @@ def rand(rng: torch.Generator, *shape: int) -> torch.Tensor:
     ),
 )
 def check_1():
-    """Points and velocities of straight paths: states of any shape, each with its own time; both ends of time."""
+    """Points and velocities of straight paths: states of any shape, each with its own time; both
+    ends of time.
+    """
     rng = torch.Generator().manual_seed(1)
     for shape in ((3, 1), (4, 2), (2, 3, 5)):
         z0, z1, t = randn(rng, *shape), randn(rng, *shape), rand(rng, shape[0])
@@ -50,9 +54,11 @@ def check_1():
     tolerance=1e-3,
 )
 def check_2():
-    """One data point: the pinned law. At t = 0: the mean of the data. Else the mixture of Gaussians of no width.
+    """One data point: the pinned law. At t = 0: the mean of the data. Else the mixture of Gaussians
+    of no width.
 
-    Late, and far from all data, no density is a number above zero. The tolerance is that of single precision over 1 - t.
+    Late, and far from all data, no density is a number above zero. The tolerance is that of single
+    precision over 1 - t.
     """
     rng = torch.Generator().manual_seed(2)
     for batch, count, d in ((3, 1, 2), (4, 5, 1), (2, 50, 3)):
@@ -95,7 +101,9 @@ def check_3():
     ),
 )
 def check_4():
-    """Energy and straightness of recorded paths at uneven times; straight ones have none of the second."""
+    """Energy and straightness of recorded paths at uneven times; straight ones have none of the
+    second.
+    """
     rng = torch.Generator().manual_seed(4)
     for time, batch, d in ((2, 3, 1), (5, 4, 2), (30, 2, 3)):
         steps = rand(rng, time - 1) + 0.1
@@ -118,9 +126,11 @@ def check_4():
     rule=lambda inputs: Small(most=8 * inputs[1].numel()),
 )
 def check_5():
-    """A turn accelerates towards its center, a push that grows with time evenly, a pinned law not at all; then a mixture.
+    """A turn accelerates towards its center, a push that grows with time evenly, a pinned law not
+    at all; then a mixture.
 
-    The field may be called once for the velocity and once for the derivative, and no Jacobian may be made.
+    The field may be called once for the velocity and once for the derivative, and no Jacobian may
+    be made.
     """
     rng = torch.Generator().manual_seed(5)
     for t in torch.tensor([0.0, 0.2, 0.6], dtype=torch.float64):

@@ -1,4 +1,6 @@
-"""Checks of chapter 07: a clock inverted, heads converted, one step of forgetting, pooling, and draws from a law of time."""
+"""Checks of chapter 07: a clock inverted, heads converted, one step of forgetting, pooling, and
+draws from a law of time.
+"""
 
 import numpy as np
 import torch
@@ -55,7 +57,9 @@ def check_1():
     tolerance=1e-4,
 )
 def check_2():
-    """The posterior mean of mixtures from their scores, on several paths; the division by a small a magnifies rounding."""
+    """The posterior mean of mixtures from their scores, on several paths; the division by a small a
+    magnifies rounding.
+    """
     rng = torch.Generator().manual_seed(2)
     for kind in KINDS:
         for d in (1, 3):

@@ -1,4 +1,6 @@
-"""Checks of chapter 08: a step with its error, DDIM, the posterior step, expansion of a mixture, a step that remembers."""
+"""Checks of chapter 08: a step with its error, DDIM, the posterior step, expansion of a mixture, a
+step that remembers.
+"""
 
 import torch
 
@@ -30,7 +32,9 @@ def coefficients(rng: torch.Generator) -> tuple[float, float, float, float]:
     ),
 )
 def check_1():
-    """The package's Heun, forward and backward; a constant field has no error; u = t is Euler's fault by h^2/2 exactly."""
+    """The package's Heun, forward and backward; a constant field has no error; u = t is Euler's
+    fault by h^2/2 exactly.
+    """
     rng = torch.Generator().manual_seed(1)
     for shape in ((3,), (2, 4), (5, 1, 2)):
         z, weight = randn(rng, *shape), randn(rng, *shape)
@@ -67,7 +71,9 @@ def check_1():
     ),
 )
 def check_2():
-    """A point of the path of any pair goes to the point of the same pair; to t = 1 it is the prediction; staying stays."""
+    """A point of the path of any pair goes to the point of the same pair; to t = 1 it is the
+    prediction; staying stays.
+    """
     rng = torch.Generator().manual_seed(2)
     for shape in ((4,), (2, 3), (5, 2, 2)):
         for _ in range(4):
@@ -118,9 +124,11 @@ def check_3():
     ),
 )
 def check_4():
-    """The autograd of the closed-form field, for any weights, places and coefficients; one mode alone is linear.
+    """The autograd of the closed-form field, for any weights, places and coefficients; one mode
+    alone is linear.
 
-    Last come narrow modes close to the end of the straight path: on the border, and where every density is zero.
+    Last come narrow modes close to the end of the straight path: on the border, and where every
+    density is zero.
     """
     rng = torch.Generator().manual_seed(4)
     for batch, modes in ((5, 1), (4, 2), (3, 6)):
@@ -177,7 +185,9 @@ def slopes(
     ),
 )
 def check_5():
-    """Exact when the prediction is a straight line in rho = a/b; with two equal predictions it is DDIM."""
+    """Exact when the prediction is a straight line in rho = a/b; with two equal predictions it is
+    DDIM.
+    """
     rng = torch.Generator().manual_seed(5)
     for shape in ((4,), (2, 3)):
         for _ in range(6):

@@ -1,4 +1,6 @@
-"""Checks of chapter 09: an ancestral step, a total correlation, the price of steps, a soft choice's adjoint, a baseline."""
+"""Checks of chapter 09: an ancestral step, a total correlation, the price of steps, a soft choice's
+adjoint, a baseline.
+"""
 
 import math
 from collections.abc import Iterator
@@ -30,7 +32,9 @@ def entropy(p: torch.Tensor) -> torch.Tensor:
     ),
 )
 def check_1():
-    """Whether each mask opens, decided one by one; from t = 0 to 1 all do, and nothing happens in no time."""
+    """Whether each mask opens, decided one by one; from t = 0 to 1 all do, and nothing happens in
+    no time.
+    """
     rng = torch.Generator().manual_seed(1)
     for shape in ((1, 4), (3, 7), (5, 2)):
         for t, s in ((0.0, 1.0), (0.2, 0.5), (0.9, 0.95), (0.4, 0.4)):
@@ -58,7 +62,9 @@ def check_1():
     ),
 )
 def check_2():
-    """A product has none, copies cost (m - 1) log N, names without repetition log N/(N - 1); else KL to the product."""
+    """A product has none, copies cost (m - 1) log N, names without repetition log N/(N - 1); else
+    KL to the product.
+    """
     rng = torch.Generator().manual_seed(2)
     a, b, c = (randn(rng, k).softmax(0) for k in (3, 4, 2))
     yield (a[:, None, None] * b[:, None] * c,), 0.0
@@ -97,7 +103,9 @@ def check_3():
 
 @contextmanager
 def by_hand(scores: torch.Tensor) -> Iterator[None]:
-    """Inside, neither derivatives by autograd nor a tensor as large as a matrix for each choice are allowed."""
+    """Inside, neither derivatives by autograd nor a tensor as large as a matrix for each choice are
+    allowed.
+    """
     with without_autograd(), Small(most=2 * scores.numel()):
         yield
 
@@ -112,7 +120,9 @@ def by_hand(scores: torch.Tensor) -> Iterator[None]:
     ),
 )
 def check_4():
-    """The vector-Jacobian product of softmax(scores / tau), by autograd; it vanishes for a constant v."""
+    """The vector-Jacobian product of softmax(scores / tau), by autograd; it vanishes for a constant
+    v.
+    """
     rng = torch.Generator().manual_seed(4)
     for shape in ((5,), (2, 7), (4, 1, 6)):
         for tau in (0.5, 1.0, 3.0):
@@ -134,7 +144,9 @@ def check_4():
     ),
 )
 def check_5():
-    """Costs less the mean of the others, times scores; equal costs give zero; two draws give half the difference twice."""
+    """Costs less the mean of the others, times scores; equal costs give zero; two draws give half
+    the difference twice.
+    """
     rng = torch.Generator().manual_seed(5)
     for draws, d in ((2, 1), (5, 3), (20, 4)):
         costs, scores = randn(rng, draws), randn(rng, draws, d)

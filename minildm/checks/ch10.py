@@ -1,4 +1,6 @@
-"""Checks of chapter 10: KL with free bits, the linear autoencoder, a reader of latents, a word's field, a border."""
+"""Checks of chapter 10: KL with free bits, the linear autoencoder, a reader of latents, a word's
+field, a border.
+"""
 
 import torch
 from torch import Tensor
@@ -26,7 +28,9 @@ def some_words(rng: torch.Generator, count: int, d: int) -> tuple[Tensor, Tensor
     ),
 )
 def check_1():
-    """The KL of torch's own Gaussians, mean over words, clamped channel by channel; dead channels pay their free bits."""
+    """The KL of torch's own Gaussians, mean over words, clamped channel by channel; dead channels
+    pay their free bits.
+    """
     rng = torch.Generator().manual_seed(1)
     for shape in ((4, 3), (2, 5, 6)):
         for free in (0.0, 0.1, 2.0):
@@ -54,7 +58,9 @@ def linear_loss(power: float, noise: float, beta: float, width: Tensor, gain: Te
     ),
 )
 def check_2():
-    """No other width and gain have a smaller loss, on a fine grid; above the threshold the channel is dead."""
+    """No other width and gain have a smaller loss, on a fine grid; above the threshold the channel
+    is dead.
+    """
     rng = torch.Generator().manual_seed(2)
     axis = torch.linspace(0.01, 1.5, 300, dtype=torch.float64)
     for _ in range(8):
@@ -88,7 +94,9 @@ def check_2():
     ),
 )
 def check_3():
-    """Bayes' rule with torch's own Gaussians; equal means are told apart by their widths; also far from all words."""
+    """Bayes' rule with torch's own Gaussians; equal means are told apart by their widths; also far
+    from all words.
+    """
     rng = torch.Generator().manual_seed(3)
     for count, d in ((2, 1), (5, 3), (20, 8)):
         share, means, variances = some_words(rng, count, d)
@@ -108,7 +116,9 @@ def check_3():
     ),
 )
 def check_4():
-    """z plus (1 - t) times the score of the density of z_t, by autograd, over t: the score is another way to the field."""
+    """z plus (1 - t) times the score of the density of z_t, by autograd, over t: the score is
+    another way to the field.
+    """
     rng = torch.Generator().manual_seed(4)
     for count, d in ((1, 2), (4, 1), (6, 5)):
         share, means, variances = some_words(rng, count, d)
@@ -131,7 +141,9 @@ def check_4():
     ),
 )
 def check_5():
-    """The top eigenvalue of the Jacobian by autograd, halfway between two words of one width a channel."""
+    """The top eigenvalue of the Jacobian by autograd, halfway between two words of one width a
+    channel.
+    """
     rng = torch.Generator().manual_seed(5)
     for d in (1, 2, 6):
         _, (delta, *_), (variances, *_) = some_words(rng, 3, d)

@@ -1,4 +1,6 @@
-"""Checks of chapter 11: attention with weights, weights of uneven points, turning, a filter by waves, a matrix of slices."""
+"""Checks of chapter 11: attention with weights, weights of uneven points, turning, a filter by
+waves, a matrix of slices.
+"""
 
 import math
 
@@ -22,7 +24,9 @@ def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     ),
 )
 def check_1():
-    """Plain attention to points that are repeated as often as their weights say; nothing from weight zero; large scores."""
+    """Plain attention to points that are repeated as often as their weights say; nothing from
+    weight zero; large scores.
+    """
     rng = torch.Generator().manual_seed(1)
     for n, d, c in ((2, 2, 1), (4, 3, 5), (6, 8, 2)):
         q, k, v = randn(rng, n, d), randn(rng, n, d), randn(rng, n, c)

@@ -1,4 +1,6 @@
-"""Checks of chapter 12: warm-up, noisy decoder, straight-through target, adaptive law, scale of a latent."""
+"""Checks of chapter 12: warm-up, noisy decoder, straight-through target, adaptive law, scale of a
+latent.
+"""
 
 import math
 
@@ -41,7 +43,9 @@ def check_1():
     ),
 )
 def check_2():
-    """Two points have a tanh as posterior mean; far from all noise the nearest text wins; any shapes otherwise."""
+    """Two points have a tanh as posterior mean; far from all noise the nearest text wins; any
+    shapes otherwise.
+    """
     rng = torch.Generator().manual_seed(2)
     for sigma in (0.3, 1.0, 3.0):
         z = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
@@ -102,7 +106,9 @@ def check_3():
     ),
 )
 def check_4():
-    """A line needs no warp; a curve of the linear-Gaussian model is warped like the package does it."""
+    """A line needs no warp; a curve of the linear-Gaussian model is warped like the package does
+    it.
+    """
     bins = 20
     yield (
         (torch.linspace(1, 0, bins, dtype=torch.float64), 0.0),
@@ -128,7 +134,9 @@ def check_4():
     ),
 )
 def check_5():
-    """The minimum of sigma^2 / (q + sigma^2) + gamma q / (1 + rho q), found by halving on the sign of its derivative."""
+    """The minimum of sigma^2 / (q + sigma^2) + gamma q / (1 + rho q), found by halving on the sign
+    of its derivative.
+    """
     rng = torch.Generator().manual_seed(5)
     cases = [(0.5, 4.0, 1.0), (1.0, 2.25, 1.0)]  # the noise kills the channel
     while len(cases) < 14:

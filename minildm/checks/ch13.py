@@ -1,4 +1,6 @@
-"""Checks of chapter 13: a mean of laws, what a latent says of its word, clocks, a step that renews noise, a wish."""
+"""Checks of chapter 13: a mean of laws, what a latent says of its word, clocks, a step that renews
+noise, a wish.
+"""
 
 import torch
 
@@ -91,7 +93,9 @@ def check_3():
     ),
 )
 def check_4():
-    """Euler's step without renewal, whatever the noise; the package's step, given the noise that it draws."""
+    """Euler's step without renewal, whatever the noise; the package's step, given the noise that it
+    draws.
+    """
     rng = torch.Generator().manual_seed(4)
     for shape in ((3,), (4, 2)):
         for _ in range(3):
@@ -109,7 +113,9 @@ def check_4():
 
 
 def log_chance(chances: torch.Tensor) -> Counted:
-    """log P(wish | z) as a function of log p(w | z), for P(wish | w) = `chances` (words,); it may be called once."""
+    """log P(wish | z) as a function of log p(w | z), for P(wish | w) = `chances` (words,); it may
+    be called once.
+    """
     return Counted(
         lambda log_p: (log_p + chances.log()).logsumexp(-1), 1, f"a wish over {len(chances)} words"
     )
@@ -124,7 +130,9 @@ def log_chance(chances: torch.Tensor) -> Counted:
     ),
 )
 def check_5():
-    """The end of the posterior that knows the wish, from words reweighted by their chances to fulfil it."""
+    """The end of the posterior that knows the wish, from words reweighted by their chances to
+    fulfil it.
+    """
     rng = torch.Generator().manual_seed(5)
     for words, d in ((2, 1), (4, 2), (7, 3)):
         for sharp in (True, True, False):

@@ -1,4 +1,6 @@
-"""Ways that an exercise may forbid: automatic differentiation, needless calls of a function, large or complex tensors."""
+"""Ways that an exercise may forbid: automatic differentiation, needless calls of a function, large
+or complex tensors.
+"""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -30,7 +32,9 @@ def without_autograd():
 
 
 class Counted:
-    """A function that may be called `most` times; the next call raises RuleBroken. `calls` counts them, `name` is shown."""
+    """A function that may be called `most` times; the next call raises RuleBroken. `calls` counts
+    them, `name` is shown.
+    """
 
     def __init__(self, function: Callable, most: int, name: str):
         self.function = function
@@ -51,7 +55,8 @@ class Counted:
 
 
 class Small(TorchDispatchMode):
-    """Inside, a tensor of more than `most` numbers, or a complex one where `real`, raises RuleBroken.
+    """Inside, a tensor of more than `most` numbers, or a complex one where `real`, raises
+    RuleBroken.
 
     A view counts as what it is a view of, so that an expanded vector is still a vector.
     """

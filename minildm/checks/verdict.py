@@ -1,4 +1,6 @@
-"""What every check shares: run the reader's function on inputs, compare with an oracle, print one verdict."""
+"""What every check shares: run the reader's function on inputs, compare with an oracle, print one
+verdict.
+"""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -28,12 +30,14 @@ def exercise(
     tolerance: float = TOLERANCE,
     rule: Callable[[tuple], AbstractContextManager] = lambda inputs: nullcontext(),
 ):
-    """Make a check out of a generator of (inputs, expected) that is given nothing but its own randomness.
+    """Make a check out of a generator of (inputs, expected) that is given nothing but its own
+    randomness.
 
-    The check takes the reader's function, runs it on every input, and prints `passed`, `open` (the hole still raises
-    NotImplementedError) or the first failing input with the expected value. Each further attempt that computes something
-    is answered with the next of `hints`. Numbers may differ by `tolerance` times the largest expected one. The function
-    runs inside of `rule(inputs)`, which raises RuleBroken when the answer is reached by a way that the exercise forbids.
+    The check takes the reader's function, runs it on every input, and prints `passed`, `open` (the
+    hole still raises NotImplementedError) or the first failing input with the expected value. Each
+    further attempt that computes something is answered with the next of `hints`. Numbers may differ
+    by `tolerance` times the largest expected one. The function runs inside of `rule(inputs)`, which
+    raises RuleBroken when the answer is reached by a way that the exercise forbids.
     """
 
     def make(cases: Callable[[], Iterable[tuple[tuple, object]]]):
@@ -77,7 +81,8 @@ def exercise(
 def fault(got: object, expected: object, tolerance: float = TOLERANCE) -> str | None:
     """What is wrong with an answer, in words; None if it is right.
 
-    Numbers may come as a tensor, an array, a list or a number of any precision, and several values as a tuple or a list.
+    Numbers may come as a tensor, an array, a list or a number of any precision, and several values
+    as a tuple or a list.
     """
     if got is None:
         return "the function returned nothing; it must end with `return`"

@@ -1,4 +1,6 @@
-"""`minildm demo`: tales by every shipped model, a table of how good and how fast they are, and a figure."""
+"""`minildm demo`: tales by every shipped model, a table of how good and how fast they are, and a
+figure.
+"""
 
 import sys
 from dataclasses import dataclass
@@ -31,7 +33,9 @@ OTHERS = ("-brief", "-matched")  # endings of the names of smaller models of a k
 
 @dataclass(frozen=True)
 class DemoFlags:
-    """Write tales with every language model of the zoo, print them shaded by confidence with a table, and draw a figure."""
+    """Write tales with every language model of the zoo, print them shaded by confidence with a
+    table, and draw a figure.
+    """
 
     count: int = 64  # tales a model
     show: int = 2  # of them printed
@@ -89,7 +93,9 @@ def draw_text(
     row: Int[Tensor, " length"],
     sure: Float[Tensor, " length"],
 ) -> float:
-    """Words of one moment from height y downwards, each the bluer the surer the model; returns the next height."""
+    """Words of one moment from height y downwards, each the bluer the surer the model; returns the
+    next height.
+    """
     x = 0
     for i, c in zip(row.tolist(), sure.tolist()):
         if i < len(SPECIALS):

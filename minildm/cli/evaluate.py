@@ -30,7 +30,9 @@ HELD_OUT = 2048  # validation rows
 
 @dataclass(frozen=True)
 class EvaluateFlags:
-    """Measure what a trained model writes, over several seeds, and what it knows of texts it has not seen."""
+    """Measure what a trained model writes, over several seeds, and what it knows of texts it has
+    not seen.
+    """
 
     model: tyro.conf.Positional[str]  # a model of the zoo, or the folder of a run or a checkpoint
     count: int = 512  # texts a seed
@@ -139,7 +141,9 @@ def evaluate(flags: EvaluateFlags) -> tuple[dict, Tokenizer]:
 
 
 def corpus_name(name: str, run: Path) -> str:
-    """The name of a run's corpus; a file whose path is relative is looked for here, then in the folders above the run."""
+    """The name of a run's corpus; a file whose path is relative is looked for here, then in the
+    folders above the run.
+    """
     kind, _, path = name.partition(":")
     if kind == "file" and not os.path.exists(expand(path)):
         found = [folder / path for folder in run.resolve().parents if os.path.isfile(folder / path)]

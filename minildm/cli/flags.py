@@ -1,4 +1,6 @@
-"""Flags of `minildm train`, generated from the configurations; presets and sizes set their defaults."""
+"""Flags of `minildm train`, generated from the configurations; presets and sizes set their
+defaults.
+"""
 
 import argparse
 from dataclasses import dataclass, field
@@ -35,7 +37,9 @@ class MaskedFlags(MaskedConfig):
 
 @dataclass(frozen=True)
 class LDLMFlags(LDLMConfig):
-    """Sizes of the LDLM; its vocabulary and length are those of the corpus, its states those of --frozen."""
+    """Sizes of the LDLM; its vocabulary and length are those of the corpus, its states those of
+    --frozen.
+    """
 
     vocabulary: tyro.conf.Suppress[int] = 0
     length: tyro.conf.Suppress[int] = 0
@@ -53,7 +57,9 @@ class VAEFlags(VAEConfig):
 
 @dataclass(frozen=True)
 class MantaFlags(MantaConfig):
-    """Sizes of the Manta-LM; its vocabulary and length are those of the corpus, its space that of --vae."""
+    """Sizes of the Manta-LM; its vocabulary and length are those of the corpus, its space that of
+    --vae.
+    """
 
     vocabulary: tyro.conf.Suppress[int] = 0
     length: tyro.conf.Suppress[int] = 0
@@ -94,16 +100,20 @@ class TrainGPT(TrainFlags):
 
 @dataclass(frozen=True)
 class TrainMasked(TrainFlags):
-    """Train a masked diffusion model on a corpus. A run stopped at any moment goes on from its last checkpoint."""
+    """Train a masked diffusion model on a corpus. A run stopped at any moment goes on from its last
+    checkpoint.
+    """
 
     model: MaskedFlags = field(default_factory=MaskedFlags)
 
 
 @dataclass(frozen=True)
 class TrainLDLM(TrainFlags):
-    """Train an LDLM on a corpus, on the states of a frozen language model that reads the same tokens.
+    """Train an LDLM on a corpus, on the states of a frozen language model that reads the same
+    tokens.
 
-    Tales have zoo:gpt-brief. For another corpus train a GPT on it first and name its run, or take hub:NAME or minilm.
+    Tales have zoo:gpt-brief. For another corpus train a GPT on it first and name its run, or take
+    hub:NAME or minilm.
     """
 
     frozen: str = (
@@ -114,14 +124,17 @@ class TrainLDLM(TrainFlags):
 
 @dataclass(frozen=True)
 class TrainVAE(TrainFlags):
-    """Train a VAE on a corpus, the latent space of a Manta-LM. A run stopped at any moment goes on from its last checkpoint."""
+    """Train a VAE on a corpus, the latent space of a Manta-LM. A run stopped at any moment goes on
+    from its last checkpoint.
+    """
 
     model: VAEFlags = field(default_factory=VAEFlags)
 
 
 @dataclass(frozen=True)
 class TrainManta(TrainFlags):
-    """Train a Manta-LM on a corpus, in the latent space of a VAE that was trained on the same words.
+    """Train a Manta-LM on a corpus, in the latent space of a VAE that was trained on the same
+    words.
 
     Tales have zoo:vae-tales. For another corpus train a VAE on it first and name its run.
     """

@@ -1,4 +1,6 @@
-"""Flags of every command: tyro reads them; one that there is not is answered with the one that was probably meant."""
+"""Flags of every command: tyro reads them; one that there is not is answered with the one that was
+probably meant.
+"""
 
 import difflib
 import io
@@ -17,7 +19,9 @@ LIKE = 0.7  # least likeness of two flags, from 0 to 1
 
 
 def parse_flags(flags: type | Callable, argv: list[str], prog: str, **options):
-    """What `tyro.cli` makes of a command line; refuses an unknown flag wherever it stands, before any other fault."""
+    """What `tyro.cli` makes of a command line; refuses an unknown flag wherever it stands, before
+    any other fault.
+    """
     said = io.StringIO()
     try:
         with redirect_stderr(said):
@@ -61,7 +65,8 @@ def refuse_unknown(argv: list[str], known: dict[str, str], prog: str) -> None:
 
 
 def likely(flag: str, known: dict[str, str]) -> list[str]:
-    """The flags that were probably meant: those that begin so, are spelled alike, or are explained with this word.
+    """The flags that were probably meant: those that begin so, are spelled alike, or are explained
+    with this word.
 
     Only the part after the last dot needs to be alike.
     """

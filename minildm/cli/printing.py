@@ -1,6 +1,8 @@
-"""Printing that never ends a command: what a terminal cannot show becomes "?", and nobody reading is no fault.
+"""Printing that never ends a command: what a terminal cannot show becomes "?", and nobody reading
+is no fault.
 
-Inside `safe_output` plain `print`, `tqdm` and `tqdm.write` are safe, because they write to the streams that it puts in place.
+Inside `safe_output` plain `print`, `tqdm` and `tqdm.write` are safe, because they write to the
+streams that it puts in place.
 """
 
 import errno
@@ -21,7 +23,9 @@ NOBODY_READS = (
 
 
 class Patient(io.RawIOBase):
-    """A raw stream that drops what cannot be written, and remembers the first fault that loses text somebody wanted."""
+    """A raw stream that drops what cannot be written, and remembers the first fault that loses text
+    somebody wanted.
+    """
 
     def __init__(self, raw: io.RawIOBase):
         self.raw, self.fault = raw, None
@@ -49,7 +53,9 @@ class Patient(io.RawIOBase):
 
 
 def safe(stream: TextIO | None) -> tuple[TextIO, Patient]:
-    """A text stream in the place of one of the process, and the raw stream below it; for a closed one, the null device's."""
+    """A text stream in the place of one of the process, and the raw stream below it; for a closed
+    one, the null device's.
+    """
     if stream is None:
         raw, encoding = io.FileIO(os.devnull, "w"), "ascii"
     else:
@@ -62,9 +68,11 @@ def safe(stream: TextIO | None) -> tuple[TextIO, Patient]:
 
 @contextmanager
 def safe_output() -> Iterator[None]:
-    """Let all output go through streams that never raise; those that a test or a notebook put in place stay.
+    """Let all output go through streams that never raise; those that a test or a notebook put in
+    place stay.
 
-    Raises UserError at the end when a full disk has lost a part of the standard output.
+    Raises:
+        UserError: At the end when a full disk has lost a part of the standard output.
     """
     real = sys.stdout, sys.stderr
     if real != (sys.__stdout__, sys.__stderr__):

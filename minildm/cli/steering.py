@@ -1,4 +1,6 @@
-"""What steers a text beyond its beginning: gaps to be filled, texts to be repaired, and a word that should be said."""
+"""What steers a text beyond its beginning: gaps to be filled, texts to be repaired, and a word that
+should be said.
+"""
 
 import math
 import re
@@ -41,10 +43,12 @@ def steered(
     prompt: str | None = None,
     seed: int = 0,
 ) -> dict:
-    """What `generate` must be told for texts with gaps, texts to repair, or a wish; refuses what a kind cannot do.
+    """What `generate` must be told for texts with gaps, texts to repair, or a wish; refuses what a
+    kind cannot do.
 
-    The prompt of a repair has `count` rows for each paragraph of the file: all is written anew from a share `back` of its way,
-    or without it the words that the model doubts, which it is asked about with noise of the `seed`.
+    The prompt of a repair has `count` rows for each paragraph of the file: all is written anew from
+    a share `back` of its way, or without it the words that the model doubts, which it is asked
+    about with noise of the `seed`.
     """
     model, tokenizer = loaded.model, loaded.tokenizer
     if isinstance(model, GPT) and (infill, repair, guide) != (None, None, None):
@@ -129,8 +133,8 @@ def with_gaps(
 ) -> tuple[Tensor, Tensor]:
     """A text with gaps as one row of tokens and a mask that is true in the gaps.
 
-    A gap is two or more underscores and, in braces, its tokens: ____{5}. Without braces it has `gap` tokens, or the gaps share
-    what is left of three quarters of the length.
+    A gap is two or more underscores and, in braces, its tokens: ____{5}. Without braces it has
+    `gap` tokens, or the gaps share what is left of three quarters of the length.
     """
     first, *rest = GAP.split(text)
     if not rest:
@@ -153,7 +157,9 @@ def with_gaps(
 
 
 def gap_sizes(written: list[str | None], gap: int | None, room: int) -> list[int]:
-    """Tokens of each gap: the number written with it, else `gap`, else an equal share of the room that the others leave."""
+    """Tokens of each gap: the number written with it, else `gap`, else an equal share of the room
+    that the others leave.
+    """
     given = [gap if size is None else int(size) for size in written]
     if any(size is not None and size < 1 for size in given):
         raise UserError(

@@ -37,7 +37,9 @@ INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a new model stands on: a frozen encoder or a VAE, the tokenizer it reads with, its name, and how to get another."""
+    """What a new model stands on: a frozen encoder or a VAE, the tokenizer it reads with, its name,
+    and how to get another.
+    """
 
     model: FrozenEncoder | VAE | None = None
     tokenizer: Tokenizer | None = None
@@ -106,7 +108,9 @@ def find_sizes(
 def make_model(
     kind: str, sizes, corpus: Corpus, pretrained: FrozenEncoder | VAE | None, seed: int
 ) -> LanguageModel:
-    """The untrained model, its weights drawn from the seed; frozen states get their scale from training rows."""
+    """The untrained model, its weights drawn from the seed; frozen states get their scale from
+    training rows.
+    """
     torch.manual_seed(seed)
     sizes = replace(sizes, vocabulary=corpus.tokenizer.size)
     if kind == "ldlm":
@@ -120,7 +124,9 @@ def make_model(
 
 
 def watch(corpus: Corpus):
-    """The evaluation of a run: figures of unseen and of written texts, and one text to read; and the text alone."""
+    """The evaluation of a run: figures of unseen and of written texts, and one text to read; and
+    the text alone.
+    """
 
     def texts(model: LanguageModel, count: int) -> list[str]:
         rng = torch.Generator(model.device).manual_seed(0)

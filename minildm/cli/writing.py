@@ -1,4 +1,6 @@
-"""What `sample`, `evaluate` and `demo` share: a loaded model as a function that writes, and text shaded by confidence."""
+"""What `sample`, `evaluate` and `demo` share: a loaded model as a function that writes, and text
+shaded by confidence.
+"""
 
 import math
 import os
@@ -85,7 +87,9 @@ def check_count(count: int, length: int, vocabulary: int) -> None:
 def watched(
     model: LanguageModel, steps: int | None, length: int, solver: str | None
 ) -> Iterator[None]:
-    """Show a bar of the network's calls, in a terminal, where writing takes longer than `PATIENCE` seconds."""
+    """Show a bar of the network's calls, in a terminal, where writing takes longer than `PATIENCE`
+    seconds.
+    """
     calls = (
         length
         if isinstance(model, GPT)
@@ -128,7 +132,8 @@ def writer(
 ):
     """A loaded model as a function (count, rng) -> `Generation`; refuses what its kind cannot do.
 
-    Only what was asked for is passed on, so that the rest is the model's own; `steered` is what `cli.steering` says.
+    Only what was asked for is passed on, so that the rest is the model's own; `steered` is what
+    `cli.steering` says.
     """
     model, steered = loaded.model.to(device()), steered or {}
     if isinstance(model, VAE):
@@ -183,7 +188,9 @@ def writer(
 
 @torch.no_grad()
 def confidence(loaded: Loaded, written: Generation) -> Tensor:
-    """The model's probability of each token (batch, length): p(w_i | w_<i) of a GPT, the decoder's own otherwise."""
+    """The model's probability of each token (batch, length): p(w_i | w_<i) of a GPT, the decoder's
+    own otherwise.
+    """
     if isinstance(loaded.model, GPT):
         nats = loaded.model.token_nats(written.tokens)
         return torch.cat((torch.ones_like(nats[:, :1]), (-nats).exp()), dim=1).cpu()

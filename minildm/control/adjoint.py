@@ -1,4 +1,6 @@
-"""Costates: what a nudge of the state at each time would cost, by the adjoint equation, by autograd, and step by step."""
+"""Costates: what a nudge of the state at each time would cost, by the adjoint equation, by
+autograd, and step by step.
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +18,9 @@ from .systems import System
 
 @dataclass
 class Adjoint:
-    """The derivatives of J along a rollout: by the state at each time, and by the control of each interval."""
+    """The derivatives of J along a rollout: by the state at each time, and by the control of each
+    interval.
+    """
 
     costates: Float[Tensor, "time batch state"]  # p_k = dJ/dz_k
     gradient: Float[Tensor, "interval batch control"]  # dJ/du_k
@@ -31,8 +35,14 @@ def hamiltonian(
 ) -> Float[Tensor, " batch"]:
     """The cost of an instant, with progress priced by the costate: H = l(z, u, t) + p . f(z, u, t).
 
-    Args: `system`; `z`, `p` (batch, state); `u` (batch, control); `t` scalar. Returns H (batch,).
-    Derived in chapter 03. Source: textbook.
+    Args:
+        system: The controlled system.
+        z, p: (batch, state).
+        u: (batch, control).
+        t: Scalar.
+
+    Returns:
+        H (batch,).
     """
     return system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1)
 
@@ -40,17 +50,31 @@ def hamiltonian(
 def final_costate(system: System, z: Float[Tensor, "batch state"]) -> Float[Tensor, "batch state"]:
     """What a nudge at the end costs, p(1) = grad Phi(z_1).
 
-    Args: `system`; `z` (batch, state). Returns p (batch, state). Derived in chapter 03. Source: textbook.
+    Args:
+        system: The controlled system.
+        z: (batch, state).
+
+    Returns:
+        p (batch, state).
     """
     return grad(lambda z: system.terminal(z).sum())(z)
 
 
 def adjoint(system: System, run: Rollout) -> Adjoint:
-    """Costates by the adjoint equation, backwards along a recorded path, and from them the derivative by each held control.
+    """Costates by the adjoint equation, backwards along a recorded path, and from them the
+    derivative by each held control.
 
-    -dp/dt = (df/dz)'p + dl/dz,  p(1) = grad Phi,  dJ/du_k = int over interval k of dl/du + (df/du)'p dt
-    Args: `system`; `run`, whose states between the records are taken from `cubic`; the method has order 4.
-    Returns an `Adjoint`, the derivatives of the exact J. Derived in chapter 03. Source: textbook.
+    -dp/dt = (df/dz)'p + dl/dz,  p(1) = grad Phi,  dJ/du_k = int over interval k of dl/du +
+    (df/du)'p dt
+
+    Args:
+        system: The controlled system.
+        run: Whose states between the records are taken from `cubic`; the method has order 4.
+
+    Returns:
+        An `Adjoint`, the derivatives of the exact J.
+
+    Derived in chapter 03.
     """
     states, times = run.path.states, run.path.times
     slopes = grad(lambda z, u, p, t: hamiltonian(system, z, u, p, t).sum(), argnums=(0, 1))
@@ -76,11 +100,20 @@ def adjoint(system: System, run: Rollout) -> Adjoint:
 
 
 def adjoint_by_autograd(system: System, run: Rollout, method: str | Step = "rk4") -> Adjoint:
-    """The same derivatives by autograd through the rollout: nudge the state after each step by a zero that has a gradient.
+    """The same derivatives by autograd through the rollout: nudge the state after each step by a
+    zero that has a gradient.
 
     p_k = dJ/dn_k at n = 0, where z_{k+1} = step(z_k, u_k) + n_{k+1}, and J is that of `cost`
-    Args: `system`; `run`; `method` that made it. Returns an `Adjoint`, the derivatives of J as it was computed.
-    Derived in chapter 03. Source: ours.
+
+    Args:
+        system: The controlled system.
+        run: Folder of the run.
+        method: That made it.
+
+    Returns:
+        An `Adjoint`, the derivatives of J as it was computed.
+
+    Derived in chapter 03.
     """
     step = step_of(method)
     nudges = torch.zeros_like(run.path.states).requires_grad_()
@@ -100,11 +133,19 @@ def pull_back(
     gradient: Float[Tensor, "batch ..."],
     method: str | Step = "euler",
 ) -> Float[Tensor, "time batch ..."]:
-    """Carry a gradient at the end of any recorded path back to all its times, by one vector-Jacobian product a step.
+    """Carry a gradient at the end of any recorded path back to all its times, by one
+    vector-Jacobian product a step.
 
     p_k = (d step / dz)(z_k)' p_{k+1}
-    Args: `field` and `method` that made `path`, as for `integrate`; `gradient` p_1 (batch, ...).
-    Returns the costates (time, batch, ...). Derived in chapter 03. Source: textbook.
+
+    Args:
+        field, method: That made `path`, as for `integrate`.
+        gradient: p_1 (batch, ...).
+
+    Returns:
+        The costates (time, batch, ...).
+
+    Derived in chapter 03.
     """
     step, times = step_of(method), path.times
     costates = [gradient]
@@ -120,10 +161,14 @@ def adjoint_profile(
     gradient: Float[Tensor, "batch ..."],
     method: str | Step = "euler",
 ) -> Float[Tensor, "time batch"]:
-    """How much of a wish about the end is felt at each earlier time, |p_t| / |p_1|: 0 means that it cannot be steered there.
+    """How much of a wish about the end is felt at each earlier time, |p_t| / |p_1|: 0 means that it
+    cannot be steered there.
 
-    Args: `field`, `path`, `gradient`, `method` as for `pull_back`. Returns ratios (time, batch), 1 at the end.
-    Derived in chapter 03. Source: ours.
+    Args:
+        field, path, gradient, method: As for `pull_back`.
+
+    Returns:
+        Ratios (time, batch), 1 at the end.
     """
     sizes = pull_back(field, path, gradient, method).flatten(2).norm(dim=-1)
     return sizes / sizes[-1]

@@ -1,4 +1,6 @@
-"""Control against noise: the log transform that makes it linear, Doob's transform, and the Brownian bridge."""
+"""Control against noise: the log transform that makes it linear, Doob's transform, and the Brownian
+bridge.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +21,10 @@ LogH = Callable[
 
 @dataclass(frozen=True)
 class Mixture:
-    """A sum of round Gaussians, sum_k exp(l_k) N(z; m_k, v_k I): a law if its weights add up to one, else only a weight.
+    """A sum of round Gaussians, sum_k exp(l_k) N(z; m_k, v_k I): a law if its weights add up to
+    one, else only a weight.
 
-    Variances of zero make a cloud of points. Derived in chapter 04. Source: textbook.
+    Variances of zero make a cloud of points.
     """
 
     log_weights: Float[Tensor, " k"]  # l_k
@@ -31,7 +34,9 @@ class Mixture:
     def log_density(
         self, z: Float[Tensor, "batch d"], spread: Tensor | float = 0.0
     ) -> Float[Tensor, " batch"]:
-        """log sum_k exp(l_k) N(z; m_k, (v_k + spread) I), blurred by a `spread`, scalar or (batch,)."""
+        """log sum_k exp(l_k) N(z; m_k, (v_k + spread) I), blurred by a `spread`, scalar or
+        (batch,).
+        """
         variances = self.variances + torch.as_tensor(spread)[..., None]
         squared = (z[:, None] - self.means).square().sum(-1)
         return (
@@ -54,17 +59,34 @@ def mixture_h(weight: Mixture, g: float) -> LogH:
     """log h of Brownian motion with noise g, when the terminal weight psi is a Gaussian mixture.
 
     h(z, t) = E[psi(Z_1) | Z_t = z] = sum_k exp(l_k) N(z; m_k, (v_k + g^2 (1 - t)) I)
-    Args: `weight` psi; `g` > 0. Returns a function of z (batch, d) and t. Derived in chapter 04. Source: textbook.
+
+    Args:
+        weight: psi.
+        g: > 0.
+
+    Returns:
+        A function of z (batch, d) and t.
+
+    Derived in chapter 04.
     """
     return lambda z, t: weight.log_density(z, g**2 * (1 - t))
 
 
 def quadrature_h(log_psi: Callable[[Tensor], Tensor], g: float, nodes: int = 64) -> LogH:
-    """log h of Brownian motion with noise g for any smooth terminal weight, by Gauss-Hermite quadrature in each direction.
+    """log h of Brownian motion with noise g for any smooth terminal weight, by Gauss-Hermite
+    quadrature in each direction.
 
     h(z, t) = E[psi(Z_1) | Z_t = z] = sum_i w_i psi(z + g sqrt(1 - t) x_i),  sum_i w_i = 1
-    Args: `log_psi`, (batch, d) -> (batch,); `g` >= 0; `nodes` in one direction, of which d make nodes^d points.
-    Returns a function of z (batch, d) and t. Derived in chapter 04. Source: textbook.
+
+    Args:
+        log_psi: (batch, d) -> (batch,).
+        g: >= 0.
+        nodes: In one direction, of which d make nodes^d points.
+
+    Returns:
+        A function of z (batch, d) and t.
+
+    Derived in chapter 04.
     """
     x, w = map(torch.from_numpy, np.polynomial.hermite_e.hermegauss(nodes))
     log_w = (w / w.sum()).log()
@@ -100,7 +122,9 @@ def doob(log_h: LogH, g: float) -> Field:
 
 @dataclass(frozen=True)
 class Normal:
-    """A round Gaussian for each row of a batch: mean (batch, ...), and the variance of each coordinate, one for all rows."""
+    """A round Gaussian for each row of a batch: mean (batch, ...), and the variance of each
+    coordinate, one for all rows.
+    """
 
     mean: Float[Tensor, "batch ..."]
     variance: Float[Tensor, ""]
@@ -113,22 +137,43 @@ def bridge(
     s: Tensor | float,
     g: float,
 ) -> Normal:
-    """Where Brownian motion with noise g is at time s, when it is at z at time t and will be at y at time 1.
+    """Where Brownian motion with noise g is at time s, when it is at z at time t and will be at y
+    at time 1.
 
-    mean = z + (s - t)/(1 - t) (y - z),  variance = g^2 (s - t)(1 - s)/(1 - t);  from t = 0: g^2 s (1 - s)
-    Args: `z`, `y` (batch, ...); `t` <= `s` <= 1, scalars, t < 1; `g` >= 0. Returns a `Normal`.
-    Derived in chapter 04. Source: textbook.
+    mean = z + (s - t)/(1 - t) (y - z),  variance = g^2 (s - t)(1 - s)/(1 - t);  from t = 0: g^2 s
+    (1 - s)
+
+    Args:
+        z, y: (batch, ...).
+        t: <= `s` <= 1, scalars, t < 1.
+        g: >= 0.
+
+    Returns:
+        A `Normal`.
+
+    Derived in chapter 04.
     """
     t, s = torch.as_tensor(t, dtype=z.dtype), torch.as_tensor(s, dtype=z.dtype)
     return Normal(z + (s - t) / (1 - t) * (y - z), g**2 * (s - t) * (1 - s) / (1 - t))
 
 
 def bridge_step(y: Float[Tensor, "batch ..."], g: float) -> Step:
-    """The exact step of the Brownian bridge to y, of any length: a draw of `bridge`. It needs no field.
+    """The exact step of the Brownian bridge to y, of any length: a draw of `bridge`. It needs no
+    field.
 
     z_s = z + (s - t)/(1 - t) (y - z) + g sqrt((s - t)(1 - s)/(1 - t)) xi
-    Args: `y` (batch, ...); `g` >= 0. Returns a step for `integrate`, which needs `rng`; the times end at 1 or before.
-    Raises UserError on a time beyond 1. Derived in chapter 04. Source: textbook.
+
+    Args:
+        y: (batch, ...).
+        g: >= 0.
+
+    Returns:
+        A step for `integrate`, which needs `rng`; the times end at 1 or before.
+
+    Raises:
+        UserError: On a time beyond 1.
+
+    Derived in chapter 04.
     """
 
     def step(field: Field | None, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:

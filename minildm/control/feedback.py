@@ -1,4 +1,6 @@
-"""Closing the loop, and leaving it open: one rollout, one replay and one kick for a pendulum and for a sentence."""
+"""Closing the loop, and leaving it open: one rollout, one replay and one kick for a pendulum and
+for a sentence.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +33,12 @@ class Rollout:
 def transport(z: Tensor, u: Tensor, t: Tensor) -> Tensor:
     """The plant of a transport, where the control is the velocity: f(z, u, t) = u.
 
-    Args: `z`, `u` (batch, ...); `t` scalar. Returns `u`. Derived in chapter 06. Source: textbook.
+    Args:
+        z, u: (batch, ...).
+        t: Scalar.
+
+    Returns:
+        `u`.
     """
     return u
 
@@ -48,9 +55,23 @@ def rollout(
     """Steer: look at the state at each time, choose a control, hold it until the next time.
 
     u_k = law(z_k, t_k),  z_{k+1} = step(z -> f(z, u_k, t), z_k, t_k, t_{k+1})
-    Args: `plant` f; `law`; `start` (batch, ...); `times` of `integrate`, increasing; `method` of it between two looks; `rng`
-    for a method that draws; `record`, else only start, end and the last control are kept.
-    Returns a `Rollout`. Raises UserError on an unknown method. Derived in chapter 01. Source: ours.
+
+    Args:
+        plant: f.
+        law: The distribution.
+        start: (batch, ...).
+        times: Of `integrate`, increasing.
+        method: Of it between two looks.
+        rng: For a method that draws.
+        record: Else only start, end and the last control are kept.
+
+    Returns:
+        A `Rollout`.
+
+    Raises:
+        UserError: On an unknown method.
+
+    Derived in chapter 01.
     """
     controls, step = [], step_of(method)
 
@@ -66,10 +87,16 @@ def rollout(
 
 
 def replay(controls: Sequence[Tensor] | Tensor, times: Float[Tensor, "time ..."]) -> Law:
-    """The open-loop law that plays recorded controls back whatever the state is: u(z, t) = u_k for t_k <= t < t_{k+1}.
+    """The open-loop law that plays recorded controls back whatever the state is: u(z, t) = u_k for
+    t_k <= t < t_{k+1}.
 
-    Args: `controls` (time - 1, batch, ...); `times` (time,), or (time, ...) where parts of a state have times of their own,
-    whose mean is then the clock. Returns a `Law`. Derived in chapter 03. Source: textbook.
+    Args:
+        controls: (time - 1, batch, ...).
+        times: (time,), or (time, ...) where parts of a state have times of their own, whose mean is
+            then the clock.
+
+    Returns:
+        A `Law`.
     """
     clock = torch.stack([t.mean() for t in times])
 
@@ -81,9 +108,15 @@ def replay(controls: Sequence[Tensor] | Tensor, times: Float[Tensor, "time ..."]
 
 
 def cost(system: System, run: Rollout) -> Float[Tensor, " batch"]:
-    """What a rollout spent and where it ended: J = int l(z, u, t) dt + Phi(z_1), the integral by the trapezoidal rule.
+    """What a rollout spent and where it ended: J = int l(z, u, t) dt + Phi(z_1), the integral by
+    the trapezoidal rule.
 
-    Args: `system`; `run`. Returns J (batch,), differentiable in the controls. Derived in chapter 01. Source: textbook.
+    Args:
+        system: The controlled system.
+        run: Folder of the run.
+
+    Returns:
+        J (batch,), differentiable in the controls.
     """
     states, times = run.path.states, run.path.times
     total = system.terminal(states[-1])
@@ -97,7 +130,9 @@ def cost(system: System, run: Rollout) -> Float[Tensor, " batch"]:
 
 @dataclass
 class Kick:
-    """Three paths from one start: undisturbed, and pushed once with the loop closed or with the recorded controls replayed."""
+    """Three paths from one start: undisturbed, and pushed once with the loop closed or with the
+    recorded controls replayed.
+    """
 
     plan: Trajectory
     closed: Trajectory
@@ -118,11 +153,18 @@ def kick(
     method: str | Step = "rk4",
     rng: torch.Generator | None = None,
 ) -> Kick:
-    """Push the state by `push` at times[at], then go on by feedback and, from the same pushed state, by the recorded plan.
+    """Push the state by `push` at times[at], then go on by feedback and, from the same pushed
+    state, by the recorded plan.
 
     A method that draws sees the same noise in all three paths.
-    Args: `plant`, `law`, `start`, `times`, `method`, `rng` as for `rollout`; `at`, an index of `times`; `push` (batch, ...), or
-    a function of the state there. Returns a `Kick`; its three paths have all times. Derived in chapter 03. Source: ours.
+
+    Args:
+        plant, law, start, times, method, rng: As for `rollout`.
+        at: An index of `times`.
+        push: (batch, ...), or a function of the state there.
+
+    Returns:
+        A `Kick`; its three paths have all times.
     """
     first = rollout(plant, law, start, times[: at + 1], method, rng) if at else None
     before = first.path.states if first else start[None]

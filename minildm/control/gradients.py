@@ -1,4 +1,6 @@
-"""The gradient of a cost with respect to a plan: one backward pass, or two rollouts for each number; and the way down."""
+"""The gradient of a cost with respect to a plan: one backward pass, or two rollouts for each
+number; and the way down.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +23,17 @@ def plan_cost(
     times: Float[Tensor, " time"],
     method: str | Step = "rk4",
 ) -> PlanCost:
-    """The cost as a function of the plan alone: J(u_0, ..., u_{n-1}) of the rollout that holds u_k from t_k to t_{k+1}.
+    """The cost as a function of the plan alone: J(u_0, ..., u_{n-1}) of the rollout that holds u_k
+    from t_k to t_{k+1}.
 
-    Args: `system`; `start` (batch, state); `times` (time,); `method` of `integrate`. Returns plan (time - 1, batch, control)
-    -> J (batch,). Derived in chapter 01. Source: textbook.
+    Args:
+        system: The controlled system.
+        start: (batch, state).
+        times: (time,).
+        method: Of `integrate`.
+
+    Returns:
+        Plan (time - 1, batch, control) -> J (batch,).
     """
 
     def price(plan: Tensor) -> Tensor:
@@ -76,11 +85,19 @@ def descend(
     steps: int,
     grow: float = 1.0,
 ) -> Descent:
-    """Gradient descent that never climbs: u <- u - rate dJ/du where this lowers J; where it does not, the rate is halved.
+    """Gradient descent that never climbs: u <- u - rate dJ/du where this lowers J; where it does
+    not, the rate is halved.
 
-    Args: `price`, plan -> J (batch,); `plan`, where to start; `rate`, of the first step; `steps`; `grow` >= 1, the factor of
-    the rate after a step that paid. Each row of the batch has its own rate. Returns a `Descent`.
-    Derived in chapter 01. Source: textbook.
+    Args:
+        price: Plan -> J (batch,).
+        plan: Where to start.
+        rate: Of the first step.
+        steps: Number of steps.
+        grow: >= 1, the factor of the rate after a step that paid. Each row of the batch has its own
+            rate.
+
+    Returns:
+        A `Descent`.
     """
     total, gradient = slope(price, plan)
     rates, costs = torch.full_like(total, rate), [total]

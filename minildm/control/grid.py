@@ -1,4 +1,6 @@
-"""Value iteration on a grid: Bellman's principle, backwards in time, for any system of one or two numbers."""
+"""Value iteration on a grid: Bellman's principle, backwards in time, for any system of one or two
+numbers.
+"""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from .systems import System
 
 @dataclass(frozen=True)
 class Grid:
-    """Evenly spaced states in a box, in one dimension or two. Derived in chapter 02. Source: textbook."""
+    """Evenly spaced states in a box, in one dimension or two."""
 
     low: tuple[float, ...]  # lower corner of the box
     high: tuple[float, ...]  # upper corner
@@ -54,10 +56,15 @@ class Grid:
     def read(
         self, values: Float[Tensor, "*count"], places: Float[Tensor, "row column two"]
     ) -> Float[Tensor, "row column"]:
-        """The table `values` between its points, (bi)linearly; outside the box, its value at the nearest edge.
+        """The table `values` between its points, (bi)linearly; outside the box, its value at the
+        nearest edge.
 
-        Args: `values`, one number a grid point; `places` from `Grid.places`. Returns the numbers there.
-        Derived in chapter 02. Source: textbook.
+        Args:
+            values: One number a grid point.
+            places: From `Grid.places`.
+
+        Returns:
+            The numbers there.
         """
         for axis in self.circles:
             values = torch.cat((values, values.narrow(axis, 0, 1)), dim=axis)
@@ -67,7 +74,7 @@ class Grid:
 
 @dataclass
 class CostToGo:
-    """V on a grid at all times, and what is read off it: values (time, *count). Derived in chapter 02. Source: ours."""
+    """V on a grid at all times, and what is read off it: values (time, *count)."""
 
     grid: Grid
     times: Float[Tensor, " time"]
@@ -91,14 +98,25 @@ class CostToGo:
     def value(self, z: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, " batch"]:
         """V(z, t) between grid points and times.
 
-        Args: `z` (batch, state); `t` scalar. Returns (batch,). Derived in chapter 02. Source: ours.
+        Args:
+            z: (batch, state).
+            t: Scalar.
+
+        Returns:
+            (batch,).
         """
         return self.read(self.values, z, t)
 
     def costate(self, z: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, "batch state"]:
-        """p = grad V(z, t), by central differences between grid points; where a circle closes, by one-sided ones.
+        """p = grad V(z, t), by central differences between grid points; where a circle closes, by
+        one-sided ones.
 
-        Args: `z` (batch, state); `t` scalar. Returns (batch, state). Derived in chapter 02. Source: ours.
+        Args:
+            z: (batch, state).
+            t: Scalar.
+
+        Returns:
+            (batch, state).
         """
         k = self.index(t)
         steps = torch.gradient(
@@ -115,10 +133,17 @@ def moves(
     t: Tensor,
     h: Tensor,
 ) -> tuple[Float[Tensor, "choice batch state"], Float[Tensor, "choice batch"]]:
-    """Every control tried from every state for a time h: where it leads, z + h f(z, u, t), and its price h l(z, u, t).
+    """Every control tried from every state for a time h: where it leads, z + h f(z, u, t), and its
+    price h l(z, u, t).
 
-    Args: `system`; `z` (batch, state); `controls` (choice, control); `t`, `h` scalars. Returns arrivals
-    (choice, batch, state) and prices (choice, batch). Derived in chapter 02. Source: textbook.
+    Args:
+        system: The controlled system.
+        z: (batch, state).
+        controls: (choice, control).
+        t, h: Scalars.
+
+    Returns:
+        Arrivals (choice, batch, state) and prices (choice, batch).
     """
     states, u = z.repeat(len(controls), 1), controls.repeat_interleave(len(z), dim=0)
     arrivals = states + h * system.plant(states, u, t)
@@ -128,12 +153,22 @@ def moves(
 
 
 def noise(grid: Grid, variance: float, like: Tensor) -> list[Float[Tensor, "to from"]]:
-    """For each axis the matrix that takes the mean of V over the noise of one step, E V(z + sqrt(variance) xi).
+    """For each axis the matrix that takes the mean of V over the noise of one step, E V(z +
+    sqrt(variance) xi).
 
-    Its noise is a sum of n coin tosses that go one cell left, one right, or nowhere; n is so large that half of them or
-    more go nowhere, and the variance is exact away from the edges, where tosses that would leave the box stay.
-    Args: `grid`; `variance` of each coordinate; `like`, a tensor of the wanted type. Returns a matrix an axis; rows sum to 1.
-    Derived in chapter 02. Source: Kushner.
+    Its noise is a sum of n coin tosses that go one cell left, one right, or nowhere; n is so large
+    that half of them or more go nowhere, and the variance is exact away from the edges, where
+    tosses that would leave the box stay.
+
+    Args:
+        grid: The grid.
+        variance: Of each coordinate.
+        like: A tensor of the wanted type.
+
+    Returns:
+        A matrix an axis; rows sum to 1.
+
+    Source: Kushner.
     """
     matrices = []
     for axis, (gap, n) in enumerate(zip(grid.spacing, grid.count)):
@@ -154,14 +189,30 @@ def solve(
     g: float = 0.0,
     steady: bool = True,
 ) -> CostToGo:
-    """Bellman's principle backwards in time on a grid, the semi-Lagrangian scheme for the HJB equation.
+    """Bellman's principle backwards in time on a grid, the semi-Lagrangian scheme for the HJB
+    equation.
 
-    V(z, t) = min_u { h l(z, u, t) + E V(z + h f(z, u, t) + g sqrt(h) xi, t + h) },  V(z, 1) = Phi(z)
-    Its error is of order h + dx min(1, dx / h) + du^2: refine spacing and step together. A move that leaves the box is
-    charged what the nearest point of the box costs, so trust V only where good paths stay inside.
-    Args: `system`; `grid`; `controls` (choice, control) to choose from, whose dtype is that of the solution; `times`
-    (time,), increasing by equal steps h; `g` >= 0, noise; `steady`: neither f nor l depends on t, so moves are computed once.
-    Returns a `CostToGo`. Raises UserError on unequal steps. Derived in chapter 02. Source: Falcone.
+    V(z, t) = min_u { h l(z, u, t) + E V(z + h f(z, u, t) + g sqrt(h) xi, t + h) },  V(z, 1) =
+    Phi(z)
+    Its error is of order h + dx min(1, dx / h) + du^2: refine spacing and step together. A move
+    that leaves the box is charged what the nearest point of the box costs, so trust V only where
+    good paths stay inside.
+
+    Args:
+        system: The controlled system.
+        grid: The grid.
+        controls: (choice, control) to choose from, whose dtype is that of the solution.
+        times: (time,), increasing by equal steps h.
+        g: >= 0, noise.
+        steady: : neither f nor l depends on t, so moves are computed once.
+
+    Returns:
+        A `CostToGo`.
+
+    Raises:
+        UserError: On unequal steps.
+
+    Derived in chapter 02. Source: Falcone.
     """
     times = times.to(controls.dtype)
     h = (times[-1] - times[0]) / (len(times) - 1)
@@ -182,10 +233,16 @@ def solve(
 
 
 def greedy(system: System, ahead: CostToGo, controls: Float[Tensor, "choice control"]) -> Law:
-    """The feedback law that looks one step ahead: arg min_u { h l(z, u, t) + V(z + h f(z, u, t), t + h) }.
+    """The feedback law that looks one step ahead: arg min_u { h l(z, u, t) + V(z + h f(z, u, t), t
+    + h) }.
 
-    Args: `system`; `ahead`, its cost-to-go; `controls` (choice, control) to choose from. Returns a `Law`.
-    Derived in chapter 02. Source: textbook.
+    Args:
+        system: The controlled system.
+        ahead: Its cost-to-go.
+        controls: (choice, control) to choose from.
+
+    Returns:
+        A `Law`.
     """
 
     def law(z: Tensor, t: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""The Hamilton-Jacobi-Bellman equation: how far a value is from solving it, and two solutions by formula."""
+"""The Hamilton-Jacobi-Bellman equation: how far a value is from solving it, and two solutions by
+formula.
+"""
 
 import math
 from collections.abc import Callable
@@ -22,8 +24,13 @@ def costate(
 ) -> Float[Tensor, "batch state"]:
     """p = grad V(z, t), by autograd.
 
-    Args: `value` V; `z` (batch, state); `t` scalar or (batch,). Returns (batch, state). Derived in chapter 02.
-    Source: textbook.
+    Args:
+        value: V.
+        z: (batch, state).
+        t: Scalar or (batch,).
+
+    Returns:
+        (batch, state).
     """
     return torch.func.grad(lambda z: value(z, t).sum())(z)
 
@@ -31,11 +38,21 @@ def costate(
 def best_control(
     system: System, z: Float[Tensor, "batch state"], p: Float[Tensor, "batch state"], t: Tensor
 ) -> Float[Tensor, "batch control"]:
-    """The control that the costate asks for, arg min_u { l(z, u, t) + p . f(z, u, t) }; it is -p for unit effort and f = u.
+    """The control that the costate asks for, arg min_u { l(z, u, t) + p . f(z, u, t) }; it is -p
+    for unit effort and f = u.
 
-    One step of Newton from u = 0, exact where l is quadratic and f affine in u, as for every system of this book.
-    Args: `system`; `z`, `p` (batch, state); `t` scalar or (batch,). Returns (batch, control). Derived in chapter 02.
-    Source: textbook.
+    One step of Newton from u = 0, exact where l is quadratic and f affine in u, as for every system
+    of this book.
+
+    Args:
+        system: The controlled system.
+        z, p: (batch, state).
+        t: Scalar or (batch,).
+
+    Returns:
+        (batch, control).
+
+    Derived in chapter 02.
     """
 
     def total(u: Tensor) -> Tensor:
@@ -53,7 +70,12 @@ def best_control(
 def steer(system: System, slope: Callable[[Tensor, Tensor], Tensor]) -> Law:
     """The feedback law of a value: at each state and time the best control for its costate.
 
-    Args: `system`; `slope`, (z, t) -> p = grad V. Returns a `Law`. Derived in chapter 02. Source: textbook.
+    Args:
+        system: The controlled system.
+        slope: (z, t) -> p = grad V.
+
+    Returns:
+        A `Law`.
     """
     return lambda z, t: best_control(system, z, slope(z, t), t)
 
@@ -68,8 +90,16 @@ def residual(
     """What is left of the HJB equation when V is put in; zero where V solves it.
 
     dV/dt + min_u { l(z, u, t) + grad V . f(z, u, t) } + g^2/2 Lap V
-    Args: `value` V, differentiable; `system`; `z` (batch, state); `t` scalar or (batch,), one time a state; `g` >= 0, noise.
-    Returns (batch,), by autograd. Derived in chapter 02; with noise in chapter 04. Source: textbook.
+
+    Args:
+        value: V, differentiable.
+        system: The controlled system.
+        z: (batch, state).
+        t: Scalar or (batch,), one time a state.
+        g: >= 0, noise.
+
+    Returns:
+        (batch,), by autograd.
     """
     rate = torch.func.jvp(lambda t: value(z, t), (t,), (torch.ones_like(t),))[1]
     p = costate(value, z, t)
@@ -92,8 +122,15 @@ def straight(
     """The cost of going straight from z at time t to the end y at time 1, and of ending there.
 
     Phi(y) + |z - y|^2 / (2 (1 - t))
-    Args: `terminal` Phi; `z` (batch, state); `t` < 1, scalar; `y` (batch or 1, end, state). Returns (batch, end).
-    Derived in chapter 02. Source: textbook.
+
+    Args:
+        terminal: Phi.
+        z: (batch, state).
+        t: < 1, scalar.
+        y: (batch or 1, end, state).
+
+    Returns:
+        (batch, end).
     """
     return terminal(y.flatten(0, 1)).reshape(y.shape[:2]) + (z[:, None] - y).square().sum(-1) / (
         2 * (1 - t)
@@ -107,14 +144,26 @@ def hopf_lax(
     ends: Grid,
     halvings: int = 30,
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch state"]]:
-    """The value of a point mass of unit effort without noise, and its control -grad V: go straight to the best end.
+    """The value of a point mass of unit effort without noise, and its control -grad V: go straight
+    to the best end.
 
     V(z, t) = min_y { Phi(y) + |z - y|^2 / (2 (1 - t)) },  u* = (y* - z) / (1 - t)
-    The best of the grid of `ends` is refined by trying its neighbors at ever smaller distance. The value is exact to rounding,
-    where that end lies in the basin of the least cost; near a kink of V it may lie in the other basin, and the value is then
-    too large by at most K dx^2 n / 8, with K the curvature of the cost in y. y* is as exact as a flat minimum allows, 1e-7.
-    Args: `terminal` Phi; `z` (batch, state); `t` < 1, scalar; `ends`, a grid with the best ends in it; `halvings` of its
-    spacing. Returns V (batch,) and u* (batch, state). Derived in chapter 02. Source: Evans.
+    The best of the grid of `ends` is refined by trying its neighbors at ever smaller distance. The
+    value is exact to rounding, where that end lies in the basin of the least cost; near a kink of V
+    it may lie in the other basin, and the value is then too large by at most K dx^2 n / 8, with K
+    the curvature of the cost in y. y* is as exact as a flat minimum allows, 1e-7.
+
+    Args:
+        terminal: Phi.
+        z: (batch, state).
+        t: < 1, scalar.
+        ends: A grid with the best ends in it.
+        halvings: Of its spacing.
+
+    Returns:
+        V (batch,) and u* (batch, state).
+
+    Derived in chapter 02. Source: Evans.
     """
     y = ends.points(z.dtype)
     best = y[straight(terminal, z, t, y[None]).argmin(1)]
@@ -133,14 +182,26 @@ def hopf_cole(
     g: float,
     ends: Grid,
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch state"]]:
-    """The value of a point mass of unit effort under noise g, and its control -grad V: go to the mean of good ends.
+    """The value of a point mass of unit effort under noise g, and its control -grad V: go to the
+    mean of good ends.
 
-    V(z, t) = -g^2 log E exp(-Phi(z + g sqrt(1 - t) xi) / g^2),  u* = (E_w[y] - z) / (1 - t),
-    where an end y has the weight w proportional to exp(-(Phi(y) + |z - y|^2 / (2 (1 - t))) / g^2). The mean is a sum over a
-    grid of ends, in log space; for smooth Phi its error falls faster than any power once the spacing is below 0.7 of the
-    width g / sqrt(1/(1 - t) + Phi'') of the weights, and then is rounding; where Phi has a kink it is of order dx^2.
-    Args: `terminal` Phi; `z` (batch, state); `t` < 1, scalar; `g` > 0, noise; `ends`, a grid that holds nearly all the weight.
-    Returns V (batch,) and u* (batch, state), both differentiable. Derived in chapter 04; used in chapter 02. Source: Kappen.
+    V(z, t) = -g^2 log E exp(-Phi(z + g sqrt(1 - t) xi) / g^2),  u* = (E_w[y] - z) / (1 - t), where
+    an end y has the weight w proportional to exp(-(Phi(y) + |z - y|^2 / (2 (1 - t))) / g^2). The
+    mean is a sum over a grid of ends, in log space; for smooth Phi its error falls faster than any
+    power once the spacing is below 0.7 of the width g / sqrt(1/(1 - t) + Phi'') of the weights, and
+    then is rounding; where Phi has a kink it is of order dx^2.
+
+    Args:
+        terminal: Phi.
+        z: (batch, state).
+        t: < 1, scalar.
+        g: > 0, noise.
+        ends: A grid that holds nearly all the weight.
+
+    Returns:
+        V (batch,) and u* (batch, state), both differentiable.
+
+    Derived in chapter 04; used in chapter 02. Source: Kappen.
     """
     y = ends.points(z.dtype)
     logits = -straight(terminal, z, t, y[None]) / g**2

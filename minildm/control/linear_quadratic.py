@@ -1,4 +1,6 @@
-"""Linear plants with quadratic costs: the Riccati equation, its feedback, and the two laws that steer points and sentences."""
+"""Linear plants with quadratic costs: the Riccati equation, its feedback, and the two laws that
+steer points and sentences.
+"""
 
 from dataclasses import dataclass
 
@@ -26,11 +28,20 @@ def pinned_law(
     t: Tensor | float,
     tau: float = 0.0,
 ) -> Float[Tensor, "batch ..."]:
-    """The least effort that is at y when t = 1, wherever z is now: go straight, in the time that is left.
+    """The least effort that is at y when t = 1, wherever z is now: go straight, in the time that is
+    left.
 
     u = (y - z) / max(1 - t, tau)
-    Args: `y`, the end point, and `z` (batch, ...); `t` scalar or (batch,); `tau`, the least time left, bounds u near t = 1.
-    Returns the control (batch, ...). Derived in chapter 03. Source: textbook.
+
+    Args:
+        y: The end point, and `z` (batch, ...).
+        t: Scalar or (batch,).
+        tau: The least time left, bounds u near t = 1.
+
+    Returns:
+        The control (batch, ...).
+
+    Derived in chapter 03.
     """
     return (y - z) / time_left(z, t).clamp(min=tau)
 
@@ -40,7 +51,12 @@ def pinned_value(
 ) -> Float[Tensor, " batch"]:
     """The cost-to-go of the pinned law, V = |y - z|^2 / (2 (1 - t)), whose -grad V it is.
 
-    Args: `y`, `z` (batch, ...); `t` scalar or (batch,), below 1. Returns V (batch,). Derived in chapter 03. Source: textbook.
+    Args:
+        y, z: (batch, ...).
+        t: Scalar or (batch,), below 1.
+
+    Returns:
+        V (batch,).
     """
     return squares((y - z).flatten(1)) / (1 - t)
 
@@ -48,11 +64,20 @@ def pinned_value(
 def soft_law(
     y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Tensor | float, c: float
 ) -> Float[Tensor, "batch ..."]:
-    """The best law when a miss costs c/2 |z_1 - y|^2: bounded at t = 1, and the pinned law when c is large.
+    """The best law when a miss costs c/2 |z_1 - y|^2: bounded at t = 1, and the pinned law when c
+    is large.
 
     u = c (y - z) / (1 + c (1 - t))
-    Args: `y`, the target, and `z` (batch, ...); `t` scalar or (batch,); `c` > 0. Returns the control (batch, ...).
-    Derived in chapter 03. Source: textbook.
+
+    Args:
+        y: The target, and `z` (batch, ...).
+        t: Scalar or (batch,).
+        c: > 0.
+
+    Returns:
+        The control (batch, ...).
+
+    Derived in chapter 03.
     """
     return c * (y - z) / (1 + c * time_left(z, t))
 
@@ -64,11 +89,21 @@ def soft_value(
     c: float,
     g: float = 0.0,
 ) -> Float[Tensor, " batch"]:
-    """The cost-to-go of the soft law; noise g adds a price that no control can avoid, and leaves the law as it is.
+    """The cost-to-go of the soft law; noise g adds a price that no control can avoid, and leaves
+    the law as it is.
 
     V = c |y - z|^2 / (2 (1 + c (1 - t))) + d g^2 / 2 log(1 + c (1 - t)), with d numbers in a state
-    Args: `y`, `z` (batch, ...); `t` scalar or (batch,); `c` > 0; `g` >= 0. Returns V (batch,).
-    Derived in chapter 03, the noise in chapter 04. Source: textbook.
+
+    Args:
+        y, z: (batch, ...).
+        t: Scalar or (batch,).
+        c: > 0.
+        g: >= 0.
+
+    Returns:
+        V (batch,).
+
+    Derived in chapter 03, the noise in chapter 04.
     """
     gap = (y - z).flatten(1)
     spread = torch.as_tensor(1 + c * (1 - t), dtype=z.dtype, device=z.device)
@@ -92,9 +127,12 @@ def form(matrix: Float[Tensor, "... n n"], z: Float[Tensor, "batch n"]) -> Float
 
 @dataclass(frozen=True)
 class LinearQuadratic:
-    """A linear plant with quadratic costs around the origin; all its matrices may have a batch in front.
+    """A linear plant with quadratic costs around the origin; all its matrices may have a batch in
+    front.
 
-    dz/dt = A z + B u,  l = (z'Qz + u'Ru) / 2,  Phi = z'Q_1 z / 2. Derived in chapter 03. Source: textbook.
+    dz/dt = A z + B u,  l = (z'Qz + u'Ru) / 2,  Phi = z'Q_1 z / 2.
+
+    Derived in chapter 03.
     """
 
     A: Float[Tensor, "... state state"]
@@ -132,11 +170,22 @@ class LinearQuadratic:
 def linearize(
     system: System, z: Float[Tensor, " state"], u: Float[Tensor, " control"]
 ) -> LinearQuadratic:
-    """A system seen from close to a point of rest: first derivatives of its plant, second derivatives of its costs.
+    """A system seen from close to a point of rest: first derivatives of its plant, second
+    derivatives of its costs.
 
     A = df/dz, B = df/du, Q = d2l/dz2, R = d2l/du2, Q_1 = d2Phi/dz2, for the deviations from z and u
-    Args: `system`, whose plant and costs do not change with time; `z` (state,) and `u` (control,) with f(z, u) = 0.
-    Returns a `LinearQuadratic`. Raises UserError when the plant moves there. Derived in chapter 03. Source: textbook.
+
+    Args:
+        system: Whose plant and costs do not change with time.
+        z: (state,) and `u` (control,) with f(z, u) = 0.
+
+    Returns:
+        A `LinearQuadratic`.
+
+    Raises:
+        UserError: When the plant moves there.
+
+    Derived in chapter 03.
     """
     now = z.new_zeros(())
 
@@ -160,7 +209,9 @@ def linearize(
 
 @dataclass(frozen=True)
 class Riccati:
-    """The solution of a Riccati equation: the cost-to-go V = z'Pz / 2 + g^2/2 int tr P, and its feedback, at any time."""
+    """The solution of a Riccati equation: the cost-to-go V = z'Pz / 2 + g^2/2 int tr P, and its
+    feedback, at any time.
+    """
 
     system: LinearQuadratic
     times: Float[Tensor, " time"]
@@ -168,7 +219,9 @@ class Riccati:
     traces: Float[Tensor, "time ..."]  # int_t^1 tr P(s) ds
 
     def at(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
-        """P and the integral of its trace at a time between the recorded ones, by the cubic that has their slopes."""
+        """P and the integral of its trace at a time between the recorded ones, by the cubic that
+        has their slopes.
+        """
         k = int(torch.searchsorted(self.times, float(t)).clamp(1, len(self.times) - 1))
         h = self.times[k] - self.times[k - 1]
         x = (t - self.times[k - 1]) / h
@@ -187,7 +240,9 @@ class Riccati:
     def value(
         self, z: Float[Tensor, "batch state"], t: Tensor | float, g: float = 0.0
     ) -> Float[Tensor, " batch"]:
-        """The cost-to-go V(z, t) = z'P(t)z / 2 + g^2/2 int_t^1 tr P(s) ds under noise g in every coordinate."""
+        """The cost-to-go V(z, t) = z'P(t)z / 2 + g^2/2 int_t^1 tr P(s) ds under noise g in every
+        coordinate.
+        """
         P, traces = self.at(t)
         return form(P, z) + g**2 / 2 * traces
 
@@ -198,11 +253,19 @@ def trace(P: Float[Tensor, "... n n"]) -> Tensor:
 
 
 def riccati(system: LinearQuadratic, times: Float[Tensor, " time"]) -> Riccati:
-    """Solve the Riccati equation backwards from P = Q_1 at times[-1], together with the integral of its trace.
+    """Solve the Riccati equation backwards from P = Q_1 at times[-1], together with the integral of
+    its trace.
 
     dP/dt = -(A'P + PA - P B R^-1 B'P + Q)
-    Args: `system`; `times` (time,), increasing; the method has order 4. Returns a `Riccati`, which knows P at any time.
-    Derived in chapter 03. Source: textbook.
+
+    Args:
+        system: The controlled system.
+        times: (time,), increasing; the method has order 4.
+
+    Returns:
+        A `Riccati`, which knows P at any time.
+
+    Derived in chapter 03.
     """
     n = system.state
 
@@ -220,12 +283,23 @@ def riccati(system: LinearQuadratic, times: Float[Tensor, " time"]) -> Riccati:
 
 
 def algebraic(system: LinearQuadratic) -> Float[Tensor, "... state state"]:
-    """The constant P that the Riccati equation reaches far from the end, A'P + PA - P B R^-1 B'P + Q = 0.
+    """The constant P that the Riccati equation reaches far from the end, A'P + PA - P B R^-1 B'P +
+    Q = 0.
 
-    Costates are p = Pz along optimal paths, so the stable eigenvectors (x, p) of the Hamiltonian matrix
-    H = [[A, -B R^-1 B'], [-Q, -A']] span the graph of P: with X and Y their halves, P = Y X^-1.
-    Args: `system`, which some feedback makes stable and whose Q sees every unstable motion. Returns P (..., state, state).
-    Raises UserError when the loop that it closes is not stable. Derived in chapter 03. Source: textbook.
+    Costates are p = Pz along optimal paths, so the stable eigenvectors (x, p) of the Hamiltonian
+    matrix H = [[A, -B R^-1 B'], [-Q, -A']] span the graph of P: with X and Y their halves, P = Y
+    X^-1.
+
+    Args:
+        system: Which some feedback makes stable and whose Q sees every unstable motion.
+
+    Returns:
+        P (..., state, state).
+
+    Raises:
+        UserError: When the loop that it closes is not stable.
+
+    Derived in chapter 03.
     """
     push = system.B @ torch.linalg.solve(system.R, system.B.mT)
     top, bottom = torch.cat((system.A, -push), dim=-1), torch.cat((-system.Q, -system.A.mT), dim=-1)

@@ -1,4 +1,6 @@
-"""Plans from one start: shooting, which guesses a costate, and transcription, which guesses a whole path."""
+"""Plans from one start: shooting, which guesses a costate, and transcription, which guesses a whole
+path.
+"""
 
 from dataclasses import dataclass
 
@@ -18,7 +20,9 @@ from .systems import System
 
 @dataclass
 class Plan:
-    """A path from one start (the batch is 1) that meets the conditions of an optimum, its controls and its costates."""
+    """A path from one start (the batch is 1) that meets the conditions of an optimum, its controls
+    and its costates.
+    """
 
     run: Rollout
     costates: Float[Tensor, "time 1 state"]
@@ -31,10 +35,16 @@ def extremal(
     costate: Float[Tensor, "batch state"],
     times: Float[Tensor, " time"],
 ) -> Float[Tensor, "time batch both"]:
-    """The path of state and costate together, dz/dt = dH/dp, dp/dt = -dH/dz, under the best control, from p(0).
+    """The path of state and costate together, dz/dt = dH/dp, dp/dt = -dH/dz, under the best
+    control, from p(0).
 
-    Args: `system`; `start`, `costate` (batch, state); `times` (time,). Returns (z, p) side by side (time, batch, 2 state).
-    Derived in chapter 03. Source: textbook.
+    Args:
+        system: The controlled system.
+        start, costate: (batch, state).
+        times: (time,).
+
+    Returns:
+        (z, p) side by side (time, batch, 2 state).
     """
 
     def field(both: Tensor, t: Tensor) -> Tensor:
@@ -55,11 +65,21 @@ def shoot(
     costate: Float[Tensor, " state"],
     most: int = 50,
 ) -> Plan:
-    """Single shooting: find the p(0) whose path ends with p(1) = grad Phi(z_1), by Newton steps that never raise the miss.
+    """Single shooting: find the p(0) whose path ends with p(1) = grad Phi(z_1), by Newton steps
+    that never raise the miss.
 
-    Args: `system`, plant linear and cost quadratic in u; `start` (state,); `times`; `costate`, the guess of p(0); `most`
-    Newton steps. Returns a `Plan` whose controls are the means over the ends of their intervals. Raises UserError when
-    Newton's method does not arrive. Derived in chapter 03. Source: textbook.
+    Args:
+        system: Plant linear and cost quadratic in u.
+        start: (state,).
+        times: Times (time,).
+        costate: The guess of p(0).
+        most: Newton steps.
+
+    Returns:
+        A `Plan` whose controls are the means over the ends of their intervals.
+
+    Raises:
+        UserError: When Newton's method does not arrive.
     """
     start, n = start[None], system.state
 
@@ -117,15 +137,27 @@ def kkt(
 
 
 def transcribe(system: System, guess: Rollout, most: int = 100) -> Plan:
-    """Direct transcription: all states and controls at once, the equations of motion as constraints, costates as multipliers.
+    """Direct transcription: all states and controls at once, the equations of motion as
+    constraints, costates as multipliers.
 
-    min J(w) with z_0 = start and z_{k+1} = step(z_k, u_k), where w = (z_0, u_0, z_1, ..., z_n); by steps of `kkt`, with H
-    the second derivative of J alone, of which negative curvature is clipped to zero. A step is halved until
-    J + price * |defects| falls (a line search). H leaves out -p . d2(defects)/dw2, the curvature of the plant, as Gauss and
-    Newton did for least squares; so near a plan of a nonlinear plant the steps shrink by a factor each, not quadratically.
-    Args: `system`; `guess` (batch 1), any states and controls, whose first state is the start; `most` steps.
-    Returns a `Plan`; for a linear plant with quadratic costs the first step is exact. Raises UserError when it does not
-    settle. Derived in chapter 03. Source: textbook.
+    min J(w) with z_0 = start and z_{k+1} = step(z_k, u_k), where w = (z_0, u_0, z_1, ..., z_n); by
+    steps of `kkt`, with H the second derivative of J alone, of which negative curvature is clipped
+    to zero. A step is halved until J + price * |defects| falls (a line search). H leaves out -p .
+    d2(defects)/dw2, the curvature of the plant, as Gauss and Newton did for least squares; so near
+    a plan of a nonlinear plant the steps shrink by a factor each, not quadratically.
+
+    Args:
+        system: The controlled system.
+        guess: (batch 1), any states and controls, whose first state is the start.
+        most: Steps.
+
+    Returns:
+        A `Plan`; for a linear plant with quadratic costs the first step is exact.
+
+    Raises:
+        UserError: When it does not settle.
+
+    Derived in chapter 03.
     """
     times, n, m = guess.path.times, system.state, system.control
     start, spans = guess.path.states[0], (times[:-1], times[1:])

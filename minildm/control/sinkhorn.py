@@ -1,4 +1,6 @@
-"""Schroedinger bridges: Sinkhorn's algorithm couples two clouds, and its potentials steer one into the other."""
+"""Schroedinger bridges: Sinkhorn's algorithm couples two clouds, and its potentials steer one into
+the other.
+"""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +15,9 @@ from .bridges import Mixture
 
 @dataclass(frozen=True)
 class Plan:
-    """A coupling of two clouds and the potentials that make it, P_ij = a_i b_j exp((alpha_i + beta_j - C_ij)/epsilon)."""
+    """A coupling of two clouds and the potentials that make it, P_ij = a_i b_j exp((alpha_i +
+    beta_j - C_ij)/epsilon).
+    """
 
     coupling: Float[Tensor, "*batch n m"]
     alpha: Float[Tensor, "*batch n"]
@@ -27,7 +31,12 @@ def half_squares(
 ) -> Float[Tensor, "*batch n m"]:
     """The least effort from each point to each other in time one, C_ij = |x_i - y_j|^2 / 2.
 
-    Args: `x` (..., n, d); `y` (..., m, d). Returns C (..., n, m). Derived in chapter 04. Source: textbook.
+    Args:
+        x: (..., n, d).
+        y: (..., m, d).
+
+    Returns:
+        C (..., n, m).
     """
     return (x[..., :, None, :] - y[..., None, :, :]).square().sum(-1) / 2
 
@@ -83,10 +92,16 @@ def marginal_error(
     a: Float[Tensor, "*batch n"],
     b: Float[Tensor, "*batch m"],
 ) -> float:
-    """How far a coupling is from its marginals, max(sum_i |sum_j P_ij - a_i|, sum_j |sum_i P_ij - b_j|).
+    """How far a coupling is from its marginals, max(sum_i |sum_j P_ij - a_i|, sum_j |sum_i P_ij -
+    b_j|).
 
-    Args: `coupling` P (..., n, m); `a` (..., n); `b` (..., m). Returns the largest of the batch. Derived in chapter 04.
-    Source: textbook.
+    Args:
+        coupling: P (..., n, m).
+        a: (..., n).
+        b: (..., m).
+
+    Returns:
+        The largest of the batch.
     """
     rows, columns = (coupling.sum(-1) - a).abs().sum(-1), (coupling.sum(-2) - b).abs().sum(-1)
     return max(float(rows.max()), float(columns.max()))
@@ -100,15 +115,26 @@ def sinkhorn(
     tolerance: float = 1e-6,
     most: int = 20_000,
 ) -> Plan:
-    """The coupling P of a and b with the least sum of P C + epsilon KL(P | a b), by Sinkhorn's algorithm on logarithms.
+    """The coupling P of a and b with the least sum of P C + epsilon KL(P | a b), by Sinkhorn's
+    algorithm on logarithms.
 
-    It starts hot, at an epsilon as large as the costs, and halves it every 20 rounds: small epsilons alone converge slowly.
-    Args: `cost` C (..., n, m); `a` (..., n) and `b` (..., m), >= 0, each with sum 1; `epsilon` > 0, in units of the cost,
-    g^2 for a bridge with noise g; `tolerance` on the sums of |row sum - a_i| and of |column sum - b_j|; `most`, rounds at
-    most at the last epsilon.
-    Returns a `Plan`. Raises UserError when the costs, a or b make no problem, if `most` rounds do not reach the tolerance, or
-    if the coupling misses it because the costs are not precise enough for so small an epsilon.
-    Derived in chapter 04. Source: textbook.
+    It starts hot, at an epsilon as large as the costs, and halves it every 20 rounds: small
+    epsilons alone converge slowly.
+
+    Args:
+        cost: C (..., n, m).
+        a: (..., n) and `b` (..., m), >= 0, each with sum 1.
+        epsilon: > 0, in units of the cost, g^2 for a bridge with noise g.
+        tolerance: On the sums of |row sum - a_i| and of |column sum - b_j|.
+        most: Rounds at most at the last epsilon.
+
+    Returns:
+        A `Plan`.
+
+    Raises:
+        UserError: When the costs, a or b make no problem, if `most` rounds do not reach the
+            tolerance, or if the coupling misses it because the costs are not precise enough for so
+            small an epsilon.
     """
     check_problem(cost, a, b, epsilon)
     log_a, log_b, alpha = a.log(), b.log(), torch.zeros_like(a)
@@ -143,7 +169,13 @@ def draw_pairs(
 ) -> tuple[Int[Tensor, " count"], Int[Tensor, " count"]]:
     """Draw pairs (i, j) with the probabilities of a coupling.
 
-    Args: `coupling` (n, m), >= 0; `count`; `rng`. Returns i and j, (count,) each. Derived in chapter 04. Source: textbook.
+    Args:
+        coupling: (n, m), >= 0.
+        count: How many.
+        rng: Generator of the random numbers.
+
+    Returns:
+        i and j, (count,) each.
     """
     flat = torch.multinomial(coupling.flatten(), count, replacement=True, generator=rng)
     return flat // coupling.shape[1], flat % coupling.shape[1]
@@ -152,20 +184,40 @@ def draw_pairs(
 def terminal_weight(
     plan: Plan, y: Float[Tensor, "m d"], b: Float[Tensor, " m"], g: float
 ) -> Mixture:
-    """The weight psi = sum_j b_j exp(beta_j / g^2) delta(y_j) whose Doob transform is the Schroedinger bridge.
+    """The weight psi = sum_j b_j exp(beta_j / g^2) delta(y_j) whose Doob transform is the
+    Schroedinger bridge.
 
-    With it h(x_i, 0) = exp(-alpha_i / g^2) / (2 pi g^2)^(d/2): alpha is the cost-to-go at the start, up to a constant.
-    Args: `plan` of `half_squares` with epsilon = g^2; `y` (m, d); `b` (m,). Returns a `Mixture` for `mixture_h`.
-    Derived in chapter 04. Source: textbook.
+    With it h(x_i, 0) = exp(-alpha_i / g^2) / (2 pi g^2)^(d/2): alpha is the cost-to-go at the
+    start, up to a constant.
+
+    Args:
+        plan: Of `half_squares` with epsilon = g^2.
+        y: (m, d).
+        b: (m,).
+
+    Returns:
+        A `Mixture` for `mixture_h`.
+
+    Derived in chapter 04.
     """
     return Mixture(b.log() + plan.beta / g**2, y, torch.zeros_like(b))
 
 
 def gaussian_covariance(s0: Tensor | float, s1: Tensor | float, g: float) -> Tensor:
-    """Covariance of the two ends, in each coordinate, of the Schroedinger bridge from N(m0, s0^2 I) to N(m1, s1^2 I).
+    """Covariance of the two ends, in each coordinate, of the Schroedinger bridge from N(m0, s0^2 I)
+    to N(m1, s1^2 I).
 
-    k = (sqrt(g^4 + 4 s0^2 s1^2) - g^2) / 2: s0 s1, the optimal transport, for g = 0; and it goes to 0 as g grows.
-    Args: `s0`, `s1` > 0; `g` >= 0. Returns k. Derived in chapter 04. Source: textbook.
+    k = (sqrt(g^4 + 4 s0^2 s1^2) - g^2) / 2: s0 s1, the optimal transport, for g = 0; and it goes to
+    0 as g grows.
+
+    Args:
+        s0, s1: > 0.
+        g: >= 0.
+
+    Returns:
+        k.
+
+    Derived in chapter 04.
     """
     product = torch.as_tensor(s0, dtype=torch.float64) * s1
     return 2 * product**2 / ((g**4 + 4 * product**2).sqrt() + g**2)

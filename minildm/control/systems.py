@@ -1,4 +1,6 @@
-"""Systems to steer: a plant dz/dt = f(z, u, t), a running cost l(z, u, t) and a terminal cost Phi(z)."""
+"""Systems to steer: a plant dz/dt = f(z, u, t), a running cost l(z, u, t) and a terminal cost
+Phi(z).
+"""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -32,17 +34,23 @@ class System(Protocol):
 def squares(x: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
     """Half the squared length of each vector, |x|^2 / 2.
 
-    Args: `x` (..., n). Returns (...,). Derived in chapter 01. Source: textbook.
+    Args:
+        x: (..., n).
+
+    Returns:
+        (...,).
     """
     return x.square().sum(-1) / 2
 
 
 @dataclass(frozen=True)
 class PointMass:
-    """A point whose velocity is the control, the system that every generative model of this book steers.
+    """A point whose velocity is the control, the system that every generative model of this book
+    steers.
 
     dz/dt = u,  l = r/2 |u|^2,  Phi = c/2 |z - y|^2 with the target y = (target, ..., target).
-    Derived in chapter 01. Source: textbook.
+
+    Derived in chapter 01.
     """
 
     state: int = 2  # dimensions of space
@@ -68,7 +76,9 @@ class PointMass:
 class TwoWells(PointMass):
     """A point mass with two good ends, y and -y, in place of one.
 
-    Phi = c/2 min(|z - y|^2, |z + y|^2). Derived in chapter 02. Source: ours.
+    Phi = c/2 min(|z - y|^2, |z + y|^2).
+
+    Derived in chapter 02.
     """
 
     state: int = 1
@@ -82,7 +92,9 @@ class TwoWells(PointMass):
 class DoubleIntegrator:
     """A cart without friction, state (position q, velocity v), control its acceleration.
 
-    dq/dt = v,  dv/dt = u,  l = s/2 |z|^2 + r/2 u^2,  Phi = c/2 |z|^2. Derived in chapter 01. Source: Underactuated.
+    dq/dt = v,  dv/dt = u,  l = s/2 |z|^2 + r/2 u^2,  Phi = c/2 |z|^2.
+
+    Derived in chapter 01. Source: Underactuated.
     """
 
     effort: float = 1.0  # r, price of control
@@ -103,9 +115,12 @@ class DoubleIntegrator:
 
 @dataclass(frozen=True)
 class Pendulum:
-    """A pendulum with a motor, state (angle q from hanging down, in radians; angular velocity v), control its torque.
+    """A pendulum with a motor, state (angle q from hanging down, in radians; angular velocity v),
+    control its torque.
 
-    dq/dt = v,  dv/dt = u - sin q - k v,  l = r/2 u^2,  Phi = c/2 (2 (1 + cos q) + v^2): the end should be upright, at rest.
+    dq/dt = v,  dv/dt = u - sin q - k v,  l = r/2 u^2,  Phi = c/2 (2 (1 + cos q) + v^2): the end
+    should be upright, at rest.
+
     Derived in chapter 01. Source: Underactuated.
     """
 

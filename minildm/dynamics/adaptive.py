@@ -1,4 +1,6 @@
-"""Steps as long as a tolerance allows: the embedded pair of Dormand and Prince, of orders 5 and 4, and its controller."""
+"""Steps as long as a tolerance allows: the embedded pair of Dormand and Prince, of orders 5 and 4,
+and its controller.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,11 +40,22 @@ def dormand_prince(
     s: Tensor,
     first: Float[Tensor, "batch ..."],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of order 5 from time t to time s, and how far from it a step of order 4 with the same slopes ends.
+    """One step of order 5 from time t to time s, and how far from it a step of order 4 with the
+    same slopes ends.
 
-    k_i = u(z + h sum_j a_ij k_j, t + c_i h),  z_s = z + h sum_i b_i k_i,  error = h sum_i (b_i - d_i) k_i,  h = s - t
-    Args: `field`; `z` (batch, ...); `t`, `s` scalars; `first`, the slope u(z, t). Returns the state at s, the error and the
-    slope u(z_s, s), each (batch, ...). Derived in chapter 08. Source: Dormand and Prince.
+    k_i = u(z + h sum_j a_ij k_j, t + c_i h),  z_s = z + h sum_i b_i k_i,  error = h sum_i (b_i -
+    d_i) k_i,  h = s - t
+
+    Args:
+        field: The vector field.
+        z: (batch, ...).
+        t, s: Scalars.
+        first: The slope u(z, t).
+
+    Returns:
+        The state at s, the error and the slope u(z_s, s), each (batch, ...).
+
+    Derived in chapter 08. Source: Dormand and Prince.
     """
     h, slopes = s - t, [first]
     for c, weights in zip(C[1:], A[1:]):
@@ -53,12 +66,16 @@ def dormand_prince(
 
 @dataclass(frozen=True)
 class DormandPrince:
-    """A method of `integrate` that chooses its own steps between the given times: each must err by less than a tolerance.
+    """A method of `integrate` that chooses its own steps between the given times: each must err by
+    less than a tolerance.
 
-    ratio = rms(error / (absolute + relative max(|z_t|, |z_s|))) <= 1 accepts; the next step is 0.9 ratio^(-1/5) times as
-    long, from a fifth to ten times. The batch is one system: its largest errors shorten the steps of all. The estimate is of
-    order 5 and the error of order 6, so that error/tolerance falls as tolerance^(1/5): at 1e-5 and more, a step may err a few
-    times more than it should. It raises UserError where no step is short enough: a field that is not finite, or too stiff.
+    ratio = rms(error / (absolute + relative max(|z_t|, |z_s|))) <= 1 accepts; the next step is 0.9
+    ratio^(-1/5) times as long, from a fifth to ten times. The batch is one system: its largest
+    errors shorten the steps of all. The estimate is of order 5 and the error of order 6, so that
+    error/tolerance falls as tolerance^(1/5): at 1e-5 and more, a step may err a few times more than
+    it should. It raises UserError where no step is short enough: a field that is not finite, or too
+    stiff.
+
     Derived in chapter 08. Source: Dormand and Prince.
     """
 
@@ -108,7 +125,9 @@ class DormandPrince:
         )
 
     def first(self, z: Tensor, slope: Tensor, times: Tensor) -> Tensor:
-        """A first step that would err by a hundredth of what is tolerated, were all derivatives as large as the slope."""
+        """A first step that would err by a hundredth of what is tolerated, were all derivatives as
+        large as the slope.
+        """
         reach = times[-1] - times[0]
         return torch.sign(reach) * torch.minimum(
             (0.01 / self.size(slope, z, z).clamp(min=1e-12)) ** 0.2, reach.abs()

@@ -13,13 +13,24 @@ from .records import Field
 def top_eigenvalue(
     field: Field, z: Float[Tensor, "batch ..."], t: Tensor, rng: torch.Generator, rounds: int = 30
 ) -> Float[Tensor, " batch"]:
-    """The fastest rate at which neighbors of each state part, by power iteration that keeps all its vectors (Lanczos).
+    """The fastest rate at which neighbors of each state part, by power iteration that keeps all its
+    vectors (Lanczos).
 
-    The top eigenvalue of S = (J + J')/2, J = du/dz; of J where J is symmetric, as it is for the field of any law. From a
-    random x, S is applied again and again; the answer is max x'Sx over unit vectors spanned by x, Sx, SSx, .... It rises to
-    the top with the rounds, and is exact when there are as many as numbers in a state.
-    Args: `field`, whose rows do not look at each other; `z` (batch, ...) and `t` as it takes them; `rng`; `rounds`, each of a
-    forward and a backward product. Returns (batch,). Derived in chapter 08. Source: Lanczos.
+    The top eigenvalue of S = (J + J')/2, J = du/dz; of J where J is symmetric, as it is for the
+    field of any law. From a random x, S is applied again and again; the answer is max x'Sx over
+    unit vectors spanned by x, Sx, SSx, .... It rises to the top with the rounds, and is exact when
+    there are as many as numbers in a state.
+
+    Args:
+        field: Whose rows do not look at each other.
+        z: (batch, ...) and `t` as it takes them.
+        rng: Generator of the random numbers.
+        rounds: Each of a forward and a backward product.
+
+    Returns:
+        (batch,).
+
+    Derived in chapter 08. Source: Lanczos.
     """
 
     def at(z: Tensor) -> Tensor:

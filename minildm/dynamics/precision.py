@@ -16,9 +16,15 @@ def double(x: Tensor) -> Tensor:
 
 
 def generator_on(device: torch.device, rng: torch.Generator) -> torch.Generator:
-    """A generator whose numbers are drawn on a device: the one given, or, on another device, a new one that it seeds.
+    """A generator whose numbers are drawn on a device: the one given, or, on another device, a new
+    one that it seeds.
 
-    Args: `device`; `rng`. Returns a generator of the device. Derived in chapter 16. Source: ours.
+    Args:
+        device: Device of the result.
+        rng: Generator of the random numbers.
+
+    Returns:
+        A generator of the device.
     """
     if rng.device.type == device.type:
         return rng

@@ -13,7 +13,8 @@ Field = Callable[
 
 @dataclass
 class Trajectory:
-    """A recorded path: times (time,), states (time, batch, ...), and for text the clean prediction, tokens and confidence.
+    """A recorded path: times (time,), states (time, batch, ...), and for text the clean prediction,
+    tokens and confidence.
 
     `clean` has the shape of `states`; `tokens` and `confidence` are (time, batch, length).
     """

@@ -1,4 +1,6 @@
-"""Solvers: carry a state along a velocity field and record its path; every sampler and rollout goes through here."""
+"""Solvers: carry a state along a velocity field and record its path; every sampler and rollout goes
+through here.
+"""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,7 +19,13 @@ Step = Callable[[Field, Tensor, Tensor, Tensor, torch.Generator | None], Tensor]
 def euler(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
     """One step of order 1 from time t to time s, z + (s - t) u(z, t).
 
-    Args: `field`; `z` (batch, ...); `t`, `s` scalars. Returns the state at s. Derived in chapter 08. Source: textbook.
+    Args:
+        field: The vector field.
+        z: (batch, ...).
+        t, s: Scalars.
+
+    Returns:
+        The state at s.
     """
     return z + (s - t) * field(z, t)
 
@@ -25,7 +33,13 @@ def euler(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
 def heun(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
     """One step of order 2, z + (s - t) (u(z, t) + u(z', s)) / 2 with z' from Euler.
 
-    Args: `field`; `z` (batch, ...); `t`, `s` scalars. Returns the state at s. Derived in chapter 08. Source: textbook.
+    Args:
+        field: The vector field.
+        z: (batch, ...).
+        t, s: Scalars.
+
+    Returns:
+        The state at s.
     """
     u = field(z, t)
     return z + (s - t) * (u + field(z + (s - t) * u, s)) / 2
@@ -34,16 +48,29 @@ def heun(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
 def midpoint(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
     """One step of order 2 through the middle, z + (s - t) u(z + (s - t)/2 u(z, t), (t + s)/2).
 
-    Args: `field`; `z` (batch, ...); `t`, `s` scalars. Returns the state at s. Derived in chapter 08. Source: textbook.
+    Args:
+        field: The vector field.
+        z: (batch, ...).
+        t, s: Scalars.
+
+    Returns:
+        The state at s.
     """
     middle = (t + s) / 2
     return z + (s - t) * field(z + (middle - t) * field(z, t), middle)
 
 
 def rk4(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
-    """One step of order 4, z + (s - t) (k1 + 2 k2 + 2 k3 + k4) / 6, the classical method of Runge and Kutta.
+    """One step of order 4, z + (s - t) (k1 + 2 k2 + 2 k3 + k4) / 6, the classical method of Runge
+    and Kutta.
 
-    Args: `field`; `z` (batch, ...); `t`, `s` scalars. Returns the state at s. Derived in chapter 08. Source: textbook.
+    Args:
+        field: The vector field.
+        z: (batch, ...).
+        t, s: Scalars.
+
+    Returns:
+        The state at s.
     """
     h, middle = s - t, (t + s) / 2
     k1 = field(z, t)
@@ -56,8 +83,11 @@ def rk4(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
 def euler_maruyama(g: float) -> Step:
     """The step of dz = u(z, t) dt + g dW: z + (s - t) u(z, t) + g sqrt(s - t) xi, xi ~ N(0, I).
 
-    Args: `g` >= 0, the noise in units of z over the square root of time. Returns a step for `integrate`, which needs `rng`.
-    Derived in chapter 04. Source: textbook.
+    Args:
+        g: >= 0, the noise in units of z over the square root of time.
+
+    Returns:
+        A step for `integrate`, which needs `rng`.
     """
 
     def step(field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
@@ -73,8 +103,13 @@ def cubic(
     """The path inside a step: the cubic with both its ends and both its slopes, of order 4.
 
     a (1 + 2x) (1 - x)^2 + b x^2 (3 - 2x) + h x (1 - x) ((1 - x) a' - x b')
-    Args: `x` in [0, 1], the share of the step of length `h`; `a`, `b` the ends, `da`, `db` the rates of change there, of any
-    one shape. Returns the state at x. Derived in chapter 03. Source: textbook.
+
+    Args:
+        x: In [0, 1], the share of the step of length `h`.
+        a, b: The ends, `da`, `db` the rates of change there, of any one shape.
+
+    Returns:
+        The state at x.
     """
     return (
         a * (1 + 2 * x) * (1 - x) ** 2
@@ -99,8 +134,11 @@ def step_of(method: str | Step) -> Step:
 def check_times(times: Float[Tensor, "time ..."]) -> None:
     """Refuse times that are not finite, or that turn around on their way.
 
-    Args: `times` (time, ...). Returns nothing. Raises UserError, too, when there is no time at all. Derived in chapter 08.
-    Source: ours.
+    Args:
+        times: (time, ...).
+
+    Raises:
+        UserError: Too, when there is no time at all.
     """
     if not len(times) or not times.isfinite().all():
         raise UserError("the times of a path must be finite numbers, and at least one")
@@ -120,12 +158,23 @@ def integrate(
     """Solve dz/dt = u(z, t) over the given times.
 
     z_{k+1} = step(u, z_k, t_k, t_{k+1})
-    Args: `field`, (z, t) -> u; `start` (batch, ...), the state at times[0], of numbers or tokens; `times` (time,), in either
-    direction, or (time, ...) where parts of a state have times of their own; `method`, a name of STEPS, a step function, which
-    may use `rng`, or a `DormandPrince`, which takes steps of its own between the times and records them; `record`, else only
-    start and end are kept.
-    Returns a `Trajectory`. Raises UserError on an unknown method, and on times that are not finite or turn around.
-    Derived in chapter 08. Source: ours.
+
+    Args:
+        field: (z, t) -> u.
+        start: (batch, ...), the state at times[0], of numbers or tokens.
+        times: (time,), in either direction, or (time, ...) where parts of a state have times of
+            their own.
+        method: A name of STEPS, a step function, which may use `rng`, or a `DormandPrince`, which
+            takes steps of its own between the times and records them.
+        record: Else only start and end are kept.
+
+    Returns:
+        A `Trajectory`.
+
+    Raises:
+        UserError: On an unknown method, and on times that are not finite or turn around.
+
+    Derived in chapter 08.
     """
     check_times(times)
     if isinstance(method, DormandPrince) and record:

@@ -1,4 +1,6 @@
-"""Adjoint profiles of language models: how much of a wish about the finished text is felt at each earlier time."""
+"""Adjoint profiles of language models: how much of a wish about the finished text is felt at each
+earlier time.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,18 +21,26 @@ def wish(words: Int[Tensor, " p"], at: Int[Tensor, " p"]) -> Wish:
     """The terminal cost of wanting certain words at certain positions.
 
     Phi = - sum over p of score of words_p at position at_p
-    Args: `words` (p,), ids; `at` (p,), positions. Returns scores (batch, n, vocabulary) -> Phi (batch,).
-    Derived in chapter 09. Source: ours.
+
+    Args:
+        words: (p,), ids.
+        at: (p,), positions.
+
+    Returns:
+        Scores (batch, n, vocabulary) -> Phi (batch,).
+
+    Derived in chapter 09.
     """
     return lambda scores: -scores[:, at, words].sum(-1)
 
 
 @dataclass
 class AdjointProfile:
-    """How much of a wish is felt: all of it, and what reaches the state through decisions still to come.
+    """How much of a wish is felt: all of it, and what reaches the state through decisions still to
+    come.
 
-    p_k = dPhi/dz_k;  total = |p_k| / |p_S|;  through = |p_k - kept_k p_S| / |p_S|, as words already written are carried along
-    unchanged, and what the wish says of them comes back by copying alone
+    p_k = dPhi/dz_k;  total = |p_k| / |p_S|;  through = |p_k - kept_k p_S| / |p_S|, as words already
+    written are carried along unchanged, and what the wish says of them comes back by copying alone
     """
 
     times: Float[Tensor, " time"]

@@ -1,4 +1,6 @@
-"""Samplers as controlled systems: z_{k+1} = F_k(z_k) with the randomness drawn beforehand, one code path for all models."""
+"""Samplers as controlled systems: z_{k+1} = F_k(z_k) with the randomness drawn beforehand, one code
+path for all models.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,10 +24,18 @@ Choice = Callable[
 
 
 def hard(scores: Float[Tensor, "... vocabulary"]) -> Float[Tensor, "... vocabulary"]:
-    """The word of highest score, as a corner of the simplex; with Gumbel noise in the scores an exact draw of softmax.
+    """The word of highest score, as a corner of the simplex; with Gumbel noise in the scores an
+    exact draw of softmax.
 
     e_w, w = argmax score; its derivative is 0 wherever it exists
-    Args: `scores` (..., vocabulary). Returns one-hot rows. Derived in chapter 09. Source: textbook.
+
+    Args:
+        scores: (..., vocabulary).
+
+    Returns:
+        One-hot rows.
+
+    Derived in chapter 09.
     """
     return F.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores.dtype)
 
@@ -33,7 +43,13 @@ def hard(scores: Float[Tensor, "... vocabulary"]) -> Float[Tensor, "... vocabula
 def soft(temperature: float) -> Choice:
     """The relaxed choice, softmax(score / temperature), which is `hard` at temperature 0.
 
-    Args: `temperature` > 0. Returns a choice. Derived in chapter 09. Source: Gumbel-softmax 1611.01144.
+    Args:
+        temperature: > 0.
+
+    Returns:
+        A choice.
+
+    Source: Gumbel-softmax 1611.01144.
     """
     return lambda scores: (scores / temperature).softmax(-1)
 
@@ -41,7 +57,13 @@ def soft(temperature: float) -> Choice:
 def straight_through(temperature: float) -> Choice:
     """The word of `hard` with the derivative of `soft`: right forward, wrong but not zero backward.
 
-    Args: `temperature` > 0. Returns a choice. Derived in chapter 09. Source: 1308.3432; Gumbel-softmax 1611.01144.
+    Args:
+        temperature: > 0.
+
+    Returns:
+        A choice.
+
+    Source: 1308.3432; Gumbel-softmax 1611.01144.
     """
 
     def choose(scores: Tensor) -> Tensor:
@@ -53,10 +75,12 @@ def straight_through(temperature: float) -> Choice:
 
 @dataclass
 class Chain:
-    """A sampler whose randomness is fixed: from `start` over `times` by `step`, as `integrate` takes them.
+    """A sampler whose randomness is fixed: from `start` over `times` by `step`, as `integrate`
+    takes them.
 
-    The state is (batch, n, channels): points of the simplex for words, (latent, self-condition) for latents. Its first
-    `moving` channels are the state proper. A position is written, for good, in the step that reaches its `arrival`.
+    The state is (batch, n, channels): points of the simplex for words, (latent, self-condition) for
+    latents. Its first `moving` channels are the state proper. A position is written, for good, in
+    the step that reaches its `arrival`.
     """
 
     field: Field  # (z, t) -> what the network says
@@ -86,10 +110,19 @@ class Chain:
 def predict_words(
     model: GPT | Masked, z: Float[Tensor, "batch n vocabulary"]
 ) -> Float[Tensor, "batch n vocabulary"]:
-    """Scores of the word at each position, from words that need not be pure: the models' `logits` on mixtures of embeddings.
+    """Scores of the word at each position, from words that need not be pure: the models' `logits`
+    on mixtures of embeddings.
 
     GPT: position i from those before it, scores_0 = 0; masked: from all, never <mask>
-    Args: `model`; `z` (batch, n, vocabulary), points of the simplex. Returns scores. Derived in chapter 09. Source: ours.
+
+    Args:
+        model: The model.
+        z: (batch, n, vocabulary), points of the simplex.
+
+    Returns:
+        Scores.
+
+    Derived in chapter 09.
     """
     x = model.mix(z @ model.embedding.weight * model.config.width**0.5)
     logits = model.stack(x, causal=isinstance(model, GPT)) @ model.embedding.weight.T
@@ -144,11 +177,21 @@ def token_chain(
 def latent_chain(
     model: LDLM, z: Float[Tensor, "batch m latent"], times: Float[Tensor, " time"], length: int
 ) -> Chain:
-    """The DDIM sampler of an LDLM; its state is the latents with the last prediction of their end, the self-condition.
+    """The DDIM sampler of an LDLM; its state is the latents with the last prediction of their end,
+    the self-condition.
 
     c' = f(z, t, c),  z' = a_s c' + b_s (z - a_t c') / b_t
-    Args: `model`; `z` (batch, m, latent) at times[0]; `times` (time,), up to 1; `length` of the text.
-    Returns a `Chain`. Derived in chapter 09. Source: DDIM.
+
+    Args:
+        model: The model.
+        z: (batch, m, latent) at times[0].
+        times: (time,), up to 1.
+        length: Of the text.
+
+    Returns:
+        A `Chain`.
+
+    Derived in chapter 09. Source: DDIM.
     """
     latent, a, b = z.shape[-1], model.schedule.a, model.schedule.b
 
@@ -179,8 +222,15 @@ def chain_of(
 ) -> Chain:
     """The sampler of any model, writing from nothing, GPT from <bos>.
 
-    Args: `model`; `count` of texts; `steps`, which GPT does not use; `rng`; `choice` of words, which an LDLM does not make.
-    Returns a `Chain`. Derived in chapter 09. Source: ours.
+    Args:
+        model: The model.
+        count: Of texts.
+        steps: Which GPT does not use.
+        rng: Generator of the random numbers.
+        choice: Of words, which an LDLM does not make.
+
+    Returns:
+        A `Chain`.
     """
     length = model.config.length
     if isinstance(model, LDLM):

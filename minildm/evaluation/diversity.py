@@ -1,4 +1,6 @@
-"""Diversity of written texts: how many words, how often the same, and how much is copied from the training texts."""
+"""Diversity of written texts: how many words, how often the same, and how much is copied from the
+training texts.
+"""
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,7 +13,11 @@ FIRST = len(SPECIALS)  # ids below are specials and never count
 def bodies(rows: np.ndarray) -> np.ndarray:
     """Rows of tokens with everything from the first <eos> on set to padding.
 
-    Args: `rows` (rows, length), ids. Returns (rows, length) int64. Derived in chapter 15. Source: ours.
+    Args:
+        rows: (rows, length), ids.
+
+    Returns:
+        (rows, length) int64.
     """
     rows = np.asarray(rows, dtype=np.int64)
     return np.where(np.cumsum(rows == EOS, axis=1) > 0, 0, rows)
@@ -29,9 +35,14 @@ def grams(rows: np.ndarray, n: int, vocabulary: int) -> list[np.ndarray]:
 
 
 def unigram_entropy(rows: np.ndarray) -> float:
-    """Entropy of the words inside a text, averaged over texts, H = - sum_w p_w log p_w with p_w the share of word w.
+    """Entropy of the words inside a text, averaged over texts, H = - sum_w p_w log p_w with p_w the
+    share of word w.
 
-    Args: `rows` (rows, length), ids. Returns nats. Derived in chapter 15. Source: ours.
+    Args:
+        rows: (rows, length), ids.
+
+    Returns:
+        Nats.
     """
     entropies = []
     for words in grams(bodies(rows), 1, 1):

@@ -1,4 +1,6 @@
-"""Changing texts that exist: planted gaps and damage, what each model does about them, and how well."""
+"""Changing texts that exist: planted gaps and damage, what each model does about them, and how
+well.
+"""
 
 import random
 
@@ -22,7 +24,13 @@ SPECIALS = len(tokenizers.SPECIALS)  # ids below this stand for no word
 def gaps(tokens: Int[Tensor, "b n"], share: float, rng: random.Random) -> Bool[Tensor, "b n"]:
     """One gap in each text: a span of a share of its words, somewhere.
 
-    Args: `tokens`; `share` in (0, 1); `rng`. Returns a mask, true in the gap. Derived in chapter 13. Source: ours.
+    Args:
+        tokens: Token ids (batch, length).
+        share: In (0, 1).
+        rng: Generator of the random numbers.
+
+    Returns:
+        A mask, true in the gap.
     """
     mask = torch.zeros_like(tokens, dtype=torch.bool)
     for row, text in zip(mask, tokens):
@@ -79,10 +87,13 @@ def doubts(
 ) -> Float[Tensor, "b n"]:
     """How surprising each word is to a model: -log p(w_i | the words that are shown), in nats.
 
-    A GPT is shown what stands before, in one call; a masked model and a Manta-LM all but every `parts`-th word, in as many
-    calls. An LDLM is shown the text's latents under a little noise, `parts` times: they say each word, but its guess of them
-    says what fits. Args: `model`, one of these; `tokens`; `rng`; `parts`. Returns nats (b, n), 0 at the first token and at
-    padding. Derived in chapter 13. Source: ours.
+    A GPT is shown what stands before, in one call; a masked model and a Manta-LM all but every
+    `parts`-th word, in as many calls. An LDLM is shown the text's latents under a little noise,
+    `parts` times: they say each word, but its guess of them says what fits. Args: `model`, one of
+    these; `tokens`; `rng`; `parts`.
+
+    Returns:
+        Nats (b, n), 0 at the first token and at padding.
     """
     nats = torch.zeros(tokens.shape)
     if isinstance(model, GPT):
@@ -111,7 +122,12 @@ def word_nats(
 ) -> Float[Tensor, "b n"]:
     """Nats of each word, -log p_i(w_i).
 
-    Args: `logits` of words; `tokens`. Returns nats (b, n). Derived in chapter 13. Source: textbook.
+    Args:
+        logits: Of words.
+        tokens: Token ids (batch, length).
+
+    Returns:
+        Nats (b, n).
     """
     return F.cross_entropy(logits.mT, tokens, reduction="none")
 
@@ -119,10 +135,14 @@ def word_nats(
 def outcome(
     before: Int[Tensor, "b n"], after: Int[Tensor, "b n"], truth: Int[Tensor, "b n"]
 ) -> dict[str, float]:
-    """What became of words: those that were right and still are, and those that were wrong and are right now.
+    """What became of words: those that were right and still are, and those that were wrong and are
+    right now.
 
-    Args: `before` and `after` a repair, and the `truth`. Returns shares "kept" and "restored". Derived in chapter 13.
-    Source: ours.
+    Args:
+        before, after: A repair, and the `truth`.
+
+    Returns:
+        Shares "kept" and "restored".
     """
     right, same = before == truth, after == truth
     words = truth >= SPECIALS

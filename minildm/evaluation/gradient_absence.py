@@ -1,7 +1,9 @@
-"""Gradient absence: what a gradient must be estimated by where the cost has none, and how much more that estimate scatters.
+"""Gradient absence: what a gradient must be estimated by where the cost has none, and how much more
+that estimate scatters.
 
-A choice of words can only be scored (REINFORCE); a latent can be nudged (pathwise). Both are drawn here, one row a draw, and
-their scatter is compared at equal calls of the network, a backward pass being worth two forward ones.
+A choice of words can only be scored (REINFORCE); a latent can be nudged (pathwise). Both are drawn
+here, one row a draw, and their scatter is compared at equal calls of the network, a backward pass
+being worth two forward ones.
 """
 
 from collections.abc import Callable
@@ -44,7 +46,9 @@ class Interval:
 
 
 def centered(costs: Float[Tensor, " draws"]) -> Float[Tensor, " draws"]:
-    """Each cost less the mean of the others, which leaves REINFORCE without bias and takes most of its scatter."""
+    """Each cost less the mean of the others, which leaves REINFORCE without bias and takes most of
+    its scatter.
+    """
     return (costs - costs.mean()) * len(costs) / (len(costs) - 1)
 
 
@@ -78,8 +82,12 @@ def pathwise(
     """The pathwise estimate of d/dm E cost(m + s xi), the gradient of the cost at the draw.
 
     grad cost(m + s xi)
-    Args: `cost`, differentiable; the rest as for `reinforce`. Returns `Estimates`, 3 calls each, with the backward pass.
-    Derived in chapter 09. Source: textbook.
+
+    Args:
+        cost: Differentiable; the rest as for `reinforce`.
+
+    Returns:
+        `Estimates`, 3 calls each, with the backward pass.
     """
     z = gaussian(mean, std, count, rng).requires_grad_()
     (slopes,) = torch.autograd.grad(cost(z).sum(), z)
@@ -140,12 +148,21 @@ def exact_words(cost: Cost, logits: Float[Tensor, "n vocabulary"]) -> Float[Tens
 
 
 def nudge_cost(chain: Chain, path: Trajectory, k: int, phi: Wish) -> Cost:
-    """The cost of the end as a function of the latents at a time: nudge z_k, and let the sampler go on.
+    """The cost of the end as a function of the latents at a time: nudge z_k, and let the sampler go
+    on.
 
     nudged z_k (draws, n, moving) -> Phi(scores of z_S)
-    Args: `chain` of latents; `path` that it ran; `k`, an index of its times; `phi`. The text is the first of the batch.
-    Returns a cost for `reinforce` and `pathwise`, whose mean is path.states[k][0, :, :moving]. Derived in chapter 09.
-    Source: ours.
+
+    Args:
+        chain: Of latents.
+        path: That it ran.
+        k: An index of its times.
+        phi: . The text is the first of the batch.
+
+    Returns:
+        A cost for `reinforce` and `pathwise`, whose mean is path.states[k][0, :, :moving].
+
+    Derived in chapter 09.
     """
     memory = path.states[k][:1, :, chain.moving :]
 

@@ -1,7 +1,9 @@
-"""Kicked texts: push the state of a writer once, and go on with the loop closed or by the recorded plan.
+"""Kicked texts: push the state of a writer once, and go on with the loop closed or by the recorded
+plan.
 
-All four kinds of models go through `control.feedback.kick`, as the pendulum of chapter 03 does. In latent space a push is a
-displacement of all coordinates under way; in the space of words it replaces written words by others.
+All four kinds of models go through `control.feedback.kick`, as the pendulum of chapter 03 does. In
+latent space a push is a displacement of all coordinates under way; in the space of words it
+replaces written words by others.
 """
 
 from collections.abc import Callable
@@ -79,11 +81,22 @@ def kicked(
 ) -> Kick:
     """Write texts; push them once; go on with the loop closed, and by the recorded controls.
 
-    Args: `model` of any of the four kinds; `count` of texts; `seed` of start and noise, the same for all three paths; `moment`
-    in (0, 1): the push comes when the mean clock of the positions is nearest to it; `size` in latent stds, or in written words
-    to be replaced; `direction`, a seed; `record`, else paths have only states; `how`: steps, solver, lag and prompt of
-    `loop_of`. Returns a `Kick` whose paths have tokens, confidence, and for latent models the clean latents that each control
-    implies. Raises UserError as `loop_of` does. Derived in chapter 13. Source: ours.
+    Args:
+        model: Of any of the four kinds.
+        count: Of texts.
+        seed: Of start and noise, the same for all three paths.
+        moment: In (0, 1): the push comes when the mean clock of the positions is nearest to it.
+        size: In latent stds, or in written words to be replaced.
+        direction: A seed.
+        record: Else paths have only states.
+        how: : steps, solver, lag and prompt of `loop_of`.
+
+    Returns:
+        A `Kick` whose paths have tokens, confidence, and for latent models the clean latents that
+        each control implies.
+
+    Raises:
+        UserError: As `loop_of` does.
     """
     loop = loop_of(model, count, seed, **how)
     clock = torch.stack([t.mean() for t in loop.times])
@@ -119,8 +132,14 @@ def kicked(
 def unkicked(model: LanguageModel, count: int, *, seed: int = 0, **how) -> Trajectory:
     """The plan of `kicked` alone: texts that are left alone on their way.
 
-    Args: `model`, `count`, `seed`, `how` as for `kicked`. Returns the path with tokens and confidence. Raises UserError as
-    `loop_of` does. Derived in chapter 13. Source: ours.
+    Args:
+        model, count, seed, how: As for `kicked`.
+
+    Returns:
+        The path with tokens and confidence.
+
+    Raises:
+        UserError: As `loop_of` does.
     """
     loop = loop_of(model, count, seed, **how)
     run = rollout(
@@ -142,7 +161,8 @@ def tell(
     past: Trajectory | None = None,
     at: int = 0,
 ) -> Trajectory:
-    """A path with its words: read off the ends that its controls imply, or written; states of words are their embeddings.
+    """A path with its words: read off the ends that its controls imply, or written; states of words
+    are their embeddings.
 
     Before the time `at` it is the `past`, which was told already.
     """
@@ -166,7 +186,12 @@ def tell(
 def last_words(model: LanguageModel, path: Trajectory) -> Int[Tensor, "b n"]:
     """The words at the end of a path of `kicked`, told or not.
 
-    Args: `model`; `path`. Returns tokens (b, n). Derived in chapter 13. Source: ours.
+    Args:
+        model: The model.
+        path: The path.
+
+    Returns:
+        Tokens (b, n).
     """
     if path.tokens is not None:
         return path.tokens[-1]
@@ -190,10 +215,17 @@ def agreement(words: Int[Tensor, "b n"], plan: Int[Tensor, "b n"]) -> Float[Tens
 
 
 def outcome(model: LanguageModel, paths: Kick, tokenizer: Tokenizer) -> dict[str, dict[str, float]]:
-    """What became of the texts of a kick: agreement with the plan, right sentences and tales, the rest of the displacement.
+    """What became of the texts of a kick: agreement with the plan, right sentences and tales, the
+    rest of the displacement.
 
-    Args: `model`; `paths` of `kicked`; `tokenizer`. Returns {path: {measure: mean over texts}}; "left" is the root mean square
-    of the displacement at the end over that at the push, of latents only. Derived in chapter 13. Source: ours.
+    Args:
+        model: The model.
+        paths: Of `kicked`.
+        tokenizer: The tokenizer.
+
+    Returns:
+        {path: {measure: mean over texts}}; "left" is the root mean square of the displacement at
+        the end over that at the push, of latents only.
     """
     plan, words, found = paths.plan, last_words(model, paths.plan), {}
     for name in ("plan", "closed", "replayed"):
@@ -213,7 +245,9 @@ def outcome(model: LanguageModel, paths: Kick, tokenizer: Tokenizer) -> dict[str
 
 @dataclass
 class Writer:
-    """A model as the explorer of trajectories wants it: its paths, the cloud of real texts, and its log-SNR, if it has one."""
+    """A model as the explorer of trajectories wants it: its paths, the cloud of real texts, and its
+    log-SNR, if it has one.
+    """
 
     model: LanguageModel
     tokenizer: Tokenizer
@@ -267,11 +301,19 @@ class Writer:
 
 
 def clock_after(schedule, t: Float[Tensor, "..."], size: float | int) -> Float[Tensor, "..."]:
-    """The time t' at which a state that was pushed at t would be as noisy as it is: a(t')/b(t') = a(t) / sqrt(b(t)^2 + size^2).
+    """The time t' at which a state that was pushed at t would be as noisy as it is: a(t')/b(t') =
+    a(t) / sqrt(b(t)^2 + size^2).
 
-    A push in a random direction is noise of std `size` on top of that of the path. Scaled by a(t')/a(t), the pushed state has
-    the law of the path at t'.
-    Args: `schedule` of the path; `t` in (0, 1); `size` in latent stds. Returns t' <= t. Derived in chapter 13. Source: ours.
+    A push in a random direction is noise of std `size` on top of that of the path. Scaled by
+    a(t')/a(t), the pushed state has the law of the path at t'.
+
+    Args:
+        schedule: Of the path.
+        t: In (0, 1).
+        size: In latent stds.
+
+    Returns:
+        t' <= t.
     """
     a, b = schedule.a(t), schedule.b(t)
     return schedule.from_log_snr(2 * (a / (b**2 + size**2).sqrt()).log())
@@ -281,11 +323,16 @@ def clock_after(schedule, t: Float[Tensor, "..."], size: float | int) -> Float[T
 def set_back(
     model: LanguageModel, paths: Kick, size: float | int, *, seed: int = 0, **how
 ) -> Int[Tensor, "b n"]:
-    """The closed loop of a kick once more, told how hard it was pushed: scale the state, set the clocks back, and go on.
+    """The closed loop of a kick once more, told how hard it was pushed: scale the state, set the
+    clocks back, and go on.
 
     Clocks of positions under way go back to `clock_after` and run to 1 in the steps that are left.
-    Args: `paths`, and what `kicked` was given for it, of a latent model. Returns the words (b, n). Derived in chapter 13.
-    Source: ours.
+
+    Args:
+        paths: and what `kicked` was given for it, of a latent model.
+
+    Returns:
+        The words (b, n).
     """
     loop = loop_of(model, paths.plan.states.shape[1], seed, **how)
     times = loop.times[paths.at :]

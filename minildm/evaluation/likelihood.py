@@ -1,5 +1,6 @@
-"""How well a model knows texts it did not write: nats of a GPT or a masked model, reconstruction by an LDLM or a VAE, and
-misses of a Manta-LM."""
+"""How well a model knows texts it did not write: nats of a GPT or a masked model, reconstruction by
+an LDLM or a VAE, and misses of a Manta-LM.
+"""
 
 import math
 
@@ -27,8 +28,14 @@ def cross_entropy(model: GPT, rows: np.ndarray, batch: int = 64) -> dict[str, fl
     """Mean nats a token and perplexity; nats of all tokens are pooled before the exponential.
 
     exp( - sum_i log p(w_i | w_<i) / number of tokens )
-    Args: `model`; `rows` (rows, length), ids; `batch`, rows at a time.
-    Returns "nats_per_token" and "perplexity", <eos> counted as a token. Derived in chapter 15. Source: textbook.
+
+    Args:
+        model: The model.
+        rows: (rows, length), ids.
+        batch: Rows at a time.
+
+    Returns:
+        "nats_per_token" and "perplexity", <eos> counted as a token.
     """
     nats, count = 0.0, 0
     for tokens in valid_batches(rows, batch):
@@ -42,9 +49,18 @@ def bound(model: Masked, rows: np.ndarray, batch: int = 64, draws: int = DRAWS) 
     """Mean of a masked model's bound on the nats a token, with the standard error of its draws.
 
     -log p(w) <= E over t and masks of sum_{i masked} -log p_i(w_i | w_t) / (1 - t)
-    Args: `model`; `rows` (rows, length), ids; `batch`, rows at a time; `draws` of time and masks for each row.
-    Returns "nats_per_token", over all tokens but the first and padding, which is what a GPT is charged for,
-    "nats_standard_error", and "perplexity". Derived in chapter 09. Source: MDLM 2406.07524.
+
+    Args:
+        model: The model.
+        rows: (rows, length), ids.
+        batch: Rows at a time.
+        draws: Of time and masks for each row.
+
+    Returns:
+        "nats_per_token", over all tokens but the first and padding, which is what a GPT is charged
+        for, "nats_standard_error", and "perplexity".
+
+    Derived in chapter 09. Source: MDLM 2406.07524.
     """
     rng, parts, count = torch.Generator(model.device).manual_seed(0), [], 0
     for tokens in valid_batches(rows, batch):
@@ -60,8 +76,12 @@ def bound(model: Masked, rows: np.ndarray, batch: int = 64, draws: int = DRAWS) 
 def nats(model: GPT | Masked, rows: np.ndarray) -> dict[str, float]:
     """Nats a token of a model that has a likelihood, or a bound on it.
 
-    Args: `model`; `rows` (rows, length), ids. Returns figures of `cross_entropy` for a GPT, of `bound` for a masked model.
-    Derived in chapter 15. Source: ours.
+    Args:
+        model: The model.
+        rows: (rows, length), ids.
+
+    Returns:
+        Figures of `cross_entropy` for a GPT, of `bound` for a masked model.
     """
     return cross_entropy(model, rows) if isinstance(model, GPT) else bound(model, rows)
 
@@ -71,9 +91,17 @@ def excess(
 ) -> dict[str, float]:
     """Nats of test tales above their exact entropy, as a share of it.
 
-    sum (log p(tale) - log q(tale)) / sum (-log p(tale)), with p the exact law and q the model, or its bound
-    Args: `model` q; `tokenizer`; `events` a tale; `count` of test tales.
-    Returns "nats_per_tale" of the model, "exact_nats_per_tale", and "excess". Derived in chapter 15. Source: ours.
+    sum (log p(tale) - log q(tale)) / sum (-log p(tale)), with p the exact law and q the model, or
+    its bound
+
+    Args:
+        model: q.
+        tokenizer: The tokenizer.
+        events: A tale.
+        count: Of test tales.
+
+    Returns:
+        "nats_per_tale" of the model, "exact_nats_per_tale", and "excess".
     """
     texts = split("test", count, events)
     documents = [tokenizer.encode(text) for text in texts]
@@ -88,10 +116,17 @@ def excess(
 def reconstruction(model: LDLM | VAE, rows: np.ndarray, batch: int = 64) -> dict[str, float]:
     """Texts through encoder and decoder and back: share of tokens that return, T(D(E(h))) = w.
 
-    Args: `model`, an LDLM with its frozen encoder, or a VAE, whose latents are drawn; `rows` (rows, length), ids; `batch`,
-    rows at a time.
-    Returns "token_accuracy" over words and <eos>, "row_accuracy" with padding, and "whole_texts", the share of texts
-    that return without a fault. Raises UserError without the frozen encoder. Derived in chapter 12. Source: ours.
+    Args:
+        model: An LDLM with its frozen encoder, or a VAE, whose latents are drawn.
+        rows: (rows, length), ids.
+        batch: Rows at a time.
+
+    Returns:
+        "token_accuracy" over words and <eos>, "row_accuracy" with padding, and "whole_texts", the
+        share of texts that return without a fault.
+
+    Raises:
+        UserError: Without the frozen encoder.
     """
     right = words = all_right = whole = 0
     rng = torch.Generator(model.device).manual_seed(0)
@@ -115,9 +150,16 @@ def reconstruction(model: LDLM | VAE, rows: np.ndarray, batch: int = 64) -> dict
 def miss(model: Manta, rows: np.ndarray, batch: int = 64) -> dict[str, float]:
     """How far from the end of a held-out text a policy aims, on the way to it, as in training.
 
-    E |z_hat(z_t, t) - z_1|^2 over positions under way, and the cross-entropy of the words behind them if it has a head for it
-    Args: `model`; `rows` (rows, length), ids; `batch`, rows at a time. Returns the terms of its losses and "error".
-    Derived in chapter 13. Source: ours.
+    E |z_hat(z_t, t) - z_1|^2 over positions under way, and the cross-entropy of the words behind
+    them if it has a head for it
+
+    Args:
+        model: The model.
+        rows: (rows, length), ids.
+        batch: Rows at a time.
+
+    Returns:
+        The terms of its losses and "error".
     """
     rng, seen = torch.Generator(model.device).manual_seed(0), []
     for tokens in valid_batches(rows, batch):
@@ -131,9 +173,16 @@ def held_out(
 ) -> dict[str, float]:
     """What a model's kind allows to measure on texts it has not seen.
 
-    Args: `model`; `tokenizer`; `corpus`, its name; `valid` (rows, length), ids.
-    Returns figures of `nats` and, on Tales, of `excess` for a GPT and a masked model; of `reconstruction` for an LDLM with
-    its frozen encoder and for a VAE, of `miss` for a Manta-LM. Derived in chapter 15. Source: ours.
+    Args:
+        model: The model.
+        tokenizer: The tokenizer.
+        corpus: Its name.
+        valid: (rows, length), ids.
+
+    Returns:
+        Figures of `nats` and, on Tales, of `excess` for a GPT and a masked model; of
+        `reconstruction` for an LDLM with its frozen encoder and for a VAE, of `miss` for a
+        Manta-LM.
     """
     if isinstance(model, GPT | Masked):
         tales = corpus.partition(":")[0] == "tales"

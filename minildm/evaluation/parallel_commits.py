@@ -1,7 +1,9 @@
-"""The efficiency-fidelity law: words written in one step are drawn independently, and what they knew of each other is lost.
+"""The efficiency-fidelity law: words written in one step are drawn independently, and what they
+knew of each other is lost.
 
-With the true marginals, what is lost is exactly their total correlation given the words before; a model pays the staircase
-under the curve of its surprise instead of the area. Chapter 09 derives both, and what share of tales must still be right.
+With the true marginals, what is lost is exactly their total correlation given the words before; a
+model pays the staircase under the curve of its surprise instead of the area. Chapter 09 derives
+both, and what share of tales must still be right.
 """
 
 import math
@@ -25,7 +27,9 @@ from ..text.tales_parser import log_prob
 
 @dataclass(frozen=True)
 class Law:
-    """A law of texts, all of them written out: ids (texts, n), padded alike, and their probabilities."""
+    """A law of texts, all of them written out: ids (texts, n), padded alike, and their
+    probabilities.
+    """
 
     rows: np.ndarray
     probs: np.ndarray
@@ -36,9 +40,15 @@ class Law:
 
 
 def tales_law(lexicon: Lexicon, events: int) -> Law:
-    """The law of tales of a reduced world, by trying all decisions; ids count `vocabulary(lexicon)` from 1, 0 is padding.
+    """The law of tales of a reduced world, by trying all decisions; ids count `vocabulary(lexicon)`
+    from 1, 0 is padding.
 
-    Args: `lexicon`, small; `events` a tale. Returns a `Law`. Derived in chapter 09. Source: ours.
+    Args:
+        lexicon: Small.
+        events: A tale.
+
+    Returns:
+        A `Law`.
     """
     ids = {word: i for i, word in enumerate(vocabulary(lexicon), 1)}
     told = [
@@ -62,7 +72,12 @@ def groups(law: Law, positions: Sequence[int]) -> np.ndarray:
 def joint_entropy(law: Law, positions: Sequence[int]) -> float:
     """How uncertain the words at some positions are together, H(w_A).
 
-    Args: `law`; `positions` A. Returns nats, 0 for no position. Derived in chapter 09. Source: textbook.
+    Args:
+        law: The distribution.
+        positions: A.
+
+    Returns:
+        Nats, 0 for no position.
     """
     p = np.bincount(groups(law, positions), weights=law.probs)
     return float(-(p * np.log(p)).sum())
@@ -72,7 +87,15 @@ def total_correlation(law: Law, positions: Sequence[int], given: Sequence[int] =
     """What words drawn independently lose of each other; for two words their mutual information.
 
     sum_{i in A} H(w_i | w_B) - H(w_A | w_B)
-    Args: `law`; `positions` A, written in one step; `given` B, visible before. Returns nats. Derived in chapter 09.
+
+    Args:
+        law: The distribution.
+        positions: A, written in one step.
+        given: B, visible before.
+
+    Returns:
+        Nats.
+
     Source: Watanabe 1960.
     """
     before = joint_entropy(law, given)
@@ -81,11 +104,21 @@ def total_correlation(law: Law, positions: Sequence[int], given: Sequence[int] =
 
 
 def committed(law: Law, blocks: Sequence[Sequence[int]]) -> np.ndarray:
-    """How probable each text is for a sampler that knows all true marginals but writes each block's words independently.
+    """How probable each text is for a sampler that knows all true marginals but writes each block's
+    words independently.
 
-    q(w) = prod over blocks A, prod_{i in A} p(w_i | words of earlier blocks);  KL(p | q) = sum of the total correlations
-    Args: `law`; `blocks` of positions, in the order of writing. Returns probabilities of the law's texts, whose sum is the
-    share of the sampler's texts that the law allows. Derived in chapter 09. Source: ours.
+    q(w) = prod over blocks A, prod_{i in A} p(w_i | words of earlier blocks);  KL(p | q) = sum of
+    the total correlations
+
+    Args:
+        law: The distribution.
+        blocks: Of positions, in the order of writing.
+
+    Returns:
+        Probabilities of the law's texts, whose sum is the share of the sampler's texts that the law
+        allows.
+
+    Derived in chapter 09.
     """
 
     def mass(positions: Sequence[int]) -> np.ndarray:
@@ -101,9 +134,15 @@ def committed(law: Law, blocks: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def distinct_price(options: int, draws: int) -> float:
-    """Total correlation of words drawn uniformly without repetition, as names are: k log N - sum_{i<k} log(N - i).
+    """Total correlation of words drawn uniformly without repetition, as names are: k log N -
+    sum_{i<k} log(N - i).
 
-    Args: `options` N; `draws` k. Returns nats. Derived in chapter 09. Source: ours.
+    Args:
+        options: N.
+        draws: k.
+
+    Returns:
+        Nats.
     """
     return draws * math.log(options) - sum(math.log(options - i) for i in range(draws))
 
@@ -111,17 +150,33 @@ def distinct_price(options: int, draws: int) -> float:
 def copy_price(options: int, copies: int) -> float:
     """Total correlation of mentions of one uniform word, as of a species told twice: (c - 1) log N.
 
-    Args: `options` N; `copies` c. Returns nats. Derived in chapter 09. Source: ours.
+    Args:
+        options: N.
+        copies: c.
+
+    Returns:
+        Nats.
     """
     return (copies - 1) * math.log(options)
 
 
 def pair_information(words: Sequence[str], i: int, j: int, lexicon: Lexicon = LEXICON) -> float:
-    """What two words of a tale know of each other given all others, exactly, by scoring every pair that could stand there.
+    """What two words of a tale know of each other given all others, exactly, by scoring every pair
+    that could stand there.
 
-    I(w_i; w_j | the rest) = sum p(v, v') log(p(v, v') / (p(v) p(v'))), p(v, v') proportional to the law of tales
-    Args: `words` of a tale that the law allows; `i`, `j` positions; `lexicon`. A word is tried against the others of its
-    class, closed words against closed words. Returns nats. Derived in chapter 09. Source: ours.
+    I(w_i; w_j | the rest) = sum p(v, v') log(p(v, v') / (p(v) p(v'))), p(v, v') proportional to the
+    law of tales
+
+    Args:
+        words: Of a tale that the law allows.
+        i, j: Positions.
+        lexicon: . A word is tried against the others of its class, closed words against closed
+            words.
+
+    Returns:
+        Nats.
+
+    Derived in chapter 09.
     """
     classes = [
         set(getattr(lexicon, name))
@@ -146,11 +201,22 @@ def pair_information(words: Sequence[str], i: int, j: int, lexicon: Lexicon = LE
 def surprise(
     law: Law, shares: Sequence[float], draws: int, rng: torch.Generator
 ) -> Float[Tensor, " shares"]:
-    """How uncertain a hidden word is when each word is visible with probability t, exactly but for the draw of what is visible.
+    """How uncertain a hidden word is when each word is visible with probability t, exactly but for
+    the draw of what is visible.
 
-    g(t) = E sum_{i hidden} H(w_i | visible words) / (n (1 - t)), which falls from the mean marginal entropy
-    Args: `law`; `shares` t in [0, 1); `draws` of times of arrival, each used at all shares; `rng`. Returns nats a position.
-    Derived in chapter 09. Source: ours.
+    g(t) = E sum_{i hidden} H(w_i | visible words) / (n (1 - t)), which falls from the mean marginal
+    entropy
+
+    Args:
+        law: The distribution.
+        shares: t in [0, 1).
+        draws: Of times of arrival, each used at all shares.
+        rng: Generator of the random numbers.
+
+    Returns:
+        Nats a position.
+
+    Derived in chapter 09.
     """
     n = law.rows.shape[1]
     totals = torch.zeros(len(shares), dtype=torch.float64)
@@ -168,11 +234,22 @@ def surprise(
 def model_surprise(
     model: Masked, rows: np.ndarray, shares: Sequence[float], rng: torch.Generator
 ) -> Float[Tensor, " shares"]:
-    """How surprised a masked model is by a hidden word when each word is visible with probability t.
+    """How surprised a masked model is by a hidden word when each word is visible with probability
+    t.
 
-    g(t) = E sum_{i hidden} -log p_i(w_i | visible words) / (n (1 - t)), above that of the law by what the model does not know
-    Args: `model`; `rows` (texts, n), ids; `shares` t in [0, 1); `rng`. Returns nats a position at each share.
-    Derived in chapter 09. Source: ours.
+    g(t) = E sum_{i hidden} -log p_i(w_i | visible words) / (n (1 - t)), above that of the law by
+    what the model does not know
+
+    Args:
+        model: The model.
+        rows: (texts, n), ids.
+        shares: t in [0, 1).
+        rng: Generator of the random numbers.
+
+    Returns:
+        Nats a position at each share.
+
+    Derived in chapter 09.
     """
     totals = torch.zeros(len(shares), dtype=torch.float64)
     for tokens in valid_batches(rows, 64):
@@ -187,11 +264,22 @@ def model_surprise(
 
 
 def staircase(curve: Sequence[float] | Tensor, n: int, steps: int) -> float:
-    """What ancestral sampling in S steps pays: the staircase over a falling curve of surprise, its area as S grows.
+    """What ancestral sampling in S steps pays: the staircase over a falling curve of surprise, its
+    area as S grows.
 
-    n/S sum_{k<S} g(k/S);  less the entropy H it is the price of S steps, and the share of right texts is at least e^-price
-    Args: `curve` g at shares j/K, j < K; `n` positions; `steps` S, which divides K. Returns nats a text.
-    Raises ValueError when S does not divide K. Derived in chapter 09. Source: ours.
+    n/S sum_{k<S} g(k/S);  less the entropy H it is the price of S steps, and the share of right
+    texts is at least e^-price
+
+    Args:
+        curve: g at shares j/K, j < K.
+        n: Positions.
+        steps: S, which divides K.
+
+    Returns:
+        Nats a text.
+
+    Raises:
+        ValueError: When S does not divide K.
     """
     if len(curve) % steps:
         raise ValueError(f"{steps} steps do not divide {len(curve)} shares")

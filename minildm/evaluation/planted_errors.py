@@ -1,4 +1,6 @@
-"""Planted errors: put a wrong word into a right tale, let a model's sampler go on from there, and see where the error goes."""
+"""Planted errors: put a wrong word into a right tale, let a model's sampler go on from there, and
+see where the error goes.
+"""
 
 import math
 import random
@@ -26,7 +28,9 @@ CLASSES = ("name", "species", "place", "color", "kind")
 
 @dataclass(frozen=True)
 class Plants:
-    """Consistent tales, and for each one word to be replaced by another of its class, which makes it inconsistent."""
+    """Consistent tales, and for each one word to be replaced by another of its class, which makes
+    it inconsistent.
+    """
 
     tokens: Int[Tensor, "errors n"]  # the tales as they were
     position: Int[Tensor, " errors"]
@@ -50,10 +54,18 @@ class Plants:
 def plants(
     tokenizer: Tokenizer, count: int, length: int, rng: random.Random, before: int | None = None
 ) -> Plants:
-    """Draw errors to plant, each in a test tale of its own: a word of CLASSES is replaced so that the tale contradicts itself.
+    """Draw errors to plant, each in a test tale of its own: a word of CLASSES is replaced so that
+    the tale contradicts itself.
 
-    Args: `tokenizer` of words; `count`; `length` of a row; `rng`; `before`, the positions in question, by default all.
-    Returns `Plants`. Derived in chapter 09. Source: ours.
+    Args:
+        tokenizer: Of words.
+        count: How many.
+        length: Of a row.
+        rng: Generator of the random numbers.
+        before: The positions in question, by default all.
+
+    Returns:
+        `Plants`.
     """
     texts, found = iter(split("test", 2 * count)), []
     while len(found) < count:
@@ -96,12 +108,23 @@ def finish(
     steps: int,
     seed: int,
 ) -> Int[Tensor, "batch n"]:
-    """What the sampler makes of texts from time t on; equal seeds draw equal noise, so that two runs can be compared.
+    """What the sampler makes of texts from time t on; equal seeds draw equal noise, so that two
+    runs can be compared.
 
-    GPT: the first t n words are given, the others are written anew. Masked: each word is visible with probability t, that at
-    `position` always. LDLM: the latents of the text, noised to time t, flow on.
-    Args: `model`; `tokens` (batch, n); `position` (batch,), of the word in question, below t n for GPT; `t`; `steps` of the
-    sampler from 0 to 1; `seed`. Returns tokens (batch, n). Derived in chapter 09. Source: ours.
+    GPT: the first t n words are given, the others are written anew. Masked: each word is visible
+    with probability t, that at `position` always. LDLM: the latents of the text, noised to time t,
+    flow on.
+
+    Args:
+        model: The model.
+        tokens: (batch, n).
+        position: (batch,), of the word in question, below t n for GPT.
+        t: Time, a scalar or (batch,).
+        steps: Of the sampler from 0 to 1.
+        seed: Seed of the random numbers.
+
+    Returns:
+        Tokens (batch, n).
     """
     raise NotImplementedError(f"no sampler of {type(model).__name__} to go on with")
 
@@ -200,8 +223,13 @@ def heat(
 ) -> list[list[float | None]]:
     """Means by position and time, ready for a heat map and for JSON.
 
-    Args: `outcomes`, one for each time; `value`, one of their fields; `edges` of the bins of position, ascending.
-    Returns rows, one a bin, of a mean a time, None where no error was planted. Derived in chapter 09. Source: ours.
+    Args:
+        outcomes: One for each time.
+        value: One of their fields.
+        edges: Of the bins of position, ascending.
+
+    Returns:
+        Rows, one a bin, of a mean a time, None where no error was planted.
     """
 
     def mean(o: Outcomes, low: int, high: int) -> float | None:

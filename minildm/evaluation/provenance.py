@@ -11,7 +11,9 @@ from .. import __version__
 
 
 def commit() -> str | None:
-    """The commit of this clone, with -dirty when files were changed; none outside a clone or without git."""
+    """The commit of this clone, with -dirty when files were changed; none outside a clone or
+    without git.
+    """
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],
@@ -35,7 +37,11 @@ def hardware(device: torch.device) -> str:
 def provenance(device: torch.device) -> dict:
     """Versions, commit and hardware of this process, ready for JSON.
 
-    Args: `device` it works on. Returns "versions", "commit" and "hardware". Derived in chapter 15. Source: ours.
+    Args:
+        device: it works on.
+
+    Returns:
+        "versions", "commit" and "hardware".
     """
     versions = {
         "minildm": __version__,

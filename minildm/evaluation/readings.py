@@ -1,4 +1,6 @@
-"""What a latent space is worth to a reader: what its codes cost and carry, and what is read beside them and between texts."""
+"""What a latent space is worth to a reader: what its codes cost and carry, and what is read beside
+them and between texts.
+"""
 
 from dataclasses import dataclass
 
@@ -37,11 +39,21 @@ class Codes:
 
 @torch.no_grad()
 def codes(model: VAE, law: WordLaw, rng: torch.Generator, draws: int = 32) -> Codes:
-    """The price of the codes, channel by channel, and what they carry: E KL(q(z|w) || N(0, I)) = I(w; z) + KL(q(z) || N(0, I)).
+    """The price of the codes, channel by channel, and what they carry: E KL(q(z|w) || N(0, I)) =
+    I(w; z) + KL(q(z) || N(0, I)).
 
-    I(w; z) = E log r_w(z) / p(w), by draws. Where KL < H(w), no reader of one latent is always right.
-    Args: `model`; its `law`; `rng`; `draws` of each word for the information. Returns `Codes`. Derived in chapter 10.
-    Source: Hoffman and Johnson 2016.
+    I(w; z) = E log r_w(z) / p(w), by draws. Where KL < H(w), no reader of one latent is always
+    right.
+
+    Args:
+        model: ; its `law`.
+        rng: Generator of the random numbers.
+        draws: Of each word for the information.
+
+    Returns:
+        `Codes`.
+
+    Derived in chapter 10. Source: Hoffman and Johnson 2016.
     """
     share, k = law.log_weights.exp(), torch.arange(len(law.tokens)).repeat_interleave(draws)
     xi = torch.randn(len(k), law.means.shape[1], generator=rng, dtype=law.means.dtype)
@@ -66,8 +78,14 @@ def between(
 ) -> tuple[Int[Tensor, "share n"], Float[Tensor, "share n"]]:
     """Read what lies on the straight line between the latents of two texts, (1 - x) z + x z'.
 
-    Args: `model`; `one`, `other` (n,), texts; `shares` x; `rng` draws both ends from their posteriors, without it they are
-    means. Returns words and their probabilities (share, n). Derived in chapter 10. Source: ours.
+    Args:
+        model: The model.
+        one, other: (n,), texts.
+        shares: x.
+        rng: Draws both ends from their posteriors, without it they are means.
+
+    Returns:
+        Words and their probabilities (share, n).
     """
     z, end = model.encode(torch.stack((one, other)), rng)
     x = shares.to(z)[:, None, None]
@@ -79,7 +97,12 @@ def third(
 ) -> Float[Tensor, " share"]:
     """Share of words on the way that stand in neither text, among places where the two differ.
 
-    Args: `one`, `other` (n,); `words` (share, n). Returns (share,). Derived in chapter 10. Source: ours.
+    Args:
+        one, other: (n,).
+        words: (share, n).
+
+    Returns:
+        (share,).
     """
     differ = one != other
     return ((words != one) & (words != other) & differ).sum(1) / differ.sum().clamp(min=1)
@@ -93,10 +116,19 @@ def nudged(
     share: float,
     rng: torch.Generator | None = None,
 ) -> float:
-    """Share of words still read rightly after an error of a given length: a share of the way to the nearest other word.
+    """Share of words still read rightly after an error of a given length: a share of the way to the
+    nearest other word.
 
-    Args: `model`; its `law`; `tokens` that all occur in it; `share` of the distance; `rng` turns the error in a random
-    direction, without it the error points at that word. Returns a share. Derived in chapter 10. Source: ours, after 2606.08810.
+    Args:
+        model: ; its `law`.
+        tokens: That all occur in it.
+        share: Of the distance.
+        rng: Turns the error in a random direction, without it the error points at that word.
+
+    Returns:
+        A share.
+
+    Source: ours, after 2606.08810.
     """
     far = torch.cdist(law.means, law.means).fill_diagonal_(float("inf"))
     at = torch.searchsorted(law.tokens, tokens)

@@ -1,7 +1,8 @@
 """Rectification: how stiff the space of a trained VAE is, and how many steps a sampler needs in it.
 
-An encoder that sees one word at a time makes the law of a word's latent a mixture with one Gaussian a word. So the field that a
-perfect policy would have for a word alone is known in closed form, and its stiffness can be computed without training a flow.
+An encoder that sees one word at a time makes the law of a word's latent a mixture with one Gaussian
+a word. So the field that a perfect policy would have for a word alone is known in closed form, and
+its stiffness can be computed without training a flow.
 """
 
 import math
@@ -24,7 +25,9 @@ LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # numbers of Euler steps that 
 
 @dataclass(frozen=True)
 class WordLaw:
-    """The law of a word's standardized latent z_1, sum_k w_k N(m_k, diag v_k), a Gaussian for each word that occurs."""
+    """The law of a word's standardized latent z_1, sum_k w_k N(m_k, diag v_k), a Gaussian for each
+    word that occurs.
+    """
 
     log_weights: Float[Tensor, " k"]  # log share of a word among all words
     means: Float[Tensor, "k d"]
@@ -44,8 +47,15 @@ class WordLaw:
 def word_law(model: VAE, counts: Int[Tensor, " vocabulary"]) -> WordLaw:
     """The exact law of one word's standardized latent, in double precision.
 
-    Args: `model`, whose encoder has no blocks; `counts` of each word in the texts. Returns a `WordLaw`.
-    Raises UserError when the encoder looks at neighbors. Derived in chapter 10. Source: ours.
+    Args:
+        model: Whose encoder has no blocks.
+        counts: Of each word in the texts.
+
+    Returns:
+        A `WordLaw`.
+
+    Raises:
+        UserError: When the encoder looks at neighbors.
     """
     if model.config.encoder_layers:
         raise UserError(
@@ -70,7 +80,16 @@ def read(
     """How likely each word made z_t on the straight path; at t = 1 the best reader of one latent.
 
     r_k ~ w_k prod_c N(z_c; t m_kc, q_kc),  q = (1 - t)^2 + t^2 v
-    Args: `law`; `z` (batch, d); `t`. Returns probabilities (batch, k). Derived in chapter 10. Source: textbook.
+
+    Args:
+        law: The distribution.
+        z: (batch, d).
+        t: Time, a scalar or (batch,).
+
+    Returns:
+        Probabilities (batch, k).
+
+    Derived in chapter 10.
     """
     q = (1 - t) ** 2 + t**2 * law.variances
     precision = 1 / q
@@ -83,10 +102,18 @@ def read(
 
 
 def law_velocity(law: WordLaw) -> Field:
-    """The field that flow matching learns for the law on the straight path, u = (E[z_1 | z_t = z] - z) / (1 - t).
+    """The field that flow matching learns for the law on the straight path, u = (E[z_1 | z_t = z] -
+    z) / (1 - t).
 
     u = sum_k r_k (m_k + l_k (z - t m_k)),  l = (t v - (1 - t)) / q, channel by channel
-    Args: `law`. Returns a field of z (batch, d) and scalar t. Derived in chapter 10. Source: textbook.
+
+    Args:
+        law: The distribution.
+
+    Returns:
+        A field of z (batch, d) and scalar t.
+
+    Derived in chapter 10.
     """
 
     def field(z: Tensor, t: Tensor) -> Tensor:
@@ -100,10 +127,21 @@ def law_velocity(law: WordLaw) -> Field:
 def law_jacobian(
     law: WordLaw, z: Float[Tensor, "batch d"], t: Float[Tensor, ""]
 ) -> Float[Tensor, "batch d d"]:
-    """The Jacobian of `law_velocity`, `transport.stiffness.mixture_jacobian` with a width for each word and channel.
+    """The Jacobian of `law_velocity`, `transport.stiffness.mixture_jacobian` with a width for each
+    word and channel.
 
-    diag(sum_k r_k l_k) + sum_k r_k c_k (g_k - sum_j r_j g_j)',  c_k = m_k + l_k (z - t m_k),  g_k = -(z - t m_k) / q_k
-    Args: `law`; `z` (batch, d); `t` scalar. Returns (batch, d, d), symmetric. Derived in chapter 10. Source: ours.
+    diag(sum_k r_k l_k) + sum_k r_k c_k (g_k - sum_j r_j g_j)',  c_k = m_k + l_k (z - t m_k),  g_k =
+    -(z - t m_k) / q_k
+
+    Args:
+        law: The distribution.
+        z: (batch, d).
+        t: Scalar.
+
+    Returns:
+        (batch, d, d), symmetric.
+
+    Derived in chapter 10.
     """
     q = (1 - t) ** 2 + t**2 * law.variances
     rates, r = (t * law.variances - (1 - t)) / q, read(law, z, t)
@@ -114,9 +152,16 @@ def law_jacobian(
 
 
 def border(law: WordLaw, i: int, j: int, times: Float[Tensor, " time"]) -> Float[Tensor, " time"]:
-    """Top rate halfway between two words, each as likely as the other, at each time: `midpoint_stiffness` of a pair.
+    """Top rate halfway between two words, each as likely as the other, at each time:
+    `midpoint_stiffness` of a pair.
 
-    Args: `law`; `i`, `j`, places of the words in it; `times`. Returns rates (time,). Derived in chapter 10. Source: ours.
+    Args:
+        law: The distribution.
+        i, j: Places of the words in it.
+        times: Times (time,).
+
+    Returns:
+        Rates (time,).
     """
     pair = WordLaw(
         torch.full((2,), 0.5).double().log(),
@@ -141,7 +186,9 @@ class Walks:
     ends: dict[int, Float[Tensor, "batch d"]]
 
     def errors(self, quantile: float | None = None) -> dict[int, float]:
-        """Root mean square error of a channel at the end, over all paths or of the one at a quantile, 0.5 the typical path."""
+        """Root mean square error of a channel at the end, over all paths or of the one at a
+        quantile, 0.5 the typical path.
+        """
         off = {steps: (end - self.exact).square().mean(1) for steps, end in self.ends.items()}
         return {
             steps: float(each.mean() if quantile is None else each.quantile(quantile)) ** 0.5
@@ -166,8 +213,15 @@ def walks(
 ) -> Walks:
     """Carry noise to words with even Euler steps and with an adaptive solver.
 
-    Args: `law`; `count` of paths; `rng`; `ladder`, numbers of steps; `tolerance` of the adaptive solver, which counts as
-    exact. Returns `Walks`. Derived in chapter 10. Source: ours.
+    Args:
+        law: The distribution.
+        count: Of paths.
+        rng: Generator of the random numbers.
+        ladder: Numbers of steps.
+        tolerance: Of the adaptive solver, which counts as exact.
+
+    Returns:
+        `Walks`.
     """
     field, z0 = (
         law_velocity(law),
@@ -205,9 +259,15 @@ def first_within(errors: dict[int, float], tolerance: float) -> float:
 
 
 def squeezed(std: Float[Tensor, "*w"], steps: int) -> Float[Tensor, "*w"]:
-    """The width that even Euler steps give a word once it is decided, instead of s: the product of 1 + l(k/S) / S.
+    """The width that even Euler steps give a word once it is decided, instead of s: the product of
+    1 + l(k/S) / S.
 
-    Args: `std` s > 0; `steps` S. Returns c_S like `std`. Derived in chapter 10. Source: ours.
+    Args:
+        std: s > 0.
+        steps: S.
+
+    Returns:
+        c_S like `std`.
     """
     t = torch.arange(steps, dtype=std.dtype) / steps
     variance = std[..., None] ** 2
@@ -215,17 +275,27 @@ def squeezed(std: Float[Tensor, "*w"], steps: int) -> Float[Tensor, "*w"]:
 
 
 def decided(std: Float[Tensor, "*w"]) -> Float[Tensor, "*w"]:
-    """What arriving at a decided word costs Euler: S log(s / c_S) for many steps, 1/2 + pi (1 + s^2) / (8 s).
+    """What arriving at a decided word costs Euler: S log(s / c_S) for many steps, 1/2 + pi (1 +
+    s^2) / (8 s).
 
-    Args: `std` s > 0. Returns steps times relative error. Derived in chapter 10. Source: ours.
+    Args:
+        std: s > 0.
+
+    Returns:
+        Steps times relative error.
     """
     return 0.5 + math.pi * (1 + std**2) / (8 * std)
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Rank correlation: the correlation of the places in order, equal values sharing their mean place.
+    """Rank correlation: the correlation of the places in order, equal values sharing their mean
+    place.
 
-    Args: `x`, `y`, equally long. Returns a number in [-1, 1]. Derived in chapter 10. Source: textbook.
+    Args:
+        x, y: Equally long.
+
+    Returns:
+        A number in [-1, 1].
     """
 
     def places(values: Sequence[float]) -> Tensor:

@@ -51,8 +51,13 @@ def lines(
 ) -> list[str]:
     """Figures as lines, in the order of FIGURES and without those that are not in it.
 
-    Args: `figures` by name, means over seeds or of held-out texts; `tokenizer`, whose entries are words or not; `spread` over
-    seeds, if there is one. Returns lines of at most 100 columns. Derived in chapter 15. Source: ours.
+    Args:
+        figures: By name, means over seeds or of held-out texts.
+        tokenizer: Whose entries are words or not.
+        spread: Over seeds, if there is one.
+
+    Returns:
+        Lines of at most 100 columns.
     """
     token = "word" if isinstance(tokenizer, WordTokenizer) else "token"
     found = []
@@ -73,7 +78,11 @@ def lines(
 def errors(figures: dict[str, float]) -> list[str]:
     """The kinds of errors in tales as lines, the most frequent first.
 
-    Args: `figures` with shares "error_KIND". Returns lines. Derived in chapter 15. Source: ours.
+    Args:
+        figures: With shares "error_KIND".
+
+    Returns:
+        Lines.
     """
     shares = {
         name.removeprefix("error_"): share

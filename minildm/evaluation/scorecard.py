@@ -22,9 +22,13 @@ COPIES = 4  # length of the n-grams that are looked up in the training texts
 def validity(texts: list[str]) -> dict[str, float]:
     """How many texts are tales, how many are true to themselves, and what is wrong with the others.
 
-    Args: `texts`. Returns shares "grammatical" and "consistent"; "error_KIND", the share of texts with such an error;
-    and, when a text is consistent, "law_nats_per_token", -log p under the exact law over all words of such texts.
-    Derived in chapter 15. Source: ours.
+    Args:
+        texts: The texts.
+
+    Returns:
+        Shares "grammatical" and "consistent"; "error_KIND", the share of texts with such an error;
+        and, when a text is consistent, "law_nats_per_token", -log p under the exact law over all
+        words of such texts.
     """
     reports = [parse(text) for text in texts]
     kinds = Counter(kind for report in reports for kind in {e.kind for e in report.errors})
@@ -44,7 +48,11 @@ def validity(texts: list[str]) -> dict[str, float]:
 def good_sentences(texts: list[str]) -> float:
     """Share of the sentences of texts that fit a template of the language.
 
-    Args: `texts`. Returns a share, 0 where there is no sentence. Derived in chapter 15. Source: ours.
+    Args:
+        texts: The texts.
+
+    Returns:
+        A share, 0 where there is no sentence.
     """
     understood = sum(len(read(text)[1]) for text in texts)
     return understood / max(sum(len(sentences(text.split())) for text in texts), 1)
@@ -53,8 +61,13 @@ def good_sentences(texts: list[str]) -> float:
 def variety(rows: np.ndarray, vocabulary: int, training: np.ndarray | None) -> dict[str, float]:
     """Figures of `diversity` for written texts.
 
-    Args: `rows` (rows, length), ids; `vocabulary` size; `training`, from `diversity.training_grams`, if copies count.
-    Returns figures by name. Derived in chapter 15. Source: ours.
+    Args:
+        rows: (rows, length), ids.
+        vocabulary: Size.
+        training: From `diversity.training_grams`, if copies count.
+
+    Returns:
+        Figures by name.
     """
     scores = {
         "unigram_entropy": diversity.unigram_entropy(rows),
@@ -113,11 +126,18 @@ def scorecard(
 ) -> dict:
     """Measure what a model writes over several seeds.
 
-    Args: `write`, (count, rng) -> texts; `tokenizer`; `tales`: judge texts by the Tales law; `training`, from
-    `diversity.training_grams`; `count` of texts a seed; `seeds`, how many, from 0; `device`; `origin`, what every row
-    should carry (model, scorer, dtype, versions, commit).
-    Returns "rows", one a seed, "mean", and "spread", the standard deviation over seeds.
-    Derived in chapter 15. Source: ours.
+    Args:
+        write: (count, rng) -> texts.
+        tokenizer: The tokenizer.
+        tales: : judge texts by the Tales law.
+        training: From `diversity.training_grams`.
+        count: Of texts a seed.
+        seeds: How many, from 0.
+        device: Device of the result.
+        origin: What every row should carry (model, scorer, dtype, versions, commit).
+
+    Returns:
+        "rows", one a seed, "mean", and "spread", the standard deviation over seeds.
     """
     began = time.perf_counter()
     alone = latency(write, device)

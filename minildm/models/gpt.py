@@ -40,8 +40,9 @@ class GPTConfig:
 class GPT(LanguageModel):
     """Pre-norm decoder with rotary positions and tied embeddings: p(w) = prod_i p(w_i | w_<i).
 
-    A short convolution lets each position see the three words before it from the first block on, so that one attention can
-    match pairs of words. Without it, binding names to species takes several times as long to learn: `benchmarks/binding.py`.
+    A short convolution lets each position see the three words before it from the first block on, so
+    that one attention can match pairs of words. Without it, binding names to species takes several
+    times as long to learn: `benchmarks/binding.py`.
     """
 
     def __init__(self, config: GPTConfig):
@@ -54,7 +55,8 @@ class GPT(LanguageModel):
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
 
     def embed(self, tokens: Int[Tensor, "... n"], start: int = 0) -> Float[Tensor, "... m width"]:
-        """What the blocks read from position `start` on: a short causal convolution of unit-variance embeddings.
+        """What the blocks read from position `start` on: a short causal convolution of
+        unit-variance embeddings.
 
         x = mix(e),  e_i = sqrt(width) E[w_i], so that states keep which word they stand for
         """
@@ -66,14 +68,18 @@ class GPT(LanguageModel):
     def logits(
         self, tokens: Int[Tensor, "batch n"], caches=None, start: int = 0
     ) -> Float[Tensor, "batch m vocabulary"]:
-        """Logits of the next token after each position from `start` on, W norm(x_i); `caches` hold what came before."""
+        """Logits of the next token after each position from `start` on, W norm(x_i); `caches` hold
+        what came before.
+        """
         x = self.stack(self.embed(tokens, start), causal=True, caches=caches, start=start)
         return x @ self.embedding.weight.T
 
     def states(
         self, tokens: Int[Tensor, "batch n"], layer: int = -3
     ) -> Float[Tensor, "batch n width"]:
-        """Hidden states h after a block; layer counts as in a list [embedding, block 1, ..., block L]."""
+        """Hidden states h after a block; layer counts as in a list [embedding, block 1, ..., block
+        L].
+        """
         return self.stack(self.embed(tokens), causal=True, depth=layer % (self.config.layers + 1))
 
     def token_nats(self, tokens: Int[Tensor, "batch n"]) -> Float[Tensor, "batch n-1"]:
@@ -86,7 +92,9 @@ class GPT(LanguageModel):
     def losses(
         self, tokens: Int[Tensor, "batch length"], *, step: int, rng: torch.Generator
     ) -> Losses:
-        """Cross-entropy of the next token, L = - mean_i log p(w_i | w_<i), in nats a token that is not padding."""
+        """Cross-entropy of the next token, L = - mean_i log p(w_i | w_<i), in nats a token that is
+        not padding.
+        """
         logits = self.logits(tokens[:, :-1]).flatten(0, 1)
         return Losses(
             {

@@ -1,7 +1,9 @@
-"""LDLM: a latent diffusion language model whose encoder, denoiser and decoder train jointly on frozen states.
+"""LDLM: a latent diffusion language model whose encoder, denoiser and decoder train jointly on
+frozen states.
 
-frozen states h -> Perceiver encoder -> latents z_1 -> Perceiver decoder -> h_hat -> token decoder -> tokens;
-a diffusion transformer learns to predict z_1 from z_t. The recipe is a reconstruction: hyper-parameters from a port.
+frozen states h -> Perceiver encoder -> latents z_1 -> Perceiver decoder -> h_hat -> token decoder
+-> tokens; a diffusion transformer learns to predict z_1 from z_t. The recipe is a reconstruction:
+hyper-parameters from a port.
 """
 
 import time
@@ -135,7 +137,9 @@ class LDLM(LanguageModel):
     def second_look(
         self, tokens: Int[Tensor, "b n"], share: float, rng: torch.Generator
     ) -> Float[Tensor, "b n vocabulary"]:
-        """Logits of the words that the denoiser guesses for texts under the noise that a `share` of the steps leaves."""
+        """Logits of the words that the denoiser guesses for texts under the noise that a `share` of
+        the steps leaves.
+        """
         z1 = self.encode(self.hidden(tokens))
         t = self.time.warp(torch.full((len(z1),), share, device=z1.device))
         zt = interpolate(
@@ -148,8 +152,10 @@ class LDLM(LanguageModel):
     def losses(self, tokens: Int[Tensor, "b n"], *, step: int, rng: torch.Generator) -> Losses:
         """L = L_diff + L_h + L_w, with gradients routed by stop-gradients.
 
-        L_h = mean |D(z_1 + sigma xi) - h|^2;  L_w = cross-entropy(T(sg h_hat), w);  L_diff = mean |f(z_t, t, c) - z~|^2
-        with z~ = sg z_1 + gamma(s) (z_1 - sg z_1), so the encoder feels gamma(s) of the diffusion gradient, the denoiser all.
+        L_h = mean |D(z_1 + sigma xi) - h|^2;  L_w = cross-entropy(T(sg h_hat), w);  L_diff = mean
+        |f(z_t, t, c) - z~|^2
+        with z~ = sg z_1 + gamma(s) (z_1 - sg z_1), so the encoder feels gamma(s) of the diffusion
+        gradient, the denoiser all.
         """
         recipe, h = self.config.recipe, self.hidden(tokens)
         z1 = self.encode(h)
@@ -215,12 +221,14 @@ class LDLM(LanguageModel):
         temperature: float | None = None,
         record: bool = False,
     ) -> Generation:
-        """Write texts by carrying noise to latents in `steps` steps and reading the tokens off once, at the end.
+        """Write texts by carrying noise to latents in `steps` steps and reading the tokens off
+        once, at the end.
 
-        `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where the mask is True: the words
-        that are known are put back into each guess. `wish` guides with `strength`. With `start` > 0 the prompt is noised to
-        where a text is after that share of the steps, and written anew from there. `warped` spaces the steps evenly in
-        training time v, t = F^-1(v), else evenly in t; `temperature` scales the noise of ancestral steps.
+        `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where
+        the mask is True: the words that are known are put back into each guess. `wish` guides with
+        `strength`. With `start` > 0 the prompt is noised to where a text is after that share of the
+        steps, and written anew from there. `warped` spaces the steps evenly in training time v, t =
+        F^-1(v), else evenly in t; `temperature` scales the noise of ancestral steps.
         """
         length = length or self.config.length
         check_request(count, length, None if start or mask is not None else prompt, steps)
@@ -256,9 +264,11 @@ class LDLM(LanguageModel):
         return Generation(tokens, loop.calls, seconds, path if record else None)
 
     def reminded(self, predict, given: Int[Tensor, "b n"], known: Bool[Tensor, "b n"]):
-        """A denoiser whose guess holds the words that are known, and which is shown them with its last guess.
+        """A denoiser whose guess holds the words that are known, and which is shown them with its
+        last guess.
 
-        z_hat_i <- E(h(w))_i where all words of latent i are known;  w = given where known, else argmax T(D(z_hat))
+        z_hat_i <- E(h(w))_i where all words of latent i are known;  w = given where known, else
+        argmax T(D(z_hat))
         """
         rest = -known.shape[1] % self.config.compression
         held = (
@@ -275,7 +285,9 @@ class LDLM(LanguageModel):
         return look
 
     def wishful(self, wish: Wish, strength: float, length: int):
-        """The denoiser with its prediction bent towards a wish about the words that would be read off it."""
+        """The denoiser with its prediction bent towards a wish about the words that would be read
+        off it.
+        """
 
         def predict(zt, t, c):
             def look(z):

@@ -1,8 +1,10 @@
-"""Every writer as plant, law and clock, so that `control.feedback` can run, kick and replay it as it does a pendulum.
+"""Every writer as plant, law and clock, so that `control.feedback` can run, kick and replay it as
+it does a pendulum.
 
-In latent space the state is (batch, n, d), a control is a velocity, and the plant is `transport`. In the space of words the
-state is (batch, n) ids, and a control says which word to write where: -1 writes none. All randomness of words is drawn
-beforehand, so that two runs see the same noise; steps in latent space that draw are handed their generator by `kick`.
+In latent space the state is (batch, n, d), a control is a velocity, and the plant is `transport`.
+In the space of words the state is (batch, n) ids, and a control says which word to write where: -1
+writes none. All randomness of words is drawn beforehand, so that two runs see the same noise; steps
+in latent space that draw are handed their generator by `kick`.
 """
 
 from collections.abc import Callable
@@ -34,7 +36,9 @@ READ = 512  # texts read off at a time
 
 @dataclass(frozen=True)
 class Loop:
-    """What `control.feedback.rollout` needs to write texts with a model, and how to read a state as words."""
+    """What `control.feedback.rollout` needs to write texts with a model, and how to read a state as
+    words.
+    """
 
     law: Law
     start: Tensor  # (batch, n, d) latents or (batch, n) words
@@ -49,7 +53,9 @@ class Loop:
 
 
 class Remembering:
-    """A denoiser as a law (z, t) -> u that is shown its last z_hat; its memory is cut where time goes back."""
+    """A denoiser as a law (z, t) -> u that is shown its last z_hat; its memory is cut where time
+    goes back.
+    """
 
     def __init__(self, clean: Callable[[Tensor, Tensor, Tensor], Tensor], schedule: Schedule):
         self.clean, self.schedule, self.seen = clean, schedule, []
@@ -64,7 +70,9 @@ class Remembering:
 
 
 class Implied(ClosedLoop):
-    """A velocity field that also says which clean latents its velocity implies, as the samplers of LDLM ask for them."""
+    """A velocity field that also says which clean latents its velocity implies, as the samplers of
+    LDLM ask for them.
+    """
 
     def __init__(self, field: Field, schedule: Schedule):
         self.field, self.schedule = field, schedule
@@ -81,7 +89,9 @@ def each(
     given: Int[Tensor, "b n"],
     known: Bool[Tensor, "b n"],
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A reader of texts (batch, ...) as one of paths (time, batch, ...); `known` words are as they were `given`."""
+    """A reader of texts (batch, ...) as one of paths (time, batch, ...); `known` words are as they
+    were `given`.
+    """
 
     def over(states: Tensor) -> tuple[Tensor, Tensor]:
         words, sure = (
@@ -111,8 +121,11 @@ def write(
 ) -> Int[Tensor, "b n"]:
     """The step of a text whose control says which words to write: w_s = u where u >= 0, else w_t.
 
-    Args: `field`, (tokens, t) -> u (b, n), -1 where nothing is written. Returns the tokens at s. Derived in chapter 13.
-    Source: ours.
+    Args:
+        field: (tokens, t) -> u (b, n), -1 where nothing is written.
+
+    Returns:
+        The tokens at s.
     """
     words = field(tokens, t)
     return words.where(words >= 0, tokens)
@@ -130,10 +143,20 @@ def loop_of(
 ) -> Loop:
     """A model's loop for `count` texts, as its `generate` runs it at its own temperature.
 
-    Args: `model` of the four kinds; `count`; `seed` of the start and of the noise of words; `steps`, of a GPT always as many as
-    there are words; `solver`, one of `solvers_of` the model; `lag` of a Manta-LM, by default its own; `prompt`, how the texts
-    begin. Returns a `Loop`. Raises UserError on another kind of model or an unknown solver. Derived in chapter 13.
-    Source: ours.
+    Args:
+        model: Of the four kinds.
+        count: How many.
+        seed: Of the start and of the noise of words.
+        steps: Of a GPT always as many as there are words.
+        solver: One of `solvers_of` the model.
+        lag: Of a Manta-LM, by default its own.
+        prompt: How the texts begin.
+
+    Returns:
+        A `Loop`.
+
+    Raises:
+        UserError: On another kind of model or an unknown solver.
     """
     raise UserError(
         f"a {type(model).__name__} does not write in steps: give a GPT, a masked model, an LDLM or a Manta-LM"
@@ -141,9 +164,14 @@ def loop_of(
 
 
 def solvers_of(model: LanguageModel) -> tuple[str, ...]:
-    """The solvers that the loop of a model knows; a GPT and a masked model have their one way to draw words.
+    """The solvers that the loop of a model knows; a GPT and a masked model have their one way to
+    draw words.
 
-    Args: `model`. Returns names. Derived in chapter 13. Source: ours.
+    Args:
+        model: The model.
+
+    Returns:
+        Names.
     """
     return (
         tuple(SAMPLERS)
@@ -229,7 +257,9 @@ def _(model: GPT, count, seed, steps=None, solver="ancestral", lag=None, prompt=
         return u
 
     def read(states):
-        """Each word's probability after those before it, which do not change: the last text has them all."""
+        """Each word's probability after those before it, which do not change: the last text has
+        them all.
+        """
         last = states[-1]
         p = model.logits(last)[:, :-1].softmax(-1).gather(-1, last[:, 1:, None])[..., 0]
         return states, torch.cat((torch.ones_like(p[:, :1]), p), 1).expand(states.shape)
@@ -254,7 +284,9 @@ def _(model: Masked, count, seed, steps=32, solver="ancestral", lag=None, prompt
         return word.where((turn == round(float(t) * steps)) & (tokens == MASK), -1)
 
     def read(tokens):
-        """Each mask's best word's probability; each word's among all but itself, as if it were behind a mask."""
+        """Each mask's best word's probability; each word's among all but itself, as if it were
+        behind a mask.
+        """
         p = model.logits(tokens).softmax(-1)
         return tokens, p.amax(-1).where(tokens == MASK, p.gather(-1, tokens[..., None])[..., 0])
 

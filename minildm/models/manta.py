@@ -1,7 +1,9 @@
-"""Manta-LM: a closed-loop policy that steers noise to text in the latent space of a VAE. A reconstruction, and labelled so.
+"""Manta-LM: a closed-loop policy that steers noise to text in the latent space of a VAE. A
+reconstruction, and labelled so.
 
-words -> VAE -> z_1;  policy: at (z_t, t) say where each position should end, z_hat, and go there by a law of
-`control.linear_quadratic`;  z at t = 1 -> VAE -> words. The operator, the space and every choice below the abstract are ours.
+words -> VAE -> z_1;  policy: at (z_t, t) say where each position should end, z_hat, and go there by
+a law of `control.linear_quadratic`;  z at t = 1 -> VAE -> words. The operator, the space and every
+choice below the abstract are ours.
 """
 
 import time
@@ -40,7 +42,9 @@ DRAWN = ("drawn", PACED)  # the solvers that go to ends drawn at random, the oth
 
 
 class Manta(LanguageModel):
-    """A policy over the latent space of a frozen VAE, whose positions may travel together or one after another."""
+    """A policy over the latent space of a frozen VAE, whose positions may travel together or one
+    after another.
+    """
 
     def __init__(self, config: MantaConfig, space: VAE | None = None):
         super().__init__()
@@ -94,11 +98,13 @@ class Manta(LanguageModel):
         seed: int | None = None,
         known: Bool[Tensor, "b n"] | None = None,
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocabulary"] | None]:
-        """Where each position should end, z_hat, and the logits of its word if there is a head for them; who has arrived stays.
+        """Where each position should end, z_hat, and the logits of its word if there is a head for
+        them; who has arrived stays.
 
-        z_hat = sum_w p_w E[z_1 | z_t, w],  p = softmax(logits / temperature);
-        p(w_i | z_t) ~ p(z_t,i | w_i) p(w_i | z_t of the others): the codebook has the first factor, the network the second.
-        In a model with windows, words `known` from the start see no words that were written since.
+        z_hat = sum_w p_w E[z_1 | z_t, w],  p = softmax(logits / temperature); p(w_i | z_t) ~
+        p(z_t,i | w_i) p(w_i | z_t of the others): the codebook has the first factor, the network
+        the second. In a model with windows, words `known` from the start see no words that were
+        written since.
         """
         positions = torch.arange(zt.shape[1], device=zt.device)
         sees = (
@@ -119,7 +125,8 @@ class Manta(LanguageModel):
         past: Past | None = None,
         seed: int | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """`predict` for rows that stand at `positions`, see what `sees` says, and may have a `past`.
+        """`predict` for rows that stand at `positions`, see what `sees` says, and may have a
+        `past`.
 
         With a `seed`, z_hat is an end drawn at random: E[z_1 | z_t, w] of a word w ~ p.
         """
@@ -143,7 +150,9 @@ class Manta(LanguageModel):
         t: Float[Tensor, "b n"],
         seed: int | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Where positions end whose words have the law softmax(logits): z_hat, or with a `seed` an end drawn at random."""
+        """Where positions end whose words have the law softmax(logits): z_hat, or with a `seed` an
+        end drawn at random.
+        """
         with torch.autocast(zt.device.type, enabled=False):
             if seed is None:
                 p = logits.softmax(-1)
@@ -157,7 +166,9 @@ class Manta(LanguageModel):
     def law(
         self, clean: Float[Tensor, "b n d"], z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]
     ) -> Tensor:
-        """The control that goes from z to z_hat in the time that is left: the mean of the pair's optimal controls."""
+        """The control that goes from z to z_hat in the time that is left: the mean of the pair's
+        optimal controls.
+        """
         if self.config.law == "soft":
             return soft_law(clean, z, t, self.config.miss)
         return pinned_law(clean, z, t, self.config.least_time)
@@ -165,7 +176,8 @@ class Manta(LanguageModel):
     def draw_times(
         self, n: int, length: int, step: int, rng: torch.Generator
     ) -> tuple[Float[Tensor, "n length"], Tensor | None]:
-        """Times of the positions of n texts in training, and their windows: some texts without lag, some with known words.
+        """Times of the positions of n texts in training, and their windows: some texts without lag,
+        some with known words.
 
         Lags L of windows are uniform in log L from 1 to the largest.
         """
@@ -195,11 +207,12 @@ class Manta(LanguageModel):
         )
 
     def losses(self, tokens: Int[Tensor, "b n"], *, step: int, rng: torch.Generator) -> Losses:
-        """What makes z_hat the posterior mean E[z_1 | z_t], over positions under way, 0 < t < 1, or told, t = 0.
+        """What makes z_hat the posterior mean E[z_1 | z_t], over positions under way, 0 < t < 1, or
+        told, t = 0.
 
-        head words: cross-entropy(p(. | z_t), w);  head clean: mean |z_hat - z_1|^2
-        With windows the text itself, at time 1, stands beside the noisy one, in windows of the same numbers; the copies of
-        known words are behind all windows, where nobody sees them.
+        head words: cross-entropy(p(. | z_t), w);  head clean: mean |z_hat - z_1|^2 With windows the
+        text itself, at time 1, stands beside the noisy one, in windows of the same numbers; the
+        copies of known words are behind all windows, where nobody sees them.
         """
         with torch.autocast(tokens.device.type, enabled=False):
             z0, z1 = self.couple(tokens, rng)
@@ -281,11 +294,13 @@ class Manta(LanguageModel):
     ) -> Generation:
         """Write texts: look, choose a control, hold it for one of `steps` steps, look again.
 
-        `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where the mask is True. With
-        `start` > 0 the prompt is noised to where a text is after that share of the steps, and written anew from there. `wish`
-        guides with `strength`. `lag`: how far the rear is behind. Solver paced lets words arrive within an `entropy_bound`, in
-        nats, by at most `steps` looks. `temperature` of the law over words: below 1 it favors what is probable. All are the
-        configuration's where they are not given; but a start or a lag asks for solver ancestral.
+        `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where
+        the mask is True. With `start` > 0 the prompt is noised to where a text is after that share
+        of the steps, and written anew from there. `wish` guides with `strength`. `lag`: how far the
+        rear is behind. Solver paced lets words arrive within an `entropy_bound`, in nats, by at
+        most `steps` looks. `temperature` of the law over words: below 1 it favors what is probable.
+        All are the configuration's where they are not given; but a start or a lag asks for solver
+        ancestral.
         """
         c, length, began = self.config, length or self.config.length, time.perf_counter()
         travels = bool(start) or lag is not None

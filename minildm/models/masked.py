@@ -1,4 +1,6 @@
-"""Masked diffusion: texts begin all masked and words appear, in parallel and for good; the discrete baseline."""
+"""Masked diffusion: texts begin all masked and words appear, in parallel and for good; the discrete
+baseline.
+"""
 
 import time
 from dataclasses import dataclass
@@ -32,10 +34,12 @@ class MaskedConfig:
 
 
 class Masked(LanguageModel):
-    """Absorbing-state diffusion: at time t each word of a text is visible with probability t, else it is <mask>.
+    """Absorbing-state diffusion: at time t each word of a text is visible with probability t, else
+    it is <mask>.
 
-    A bidirectional transformer predicts the words behind the masks, p_i(w | w_t); it needs no time, for the optimal
-    prediction depends on what is visible alone. The words that a step reveals are drawn independently of each other.
+    A bidirectional transformer predicts the words behind the masks, p_i(w | w_t); it needs no time,
+    for the optimal prediction depends on what is visible alone. The words that a step reveals are
+    drawn independently of each other.
     """
 
     def __init__(self, config: MaskedConfig):
@@ -66,7 +70,8 @@ class Masked(LanguageModel):
     def bound(
         self, tokens: Int[Tensor, "batch n"], rng: torch.Generator
     ) -> Float[Tensor, " batch"]:
-        """One draw of the continuous-time bound on -log p(w), in nats a text, at times spread evenly over the batch.
+        """One draw of the continuous-time bound on -log p(w), in nats a text, at times spread
+        evenly over the batch.
 
         -log p(w) <= integral over t of E sum_{i masked at t} -log p_i(w_i | w_t) / (1 - t) dt
         """
@@ -95,9 +100,11 @@ class Masked(LanguageModel):
         top_p: float = 1.0,
         record: bool = False,
     ) -> Generation:
-        """Write texts by revealing masks in `steps` steps, by default as many as there are positions.
+        """Write texts by revealing masks in `steps` steps, by default as many as there are
+        positions.
 
-        `prompt` fixes the beginning, or, with `mask` true at the positions to be written, whatever is not in the mask.
+        `prompt` fixes the beginning, or, with `mask` true at the positions to be written, whatever
+        is not in the mask.
         """
         length = length or self.config.length
         steps = length if steps is None else steps
@@ -131,9 +138,11 @@ class Masked(LanguageModel):
 
 
 class Predictor:
-    """A masked model as the field that samplers call: the `nucleus` of the words behind masks; counts calls.
+    """A masked model as the field that samplers call: the `nucleus` of the words behind masks;
+    counts calls.
 
-    `sure` records how probable each position's word was when it was revealed, and how probable its best word is until then.
+    `sure` records how probable each position's word was when it was revealed, and how probable its
+    best word is until then.
     """
 
     def __init__(self, model: Masked, temperature: float, top_p: float, record: bool):
@@ -180,7 +189,9 @@ def ancestral(
 def top_probability(
     law: Float[Tensor, "masked vocabulary"], words: Int[Tensor, " masked"]
 ) -> Float[Tensor, " masked"]:
-    """How sure a position is: the probability of the word that was drawn, which favors probable words over the law."""
+    """How sure a position is: the probability of the word that was drawn, which favors probable
+    words over the law.
+    """
     return law.gather(1, words[:, None]).squeeze(1)
 
 
@@ -193,10 +204,17 @@ def margin(
 
 
 def reveal_best(score, masks: Int[Tensor, "batch 1"]):
-    """The step that reveals the surest positions, until of m masks at the start round(m (1 - s)) are left at time s.
+    """The step that reveals the surest positions, until of m masks at the start round(m (1 - s))
+    are left at time s.
 
-    Args: `score`, (law, drawn words) -> how sure each position is; `masks` m of each text. Returns a step for `integrate`.
-    Derived in chapter 09. Source: MaskGIT 2202.04200; margins 2502.06768.
+    Args:
+        score: (law, drawn words) -> how sure each position is.
+        masks: m of each text.
+
+    Returns:
+        A step for `integrate`.
+
+    Source: MaskGIT 2202.04200; margins 2502.06768.
     """
 
     def step(predict, tokens, t, s, rng):

@@ -1,4 +1,5 @@
-"""Writing at a pace of its own: the times of positions are part of the state, and who arrives is part of the control.
+"""Writing at a pace of its own: the times of positions are part of the state, and who arrives is
+part of the control.
 
     x = (z, tau);  u = (z_hat - z, 1) where a position arrives, else 0;  x_{k+1} = x_k + u_k
 
@@ -27,8 +28,16 @@ def safe_run(
     """How many of the first waiting words may be drawn at one look, each without the others.
 
     KL(p(w_1..w_k) | p(w_1) .. p(w_k)) <= sum_i H_i - max_i H_i <= bound
-    Args: `entropy` H of each word's law, (b, n), nats; `waiting` (b, n); `bound` >= 0, nats. Returns k >= 1, (b, 1), or 0 where
-    nobody waits. Derived in chapter 13. Source: EB-Sampler 2505.24857.
+
+    Args:
+        entropy: H of each word's law, (b, n), nats.
+        waiting: (b, n).
+        bound: >= 0, nats.
+
+    Returns:
+        k >= 1, (b, 1), or 0 where nobody waits.
+
+    Derived in chapter 13. Source: EB-Sampler 2505.24857.
     """
     h = entropy.masked_fill(~waiting, 0.0)
     safe = waiting & (h.cumsum(1) - h.cummax(1).values <= bound)
@@ -36,12 +45,14 @@ def safe_run(
 
 
 class PacedPolicy(Policy):
-    """A Manta as a feedback law (x, k) -> u with at most `steps` looks k, at which a safe run of words arrives.
+    """A Manta as a feedback law (x, k) -> u with at most `steps` looks k, at which a safe run of
+    words arrives.
 
-    Of m words no more may wait than the looks that are left can write at the least pace, half of the longest run that was
-    trained, or m / S if that is more. So a text hurries late, if at all; no run is longer than was trained, or than that pace.
-    A `wish` tilts the laws that words are drawn from, p(w) P(wish | w)^strength, among words that are plausible without it,
-    as in contrastive decoding 2210.15097.
+    Of m words no more may wait than the looks that are left can write at the least pace, half of
+    the longest run that was trained, or m / S if that is more. So a text hurries late, if at all;
+    no run is longer than was trained, or than that pace. A `wish` tilts the laws that words are
+    drawn from, p(w) P(wish | w)^strength, among words that are plausible without it, as in
+    contrastive decoding 2210.15097.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""A Manta-LM as a feedback law: look at a text on its way, decide where each position should end, and choose a control."""
+"""A Manta-LM as a feedback law: look at a text on its way, decide where each position should end,
+and choose a control.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +22,12 @@ def furthest(t: Float[Tensor, "b n"]) -> Int[Tensor, ""]:
 
 
 class Policy:
-    """A Manta as a feedback law (z, t) -> u with the memory of its last z_hat, which it forgets when time goes back.
+    """A Manta as a feedback law (z, t) -> u with the memory of its last z_hat, which it forgets
+    when time goes back.
 
-    With a `wish` it goes where latents should end if the wish is to come true. With a `seed` it goes to ends drawn at random,
-    by noise that is a function of the time, so that two runs see the same. `record`: remember all that was `seen`.
+    With a `wish` it goes where latents should end if the wish is to come true. With a `seed` it
+    goes to ends drawn at random, by noise that is a function of the time, so that two runs see the
+    same. `record`: remember all that was `seen`.
     """
 
     def __init__(
@@ -47,14 +51,18 @@ class Policy:
         self.now, self.past, self.known, self.ahead, self.calls = -1.0, None, None, None, 0
 
     def look_ahead(self, times: Float[Tensor, "time b n one"]) -> None:
-        """Know beforehand how many positions leave in a step, so that others need not be read, nor words that were read."""
+        """Know beforehand how many positions leave in a step, so that others need not be read, nor
+        words that were read.
+        """
         left = torch.stack([furthest(t[..., 0]) for t in times])
         self.ahead = int(left.diff().max())
 
     def aim(
         self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"]
     ) -> tuple[Tensor, Tensor | None]:
-        """Where each position should end that is under way or about to leave, and logits of its word; the others stay."""
+        """Where each position should end that is under way or about to leave, and logits of its
+        word; the others stay.
+        """
         model, n = self.model, z.shape[1]
         if self.known is None or float(t.sum()) < self.now:
             self.past, self.known = Past(model.config.layers, n), t >= 1

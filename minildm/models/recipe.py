@@ -1,4 +1,6 @@
-"""The recipe of LDLM: four ingredients that make joint training work, each a switch, and the warm-up between them."""
+"""The recipe of LDLM: four ingredients that make joint training work, each a switch, and the
+warm-up between them.
+"""
 
 import math
 from dataclasses import dataclass
@@ -28,10 +30,22 @@ NAIVE = Recipe(decoder_loss="cross_entropy", warmup=0, adaptive_time=False, deco
 
 
 def gamma(step: int, warmup: int, least: float = 0.001, k: float = 10.0, c: float = 0.8) -> float:
-    """Share of the diffusion gradient that reaches the encoder: a sigmoid from `least` to 1 over the warm-up.
+    """Share of the diffusion gradient that reaches the encoder: a sigmoid from `least` to 1 over
+    the warm-up.
 
-    gamma(s) = g + (1 - g) [S(k(s/W - c)) - S(-kc)] / [S(k(1-c)) - S(-kc)] for s < W, then 1, with S the logistic function
-    Args: `step` s; `warmup` W in steps; `least` g; `k` steepness; `c` center. Returns gamma in [g, 1].
+    gamma(s) = g + (1 - g) [S(k(s/W - c)) - S(-kc)] / [S(k(1-c)) - S(-kc)] for s < W, then 1, with S
+    the logistic function
+
+    Args:
+        step: s.
+        warmup: W in steps.
+        least: g.
+        k: Steepness.
+        c: Center.
+
+    Returns:
+        Gamma in [g, 1].
+
     Derived in chapter 12. Source: LDLM [OD, 2.2].
     """
     if step >= warmup:

@@ -1,8 +1,10 @@
-"""Wishes about words: terminal costs of a text on its way, whose gradient bends the place where its latents should end.
+"""Wishes about words: terminal costs of a text on its way, whose gradient bends the place where its
+latents should end.
 
-By Bayes' rule p(z_1 | z_t, wish) ~ p(z_1 | z_t) P(wish | z_1); on the path z_t = a z_1 + b z_0 with Gaussian z_0 this moves
-the mean of z_1 by b^2/a grad log P(wish | z_t). A model knows P only approximately: it lets words be independent given z_t.
-Where words are drawn, Bayes' rule tilts their laws instead.
+By Bayes' rule p(z_1 | z_t, wish) ~ p(z_1 | z_t) P(wish | z_1); on the path z_t = a z_1 + b z_0 with
+Gaussian z_0 this moves the mean of z_1 by b^2/a grad log P(wish | z_t). A model knows P only
+approximately: it lets words be independent given z_t. Where words are drawn, Bayes' rule tilts
+their laws instead.
 """
 
 import math
@@ -27,7 +29,11 @@ LEAST = 1e-30  # probability that a logarithm is taken of
 def says(word: int) -> Wish:
     """The wish that a word be said, anywhere: Phi = -log(1 - prod_i (1 - p_i(word))).
 
-    Args: `word`, its id. Returns a `Wish`. Derived in chapter 13. Source: ours.
+    Args:
+        word: Its id.
+
+    Returns:
+        A `Wish`.
     """
 
     def cost(log_p: Float[Tensor, "b n words"]) -> Float[Tensor, " b"]:
@@ -47,8 +53,18 @@ def bend(
 ) -> tuple[Float[Tensor, "b m d"], Float[Tensor, "b n words"]]:
     """Where latents should end when a wish is to come true: z_hat - strength b^2/a grad_z Phi.
 
-    Args: `look` of a model; `wish` Phi; `strength`, 1 for Bayes' rule; `schedule` of a and b; `z` (b, m, d); `t` (b,) or
-    (b, m). Returns the bent z_hat and the logits. Derived in chapter 13. Source: diffusion posterior sampling 2209.14687.
+    Args:
+        look: Of a model.
+        wish: Phi.
+        strength: 1 for Bayes' rule.
+        schedule: Of a and b.
+        z: (b, m, d).
+        t: (b,) or (b, m).
+
+    Returns:
+        The bent z_hat and the logits.
+
+    Source: diffusion posterior sampling 2209.14687.
     """
     with torch.enable_grad():
         z = z.detach().requires_grad_()
@@ -59,10 +75,19 @@ def bend(
 
 
 def tilt(wish: Wish, log_p: Float[Tensor, "b n words"]) -> Float[Tensor, "b n words"]:
-    """What one word would do for a wish: log P(wish | w_i = w) - log P(wish), where words are independent.
+    """What one word would do for a wish: log P(wish | w_i = w) - log P(wish), where words are
+    independent.
 
-    P is affine in the law p_i of each word, so P(wish | w_i = w) = P + dP/dp_i(w) - sum_v p_i(v) dP/dp_i(v)
-    Args: `wish` Phi = -log P, affine in this sense; `log_p` (b, n, words). Returns nats (b, n, words).
+    P is affine in the law p_i of each word, so P(wish | w_i = w) = P + dP/dp_i(w) - sum_v p_i(v)
+    dP/dp_i(v)
+
+    Args:
+        wish: Phi = -log P, affine in this sense.
+        log_p: (b, n, words).
+
+    Returns:
+        Nats (b, n, words).
+
     Derived in chapter 13. Source: ours; twisted laws as in 2404.17546.
     """
     with torch.enable_grad():
@@ -77,7 +102,13 @@ def tilt(wish: Wish, log_p: Float[Tensor, "b n words"]) -> Float[Tensor, "b n wo
 def comes_true(wish: Wish, tokens: Int[Tensor, "b n"], vocabulary: int) -> Bool[Tensor, " b"]:
     """Whether texts fulfill a wish: P(wish | w) > 1/2, where the law of each word is certain.
 
-    Args: `wish`; `tokens` w (b, n); `vocabulary`, the number of words. Returns (b,). Derived in chapter 13. Source: ours.
+    Args:
+        wish: The terminal cost.
+        tokens: w (b, n).
+        vocabulary: The number of words.
+
+    Returns:
+        (b,).
     """
     return wish(F.one_hot(tokens, vocabulary).float().clamp(min=LEAST).log()) < math.log(2)
 

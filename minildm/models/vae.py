@@ -1,8 +1,10 @@
-"""A regularized variational autoencoder: words as Gaussians in a latent space that a flow can cross without stiffness.
+"""A regularized variational autoencoder: words as Gaussians in a latent space that a flow can cross
+without stiffness.
 
-words w -> q(z | w) = N(mean(w), std^2) -> z -> logits of the words, with one std for each channel, the same for all words. The
-posterior's width is the knob: wide codes overlap and make the field between them gentle, narrow ones are easy to read.
-Manta-LM steers in such a space; its own autoencoder is not public, so this one is a reconstruction.
+words w -> q(z | w) = N(mean(w), std^2) -> z -> logits of the words, with one std for each channel,
+the same for all words. The posterior's width is the knob: wide codes overlap and make the field
+between them gentle, narrow ones are easy to read. Manta-LM steers in such a space; its own
+autoencoder is not public, so this one is a reconstruction.
 """
 
 import math
@@ -43,7 +45,9 @@ class VAEConfig:
 
 
 class VAE(LanguageModel):
-    """Encoder q(z | w) and decoder p(w | z), with the mean and std of its latents measured while it trains."""
+    """Encoder q(z | w) and decoder p(w | z), with the mean and std of its latents measured while it
+    trains.
+    """
 
     def __init__(self, config: VAEConfig):
         super().__init__()
@@ -70,7 +74,9 @@ class VAE(LanguageModel):
     def posteriors(
         self, tokens: Int[Tensor, "b n"]
     ) -> tuple[Float[Tensor, "b n latent"], Float[Tensor, "b n latent"]]:
-        """Mean and std of q(z | w), std = sqrt(floor^2 + e^(2 s)), which can come close to the floor and leave it again."""
+        """Mean and std of q(z | w), std = sqrt(floor^2 + e^(2 s)), which can come close to the
+        floor and leave it again.
+        """
         mean = self.leave_encoder(self.encoder(self.embedding(tokens))).float()
         return mean, (self.config.floor**2 + (2 * self.log_width.float()).exp()).sqrt().expand_as(
             mean
@@ -86,7 +92,9 @@ class VAE(LanguageModel):
         return (self.square - self.mean**2).clamp(min=1e-6).sqrt()
 
     def codebook(self) -> Codebook:
-        """All words as standardized Gaussians; exact for an encoder without blocks, where a code is its word's alone."""
+        """All words as standardized Gaussians; exact for an encoder without blocks, where a code is
+        its word's alone.
+        """
         mean, std = self.posteriors(torch.arange(self.config.vocabulary, device=self.device)[None])
         return Codebook((mean[0] - self.mean) / self.std, (std[0, 0] / self.std).square())
 
@@ -111,7 +119,8 @@ class VAE(LanguageModel):
         return tokens, confidence
 
     def losses(self, tokens: Int[Tensor, "b n"], *, step: int, rng: torch.Generator) -> Losses:
-        """L = cross-entropy(p(w | z), w) + beta KL,  KL = sum_c max(KL_c, free bits),  z = mean + std xi.
+        """L = cross-entropy(p(w | z), w) + beta KL,  KL = sum_c max(KL_c, free bits),  z = mean +
+        std xi.
 
         KL_c = (mean^2 + std^2 - 1) / 2 - log std, a channel's mean over all words, in nats.
         """
@@ -151,7 +160,9 @@ class VAE(LanguageModel):
     def generate(
         self, count: int, *, rng: torch.Generator, length: int | None = None
     ) -> Generation:
-        """Read off latents drawn from the standard normal: what a text looks like before a policy puts words in order."""
+        """Read off latents drawn from the standard normal: what a text looks like before a policy
+        puts words in order.
+        """
         length = length or self.config.length
         check_request(count, length, None)
         began = time.perf_counter()
@@ -164,6 +175,10 @@ class VAE(LanguageModel):
 def divergence(mean: Float[Tensor, "..."], std: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """KL(N(mean, std^2) || N(0, 1)) of each channel, (mean^2 + std^2 - 1) / 2 - log std.
 
-    Args: `mean`, `std` (...), std > 0. Returns nats (...). Derived in chapter 10. Source: textbook.
+    Args:
+        mean, std: (...), std > 0.
+
+    Returns:
+        Nats (...).
     """
     return (mean**2 + std**2 - 1) / 2 - std.log()

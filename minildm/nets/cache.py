@@ -6,7 +6,8 @@ from torch import Tensor
 class Cache:
     """Tensors (..., rows, channels) of the rows seen so far, for one layer.
 
-    `keep`: how many of the rows that come next stay, from the first on; the others are seen and forgotten. None: all stay.
+    `keep`: how many of the rows that come next stay, from the first on; the others are seen and
+    forgotten. None: all stay.
     """
 
     def __init__(self, length: int):

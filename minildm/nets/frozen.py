@@ -1,4 +1,6 @@
-"""Frozen encoders: the hidden states of a pretrained language model, which LDLM reshapes and never trains."""
+"""Frozen encoders: the hidden states of a pretrained language model, which LDLM reshapes and never
+trains.
+"""
 
 import hashlib
 from collections.abc import Callable
@@ -14,9 +16,10 @@ PAD = 0
 class FrozenEncoder(nn.Module):
     """States h of a chosen layer of a frozen network, whitened; padding has no state, h = 0.
 
-    h = (H - mean) C^(-1/2) at words, 0 at padding; mean and covariance C are measured once by `calibrate`.
-    A few directions hold nearly all the variance of a small language model's states, and what tells one word from
-    another is in the rest; scaling channel by channel, the habit of the papers' authors, leaves it there.
+    h = (H - mean) C^(-1/2) at words, 0 at padding; mean and covariance C are measured once by
+    `calibrate`. A few directions hold nearly all the variance of a small language model's states,
+    and what tells one word from another is in the rest; scaling channel by channel, the habit of
+    the papers' authors, leaves it there.
     """
 
     def __init__(
@@ -33,7 +36,9 @@ class FrozenEncoder(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, tokens: Int[Tensor, "batch n"]) -> None:
-        """Measure mean and covariance over the words of a sample of texts; directions without variance stay small."""
+        """Measure mean and covariance over the words of a sample of texts; directions without
+        variance stay small.
+        """
         states = (
             self.states(self.network, tokens)[tokens != PAD].cpu().double()
         )  # not every device has float64
@@ -50,7 +55,9 @@ class FrozenEncoder(nn.Module):
         return h.masked_fill((tokens == PAD)[..., None], 0.0)
 
     def fingerprint(self) -> str:
-        """A short checksum of the network's weights, kept in cards so that a changed encoder is noticed."""
+        """A short checksum of the network's weights, kept in cards so that a changed encoder is
+        noticed.
+        """
         digest = hashlib.sha256()
         for name, value in sorted(self.network.state_dict().items()):
             digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())

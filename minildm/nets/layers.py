@@ -1,4 +1,6 @@
-"""Layers that every network of the book shares: rotary positions, attention, feed-forward, time features."""
+"""Layers that every network of the book shares: rotary positions, attention, feed-forward, time
+features.
+"""
 
 import math
 
@@ -30,8 +32,15 @@ def rotate(
     """Turn each pair of channels (k, k + head/2) by the angle of its position.
 
     (x_k, x_k') -> (x_k cos - x_k' sin, x_k sin + x_k' cos)
-    Args: `x` (..., n, head); `angles` (2, n, head/2). Returns the shape of `x`.
-    Derived in chapter 11. Source: ours.
+
+    Args:
+        x: (..., n, head).
+        angles: (2, n, head/2).
+
+    Returns:
+        The shape of `x`.
+
+    Derived in chapter 11.
     """
     cos, sin = angles.to(x.dtype)
     x1, x2 = x.chunk(2, dim=-1)
@@ -41,8 +50,12 @@ def rotate(
 def time_features(t: Float[Tensor, " batch"], width: int) -> Float[Tensor, "batch width"]:
     """Sines and cosines of time at frequencies from 1 to 1000 radians a unit of time.
 
-    Args: `t` (batch,), time in [0, 1]; `width`, even. Returns (batch, width).
-    Derived in chapter 12. Source: ours.
+    Args:
+        t: (batch,), time in [0, 1].
+        width: Even.
+
+    Returns:
+        (batch, width).
     """
     rates = torch.logspace(0, 3, width // 2, device=t.device, dtype=torch.float32)
     angles = t.float()[:, None] * rates
@@ -50,7 +63,9 @@ def time_features(t: Float[Tensor, " batch"], width: int) -> Float[Tensor, "batc
 
 
 class RMSNorm(nn.RMSNorm):
-    """x / RMS(x) times a gain, computed in the input's own precision, which keeps the fused kernel under autocast."""
+    """x / RMS(x) times a gain, computed in the input's own precision, which keeps the fused kernel
+    under autocast.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(
@@ -59,7 +74,9 @@ class RMSNorm(nn.RMSNorm):
 
 
 def before(scores: Float[Tensor, "*batch n m"]) -> Float[Tensor, "n m"]:
-    """What to add to scores so that nobody sees what comes after, -inf where j > i; readers are the last n of m rows."""
+    """What to add to scores so that nobody sees what comes after, -inf where j > i; readers are the
+    last n of m rows.
+    """
     n, m = scores.shape[-2:]
     return torch.full((n, m), -torch.inf, dtype=scores.dtype, device=scores.device).triu(1 + m - n)
 
@@ -73,10 +90,18 @@ def attend(
 ) -> Float[Tensor, "b h n e"]:
     """Softmax attention, y_i = sum_j softmax_j(q_i . k_j / sqrt d + b_ij) v_j.
 
-    PyTorch's fused kernel, except for training in bfloat16 on a CPU, where its backward pass is several times slower
-    than the formula written out (`benchmarks/attention.py`).
-    Args: `q` (b, h, n, d); `k` (b, h, m, d); `v` (b, h, m, e); `causal`, j <= i only; `bias` b. Returns (b, h, n, e).
-    Derived in chapter 11. Source: textbook.
+    PyTorch's fused kernel, except for training in bfloat16 on a CPU, where its backward pass is
+    several times slower than the formula written out (`benchmarks/attention.py`).
+
+    Args:
+        q: (b, h, n, d).
+        k: (b, h, m, d).
+        v: (b, h, m, e).
+        causal: j <= i only.
+        bias: b.
+
+    Returns:
+        (b, h, n, e).
     """
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or not torch.is_grad_enabled():
         if bias is not None and causal:
@@ -93,10 +118,11 @@ def attend(
 
 
 class Attention(nn.Module):
-    """Softmax attention from a stream to itself, or to itself and a context with projections of its own.
+    """Softmax attention from a stream to itself, or to itself and a context with projections of its
+    own.
 
-    With a context the queries are the stream's and the keys and values are of both, so one layer reads and mixes.
-    Queries and keys are RMS-normalized per head when `norm` is set.
+    With a context the queries are the stream's and the keys and values are of both, so one layer
+    reads and mixes. Queries and keys are RMS-normalized per head when `norm` is set.
     """
 
     def __init__(self, width: int, heads: int, context: bool = False, norm: bool = False):

@@ -1,10 +1,12 @@
-"""Global integral operators: every position of a text sees every other, as a weighted sum that stands for an integral.
+"""Global integral operators: every position of a text sees every other, as a weighted sum that
+stands for an integral.
 
     (K z)(i) = sum_j w_j kappa(i, j, z) V z_j,   sum_j w_j = 1
 
-The weights w_j are those of a quadrature: how much of the text position j stands for. They are equal unless given, padding has
-weight 0, and a finer grid of the same text has smaller weights, so that the sum approaches an integral. Time enters by
-the states. A reconstruction: Manta-LM names a Global Integral Operator, and nothing more of it is public.
+The weights w_j are those of a quadrature: how much of the text position j stands for. They are
+equal unless given, padding has weight 0, and a finer grid of the same text has smaller weights, so
+that the sum approaches an integral. Time enters by the states. A reconstruction: Manta-LM names a
+Global Integral Operator, and nothing more of it is public.
 """
 
 import math
@@ -26,17 +28,26 @@ Weights = Float[Tensor, "b n"] | Float[Tensor, "b n m"]
 def quadrature_weights(keep: Real[Tensor, "b n"] | Bool[Tensor, "b n"]) -> Float[Tensor, "b n"]:
     """Weights that sum to one over the positions of each text: w_j = m_j / sum_l m_l.
 
-    Args: `keep` m (b, n), 1 or true at words and 0 or false at padding, or any measure >= 0. Returns w (b, n).
-    Derived in chapter 11. Source: textbook.
+    Args:
+        keep: m (b, n), 1 or true at words and 0 or false at padding, or any measure >= 0.
+
+    Returns:
+        w (b, n).
     """
     return keep.float() / keep.float().sum(1, keepdim=True)
 
 
 class GlobalIntegralOperator(nn.Module):
-    """(K z)(i) = sum_j w_j kappa(i, j, z) V z_j with values V z and an output map of its own; subclasses say what kappa is.
+    """(K z)(i) = sum_j w_j kappa(i, j, z) V z_j with values V z and an output map of its own;
+    subclasses say what kappa is.
 
-    Args: `x` (b, n, width); `positions` (n,), real numbers, in tokens; `weights` (b, n), each row summing to 1, equal if
-    left out. Returns (b, n, width). Derived in chapter 11. Source: ours.
+    Args:
+        x: (b, n, width).
+        positions: (n,), real numbers, in tokens.
+        weights: (b, n), each row summing to 1, equal if left out.
+
+    Returns:
+        (b, n, width).
     """
 
     def __init__(self, width: int, heads: int):
@@ -68,10 +79,12 @@ class GlobalIntegralOperator(nn.Module):
 
 
 class AttentionOperator(GlobalIntegralOperator):
-    """Softmax attention as a quadrature: kappa(i, j) = exp(q_i . k_j / sqrt d) / sum_l w_l exp(q_i . k_l / sqrt d).
+    """Softmax attention as a quadrature: kappa(i, j) = exp(q_i . k_j / sqrt d) / sum_l w_l exp(q_i
+    . k_l / sqrt d).
 
-    Queries and keys are RMS-normalized and turned by their positions. Each reader i may have weights w_ij of its own,
-    (b, n, m): those of what it does not see are 0. With a `cache` of earlier rows the readers are the last n of m. Cost n^2.
+    Queries and keys are RMS-normalized and turned by their positions. Each reader i may have
+    weights w_ij of its own, (b, n, m): those of what it does not see are 0. With a `cache` of
+    earlier rows the readers are the last n of m. Cost n^2.
     """
 
     def __init__(self, width: int, heads: int, causal: bool = False):
@@ -99,13 +112,15 @@ class AttentionOperator(GlobalIntegralOperator):
 
 
 class SpectralOperator(GlobalIntegralOperator):
-    """A kernel made of a few waves, mixed wave by wave: kappa(i, j) = sum_m R_m e^{2 pi i m (p_i - p_j) / P}.
+    """A kernel made of a few waves, mixed wave by wave: kappa(i, j) = sum_m R_m e^{2 pi i m (p_i -
+    p_j) / P}.
 
-    The coefficients c_m = sum_j w_j V z_j e^{-2 pi i m p_j / P} of the first `modes` waves pass through a complex
-    two-layer network, shared by all waves and one a head, whose small outputs are cut to zero, and are summed up again.
-    Without the network the kernel depends on distance alone, with a peak at zero. What is linear in the network adds a
-    second peak, at p_i = -p_j, and no shift, which would need another R_m for each wave. Positions repeat after the period
-    P. On a full even grid the coefficients are those of torch.fft.rfft. Cost n x modes.
+    The coefficients c_m = sum_j w_j V z_j e^{-2 pi i m p_j / P} of the first `modes` waves pass
+    through a complex two-layer network, shared by all waves and one a head, whose small outputs are
+    cut to zero, and are summed up again. Without the network the kernel depends on distance alone,
+    with a peak at zero. What is linear in the network adds a second peak, at p_i = -p_j, and no
+    shift, which would need another R_m for each wave. Positions repeat after the period P. On a
+    full even grid the coefficients are those of torch.fft.rfft. Cost n x modes.
     """
 
     def __init__(
@@ -138,11 +153,13 @@ class SpectralOperator(GlobalIntegralOperator):
 
 
 class SliceOperator(GlobalIntegralOperator):
-    """A kernel of low rank: positions are shared out to a few slices, slices attend to each other, and positions read them.
+    """A kernel of low rank: positions are shared out to a few slices, slices attend to each other,
+    and positions read them.
 
-    a_ig = softmax_g(x_i . c_g),  s_g = sum_j w_j a_jg V z_j / sum_j w_j a_jg,  (K z)(i) = sum_g a_ig attention(s)_g
-    It does not look at positions, so the order of the points is nothing to it. What a head writes has a rank of at most
-    `slices`. Cost n x slices.
+    a_ig = softmax_g(x_i . c_g),  s_g = sum_j w_j a_jg V z_j / sum_j w_j a_jg,  (K z)(i) = sum_g
+    a_ig attention(s)_g
+    It does not look at positions, so the order of the points is nothing to it. What a head writes
+    has a rank of at most `slices`. Cost n x slices.
     """
 
     def __init__(self, width: int, heads: int, slices: int = 16):
@@ -163,7 +180,9 @@ class SliceOperator(GlobalIntegralOperator):
 
 
 class CausalOperator(AttentionOperator):
-    """The negative control: attention that sees only what came before, as an autoregressive model does."""
+    """The negative control: attention that sees only what came before, as an autoregressive model
+    does.
+    """
 
     def __init__(self, width: int, heads: int):
         super().__init__(width, heads, causal=True)

@@ -9,7 +9,9 @@ from .layers import Attention, FeedForward, RMSNorm, rotary_angles
 
 
 class PerceiverBlock(nn.Module):
-    """One attention whose queries are the latents and whose keys and values are latents and input, then feed-forward."""
+    """One attention whose queries are the latents and whose keys and values are latents and input,
+    then feed-forward.
+    """
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -27,8 +29,9 @@ class PerceiverBlock(nn.Module):
 class Perceiver(nn.Module):
     """Map (batch, n, source) to (batch, m, target): queries at m positions read n input positions.
 
-    Both sets of positions are rotary and lie on the axis of tokens (`spacing_in`, `spacing_out` tokens apart), and a
-    query starts as a learned vector plus the input at its own place, so that one network serves any length.
+    Both sets of positions are rotary and lie on the axis of tokens (`spacing_in`, `spacing_out`
+    tokens apart), and a query starts as a learned vector plus the input at its own place, so that
+    one network serves any length.
     """
 
     def __init__(

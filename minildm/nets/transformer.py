@@ -1,4 +1,6 @@
-"""Transformer blocks: pre-norm, causal or not, and the time-modulated block of a diffusion transformer."""
+"""Transformer blocks: pre-norm, causal or not, and the time-modulated block of a diffusion
+transformer.
+"""
 
 import torch
 import torch.nn as nn
@@ -23,10 +25,12 @@ class Block(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """Residual block whose norms are scaled and shifted, and whose branches are gated, by a condition (adaLN-Zero).
+    """Residual block whose norms are scaled and shifted, and whose branches are gated, by a
+    condition (adaLN-Zero).
 
     x + g1 * Attention((1 + s1) * norm(x) + m1), then x + g2 * FeedForward((1 + s2) * norm(x) + m2);
-    (s, m, g) are a linear map of the condition, zero at the start, so that the block starts as the identity.
+    (s, m, g) are a linear map of the condition, zero at the start, so that the block starts as the
+    identity.
     """
 
     def __init__(self, width: int, heads: int):
@@ -63,10 +67,11 @@ class Stack(nn.Module):
 
 
 class DiffusionTransformer(nn.Module):
-    """Denoiser f(z_t, t, c): predicts the clean latent z_1 from a point of the path, its time, and a self-condition c.
+    """Denoiser f(z_t, t, c): predicts the clean latent z_1 from a point of the path, its time, and
+    a self-condition c.
 
-    Positions are rotary and may be fractional, so that any number of latents can be asked for; a short convolution lets
-    each see three neighbors on either side from the first block on.
+    Positions are rotary and may be fractional, so that any number of latents can be asked for; a
+    short convolution lets each see three neighbors on either side from the first block on.
     """
 
     def __init__(self, latent: int, width: int, heads: int, layers: int, spacing: float = 1.0):

@@ -1,4 +1,6 @@
-"""The policy's network: integral operators over a text whose positions each have a time of their own."""
+"""The policy's network: integral operators over a text whose positions each have a time of their
+own.
+"""
 
 from itertools import repeat
 
@@ -17,7 +19,9 @@ NEVER = -1e4  # the score of what is not seen: finite, so that who sees nothing 
 
 
 class OperatorBlock(nn.Module):
-    """Pre-norm residual block with an integral operator: z + K(norm z), then z + FeedForward(norm z)."""
+    """Pre-norm residual block with an integral operator: z + K(norm z), then z + FeedForward(norm
+    z).
+    """
 
     def __init__(self, width: int, heads: int, kernel: str):
         super().__init__()
@@ -69,7 +73,9 @@ class Pointer(nn.Module):
 
 
 class Past:
-    """What a field keeps of the first words of texts, which see no noise and so never change: inputs, keys, values, beliefs."""
+    """What a field keeps of the first words of texts, which see no noise and so never change:
+    inputs, keys, values, beliefs.
+    """
 
     def __init__(self, layers: int, length: int):
         self.entered, self.pointer, *self.blocks = (Cache(length) for _ in range(layers + 2))
@@ -86,12 +92,17 @@ class Past:
 
 
 class VectorField(nn.Module):
-    """Features of every position of a text on its way, from which a policy reads where the position should end.
+    """Features of every position of a text on its way, from which a policy reads where the position
+    should end.
 
-    What enters is the state, what it alone says of its word, the position's own time, and a self-condition; so noisy and
-    finished positions can stand side by side.
-    Args: `latent` channels of a state; `words` of the vocabulary; `gaps` that are told apart, a gap being how many words before
-    it a position cannot see; `pointer`: whether it also scores words. Derived in chapter 13. Source: ours.
+    What enters is the state, what it alone says of its word, the position's own time, and a
+    self-condition; so noisy and finished positions can stand side by side.
+
+    Args:
+        latent: Channels of a state.
+        words: Of the vocabulary.
+        gaps: That are told apart, a gap being how many words before it a position cannot see.
+        pointer: : whether it also scores words.
     """
 
     def __init__(
@@ -135,10 +146,11 @@ class VectorField(nn.Module):
         past: Past | None = None,
         gap: Int[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, "b n width"]:
-        """Features (b, n, width). `weights` of the operators; or who `sees` whom, where rows stand at given `positions`.
+        """Features (b, n, width). `weights` of the operators; or who `sees` whom, where rows stand
+        at given `positions`.
 
-        `gap`: how many words before it each row cannot see. With a `past` the rows are those behind what it keeps, and m
-        counts both.
+        `gap`: how many words before it each row cannot see. With a `past` the rows are those behind
+        what it keeps, and m counts both.
         """
         dtype = self.enter.weight.dtype
         features = (
@@ -167,5 +179,7 @@ class VectorField(nn.Module):
         sees: Bool[Tensor, "b n m"] | None = None,
         past: Past | None = None,
     ) -> Float[Tensor, "b n words"]:
-        """How well each word fits each position: features against the vectors of words, and words from where it sees."""
+        """How well each word fits each position: features against the vectors of words, and words
+        from where it sees.
+        """
         return x @ self.words.weight + self.pointer(x, belief, sees, past and past.pointer)

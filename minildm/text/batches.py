@@ -12,11 +12,17 @@ from ..errors import UserError
 class Batches:
     """Endless batches of rows, every row once an epoch.
 
-    Step s takes the s-th batch in the row order of its epoch, a permutation drawn from (seed, epoch) alone. So a resumed run
-    needs only its step, and every process of a distributed run knows the whole batch that it takes its part of.
+    Step s takes the s-th batch in the row order of its epoch, a permutation drawn from (seed,
+    epoch) alone. So a resumed run needs only its step, and every process of a distributed run knows
+    the whole batch that it takes its part of.
 
-    Args: `rows` (rows, length) integers; `batch`, rows a step; `seed`. Raises UserError when there are fewer rows than
-    `batch`. Derived in chapter 00. Source: ours.
+    Args:
+        rows: (rows, length) integers.
+        batch: Rows a step.
+        seed: Seed of the random numbers.
+
+    Raises:
+        UserError: When there are fewer rows than `batch`.
     """
 
     def __init__(self, rows: np.ndarray, batch: int, seed: int):
@@ -45,7 +51,11 @@ class Batches:
 def tensor(rows: np.ndarray) -> LongTensor:
     """Rows as int64, which is what embeddings take.
 
-    Args: `rows` (rows, length) integers. Returns them as a tensor. Derived in chapter 00. Source: ours.
+    Args:
+        rows: (rows, length) integers.
+
+    Returns:
+        Them as a tensor.
     """
     return torch.from_numpy(rows.astype(np.int64))
 

@@ -1,4 +1,6 @@
-"""Corpora: documents encoded once into memory-mapped rows of tokens, kept in a cache keyed by content."""
+"""Corpora: documents encoded once into memory-mapped rows of tokens, kept in a cache keyed by
+content.
+"""
 
 import json
 import os
@@ -46,9 +48,14 @@ class Corpus:
 
 
 def cache_folder() -> Path:
-    """The folder of all caches: MINILDM_CACHE, or .cache/minildm at home where that is empty or not set.
+    """The folder of all caches: MINILDM_CACHE, or .cache/minildm at home where that is empty or not
+    set.
 
-    Returns its path. Raises UserError when its home does not exist. Derived in chapter 00. Source: ours.
+    Returns:
+        Its path.
+
+    Raises:
+        UserError: When its home does not exist.
     """
     return expand(
         os.environ.get("MINILDM_CACHE") or "~/.cache/minildm", "set MINILDM_CACHE to a whole path"
@@ -76,9 +83,16 @@ def refuse_rows(count: int, length: int) -> None:
 def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> np.ndarray:
     """One row a document, <bos> w_1 .. w_n <eos> <pad> ...
 
-    Args: `documents`, ids without specials; `length` of a row in tokens; `tokenizer`, which spells a document that is
-    too long. Returns int64 (rows, length). Raises UserError on a document that is too long.
-    Derived in chapter 00. Source: ours.
+    Args:
+        documents: ids without specials.
+        length: Of a row in tokens.
+        tokenizer: Which spells a document that is too long.
+
+    Returns:
+        int64 (rows, length).
+
+    Raises:
+        UserError: On a document that is too long.
     """
     refuse_rows(len(documents), length)
     rows = np.full((len(documents), length), PAD)
@@ -94,7 +108,9 @@ def pad_rows(documents: list[list[int]], length: int, tokenizer: Tokenizer) -> n
 
 
 def pack_rows(documents: list[list[int]], length: int) -> np.ndarray:
-    """All documents as one stream w_1 .. w_n <eos> w_1 .., cut into rows after <bos>, int64 (rows, length)."""
+    """All documents as one stream w_1 .. w_n <eos> w_1 .., cut into rows after <bos>, int64 (rows,
+    length).
+    """
     stream = np.concatenate([part for ids in documents for part in (ids, [EOS])]).astype(np.int64)
     count = len(stream) // (length - 1)
     if count == 0:
@@ -126,7 +142,9 @@ def lay_out(
     tokenizer: Tokenizer,
     pack: bool,
 ) -> tuple[bool, dict[str, np.ndarray]]:
-    """Whether documents were packed, and the rows of each part: prose that is too long for a row each is packed unasked."""
+    """Whether documents were packed, and the rows of each part: prose that is too long for a row
+    each is packed unasked.
+    """
     longest = max(len(ids) for documents in encoded.values() for ids in documents)
     pack = pack or (longest > length - 2 and not origin.words)
     return pack, {
@@ -138,7 +156,9 @@ def lay_out(
 
 
 def read_parts(origin: Source, name: str, bar: Bar) -> tuple[dict[str, list[str]], int]:
-    """The documents of both parts, and how many were left out of the second because the first has them too."""
+    """The documents of both parts, and how many were left out of the second because the first has
+    them too.
+    """
     train, valid = origin.read(bar)
     found, known = len(train) + len(valid), set(train)
     fresh = [document for document in valid if document not in known]
@@ -166,7 +186,9 @@ def build(
     pack: bool,
     bar: Bar = silent,
 ) -> None:
-    """Read, encode and lay out a corpus, and write it into a folder that appears whole or not at all."""
+    """Read, encode and lay out a corpus, and write it into a folder that appears whole or not at
+    all.
+    """
     if origin.words and tokenizer is None:
         tokenizer = WordTokenizer(origin.words)
     if origin.words and not pack:
@@ -214,7 +236,9 @@ def build(
 
 
 def read_cache(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
-    """The card of a corpus, the rows of its parts, and the card of its tokenizer, all as they were written."""
+    """The card of a corpus, the rows of its parts, and the card of its tokenizer, all as they were
+    written.
+    """
     fault = "its contents are not those that its card tells of"
     try:
         card, tokenizer = (
@@ -243,8 +267,12 @@ def read_cache(folder: Path) -> tuple[dict, dict[str, np.ndarray], dict]:
 def describe(card: dict, pack: bool = False) -> list[str]:
     """Lines about a corpus: how large it is, and what was done to it without being asked for.
 
-    Args: `card` of a `Corpus`; `pack`, whether packing was asked for. Returns the lines.
-    Derived in chapter 00. Source: ours.
+    Args:
+        card: Of a `Corpus`.
+        pack: Whether packing was asked for.
+
+    Returns:
+        The lines.
     """
     counts = {key: card[key]["train"] for key in ("documents", "tokens", "rows")}
     lines = [
@@ -274,14 +302,23 @@ def load_corpus(
 ) -> Corpus:
     """Load a corpus by name, from the cache when the same content was encoded before.
 
-    Args: `name`, one of `sources.NAMES`; `length` of a row in tokens; `tokenizer`, by default words for Tales and byte
-    pairs of `vocabulary` entries trained on the training part for real text; `pack`: join documents with <eos> and cut
-    full rows, where otherwise each document is a row if all fit; `documents`: how many of a source that has no end;
-    `quiet`: say nothing of what is done and show no bars.
-    Returns a `Corpus` of memory maps.
-    Raises UserError on an unknown name, a missing or empty source, text that is not UTF-8, a tale that is too long,
-    a word that the tokenizer does not have, a missing extra or network, and a damaged cache.
-    Derived in chapter 00. Source: ours.
+    Args:
+        name: One of `sources.NAMES`.
+        length: Of a row in tokens.
+        tokenizer: By default words for Tales and byte pairs of `vocabulary` entries trained on the
+            training part for real text.
+        pack: : join documents with <eos> and cut full rows, where otherwise each document is a row
+            if all fit.
+        documents: : how many of a source that has no end.
+        quiet: : say nothing of what is done and show no bars.
+
+    Returns:
+        A `Corpus` of memory maps.
+
+    Raises:
+        UserError: On an unknown name, a missing or empty source, text that is not UTF-8, a tale
+            that is too long, a word that the tokenizer does not have, a missing extra or network,
+            and a damaged cache.
     """
     if not 3 <= length <= LONGEST:
         raise UserError(

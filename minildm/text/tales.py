@@ -1,8 +1,9 @@
 """The Tales language: a small world told in words, whose law is known exactly.
 
-One generative program, `narrate`, asks a `choose(what, options)` for every decision, and every decision is uniform.
-Drawing at random samples a tale; replaying what a parser read scores it; trying all options enumerates the language.
-So log p(tale) = - sum over decisions of log(number of options), exactly.
+One generative program, `narrate`, asks a `choose(what, options)` for every decision, and every
+decision is uniform. Drawing at random samples a tale; replaying what a parser read scores it;
+trying all options enumerates the language. So log p(tale) = - sum over decisions of log(number of
+options), exactly.
 """
 
 import math
@@ -17,7 +18,9 @@ Choose = Callable[[str, Sequence], object]
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The open word classes of a Tales language; smaller ones make reduced languages that can be enumerated."""
+    """The open word classes of a Tales language; smaller ones make reduced languages that can be
+    enumerated.
+    """
 
     name: tuple[str, ...]
     species: tuple[str, ...]
@@ -120,7 +123,9 @@ EVENTS = ("went", "found", "lost", "gave", "took", "wanted", "became", "said")
 
 @dataclass
 class Character:
-    """Somebody in a tale: what is fixed (name, species, trait) and what events change (place, mood, things)."""
+    """Somebody in a tale: what is fixed (name, species, trait) and what events change (place, mood,
+    things).
+    """
 
     name: str
     species: str
@@ -138,7 +143,9 @@ class Tale(NamedTuple):
 
 
 def possible(world: list[Character], lexicon: Lexicon) -> dict[str, list[tuple]]:
-    """Arguments that each event may take now: the rules of the world in one place, for telling and for checking."""
+    """Arguments that each event may take now: the rules of the world in one place, for telling and
+    for checking.
+    """
     free = [a for a in world if len(a.things) < lexicon.hands]
     used = {kind for a in world for kind in a.things}
     pairs = [(a, b) for a in world for b in world if a is not b]
@@ -166,7 +173,9 @@ def facts(a: Character) -> list[tuple[str, str | None]]:
 
 
 def step(choose: Choose, world: list[Character], lexicon: Lexicon) -> tuple[str, dict[str, str]]:
-    """Choose one event, apply it to the world, and return its template key with the words for its slots."""
+    """Choose one event, apply it to the world, and return its template key with the words for its
+    slots.
+    """
     moves = possible(world, lexicon)
     event = choose("event", [e for e in EVENTS if e in moves])
     a, *rest = choose("arguments", moves[event])
@@ -270,10 +279,20 @@ SPLITS = {"test": range(0, 5), "valid": range(5, 10), "train": range(10, 100)}
 
 
 def split(name: str, count: int, events: int = 3, seed: int = 0) -> list[str]:
-    """Tales of one split: a tale belongs to "train", "valid" or "test" by a checksum of its text, so no tale is in two.
+    """Tales of one split: a tale belongs to "train", "valid" or "test" by a checksum of its text,
+    so no tale is in two.
 
-    Args: `name`; `count` of tales; `events` in each; `seed` of the draw. Returns texts, the same ones on every machine.
-    Raises ValueError on another name. Derived in chapter 00. Source: ours.
+    Args:
+        name: The name.
+        count: Of tales.
+        events: In each.
+        seed: Of the draw.
+
+    Returns:
+        Texts, the same ones on every machine.
+
+    Raises:
+        ValueError: On another name.
     """
     if name not in SPLITS:
         raise ValueError(f"no split {name!r}: choose one of {', '.join(SPLITS)}")

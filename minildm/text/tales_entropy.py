@@ -9,7 +9,9 @@ from .tales import LEXICON, TEMPLATES, Character, Choose, Lexicon, cast_sizes, c
 
 
 def signature(world: list[Character]) -> tuple:
-    """What of a world decides its future up to renaming: who is where with whom, hands used, mood or none."""
+    """What of a world decides its future up to renaming: who is where with whom, hands used, mood
+    or none.
+    """
     rooms: dict[str, list] = {}
     for c in world:
         rooms.setdefault(c.place, []).append((len(c.things), c.mood is not None))
@@ -36,8 +38,11 @@ def realize(sign: tuple, lexicon: Lexicon) -> list[Character]:
 def outcomes(program: Callable[[Choose], object]):
     """Run a program once for each sequence of decisions, each equally likely among its options.
 
-    Args: `program`, (choose) -> result, whose choices are those of `choose`. Returns an iterator of (result, -log probability
-    in nats). Derived in chapter 00. Source: ours.
+    Args:
+        program: (choose) -> result, whose choices are those of `choose`.
+
+    Returns:
+        An iterator of (result, -log probability in nats).
     """
     path: list[int] = []
     while True:

@@ -1,4 +1,6 @@
-"""Reading a tale back: is it grammatical, is it consistent, where is it wrong, and what is its exact probability."""
+"""Reading a tale back: is it grammatical, is it consistent, where is it wrong, and what is its
+exact probability.
+"""
 
 import itertools
 import math
@@ -17,7 +19,9 @@ CLASS_OF_SLOT = {
 
 
 class Error(NamedTuple):
-    """One fault of a tale: the position of the token at fault, its kind (one of ERROR_KINDS), and a sentence."""
+    """One fault of a tale: the position of the token at fault, its kind (one of ERROR_KINDS), and a
+    sentence.
+    """
 
     position: int
     kind: str
@@ -41,7 +45,9 @@ class Report:
 
 
 class Sentence(NamedTuple):
-    """A sentence matched to a template: its key, the template, and each slot's word with its position."""
+    """A sentence matched to a template: its key, the template, and each slot's word with its
+    position.
+    """
 
     key: str
     template: str
@@ -51,7 +57,9 @@ class Sentence(NamedTuple):
 
 @cache
 def patterns(lexicon: Lexicon) -> list[tuple[str, str, list[tuple[str, frozenset | None]]]]:
-    """Each template as a list of (slot or word, word class or None); the opening once for each size of cast."""
+    """Each template as a list of (slot or word, word class or None); the opening once for each size
+    of cast.
+    """
     rows = []
     for key, templates in TEMPLATES.items():
         for template, size in itertools.product(
@@ -186,8 +194,11 @@ class Reader:
 def sentences(tokens: list[str]) -> list[tuple[int, list[str]]]:
     """Cut a text after each full stop.
 
-    Args: `tokens` of the text. Returns a list of (position of the first token, tokens), one for each sentence.
-    Derived in chapter 00. Source: ours.
+    Args:
+        tokens: Of the text.
+
+    Returns:
+        A list of (position of the first token, tokens), one for each sentence.
     """
     cuts = [0] + [i + 1 for i, t in enumerate(tokens) if t == "."]
     if cuts[-1] != len(tokens):

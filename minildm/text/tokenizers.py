@@ -1,4 +1,5 @@
-"""Tokenizers: words for Tales, byte pairs trained on a corpus, or those of a pretrained model; one small interface.
+"""Tokenizers: words for Tales, byte pairs trained on a corpus, or those of a pretrained model; one
+small interface.
 
 Ids 0..3 are the specials in all of them. `encode` never makes a special, `decode` never shows one.
 """
@@ -24,7 +25,11 @@ def digest(card: dict) -> str:
 def body(ids: Iterable[int]) -> list[int]:
     """The ids of a row that carry text: those before the first <eos>, without specials.
 
-    Args: `ids` of a row. Returns them as a list. Derived in chapter 00. Source: ours.
+    Args:
+        ids: Of a row.
+
+    Returns:
+        Them as a list.
     """
     ids = [int(i) for i in ids]
     end = ids.index(EOS) if EOS in ids else len(ids)
@@ -111,9 +116,15 @@ class BytePairTokenizer(SubwordTokenizer):
     def train(cls, texts: Iterable[str], vocabulary: int) -> "BytePairTokenizer":
         """Learn the merges from texts.
 
-        Args: `texts`; `vocabulary`, the largest size, specials included. Returns the tokenizer.
-        Raises UserError when `vocabulary` does not even hold the specials and the 256 bytes.
-        Derived in chapter 00. Source: ours.
+        Args:
+            texts: The texts.
+            vocabulary: The largest size, specials included.
+
+        Returns:
+            The tokenizer.
+
+        Raises:
+            UserError: When `vocabulary` does not even hold the specials and the 256 bytes.
         """
         least = len(SPECIALS) + 256
         if vocabulary < least:
@@ -165,9 +176,15 @@ class PretrainedTokenizer(SubwordTokenizer):
 def load_tokenizer(card: dict) -> Tokenizer:
     """The tokenizer that made a card.
 
-    Args: `card`, from `Tokenizer.card`. Returns the tokenizer.
-    Raises UserError on a card of no known kind, or when a pretrained tokenizer's file is gone or has changed.
-    Derived in chapter 00. Source: ours.
+    Args:
+        card: From `Tokenizer.card`.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        UserError: On a card of no known kind, or when a pretrained tokenizer's file is gone or has
+            changed.
     """
     match card.get("kind"):
         case "words":

@@ -17,8 +17,13 @@ from ..errors import UserError, reason
 def write_folder(folder: Path, tensors: dict[str, dict[str, Tensor]], card: dict) -> None:
     """Write files of tensors and a card into a new folder, all or nothing.
 
-    Args: `folder`, which must not be half there at any moment; `tensors`, file name -> tensor name -> tensor;
-    `card`, JSON-able. Returns nothing. Raises UserError when the disk refuses. Derived in chapter 16. Source: ours.
+    Args:
+        folder: Which must not be half there at any moment.
+        tensors: File name -> tensor name -> tensor.
+        card: JSON-able.
+
+    Raises:
+        UserError: When the disk refuses.
     """
     beside = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(beside, ignore_errors=True)
@@ -102,8 +107,15 @@ def progress(folder: Path) -> dict:
 def planned(folder: Path, train: dict) -> int:
     """The number of steps of the whole training, as the card of a checkpoint has it.
 
-    Args: `folder` of the checkpoint, for sentences; `train`, that part of its configuration. Returns the number. Raises
-    UserError when it is none. Derived in chapter 16. Source: ours.
+    Args:
+        folder: Of the checkpoint, for sentences.
+        train: That part of its configuration.
+
+    Returns:
+        The number.
+
+    Raises:
+        UserError: When it is none.
     """
     steps = train.get("steps")
     if type(steps) is not int or steps < 1:
@@ -117,8 +129,12 @@ def planned(folder: Path, train: dict) -> int:
 def differences(old, new, name: str = "") -> list[str]:
     """What differs between two configurations, field by field.
 
-    Args: `old` and `new`, JSON-able; `name` of them, for a part of a configuration. Returns one text a difference.
-    Derived in chapter 16. Source: ours.
+    Args:
+        old, new: JSON-able.
+        name: Of them, for a part of a configuration.
+
+    Returns:
+        One text a difference.
     """
     if isinstance(old, dict) and isinstance(new, dict):
         return [
@@ -130,10 +146,16 @@ def differences(old, new, name: str = "") -> list[str]:
 
 
 def check(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Refuse tensors whose names, shapes or kinds of numbers are not those of a model's trained weights.
+    """Refuse tensors whose names, shapes or kinds of numbers are not those of a model's trained
+    weights.
 
-    Args: `model`, which may be without storage; `tensors`, name -> tensor; `source`, what they come from, for sentences.
-    Returns nothing. Raises UserError when they are those of another model. Derived in chapter 16. Source: ours.
+    Args:
+        model: Which may be without storage.
+        tensors: Name -> tensor.
+        source: What they come from, for sentences.
+
+    Raises:
+        UserError: When they are those of another model.
     """
     own = trained_state(model)
     for name in own.keys() | tensors.keys():
@@ -156,8 +178,13 @@ def check(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> No
 def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
     """Load tensors into a model whose trained names and shapes must be exactly these.
 
-    Args: `model`; `tensors`, name -> tensor; `source`, what they come from, for sentences. Returns nothing. Raises UserError
-    when they are those of another model. Derived in chapter 16. Source: ours.
+    Args:
+        model: The model.
+        tensors: Name -> tensor.
+        source: What they come from, for sentences.
+
+    Raises:
+        UserError: When they are those of another model.
     """
     check(model, tensors, source)
     model.load_state_dict(tensors, strict=False)
@@ -166,7 +193,11 @@ def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None
 def trained_state(model: torch.nn.Module) -> dict[str, Tensor]:
     """What a checkpoint keeps of a model: all but its frozen network.
 
-    Args: `model`. Returns name -> tensor. Derived in chapter 16. Source: ours.
+    Args:
+        model: The model.
+
+    Returns:
+        Name -> tensor.
     """
     return {k: v for k, v in model.state_dict().items() if not k.startswith("frozen.network.")}
 
@@ -186,6 +217,10 @@ def prune(run: Path, best: str | None, keep: int = 2) -> None:
 def config_card(config) -> dict:
     """A dataclass as JSON-able fields.
 
-    Args: `config`, a dataclass. Returns its fields by name, tuples as lists. Derived in chapter 16. Source: ours.
+    Args:
+        config: A dataclass.
+
+    Returns:
+        Its fields by name, tuples as lists.
     """
     return json.loads(json.dumps(asdict(config)))

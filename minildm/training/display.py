@@ -1,4 +1,6 @@
-"""What a training shows while it runs: figures with names that a person reads, and a text of the model."""
+"""What a training shows while it runs: figures with names that a person reads, and a text of the
+model.
+"""
 
 import shutil
 import textwrap
@@ -7,7 +9,11 @@ import textwrap
 def plain(text: str) -> str:
     """A text on one line, with a question mark for what is no letter, mark or space.
 
-    Args: `text`. Returns it. Derived in chapter 16. Source: ours.
+    Args:
+        text: The text.
+
+    Returns:
+        it.
     """
     return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 

@@ -19,7 +19,8 @@ class Ranks:
     def wrap(self, model: torch.nn.Module) -> torch.nn.Module:
         """The model, averaging its gradients over the processes if there are several.
 
-        Buffers stay each process's own: they hold sums that `after_step` adds up over the processes.
+        Buffers stay each process's own: they hold sums that `after_step` adds up over the
+        processes.
         """
         if self.world == 1:
             return model
@@ -42,7 +43,8 @@ class Ranks:
 def join() -> Ranks:
     """Join the group that `torchrun` started, gloo on CPU and NCCL on GPU; alone without it.
 
-    Returns the `Ranks` of this process. Derived in chapter 16. Source: ours.
+    Returns:
+        The `Ranks` of this process.
     """
     cuda = torch.cuda.is_available()
     if not dist.is_torchelastic_launched():

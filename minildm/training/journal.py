@@ -41,8 +41,14 @@ class Journal:
 def read_journal(path: Path) -> list[dict]:
     """Read the lines of a journal; a last line cut off by a crash is left out.
 
-    Args: `path` of the file. Returns one dict a line, in order, each with its step. Raises UserError on what is no journal.
-    Derived in chapter 16. Source: ours.
+    Args:
+        path: Of the file.
+
+    Returns:
+        One dict a line, in order, each with its step.
+
+    Raises:
+        UserError: On what is no journal.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")

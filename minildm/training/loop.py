@@ -27,7 +27,9 @@ PAUSE = 60.0  # seconds after which a text is shown without an evaluation
 
 
 def noise(seed: int, step: int, part: int, device) -> torch.Generator:
-    """The generator of one part of one step, a pure function of its arguments: a resumed run draws the same noise."""
+    """The generator of one part of one step, a pure function of its arguments: a resumed run draws
+    the same noise.
+    """
     return torch.Generator(device).manual_seed((seed * 1_000_003 + step) * 4096 + part)
 
 
@@ -63,7 +65,9 @@ def mean_losses(parts: list[Losses]) -> Losses:
 def refuse_nan(
     losses: Losses, norm: torch.Tensor, tokens: torch.Tensor, step: int, run: Path
 ) -> None:
-    """Stop at a number that is not finite, naming the first and saving the batch; a GPU is waited for once."""
+    """Stop at a number that is not finite, naming the first and saving the batch; a GPU is waited
+    for once.
+    """
     numbers = {
         **{f"loss term {name}": value for name, value in losses.terms.items()},
         "norm of the gradient": norm,
@@ -80,14 +84,18 @@ def refuse_nan(
 
 
 def compile_blocks(model: torch.nn.Module) -> None:
-    """Compile the blocks that networks repeat: one of a kind serves all, in seconds where a whole model takes minutes."""
+    """Compile the blocks that networks repeat: one of a kind serves all, in seconds where a whole
+    model takes minutes.
+    """
     for stack in model.modules():
         for block in getattr(stack, "blocks", ()):
             block.compile()
 
 
 class Trainer:
-    """One run: a folder with checkpoints and a journal, and everything needed to go on exactly where it stopped."""
+    """One run: a folder with checkpoints and a journal, and everything needed to go on exactly
+    where it stopped.
+    """
 
     def __init__(
         self,
@@ -123,7 +131,9 @@ class Trainer:
             ) from None
 
     def resume(self) -> bool:
-        """Go back to the last checkpoint of this run, if there is one; the number of steps may have become another."""
+        """Go back to the last checkpoint of this run, if there is one; the number of steps may have
+        become another.
+        """
         saved = checkpoint.steps_saved(self.run)
         if not saved:
             return False
@@ -182,7 +192,9 @@ class Trainer:
         self.ranks.barrier()
 
     def one_step(self, forward: Callable[..., Losses]) -> tuple[Losses, float]:
-        """Gradients of all parts, clip, update, average; returns the mean losses of its parts and the gradient's norm."""
+        """Gradients of all parts, clip, update, average; returns the mean losses of its parts and
+        the gradient's norm.
+        """
         c, ranks = self.config, self.ranks
         rate = learning_rate(self.step, c)
         for group in self.optimizer.param_groups:
@@ -214,10 +226,14 @@ class Trainer:
         quiet: bool = False,
         write: Callable[[LanguageModel], str] | None = None,
     ) -> None:
-        """Train to the end; of the figures of `evaluate(model, step)`, "score" (lower is better) picks the best.
+        """Train to the end; of the figures of `evaluate(model, step)`, "score" (lower is better)
+        picks the best.
 
-        The text of an evaluation is shown, and where evaluations are rare that of `write(model)` once a minute.
-        Raises KeyboardInterrupt after Ctrl-C, when the step that was under way is made and saved.
+        The text of an evaluation is shown, and where evaluations are rare that of `write(model)`
+        once a minute.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C, when the step that was under way is made and saved.
         """
         lock, alone = FileLock(self.run / "lock"), self.ranks.world == 1
         try:

@@ -1,4 +1,6 @@
-"""Muon for many matrices at once: those of one shape are stacked, so that a step costs few calls however deep the model."""
+"""Muon for many matrices at once: those of one shape are stacked, so that a step costs few calls
+however deep the model.
+"""
 
 from collections import defaultdict
 
@@ -12,11 +14,20 @@ QUINTIC = (3.4445, -4.7750, 2.0315)  # of the published iteration
 def orthogonal_factor(
     x: Float[Tensor, "k rows columns"], steps: int = 5, dtype: torch.dtype = torch.bfloat16
 ) -> Float[Tensor, "k rows columns"]:
-    """U V^T of matrices X = U S V^T, up to singular values between 0.7 and 1.2, by Newton-Schulz iterations.
+    """U V^T of matrices X = U S V^T, up to singular values between 0.7 and 1.2, by Newton-Schulz
+    iterations.
 
     X <- X / |X|;  A = X X^T;  X <- a X + (b A + c A^2) X, five times
-    Args: `x` (k, rows, columns); `steps`; `dtype` of the iteration. Returns the same shape in that type. Derived in chapter
-    16. Source: Muon.
+
+    Args:
+        x: (k, rows, columns).
+        steps: Number of steps.
+        dtype: Of the iteration.
+
+    Returns:
+        The same shape in that type.
+
+    Derived in chapter 16. Source: Muon.
     """
     a, b, c = QUINTIC
     tall = x.shape[1] > x.shape[2]
@@ -29,11 +40,14 @@ def orthogonal_factor(
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose directions are all turned to one length; what torch's Muon computes, for all matrices of a shape at once.
+    """Momentum whose directions are all turned to one length; what torch's Muon computes, for all
+    matrices of a shape at once.
 
-    M <- mu M + (1 - mu) G;  W <- (1 - lr decay) W - 0.2 lr sqrt(max(rows, columns)) U V^T,  U S V^T = (1 - mu) G + mu M
-    The factor 0.2 gives each update the size of AdamW's, so that one learning rate serves both. `dtype` is that of the
-    iteration: bfloat16 is fast, and float32 lets processes that share a batch agree to rounding.
+    M <- mu M + (1 - mu) G;  W <- (1 - lr decay) W - 0.2 lr sqrt(max(rows, columns)) U V^T,  U S V^T
+    = (1 - mu) G + mu M
+    The factor 0.2 gives each update the size of AdamW's, so that one learning rate serves both.
+    `dtype` is that of the iteration: bfloat16 is fast, and float32 lets processes that share a
+    batch agree to rounding.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""The optimizer of every model: Muon for the matrices inside blocks, AdamW for everything else, stepped as one."""
+"""The optimizer of every model: Muon for the matrices inside blocks, AdamW for everything else,
+stepped as one.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +43,11 @@ class Together:
         }
 
     def load(self, tensors: dict[str, Tensor], source: str) -> None:
-        """Put named tensors back. Raises UserError, which names their `source`, unless they are those of these weights."""
+        """Put named tensors back.
+
+        Raises:
+            UserError: Which names their `source`, unless they are those of these weights.
+        """
         states: list[dict[int, dict[str, Tensor]]] = [{} for _ in self.parts]
         shapes = {
             f"{i}.{weight}.{name}": () if name == "step" else tuple(p.shape)

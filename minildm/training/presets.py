@@ -1,4 +1,6 @@
-"""Presets: the runs that made the zoo, and one dial of sizes from a laptop's minute to the published model."""
+"""Presets: the runs that made the zoo, and one dial of sizes from a laptop's minute to the
+published model.
+"""
 
 from dataclasses import dataclass, field, replace
 
@@ -371,9 +373,18 @@ PRESETS = {
 def find_run(kind: str, preset: str | None = None, size: str | None = None) -> Run:
     """The run that a preset or a size names; without either, the smallest.
 
-    Args: `kind`, one of KINDS; `preset`, a name of PRESETS; `size`, a name on the dial, nano, micro, small or base.
-    Returns a `Run`. Raises UserError on an unknown name, a preset of the other kind, or both names at once.
-    Derived in chapter 16. Source: ours; base has the sizes of LDLM [OD].
+    Args:
+        kind: One of KINDS.
+        preset: A name of PRESETS.
+        size: A name on the dial, nano, micro, small or base.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        UserError: On an unknown name, a preset of the other kind, or both names at once.
+
+    Source: ours; base has the sizes of LDLM [OD].
     """
     if preset and size:
         raise UserError(

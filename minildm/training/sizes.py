@@ -1,4 +1,6 @@
-"""Sizes that a model can have: counts within their bounds, and weights that the memory of this machine holds."""
+"""Sizes that a model can have: counts within their bounds, and weights that the memory of this
+machine holds.
+"""
 
 import math
 import os
@@ -31,10 +33,15 @@ COPIES = (
 
 
 def refuse_sizes(config, flag: str = "--model") -> None:
-    """Refuse a number that no model can have: a count out of its bounds, by default from 1 on, or another number below 0.
+    """Refuse a number that no model can have: a count out of its bounds, by default from 1 on, or
+    another number below 0.
 
-    Args: `config`, a dataclass of sizes; `flag`, what its fields are called, for sentences. Returns nothing. Raises UserError.
-    Derived in chapter 16. Source: ours.
+    Args:
+        config: A dataclass of sizes.
+        flag: What its fields are called, for sentences.
+
+    Raises:
+        UserError: On a request that cannot be met.
     """
     for name, value in ((each.name, getattr(config, each.name)) for each in fields(config)):
         count, called = (
@@ -71,10 +78,15 @@ def memory(device: torch.device) -> int:
 
 
 def refuse_weights(model: torch.nn.Module, device: torch.device) -> None:
-    """Refuse a model whose weights, averages, gradients and moments do not fit into the memory of a device.
+    """Refuse a model whose weights, averages, gradients and moments do not fit into the memory of a
+    device.
 
-    Args: `model`, built without storage; `device` to train it on. Returns nothing. Raises UserError.
-    Derived in chapter 16. Source: ours.
+    Args:
+        model: Built without storage.
+        device: To train it on.
+
+    Raises:
+        UserError: On a request that cannot be met.
     """
     weights = sum(p.numel() for p in model.parameters())
     needed, there = 4 * COPIES * weights, memory(device)

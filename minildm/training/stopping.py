@@ -1,4 +1,6 @@
-"""Ctrl-C during a training: the first asks it to stop after its step and to save, the second stops it at once."""
+"""Ctrl-C during a training: the first asks it to stop after its step and to save, the second stops
+it at once.
+"""
 
 import os
 import signal
@@ -11,7 +13,9 @@ SAID = b"\nstopping after this step, then saving; Ctrl-C again stops at once\n"
 
 @contextmanager
 def patient(active: bool) -> Iterator[list[bool]]:
-    """Turn the first Ctrl-C into an entry of a list, empty until then; outside of the main thread nothing changes."""
+    """Turn the first Ctrl-C into an entry of a list, empty until then; outside of the main thread
+    nothing changes.
+    """
     asked: list[bool] = []
 
     def hear(number, frame) -> None:

@@ -1,4 +1,6 @@
-"""The zoo: small trained models by name; runs and their checkpoints load the same way, with their averaged weights."""
+"""The zoo: small trained models by name; runs and their checkpoints load the same way, with their
+averaged weights.
+"""
 
 import json
 import os
@@ -36,7 +38,9 @@ LARGEST = 12_000_000  # bytes of a model of the zoo
 
 @dataclass
 class Loaded:
-    """A trained model with its tokenizer and its card; `missing` says why an LDLM came without its frozen encoder."""
+    """A trained model with its tokenizer and its card; `missing` says why an LDLM came without its
+    frozen encoder.
+    """
 
     model: LanguageModel
     tokenizer: Tokenizer
@@ -47,13 +51,16 @@ class Loaded:
 def names() -> list[str]:
     """Models of the zoo that have both a card and weights.
 
-    Returns sorted names. Derived in chapter 00. Source: ours.
+    Returns:
+        Sorted names.
     """
     return sorted(p.stem for p in ZOO.glob("*.json") if p.with_suffix(".safetensors").exists())
 
 
 def chosen(run: Path) -> Path:
-    """The checkpoint of a run that stands for it: the best if evaluations had a score, else the last."""
+    """The checkpoint of a run that stands for it: the best if evaluations had a score, else the
+    last.
+    """
     folders = checkpoint.steps_saved(run)
     if not folders:
         raise UserError(
@@ -107,21 +114,35 @@ def build(kind: str, sizes: dict) -> LanguageModel:
 def outline(kind: str, sizes: dict) -> LanguageModel:
     """The same without storage, for its names and shapes.
 
-    Args: `kind` of model; `sizes`, the fields of its configuration. Returns the model. Raises UserError on impossible sizes.
-    Derived in chapter 16. Source: ours.
+    Args:
+        kind: Of model.
+        sizes: The fields of its configuration.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: On impossible sizes.
     """
     with torch.device("meta"):
         return build(kind, sizes)
 
 
 def load(name: str | Path, frozen: bool = True) -> Loaded:
-    """Load a model of the zoo, a run, or a checkpoint, ready for use: averaged weights, evaluation mode, float32.
+    """Load a model of the zoo, a run, or a checkpoint, ready for use: averaged weights, evaluation
+    mode, float32.
 
-    Args: `name` in the zoo, or the folder of a run or of a checkpoint; `frozen`: also load an LDLM's frozen encoder,
-    which reading texts needs and writing does not.
-    Returns a `Loaded`, whose `missing` is a sentence when the frozen encoder cannot be had.
-    Raises UserError on an unknown name, damaged files, weights that do not fit the card, and a changed frozen encoder.
-    Derived in chapter 00. Source: ours.
+    Args:
+        name: In the zoo, or the folder of a run or of a checkpoint.
+        frozen: : also load an LDLM's frozen encoder, which reading texts needs and writing does
+            not.
+
+    Returns:
+        A `Loaded`, whose `missing` is a sentence when the frozen encoder cannot be had.
+
+    Raises:
+        UserError: On an unknown name, damaged files, weights that do not fit the card, and a
+            changed frozen encoder.
     """
     card, path, source = open_files(str(name))
     tensors = checkpoint.read_tensors(path)
@@ -158,7 +179,9 @@ def load(name: str | Path, frozen: bool = True) -> Loaded:
 
 
 def attach(model: LDLM, card: dict, scale: dict[str, Tensor | None], source: str) -> str | None:
-    """Give an LDLM the frozen encoder it was trained on, or return the sentence that says why it cannot be had."""
+    """Give an LDLM the frozen encoder it was trained on, or return the sentence that says why it
+    cannot be had.
+    """
     if "frozen" not in card:
         return f"the card of {source} does not say on which frozen encoder it was trained"
     try:
@@ -182,9 +205,17 @@ def attach(model: LDLM, card: dict, scale: dict[str, Tensor | None], source: str
 def load_frozen(name: str, layer: int) -> tuple[FrozenEncoder, Tokenizer]:
     """A frozen encoder, not calibrated yet, and the tokenizer whose ids it reads.
 
-    Args: `name`: zoo:NAME or the folder of a run, each a GPT, hub:NAME, hub:PATH or minilm; `layer`, in [embedding,
-    block 1, ..., block L]. Returns (`FrozenEncoder`, `Tokenizer`).
-    Raises UserError when it cannot be had, is no GPT, or has no such layer. Derived in chapter 12. Source: LDLM [OD].
+    Args:
+        name: : zoo:NAME or the folder of a run, each a GPT, hub:NAME, hub:PATH or minilm.
+        layer: In [embedding, block 1, ..., block L].
+
+    Returns:
+        (`FrozenEncoder`, `Tokenizer`).
+
+    Raises:
+        UserError: When it cannot be had, is no GPT, or has no such layer.
+
+    Source: LDLM [OD].
     """
     if name == "minilm":
         return frozen_minilm(layer), PretrainedTokenizer(minilm_folder() / "tokenizer.json")
@@ -202,8 +233,14 @@ def load_frozen(name: str, layer: int) -> tuple[FrozenEncoder, Tokenizer]:
 def load_space(name: str) -> tuple[VAE, Tokenizer]:
     """A trained VAE, the latent space of a Manta-LM, and the tokenizer whose ids it reads.
 
-    Args: `name`: zoo:NAME or the folder of a run. Returns (`VAE`, `Tokenizer`). Raises UserError when it is no VAE.
-    Derived in chapter 13. Source: ours.
+    Args:
+        name: : zoo:NAME or the folder of a run.
+
+    Returns:
+        (`VAE`, `Tokenizer`).
+
+    Raises:
+        UserError: When it is no VAE.
     """
     loaded = load(name)
     if not isinstance(loaded.model, VAE):
@@ -253,11 +290,19 @@ def packed(tensors: dict[str, Tensor]) -> int:
 
 
 def publish(run: Path, name: str, scores: dict | None = None) -> Path:
-    """Put the averaged weights of a run into the zoo, with its card; what is too large has its matrices in half precision.
+    """Put the averaged weights of a run into the zoo, with its card; what is too large has its
+    matrices in half precision.
 
-    Args: `run`, the folder of a finished run; `name` in the zoo; `scores`, measured, for the card.
-    Returns the path of the card. Raises UserError when the run cannot be loaded, is too large, or the disk refuses.
-    Derived in chapter 16. Source: ours.
+    Args:
+        run: The folder of a finished run.
+        name: In the zoo.
+        scores: Measured, for the card.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        UserError: When the run cannot be loaded, is too large, or the disk refuses.
     """
     run = Path(run)
     load(run, frozen=False)  # refuses what could not be loaded later

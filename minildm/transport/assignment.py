@@ -1,4 +1,6 @@
-"""The assignment problem, solved exactly: shortest augmenting paths under prices, with whole rows at a time in NumPy."""
+"""The assignment problem, solved exactly: shortest augmenting paths under prices, with whole rows
+at a time in NumPy.
+"""
 
 import numpy as np
 
@@ -8,11 +10,20 @@ from ..errors import UserError
 def shortest_path(
     cost: np.ndarray, u: np.ndarray, v: np.ndarray, row_of: np.ndarray, start: int
 ) -> tuple:
-    """Dijkstra's search from a free row to the nearest free column, along unmatched edges out and matched edges back.
+    """Dijkstra's search from a free row to the nearest free column, along unmatched edges out and
+    matched edges back.
 
     Lengths are the reduced costs C_ij - u_i - v_j >= 0; matched edges have length 0.
-    Args: `cost` C (n, n); prices `u` of rows and `v` of columns, (n,); `row_of` (n,), the row of each column or -1; `start`,
-    a row. Returns the column, the distances (n,), the row before each column (n,), and which columns the search settled.
+
+    Args:
+        cost: C (n, n); prices `u` of rows and `v` of columns, (n,).
+        row_of: (n,), the row of each column or -1.
+        start: A row.
+
+    Returns:
+        The column, the distances (n,), the row before each column (n,), and which columns the
+        search settled.
+
     Derived in chapter 06. Source: Jonker and Volgenant.
     """
     distance, before = cost[start] - u[start] - v, np.full(len(v), start)
@@ -29,9 +40,19 @@ def shortest_path(
 def assign(cost: np.ndarray) -> np.ndarray:
     """The permutation with the least total cost, argmin_s sum_i C_{i s(i)}, in O(n^3).
 
-    It grows a matching by one row at a time along a shortest path, and moves the prices so that no reduced cost is negative
-    and those of matched edges are zero, which proves that the matching is the best: sum C >= sum u + sum v = its cost.
-    Args: `cost` C (n, n), finite. Returns s (n,), the column of each row. Raises UserError on any other cost.
+    It grows a matching by one row at a time along a shortest path, and moves the prices so that no
+    reduced cost is negative and those of matched edges are zero, which proves that the matching is
+    the best: sum C >= sum u + sum v = its cost.
+
+    Args:
+        cost: C (n, n), finite.
+
+    Returns:
+        s (n,), the column of each row.
+
+    Raises:
+        UserError: On any other cost.
+
     Derived in chapter 06. Source: Jonker and Volgenant.
     """
     if cost.shape != (len(cost), len(cost)) or not np.isfinite(cost).all():

@@ -1,6 +1,8 @@
-"""A codebook: words as Gaussians of one width, so that what a noisy latent says of its word is known in closed form.
+"""A codebook: words as Gaussians of one width, so that what a noisy latent says of its word is
+known in closed form.
 
-z_1 | w ~ N(m_w, s^2),  z_t = t z_1 + (1 - t) z_0   =>   z_t | w ~ N(t m_w, q),  q = t^2 s^2 + (1 - t)^2
+z_1 | w ~ N(m_w, s^2),  z_t = t z_1 + (1 - t) z_0   =>   z_t | w ~ N(t m_w, q),  q = t^2 s^2 + (1 -
+t)^2
 """
 
 from dataclasses import dataclass
@@ -23,9 +25,15 @@ class Codebook:
     def evidence(
         self, z: Float[Tensor, "*batch d"], t: Float[Tensor, "*batch"]
     ) -> Float[Tensor, "*batch words"]:
-        """What a latent alone says of its word: log N(z; t m_w, q) up to a constant, z' q^-1 t m_w - t^2 m_w' q^-1 m_w / 2.
+        """What a latent alone says of its word: log N(z; t m_w, q) up to a constant, z' q^-1 t m_w
+        - t^2 m_w' q^-1 m_w / 2.
 
-        Args: `z` (..., d); `t` (...), below 1 where s = 0. Returns nats (..., words). Derived in chapter 13. Source: textbook.
+        Args:
+            z: (..., d).
+            t: (...), below 1 where s = 0.
+
+        Returns:
+            Nats (..., words).
         """
         t, precision = t[..., None], 1 / self.spread(t)
         return t * (z * precision) @ self.means.T - t**2 / 2 * precision @ self.means.square().T
@@ -36,11 +44,20 @@ class Codebook:
         z: Float[Tensor, "*batch d"],
         t: Float[Tensor, "*batch"],
     ) -> Float[Tensor, "*batch d"]:
-        """Where a latent should end when its word is w with probability p_w: E[z_1 | z_t], the mean of all pinned ends.
+        """Where a latent should end when its word is w with probability p_w: E[z_1 | z_t], the mean
+        of all pinned ends.
 
         z_hat = m + K (z - t m),  m = sum_w p_w m_w,  K = t s^2 / q
-        Args: `p` (..., words); `z` (..., d); `t` (...), below 1 where s = 0. Returns z_hat (..., d).
-        Derived in chapter 13. Source: textbook.
+
+        Args:
+            p: (..., words).
+            z: (..., d).
+            t: (...), below 1 where s = 0.
+
+        Returns:
+            z_hat (..., d).
+
+        Derived in chapter 13.
         """
         m = p @ self.means
         return m + t[..., None] * self.variances / self.spread(t) * (z - t[..., None] * m)

@@ -1,4 +1,6 @@
-"""Couplings: which noise goes with which data. Every one has the same two laws; they differ in how much paths cross."""
+"""Couplings: which noise goes with which data. Every one has the same two laws; they differ in how
+much paths cross.
+"""
 
 from collections.abc import Callable
 
@@ -24,8 +26,11 @@ State = Float[Tensor, "_ ..."]
 def check_pairs(z0: Tensor, z1: Tensor) -> None:
     """Refuse noise and data that cannot be paired one to one.
 
-    Args: `z0`, `z1`, any shapes. Returns nothing. Raises UserError that names both shapes when they differ.
-    Derived in chapter 06. Source: ours.
+    Args:
+        z0, z1: Any shapes.
+
+    Raises:
+        UserError: That names both shapes when they differ.
     """
     if z0.shape != z1.shape:
         raise UserError(
@@ -37,19 +42,35 @@ def check_pairs(z0: Tensor, z1: Tensor) -> None:
 def independent(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
     """Noise and data as they come, p(z_0, z_1) = p(z_0) p(z_1).
 
-    Args: `z0`, `z1` (batch, ...). Returns them. Raises UserError when their shapes differ. Derived in chapter 06.
-    Source: textbook.
+    Args:
+        z0, z1: (batch, ...).
+
+    Returns:
+        Them.
+
+    Raises:
+        UserError: When their shapes differ.
     """
     check_pairs(z0, z1)
     return z0, z1
 
 
 def optimal(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """The pairing of a batch with the least effort, argmin over permutations s of sum_i |z_1i - z_0s(i)|^2 / 2.
+    """The pairing of a batch with the least effort, argmin over permutations s of sum_i |z_1i -
+    z_0s(i)|^2 / 2.
 
     Of a batch it is exact; of the two laws it is an estimate that gets better as the batch grows.
-    Args: `z0`, `z1` (batch, ...). Returns the noise in a new order, and the data as they were. Raises UserError when their
-    shapes differ or a number is not finite. Derived in chapter 06. Source: OT-CFM.
+
+    Args:
+        z0, z1: (batch, ...).
+
+    Returns:
+        The noise in a new order, and the data as they were.
+
+    Raises:
+        UserError: When their shapes differ or a number is not finite.
+
+    Source: OT-CFM.
     """
     check_pairs(z0, z1)
     cost = half_squares(z1.flatten(1), z0.flatten(1))
@@ -61,9 +82,15 @@ def entropic(epsilon: float) -> Coupling:
     """Pairs drawn from the Schroedinger bridge of a batch, argmin of sum P C + epsilon KL(P | a b).
 
     It is `optimal` for small epsilon and `independent` for large.
-    Args: `epsilon` > 0, in units of C = |z_1 - z_0|^2 / 2; g^2 for a bridge with noise g. Returns a coupling that draws as
-    many pairs as there are, some points twice; it raises UserError when the shapes differ, and where `sinkhorn` does.
-    Derived in chapter 06. Source: OT-CFM.
+
+    Args:
+        epsilon: > 0, in units of C = |z_1 - z_0|^2 / 2; g^2 for a bridge with noise g.
+
+    Returns:
+        A coupling that draws as many pairs as there are, some points twice; it raises UserError
+        when the shapes differ, and where `sinkhorn` does.
+
+    Source: OT-CFM.
     """
 
     def couple(z0: Tensor, z1: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -100,11 +127,21 @@ def coupled(
 def reflow(
     field: Field, z0: State, times: Float[Tensor, " time"], method: str | Step = "rk4"
 ) -> Pairs:
-    """Pairs made by a trained field: each noise goes with the data that the flow carries it to, z_1 = z_0 + int u dt.
+    """Pairs made by a trained field: each noise goes with the data that the flow carries it to, z_1
+    = z_0 + int u dt.
 
-    Flows do not cross, so the straight paths between these pairs cross less, and a field learned from them is straighter.
-    Args: `field`; `z0` (batch, ...), noise; `times` and `method` of `integrate`. Returns a function that draws `count` of these
-    pairs, with replacement. Derived in chapter 06. Source: Rectified Flow.
+    Flows do not cross, so the straight paths between these pairs cross less, and a field learned
+    from them is straighter.
+
+    Args:
+        field: The vector field.
+        z0: (batch, ...), noise.
+        times, method: Of `integrate`.
+
+    Returns:
+        A function that draws `count` of these pairs, with replacement.
+
+    Source: Rectified Flow.
     """
     z1 = integrate(field, z0, times, method, record=False).states[-1]
 

@@ -14,9 +14,11 @@ from .schedules import Schedule
 
 
 class ClosedLoop:
-    """A clean predictor f(z_t, t, c) as a velocity field that feeds its last prediction back as self-condition c.
+    """A clean predictor f(z_t, t, c) as a velocity field that feeds its last prediction back as
+    self-condition c.
 
-    Calling it gives u(z, t); `clean` gives z_1 hat; `calls` counts network evaluations; `seen` keeps the predictions by time.
+    Calling it gives u(z, t); `clean` gives z_1 hat; `calls` counts network evaluations; `seen`
+    keeps the predictions by time.
     """
 
     def __init__(self, predict, schedule: Schedule, like: Tensor):
@@ -36,10 +38,18 @@ class ClosedLoop:
 def ddim(
     field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None
 ) -> Float[Tensor, "batch ..."]:
-    """Deterministic step from t to s along the predicted noise, z_s = a_s z_1 + b_s (z_t - a_t z_1) / b_t.
+    """Deterministic step from t to s along the predicted noise, z_s = a_s z_1 + b_s (z_t - a_t z_1)
+    / b_t.
 
-    Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars. Returns the state at s.
-    Derived in chapter 08. Source: DDIM.
+    Args:
+        field: A `ClosedLoop`.
+        z: (batch, ...).
+        t: < `s`, scalars.
+
+    Returns:
+        The state at s.
+
+    Source: DDIM.
     """
     clean = field.clean(z, t)
     z0 = noise_from_clean(field.schedule, z, clean, t.expand(z.shape[0]))
@@ -54,11 +64,23 @@ def ancestral(
     rng: torch.Generator,
     temperature: float = 1.0,
 ) -> Tensor:
-    """Stochastic step from t to s: a draw from the Gaussian posterior of z_s given z_t and the predicted z_1.
+    """Stochastic step from t to s: a draw from the Gaussian posterior of z_s given z_t and the
+    predicted z_1.
 
-    With r = a_t / a_s and v = b_t^2 - r^2 b_s^2: mean = (r b_s^2 z_t + a_s v z_1) / b_t^2, variance = b_s^2 v / b_t^2.
-    Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars; `rng`; `temperature`, which multiplies the posterior's
-    std. Returns the state at s. Derived in chapter 08. Source: DDPM.
+    With r = a_t / a_s and v = b_t^2 - r^2 b_s^2: mean = (r b_s^2 z_t + a_s v z_1) / b_t^2, variance
+    = b_s^2 v / b_t^2.
+
+    Args:
+        field: A `ClosedLoop`.
+        z: (batch, ...).
+        t: < `s`, scalars.
+        rng: Generator of the random numbers.
+        temperature: Which multiplies the posterior's std.
+
+    Returns:
+        The state at s.
+
+    Derived in chapter 08. Source: DDPM.
     """
     clean, schedule = field.clean(z, t), field.schedule
     a, b, a_s, b_s = schedule.a(t), schedule.b(t), schedule.a(s), schedule.b(s)
@@ -70,12 +92,23 @@ def ancestral(
 
 
 def straight_step(share: float) -> Step:
-    """The step on the straight path that trusts a velocity u and renews a share eta of the noise that `ancestral` renews.
+    """The step on the straight path that trusts a velocity u and renews a share eta of the noise
+    that `ancestral` renews.
 
     z_1 = z + (1 - t) u,  z_0 = z - t u,  z_s = s z_1 + sqrt((1-s)^2 - v) z_0 + sqrt(v) xi,
     v = eta^2 (1-s)^2 (1 - r^2),  r = t (1-s) / (s (1-t));  eta = 0 is Euler's step, z + (s - t) u
-    Args: `share` eta in [0, 1]. Returns a step for `integrate`, which takes `t` <= `s` that may differ between positions, and
-    needs `rng` where eta > 0. Raises UserError on another share. Derived in chapter 13. Source: DDIM.
+
+    Args:
+        share: eta in [0, 1].
+
+    Returns:
+        A step for `integrate`, which takes `t` <= `s` that may differ between positions, and needs
+        `rng` where eta > 0.
+
+    Raises:
+        UserError: On another share.
+
+    Derived in chapter 13. Source: DDIM.
     """
     if not 0 <= share <= 1:
         raise UserError(f"a share of noise of {share} has no meaning: give a number from 0 to 1")
@@ -99,10 +132,18 @@ def straight_step(share: float) -> Step:
 def heun_to_data(
     field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None
 ) -> Tensor:
-    """Heun's step, and Euler's for the last one: at t = 1 the velocity of a clean prediction is 0/0.
+    """Heun's step, and Euler's for the last one: at t = 1 the velocity of a clean prediction is
+    0/0.
 
-    Args: `field`, a `ClosedLoop`; `z` (batch, ...); `t` < `s`, scalars. Returns the state at s.
-    Derived in chapter 08. Source: EDM.
+    Args:
+        field: A `ClosedLoop`.
+        z: (batch, ...).
+        t: < `s`, scalars.
+
+    Returns:
+        The state at s.
+
+    Source: EDM.
     """
     return (euler if s >= 1 else heun)(field, z, t, s)
 
@@ -113,9 +154,15 @@ SAMPLERS = {"ddim": ddim, "ancestral": ancestral, "euler": euler, "heun": heun_t
 def sampler(name: str, temperature: float = 1.0) -> Step:
     """The method of `integrate` that a name stands for.
 
-    Args: `name`, one of SAMPLERS; `temperature` of the noise that ancestral adds. Returns a step function. Raises UserError on
-    another name.
-    Derived in chapter 08. Source: ours.
+    Args:
+        name: One of SAMPLERS.
+        temperature: Of the noise that ancestral adds.
+
+    Returns:
+        A step function.
+
+    Raises:
+        UserError: On another name.
     """
     if name not in SAMPLERS:
         raise UserError(f"no sampler {name!r}: choose one of {', '.join(SAMPLERS)}")

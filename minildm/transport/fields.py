@@ -14,10 +14,11 @@ from .time_sampling import TimeLaw, Uniform
 
 
 class SmallField(nn.Module):
-    """A velocity u(z, t) for states of few numbers: a perceptron of three hidden layers on waves of z and t.
+    """A velocity u(z, t) for states of few numbers: a perceptron of three hidden layers on waves of
+    z and t.
 
-    From bare coordinates a small network is slow to learn edges finer than the noise; sines and cosines of periods 8, 4
-    and 2 give it edges to begin with.
+    From bare coordinates a small network is slow to learn edges finer than the noise; sines and
+    cosines of periods 8, 4 and 2 give it edges to begin with.
     """
 
     def __init__(self, state: int = 2, width: int = 64, octaves: int = 3):

@@ -1,4 +1,6 @@
-"""The log-likelihood of a flow: follow data back to noise, and count how much the flow spread them on the way."""
+"""The log-likelihood of a flow: follow data back to noise, and count how much the flow spread them
+on the way.
+"""
 
 import math
 
@@ -13,7 +15,11 @@ from .mass import Divergence, exact_divergence
 def log_normal(z: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
     """log N(z; 0, I) of each row, in nats.
 
-    Args: `z` (batch, ...). Returns (batch,). Derived in chapter 05. Source: textbook.
+    Args:
+        z: (batch, ...).
+
+    Returns:
+        (batch,).
     """
     return -(z.flatten(1).square() + math.log(2 * math.pi)).sum(1) / 2
 
@@ -25,11 +31,23 @@ def log_likelihood(
     method: str | Step = "rk4",
     divergence: Divergence = exact_divergence,
 ) -> Float[Tensor, " batch"]:
-    """The log-density that a flow from N(0, I) gives to data, by the instantaneous change of variables.
+    """The log-density that a flow from N(0, I) gives to data, by the instantaneous change of
+    variables.
 
-    d/dt log p_t(z_t) = -div u(z_t, t), so  log p_1(z_1) = log N(z_0; 0, I) - int_0^1 div u(z_t, t) dt
-    Args: `field` u; `z1` (batch, ...); `times` (time,), from 0 to 1; `method` of `integrate`; `divergence`, exact or
-    `hutchinson`, whose estimate is unbiased. Returns nats (batch,). Derived in chapter 05. Source: FFJORD.
+    d/dt log p_t(z_t) = -div u(z_t, t), so  log p_1(z_1) = log N(z_0; 0, I) - int_0^1 div u(z_t, t)
+    dt
+
+    Args:
+        field: u.
+        z1: (batch, ...).
+        times: (time,), from 0 to 1.
+        method: Of `integrate`.
+        divergence: Exact or `hutchinson`, whose estimate is unbiased.
+
+    Returns:
+        Nats (batch,).
+
+    Derived in chapter 05. Source: FFJORD.
     """
 
     def slope(

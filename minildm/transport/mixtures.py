@@ -1,4 +1,6 @@
-"""Gaussian mixtures on a path, in closed form: the law at each time, and the posterior means that networks learn."""
+"""Gaussian mixtures on a path, in closed form: the law at each time, and the posterior means that
+networks learn.
+"""
 
 import torch
 from jaxtyping import Float
@@ -12,7 +14,13 @@ from .schedules import Schedule
 def marginal(schedule: Schedule, law: Mixture, t: Float[Tensor, ""]) -> Mixture:
     """The law of z_t when z_1 is a mixture: again one, sum_k w_k N(a m_k, (a^2 v_k + b^2) I).
 
-    Args: `schedule`; `law` of z_1; `t` scalar. Returns a `Mixture`. Derived in chapter 05. Source: textbook.
+    Args:
+        schedule: Coefficients of the path.
+        law: Of z_1.
+        t: Scalar.
+
+    Returns:
+        A `Mixture`.
     """
     a, b = schedule.a(t), schedule.b(t)
     return Mixture(law.log_weights, a * law.means, a**2 * law.variances + b**2)
@@ -24,10 +32,17 @@ def explain(
     z: Float[Tensor, "batch d"],
     t: Float[Tensor, ""] | Float[Tensor, " batch"],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """How likely each Gaussian made z_t, and what z_t is beyond its mean: r_k ~ w_k N(z; a m_k, q_k I), q_k = a^2 v_k + b^2.
+    """How likely each Gaussian made z_t, and what z_t is beyond its mean: r_k ~ w_k N(z; a m_k, q_k
+    I), q_k = a^2 v_k + b^2.
 
-    Args: `schedule`; `law`; `z` (batch, d); `t` scalar or (batch,). Returns r (batch, k), the gaps z - a m_k (batch, k, d) and
-    q (k,) or (batch, k). Derived in chapter 06. Source: textbook.
+    Args:
+        schedule: Coefficients of the path.
+        law: The distribution.
+        z: (batch, d).
+        t: Scalar or (batch,).
+
+    Returns:
+        r (batch, k), the gaps z - a m_k (batch, k, d) and q (k,) or (batch, k).
     """
     a, b = schedule.a(t)[..., None], schedule.b(t)[..., None]
     q, gap = a**2 * law.variances + b**2, z[:, None] - a[..., None] * law.means
@@ -46,9 +61,19 @@ def posterior(
 ) -> tuple[Tensor, Tensor]:
     """The best predictions of data and noise from z_t, when they were drawn independently.
 
-    E[z_1 | z_t] = sum_k r_k (m_k + a v_k / q_k (z - a m_k)),  E[z_0 | z_t] = sum_k r_k b / q_k (z - a m_k)
-    Args: `schedule`; `law` of z_1; `z` (batch, d); `t` scalar or (batch,), below 1 if a variance is zero.
-    Returns z_1 and z_0 (batch, d). Derived in chapter 06. Source: textbook.
+    E[z_1 | z_t] = sum_k r_k (m_k + a v_k / q_k (z - a m_k)),  E[z_0 | z_t] = sum_k r_k b / q_k (z -
+    a m_k)
+
+    Args:
+        schedule: Coefficients of the path.
+        law: Of z_1.
+        z: (batch, d).
+        t: Scalar or (batch,), below 1 if a variance is zero.
+
+    Returns:
+        z_1 and z_0 (batch, d).
+
+    Derived in chapter 06.
     """
     r, gap, q = explain(schedule, law, z, t)
     a, b = schedule.a(t)[..., None], schedule.b(t)[..., None]
@@ -58,20 +83,34 @@ def posterior(
 
 
 def mixture_velocity(schedule: Schedule, law: Mixture) -> Field:
-    """The field that flow matching learns for a mixture, the mean of the velocities of all paths through z at time t.
+    """The field that flow matching learns for a mixture, the mean of the velocities of all paths
+    through z at time t.
 
-    u(z, t) = E[a' z_1 + b' z_0 | z_t = z]; on the straight path (E[z_1 | z] - z)/(1 - t), the mean of pinned controls
-    Args: `schedule`; `law` of z_1. Returns a field of z (batch, d) and t, scalar or (batch,). Derived in chapter 06.
-    Source: textbook.
+    u(z, t) = E[a' z_1 + b' z_0 | z_t = z]; on the straight path (E[z_1 | z] - z)/(1 - t), the mean
+    of pinned controls
+
+    Args:
+        schedule: Coefficients of the path.
+        law: Of z_1.
+
+    Returns:
+        A field of z (batch, d) and t, scalar or (batch,).
+
+    Derived in chapter 06.
     """
     return lambda z, t: schedule.velocity(*posterior(schedule, law, z, t), t[..., None])
 
 
 def mixture_score(schedule: Schedule, law: Mixture) -> Field:
-    """The score of the law of z_t, grad log p_t(z) = -sum_k r_k (z - a m_k) / q_k = -E[z_0 | z_t = z] / b.
+    """The score of the law of z_t, grad log p_t(z) = -sum_k r_k (z - a m_k) / q_k = -E[z_0 | z_t =
+    z] / b.
 
-    Args: `schedule`; `law` of z_1. Returns a field of z (batch, d) and t, scalar or (batch,). Derived in chapter 07.
-    Source: textbook.
+    Args:
+        schedule: Coefficients of the path.
+        law: Of z_1.
+
+    Returns:
+        A field of z (batch, d) and t, scalar or (batch,).
     """
 
     def score(z: Tensor, t: Tensor) -> Tensor:
@@ -84,11 +123,22 @@ def mixture_score(schedule: Schedule, law: Mixture) -> Field:
 def denoising_error(
     schedule: Schedule, law: Mixture, t: Float[Tensor, " n"], points: int = 301
 ) -> Float[Tensor, " n"]:
-    """The least loss of a clean head on the line, E (z_1 - E[z_1 | z_t])^2: what z_t leaves open, by quadrature.
+    """The least loss of a clean head on the line, E (z_1 - E[z_1 | z_t])^2: what z_t leaves open,
+    by quadrature.
 
-    Var(z_1 | z) = sum_k r_k (v_k b^2 / q_k + (c_k - sum_j r_j c_j)^2),  c_k = m_k + a v_k / q_k (z - a m_k)
-    Args: `schedule`; `law` of z_1, in one dimension; `t` (n,), below 1 if a variance is zero; `points` of the quadrature for
-    each Gaussian. Returns the error (n,), in units of z_1 squared. Derived in chapter 07. Source: textbook.
+    Var(z_1 | z) = sum_k r_k (v_k b^2 / q_k + (c_k - sum_j r_j c_j)^2),  c_k = m_k + a v_k / q_k (z
+    - a m_k)
+
+    Args:
+        schedule: Coefficients of the path.
+        law: Of z_1, in one dimension.
+        t: (n,), below 1 if a variance is zero.
+        points: Of the quadrature for each Gaussian.
+
+    Returns:
+        The error (n,), in units of z_1 squared.
+
+    Derived in chapter 07.
     """
     x = torch.linspace(-8, 8, points, dtype=law.means.dtype)
     a, b = schedule.a(t)[:, None], schedule.b(t)[:, None]

@@ -1,4 +1,6 @@
-"""Paths from noise to data: the point at time t, the velocity there, and the loss that learns a field from them."""
+"""Paths from noise to data: the point at time t, the velocity there, and the loss that learns a
+field from them.
+"""
 
 from dataclasses import dataclass
 
@@ -23,8 +25,13 @@ class PathSample:
 def interpolate(schedule: Schedule, z1: Tensor, z0: Tensor, t: Tensor) -> Tensor:
     """The point of the path, z_t = a(t) z_1 + b(t) z_0.
 
-    Args: `schedule`; `z1`, `z0` (batch, ...); `t` (batch,). Returns z_t (batch, ...).
-    Derived in chapter 06. Source: textbook.
+    Args:
+        schedule: Coefficients of the path.
+        z1, z0: (batch, ...).
+        t: (batch,).
+
+    Returns:
+        z_t (batch, ...).
     """
     t = expand(t, z1)
     return schedule.a(t) * z1 + schedule.b(t) * z0
@@ -36,11 +43,20 @@ def sample_path(
     z0: Float[Tensor, "batch ..."],
     t: Float[Tensor, " batch"],
 ) -> PathSample:
-    """The point of each path at its time and the velocity there, u = dz_t/dt = a'(t) z_1 + b'(t) z_0.
+    """The point of each path at its time and the velocity there, u = dz_t/dt = a'(t) z_1 + b'(t)
+    z_0.
 
     On the straight path u = z_1 - z_0 = (z_1 - z_t)/(1 - t): the pinned control of the pair.
-    Args: `schedule`; `z1` data and `z0` noise, (batch, ...); `t` (batch,). Returns a `PathSample`.
-    Derived in chapter 06. Source: textbook.
+
+    Args:
+        schedule: Coefficients of the path.
+        z1: Data and `z0` noise, (batch, ...).
+        t: (batch,).
+
+    Returns:
+        A `PathSample`.
+
+    Derived in chapter 06.
     """
     return PathSample(
         interpolate(schedule, z1, z0, t), schedule.velocity(z1, z0, expand(t, z1)), t, z0, z1

@@ -1,4 +1,6 @@
-"""Laws that one can draw: two modes on the line, and three clouds in the plane, each of about the size of the noise."""
+"""Laws that one can draw: two modes on the line, and three clouds in the plane, each of about the
+size of the noise.
+"""
 
 import math
 
@@ -12,7 +14,12 @@ from ..control.bridges import Mixture
 def two_modes(std: float, distance: float = 2.0) -> Mixture:
     """The book's mixture on the line, half at -2 and half at 2: 1/2 N(-m, s^2) + 1/2 N(m, s^2).
 
-    Args: `std` s; `distance` m of a mode from zero. Returns a `Mixture` of float64. Derived in chapter 06. Source: ours.
+    Args:
+        std: s.
+        distance: m of a mode from zero.
+
+    Returns:
+        A `Mixture` of float64.
     """
     means = torch.tensor([[-distance], [distance]], dtype=torch.float64)
     return Mixture(
@@ -33,7 +40,13 @@ def eight_gaussians(radius: float = 2.0, std: float = 0.1) -> Mixture:
 def two_moons(count: int, rng: torch.Generator, std: float = 0.1) -> Float[Tensor, "count 2"]:
     """Points of two interlocked half circles of radius 2, blurred.
 
-    Args: `count`; `rng`; `std` of the blur. Returns points (count, 2). Derived in chapter 06. Source: textbook.
+    Args:
+        count: How many.
+        rng: Generator of the random numbers.
+        std: Of the blur.
+
+    Returns:
+        Points (count, 2).
     """
     angle = math.pi * torch.rand(count, generator=rng)
     side = torch.randint(0, 2, (count,), generator=rng) * 2.0 - 1
@@ -44,7 +57,12 @@ def two_moons(count: int, rng: torch.Generator, std: float = 0.1) -> Float[Tenso
 def checkerboard(count: int, rng: torch.Generator) -> Float[Tensor, "count 2"]:
     """Points of the dark squares of a board of 4 by 4 unit squares around the origin.
 
-    Args: `count`; `rng`. Returns points (count, 2). Derived in chapter 06. Source: textbook.
+    Args:
+        count: How many.
+        rng: Generator of the random numbers.
+
+    Returns:
+        Points (count, 2).
     """
     row, half = (
         torch.randint(0, 4, (count,), generator=rng),

@@ -1,4 +1,6 @@
-"""Schedules: the two coefficients of the path z_t = a(t) z_1 + b(t) z_0, and what follows from them."""
+"""Schedules: the two coefficients of the path z_t = a(t) z_1 + b(t) z_0, and what follows from
+them.
+"""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Schedule:
-    """A path z_t = a(t) z_1 + b(t) z_0 from noise at t = 0 (a = 0, b = 1) to data at t = 1 (a = 1, b = 0)."""
+    """A path z_t = a(t) z_1 + b(t) z_0 from noise at t = 0 (a = 0, b = 1) to data at t = 1 (a = 1,
+    b = 0).
+    """
 
     def a(self, t: Tensor) -> Tensor:
         raise NotImplementedError
@@ -41,7 +45,9 @@ class Schedule:
         raise NotImplementedError
 
     def noise_rate(self, t: Tensor) -> Tensor:
-        """g^2 = b^2 lambda'(t) = 2 b (a' b - a b')/a, the noise of the SDE whose ends are data and noise; infinite at t = 0."""
+        """g^2 = b^2 lambda'(t) = 2 b (a' b - a b')/a, the noise of the SDE whose ends are data and
+        noise; infinite at t = 0.
+        """
         a, b = self.a(t), self.b(t)
         return 2 * b * (self.da(t) * b - a * self.db(t)) / a
 
@@ -71,7 +77,9 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """The path along a quarter of a circle at an even speed: a = sin(pi t/2), b = cos(pi t/2), so a^2 + b^2 = 1."""
+    """The path along a quarter of a circle at an even speed: a = sin(pi t/2), b = cos(pi t/2), so
+    a^2 + b^2 = 1.
+    """
 
     def a(self, t):
         return torch.sin(math.pi / 2 * t)
@@ -91,9 +99,11 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class Tangent(Schedule):
-    """The variance-preserving path tan-d: a = S / R, b = d C / R with S, C = sin, cos(pi t/2), R^2 = S^2 + d^2 C^2.
+    """The variance-preserving path tan-d: a = S / R, b = d C / R with S, C = sin, cos(pi t/2), R^2
+    = S^2 + d^2 C^2.
 
-    Then b/a = d tan(pi (1-t)/2), lambda = -2 log(d tan(pi (1-t)/2)); d = 1 is `Cosine`, larger d is noisier.
+    Then b/a = d tan(pi (1-t)/2), lambda = -2 log(d tan(pi (1-t)/2)); d = 1 is `Cosine`, larger d is
+    noisier.
     """
 
     d: float = 3.0  # noise to signal at t = 1/2
@@ -125,15 +135,24 @@ class Tangent(Schedule):
 def from_diffusion_time(s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Our time from a diffusion paper's, t = 1 - s.
 
-    Args: `s` (n,), 0 is data and 1 is noise. Returns t, 0 is noise and 1 is data. Derived in chapter 07. Source: ours.
+    Args:
+        s: (n,), 0 is data and 1 is noise.
+
+    Returns:
+        t, 0 is noise and 1 is data.
     """
     return 1 - s
 
 
 def expand(t: Float[Tensor, "..."], x: Float[Tensor, "batch ..."]) -> Tensor:
-    """Times in a shape that multiplies states: (batch, 1, ..., 1), or (batch, n, 1) where each position has its own.
+    """Times in a shape that multiplies states: (batch, 1, ..., 1), or (batch, n, 1) where each
+    position has its own.
 
-    Args: `t` (batch,) or (batch, n); `x` (batch, ...), the states. Returns t with as many axes as `x`.
-    Derived in chapter 06. Source: ours.
+    Args:
+        t: (batch,) or (batch, n).
+        x: (batch, ...), the states.
+
+    Returns:
+        t with as many axes as `x`.
     """
     return t.reshape(*t.shape, *([1] * (x.dim() - t.dim())))

@@ -1,4 +1,6 @@
-"""Laws of training time: uniform, logit-normal, and LDLM's, which makes the loss fall evenly, in the lineage of CDCD."""
+"""Laws of training time: uniform, logit-normal, and LDLM's, which makes the loss fall evenly, in
+the lineage of CDCD.
+"""
 
 import math
 
@@ -13,9 +15,14 @@ from ..dynamics.precision import double
 
 
 def isotonic_decreasing(y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The non-increasing sequence closest to y, argmin_x sum_i weight_i (x_i - y_i)^2, by pooling adjacent violators.
+    """The non-increasing sequence closest to y, argmin_x sum_i weight_i (x_i - y_i)^2, by pooling
+    adjacent violators.
 
-    Args: `y`, `weight` (n,), weights positive. Returns x (n,). Derived in chapter 07. Source: ours.
+    Args:
+        y, weight: (n,), weights positive.
+
+    Returns:
+        x (n,).
     """
     blocks: list[list[float]] = []  # [mean, weight, count]
     for value, w in zip(y, weight):
@@ -37,10 +44,14 @@ def stratified(n: int, rng: torch.Generator) -> Float[Tensor, " n"]:
 
 
 class TimeLaw:
-    """A law of time on [0, 1], known by the inverse F^-1 of its distribution function and by its density F'."""
+    """A law of time on [0, 1], known by the inverse F^-1 of its distribution function and by its
+    density F'.
+    """
 
     def warp(self, v: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        """Time t = F^-1(v); uniform v gives the training law, a uniform grid of v the sampling grid."""
+        """Time t = F^-1(v); uniform v gives the training law, a uniform grid of v the sampling
+        grid.
+        """
         raise NotImplementedError
 
     def density(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -63,7 +74,9 @@ class Uniform(TimeLaw):
 
 
 class LogitNormal(TimeLaw):
-    """Times around the middle, log(t/(1-t)) ~ N(mean, std^2): on the straight path, half the log-SNR is normal."""
+    """Times around the middle, log(t/(1-t)) ~ N(mean, std^2): on the straight path, half the
+    log-SNR is normal.
+    """
 
     def __init__(self, mean: float = 0.0, std: float = 1.0):
         self.mean, self.std = mean, std
@@ -77,11 +90,13 @@ class LogitNormal(TimeLaw):
 
 
 class AdaptiveTime(TimeLaw, nn.Module):
-    """Time sampler whose density is proportional to the fall of the loss, p(t) ~ -dL/dt, so L(F^-1(v)) is affine in v.
+    """Time sampler whose density is proportional to the fall of the loss, p(t) ~ -dL/dt, so
+    L(F^-1(v)) is affine in v.
 
-    At every step a bin takes in the losses that fell into it, each counting 1/p(t): l <- decay l + (1 - decay) sum loss/p(t),
-    c <- decay c + (1 - decay) sum 1/p(t). So the means l/c of all bins tell of the same past, however often each was drawn.
-    Each `refresh` steps the means are made monotone; their falls, mixed with a uniform `floor`, become the law of time.
+    At every step a bin takes in the losses that fell into it, each counting 1/p(t): l <- decay l +
+    (1 - decay) sum loss/p(t), c <- decay c + (1 - decay) sum 1/p(t). So the means l/c of all bins
+    tell of the same past, however often each was drawn. Each `refresh` steps the means are made
+    monotone; their falls, mixed with a uniform `floor`, become the law of time.
     """
 
     def __init__(self, bins: int = 50, decay: float = 0.99, refresh: int = 100, floor: float = 0.1):
@@ -112,13 +127,17 @@ class AdaptiveTime(TimeLaw, nn.Module):
         loss: Float[Tensor, "*n"],
         count: Float[Tensor, "*n"] | None = None,
     ) -> None:
-        """Add losses seen at times to this step's sums; each counts 1/p(t), or what `count` says if t has another law."""
+        """Add losses seen at times to this step's sums; each counts 1/p(t), or what `count` says if
+        t has another law.
+        """
         i, count = self.bin(t).flatten(), 1 / self.density(t) if count is None else count
         self.new_loss.index_add_(0, i, double((loss.detach() * count).flatten()))
         self.new_count.index_add_(0, i, double(count.flatten()))
 
     def update(self, step: int) -> None:
-        """Fold this step's sums, of all processes, into the discounted ones; refresh the law when it is due."""
+        """Fold this step's sums, of all processes, into the discounted ones; refresh the law when
+        it is due.
+        """
         if dist.is_initialized():
             dist.all_reduce(self.new_loss)
             dist.all_reduce(self.new_count)
@@ -133,7 +152,9 @@ class AdaptiveTime(TimeLaw, nn.Module):
         return (self.loss / self.weight).nan_to_num()
 
     def law(self) -> Float[Tensor, " edges"]:
-        """Distribution function F at the edges: each bin has the mean of the falls beside it, and its part of the floor."""
+        """Distribution function F at the edges: each bin has the mean of the falls beside it, and
+        its part of the floor.
+        """
         monotone = isotonic_decreasing(self.curve().cpu().numpy(), self.weight.cpu().numpy())
         falls = -np.diff(monotone)
         density = np.concatenate(([falls[0]], (falls[:-1] + falls[1:]) / 2, [falls[-1]]))

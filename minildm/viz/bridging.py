@@ -1,4 +1,6 @@
-"""Bridges over noise levels: paths from noise to two modes, their law at one time, and who goes where."""
+"""Bridges over noise levels: paths from noise to two modes, their law at one time, and who goes
+where.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,7 +49,12 @@ START, TARGET = round_mixture([1.0], [0.0], 1.0), round_mixture([0.5, 0.5], [-2.
 def coupled(noise: float, coupling: str) -> Float[Tensor, "start end"]:
     """How much mass goes from each place to each place.
 
-    Args: `noise` g; `coupling`, a name of COUPLINGS. Returns probabilities of pairs of PLACES.
+    Args:
+        noise: g.
+        coupling: A name of COUPLINGS.
+
+    Returns:
+        Probabilities of pairs of PLACES.
     """
     a, b = (law.log_density(PLACES).softmax(0) for law in (START, TARGET))
     if coupling == "schroedinger":
@@ -62,7 +69,9 @@ def coupled(noise: float, coupling: str) -> Float[Tensor, "start end"]:
 
 @dataclass(frozen=True)
 class Bridges:
-    """What one picture shows: many bridges of one coupling, the law they have at one time, and that coupling."""
+    """What one picture shows: many bridges of one coupling, the law they have at one time, and that
+    coupling.
+    """
 
     path: Trajectory  # states (time, draw, 1)
     moment: float  # t, one of the times of the path
@@ -97,7 +106,14 @@ def marginal(coupling: Float[Tensor, "start end"], g: float, t: float) -> Float[
 def bridges(noise: float, coupling: str, time: float, seed: int) -> Bridges:
     """Many exact Brownian bridges between ends drawn from a coupling.
 
-    Args: `noise` g; `coupling`, a name of COUPLINGS; `time` that the histogram shows; `seed`. Returns `Bridges`.
+    Args:
+        noise: g.
+        coupling: A name of COUPLINGS.
+        time: That the histogram shows.
+        seed: Seed of the random numbers.
+
+    Returns:
+        `Bridges`.
     """
     rng, plan = torch.Generator().manual_seed(seed), coupled(noise, coupling)
     i, j = draw_pairs(plan, DRAWS, rng)

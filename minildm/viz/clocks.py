@@ -1,4 +1,6 @@
-"""The schedule explorer: how much data and noise a path holds, its log-SNR, the loss of a head, and the times to train at."""
+"""The schedule explorer: how much data and noise a path holds, its log-SNR, the loss of a head, and
+the times to train at.
+"""
 
 import math
 from collections.abc import Callable
@@ -34,7 +36,9 @@ Law = Callable[[Tensor], Tensor]  # a loss at TIMES -> its distribution function
 
 @dataclass(frozen=True)
 class Clock:
-    """What one picture shows, at TIMES: the path's coefficients, its log-SNR, the loss of a head, and its law of time."""
+    """What one picture shows, at TIMES: the path's coefficients, its log-SNR, the loss of a head,
+    and its law of time.
+    """
 
     a: Float[Tensor, " bins"]
     b: Float[Tensor, " bins"]
@@ -98,7 +102,9 @@ def clock(schedule: str, d: float, head: str, error: Float[Tensor, " n"], law: L
 
 
 def draw(shown: Clock) -> Figure:
-    """Coefficients and log-SNR against time, with the times of the grid as ticks, and the loss in both times."""
+    """Coefficients and log-SNR against time, with the times of the grid as ticks, and the loss in
+    both times.
+    """
     figure, (left, middle, right) = panels(3, height=2.2)
     left.plot(TIMES, shown.a, color=style.DATA, label="a, data")
     left.plot(TIMES, shown.b, color=style.NOISE, label="b, noise")
@@ -120,8 +126,12 @@ def draw(shown: Clock) -> Figure:
 def explorer(errors: dict[float, Float[Tensor, " n"]], law: Law) -> Explorer:
     """The explorer of chapter 07, for two modes on the line of several widths.
 
-    Args: `errors`, standard deviation of a mode -> least error of a clean head at LOG_SNR; `law` of `clock`. Returns an
-    `Explorer`.
+    Args:
+        errors: Standard deviation of a mode -> least error of a clean head at LOG_SNR.
+        law: Of `clock`.
+
+    Returns:
+        An `Explorer`.
     """
 
     def state(d: float, modes: float, schedule: str, head: str) -> Clock:

@@ -1,4 +1,6 @@
-"""The cost-to-go as time runs backwards: a map of V with the flow that its policy makes, and a cut through it."""
+"""The cost-to-go as time runs backwards: a map of V with the flow that its policy makes, and a cut
+through it.
+"""
 
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +24,9 @@ STEPS = 40
 
 @dataclass(frozen=True)
 class Stage:
-    """A system with its horizon, its grid, the part of the grid that is shown, and how far controls reach."""
+    """A system with its horizon, its grid, the part of the grid that is shown, and how far controls
+    reach.
+    """
 
     system: System
     horizon: float
@@ -74,7 +78,9 @@ STAGES = {
 
 @dataclass
 class Scene:
-    """One picture: the map of V on its axes, arrows of the steered flow, and cuts through V now and at the end."""
+    """One picture: the map of V on its axes, arrows of the steered flow, and cuts through V now and
+    at the end.
+    """
 
     stage: Stage
     time: float
@@ -102,7 +108,13 @@ def solution(name: str, g: float) -> CostToGo:
 def scene(system: str, time: float, g: float) -> Scene:
     """What the explorer shows, a pure function of its knobs.
 
-    Args: `system`, a name of STAGES; `time`, as a share of the horizon; `g`, noise. Returns a `Scene`.
+    Args:
+        system: A name of STAGES.
+        time: As a share of the horizon.
+        g: Noise.
+
+    Returns:
+        A `Scene`.
     """
     stage, ahead = STAGES[system], solution(system, g)
     t = time * ahead.times[-1]
@@ -120,7 +132,9 @@ def scene(system: str, time: float, g: float) -> Scene:
 
 
 def draw(scene: Scene) -> Figure:
-    """Left, V in purple with the steered flow in orange; right, V along a line, and Phi for comparison."""
+    """Left, V in purple with the steered flow in orange; right, V along a line, and Phi for
+    comparison.
+    """
     stage = scene.stage
     figure, (left, right) = panels(2)
     figure.set_size_inches(5.8, 2.0)  # frames of it are in the chapter's file

@@ -1,4 +1,6 @@
-"""The trajectory explorer: texts of any model on their way to words, left alone or kicked once; live, as frames, in print."""
+"""The trajectory explorer: texts of any model on their way to words, left alone or kicked once;
+live, as frames, in print.
+"""
 
 from collections.abc import Hashable
 
@@ -46,11 +48,15 @@ ALT = (
 
 
 class TrajectoryExplorer(Explorer):
-    """Texts travelling through a plane; pages are HTML, whose words can be read, and the figure is for print.
+    """Texts travelling through a plane; pages are HTML, whose words can be read, and the figure is
+    for print.
 
-    Args: `writers`, name of a model -> `Writer`, the first of which starts; `size` of the kick that it starts with, 0 for none;
-    `solver` and `steps` that it starts with. Knobs: model, prompt, seed, solver, steps, text, time, and a kick's moment, size
-    and direction; a prompt may be any text, a seed any number up to 9999.
+    Args:
+        writers: Name of a model -> `Writer`, the first of which starts.
+        size: Of the kick that it starts with, 0 for none.
+        solver, steps: That it starts with. Knobs: model, prompt, seed, solver, steps, text, time,
+            and a kick's moment, size and direction; a prompt may be any text, a seed any number up
+            to 9999.
     """
 
     def __init__(

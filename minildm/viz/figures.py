@@ -13,7 +13,8 @@ from .style import WIDTH
 def panels(columns: int, rows: int = 1, height: float = 2.6, **grid) -> tuple[Figure, list]:
     """A figure of the book's width with its axes in reading order; `height` of one row in inches.
 
-    Pyplot does not know of it, so that widgets may draw in another thread than cells, as JupyterLab has it.
+    Pyplot does not know of it, so that widgets may draw in another thread than cells, as JupyterLab
+    has it.
     """
     figure = Figure(figsize=(WIDTH, rows * height))
     FigureCanvasAgg(figure)

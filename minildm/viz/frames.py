@@ -1,4 +1,6 @@
-"""FrameStack: a slider or two moved in the front end over pre-rendered frames, with a kernel or without."""
+"""FrameStack: a slider or two moved in the front end over pre-rendered frames, with a kernel or
+without.
+"""
 
 import base64
 import hashlib
@@ -17,9 +19,12 @@ COLORS = 24  # of a sheet
 
 
 class Sheet:
-    """Pictures of one size in a single image, one above the other: what they share is stored once, so that a frame is small.
+    """Pictures of one size in a single image, one above the other: what they share is stored once,
+    so that a frame is small.
 
-    Args: `pictures`, arrays (height, width, 4); `alt`, what they show, in words.
+    Args:
+        pictures: Arrays (height, width, 4).
+        alt: What they show, in words.
     """
 
     def __init__(self, pictures: Sequence[np.ndarray], alt: str):
@@ -41,9 +46,15 @@ class Sheet:
 
 
 class FrameStack:
-    """A grid of HTML frames, `frames[row][column]`: a player runs over the columns, a slider over the rows.
+    """A grid of HTML frames, `frames[row][column]`: a player runs over the columns, a slider over
+    the rows.
 
-    Args: `frames`, at most 41 columns; `names` of the row and the column knob. Raises UserError on a larger grid.
+    Args:
+        frames: At most 41 columns.
+        names: Of the row and the column knob.
+
+    Raises:
+        UserError: On a larger grid.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""Kernels of attention as heat maps, by block, head and time: who looks at whom while noise becomes a text."""
+"""Kernels of attention as heat maps, by block, head and time: who looks at whom while noise becomes
+a text.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ Kernels = Float[
 
 @dataclass(frozen=True)
 class Look:
-    """What one picture shows: a kernel, and over all times how many words its rows use and how far away these are."""
+    """What one picture shows: a kernel, and over all times how many words its rows use and how far
+    away these are.
+    """
 
     kernel: Float[Tensor, "words n"]
     count: Float[Tensor, " time"]
@@ -31,9 +35,14 @@ class Look:
 
 
 def effective_count(kernels: Float[Tensor, "*batch m n"]) -> Float[Tensor, "*batch"]:
-    """How many words a row uses, e^entropy: 1 for a row that copies one word, n for an even one; the mean over rows.
+    """How many words a row uses, e^entropy: 1 for a row that copies one word, n for an even one;
+    the mean over rows.
 
-    Args: `kernels` (..., m, n), rows that sum to one. Returns (...,).
+    Args:
+        kernels: (..., m, n), rows that sum to one.
+
+    Returns:
+        (...,).
     """
     return (-torch.special.xlogy(kernels, kernels).sum(-1)).exp().mean(-1)
 
@@ -41,7 +50,11 @@ def effective_count(kernels: Float[Tensor, "*batch m n"]) -> Float[Tensor, "*bat
 def mean_reach(kernels: Float[Tensor, "*batch m n"]) -> Float[Tensor, "*batch"]:
     """How far away the words are that a row uses, sum_j K_ij |i - j|; the mean over rows.
 
-    Args: `kernels` (..., m, n), the rows of the first m positions, each summing to one. Returns (...,), in words.
+    Args:
+        kernels: (..., m, n), the rows of the first m positions, each summing to one.
+
+    Returns:
+        (...,), in words.
     """
     rows, columns = (torch.arange(size, dtype=kernels.dtype) for size in kernels.shape[-2:])
     return (kernels * (rows[:, None] - columns).abs()).sum(-1).mean(-1)
@@ -57,9 +70,18 @@ def look(
 ) -> Look:
     """One kernel of one head, and its two numbers over time.
 
-    Args: `kernels` (block, time, head, n, n) of any model; `times` at which they were taken; `words` at the first positions,
-    the others being padding; `block` and `head`, counted from 1; `time`, of which the nearest of `times` is taken. Returns a
-    `Look`, its numbers over the rows of words. Raises UserError where the shapes or the choices do not fit.
+    Args:
+        kernels: (block, time, head, n, n) of any model.
+        times: At which they were taken.
+        words: At the first positions, the others being padding.
+        block, head: Counted from 1.
+        time: Of which the nearest of `times` is taken.
+
+    Returns:
+        A `Look`, its numbers over the rows of words.
+
+    Raises:
+        UserError: Where the shapes or the choices do not fit.
     """
     blocks, moments, heads, n = kernels.shape[:4]
     if len(times) != moments or not 0 < len(words) <= n:
@@ -113,8 +135,13 @@ def draw(shown: Look) -> Figure:
 def explorer(kernels: Kernels, times: Sequence[float], words: Sequence[str]) -> Explorer:
     """The explorer of chapter 11, for the kernels of a model on one text.
 
-    Args: `kernels` (block, time, head, n, n), rows that sum to one; `times`; `words` at the first positions. Returns an
-    `Explorer`.
+    Args:
+        kernels: (block, time, head, n, n), rows that sum to one.
+        times: Times (time,).
+        words: At the first positions.
+
+    Returns:
+        An `Explorer`.
     """
 
     def state(block: int, head: int, time: float) -> Look:

@@ -56,7 +56,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Kicked:
-    """What one picture shows: three paths (time, 2), and how far the two kicked ones are from the plan."""
+    """What one picture shows: three paths (time, 2), and how far the two kicked ones are from the
+    plan.
+    """
 
     task: Task
     name: str
@@ -72,13 +74,17 @@ class Kicked:
 
 
 def share_left(c: float, t: Tensor, s: Tensor) -> Tensor:
-    """The share of an error at time s that is left at t >= s: (1/c + 1 - t) / (1/c + 1 - s), pinned for c = inf."""
+    """The share of an error at time s that is left at t >= s: (1/c + 1 - t) / (1/c + 1 - s), pinned
+    for c = inf.
+    """
     return (1 / c + 1 - t) / (1 / c + 1 - s)
 
 
 @lru_cache
 def task(name: str) -> Task:
-    """A task by its name in SYSTEMS; the cart and the pendulum obey the Riccati equation of their linearization."""
+    """A task by its name in SYSTEMS; the cart and the pendulum obey the Riccati equation of their
+    linearization.
+    """
     if name in POINTS:
         y, c = torch.tensor([[1.2, 0.4]], dtype=torch.float64), POINTS[name]
         law = (
@@ -120,8 +126,14 @@ def task(name: str) -> Task:
 def kicked(system: str, time: float, size: float, direction: int) -> Kicked:
     """Steer, push once, and go on in both ways.
 
-    Args: `system` of SYSTEMS; `time` of the kick, a share of the whole; `size` of the push; `direction` in degrees.
-    Returns a `Kicked`.
+    Args:
+        system: Of SYSTEMS.
+        time: Of the kick, a share of the whole.
+        size: Of the push.
+        direction: In degrees.
+
+    Returns:
+        A `Kicked`.
     """
     todo, at, angle = task(system), round(time * STEPS), math.radians(direction)
     times = torch.linspace(0, todo.end, STEPS + 1, dtype=torch.float64)

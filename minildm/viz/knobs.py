@@ -59,7 +59,9 @@ def pixels(figure: Figure, dpi: int) -> np.ndarray:
 
 
 class Layout:
-    """Places of axes that are found once: pictures of one explorer do not jump, and are drawn faster."""
+    """Places of axes that are found once: pictures of one explorer do not jump, and are drawn
+    faster.
+    """
 
     def __init__(self):
         self.places = []
@@ -77,11 +79,16 @@ class Layout:
 
 
 class Explorer:
-    """One picture with knobs: live with a kernel, over pre-rendered frames without one, and still in print.
+    """One picture with knobs: live with a kernel, over pre-rendered frames without one, and still
+    in print.
 
-    Args: `state`, a pure function of the knobs by name -> anything; `draw`, what it returned -> a figure; `knobs`, name ->
-    the values of its control, the first being where it starts; `alt`, what the picture shows, in words; `between`, names of
-    knobs for which a figure or a frame may take any number between the smallest and the largest value.
+    Args:
+        state: A pure function of the knobs by name -> anything.
+        draw: What it returned -> a figure.
+        knobs: Name -> the values of its control, the first being where it starts.
+        alt: What the picture shows, in words.
+        between: Names of knobs for which a figure or a frame may take any number between the
+            smallest and the largest value.
     """
 
     def __init__(
@@ -136,7 +143,9 @@ class Explorer:
         rows: Sequence | None = None,
         **fixed,
     ) -> FrameStack:
-        """Frames over one knob or two that move without a kernel; `columns` and `rows` are by default all their values."""
+        """Frames over one knob or two that move without a kernel; `columns` and `rows` are by
+        default all their values.
+        """
         columns = ordered(self.knobs[column]) if columns is None else columns
         rows = rows or (ordered(self.knobs[row]) if row else [None])
         pages, css, layout = [], "", Layout()
@@ -162,7 +171,9 @@ class Explorer:
 
 
 class Live:
-    """A control for each knob of an `Explorer` and the picture they make; values change it with or without a browser."""
+    """A control for each knob of an `Explorer` and the picture they make; values change it with or
+    without a browser.
+    """
 
     def __init__(self, explorer: Explorer):
         self.explorer = explorer
@@ -182,7 +193,9 @@ class Live:
         return [row(self.knobs.values()), self.note, self.view]
 
     def redraw(self, change=None) -> None:
-        """Paint the picture that the knobs name; meanwhile a sign says so. Where it cannot be, a sentence says why."""
+        """Paint the picture that the knobs name; meanwhile a sign says so. Where it cannot be, a
+        sentence says why.
+        """
         self.note.value, said = BUSY, ""
         try:
             self.paint({name: knob.value for name, knob in self.knobs.items()})

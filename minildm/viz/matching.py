@@ -1,4 +1,6 @@
-"""Trajectories by coupling on the line: straight paths of pairs, which cross, and the flow of their mean, which does not."""
+"""Trajectories by coupling on the line: straight paths of pairs, which cross, and the flow of their
+mean, which does not.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -50,7 +52,9 @@ def below(law: Mixture, z: Tensor) -> Tensor:
 
 
 def between(table: Float[Tensor, "cell ..."], place: Tensor) -> Tensor:
-    """Rows of a table at places that are not whole numbers; column j of the answer is of column j, linear in between."""
+    """Rows of a table at places that are not whole numbers; column j of the answer is of column j,
+    linear in between.
+    """
     place = place.clamp(0, len(table) - 1)
     low, columns = place.floor().long().clamp(max=len(table) - 2), torch.arange(table.shape[1])
     share = place - low
@@ -72,7 +76,9 @@ def quantiles(law: Mixture, ranks: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
 
 
 def bernstein(batch: int, p: Float[Tensor, " n"]) -> Float[Tensor, "batch n"]:
-    """b_k(p) = (n-1 over k) p^k (1-p)^(n-1-k): how likely k of the n - 1 other points of a batch have lower ranks."""
+    """b_k(p) = (n-1 over k) p^k (1-p)^(n-1-k): how likely k of the n - 1 other points of a batch
+    have lower ranks.
+    """
     p, k, n = (
         p.clamp(1e-15, 1 - 1e-15),
         torch.arange(batch, dtype=torch.float64)[:, None],
@@ -85,7 +91,13 @@ def bernstein(batch: int, p: Float[Tensor, " n"]) -> Float[Tensor, "batch n"]:
 def copula(batch: int, p: Float[Tensor, " n"], q: Float[Tensor, " m"]) -> Float[Tensor, "n m"]:
     """Which ranks meet when batches of n are sorted: the density c(p, q) = n sum_k b_k(p) b_k(q).
 
-    Args: `batch` n, where 1 makes c = 1; `p` ranks of noise; `q` ranks of data. Returns c (n, m).
+    Args:
+        batch: n, where 1 makes c = 1.
+        p: Ranks of noise.
+        q: Ranks of data.
+
+    Returns:
+        c (n, m).
     """
     return batch * bernstein(batch, p).T @ bernstein(batch, q)
 
@@ -99,7 +111,9 @@ def masses(law: Mixture, stride: int) -> tuple[Float[Tensor, " n"], Float[Tensor
 
 @dataclass(frozen=True)
 class Flow:
-    """The mean field of a coupling: the law at each of TIMES on LINE, the field there, and three energies."""
+    """The mean field of a coupling: the law at each of TIMES on LINE, the field there, and three
+    energies.
+    """
 
     density: Float[Tensor, "time line"]
     field: Float[Tensor, "time line"]
@@ -142,7 +156,9 @@ def flow_of(data: str, batch: int) -> Flow:
 
 @dataclass(frozen=True)
 class Matched:
-    """What one picture shows: pairs and their straight paths, the paths of the flow, one moment, and the energies."""
+    """What one picture shows: pairs and their straight paths, the paths of the flow, one moment,
+    and the energies.
+    """
 
     data: str
     pairs: Float[Tensor, "2 draw"]  # z_0 and z_1; the first SHOWN are drawn as lines
@@ -154,7 +170,9 @@ class Matched:
 
     @property
     def crossings(self) -> tuple[int, int]:
-        """How many pairs of lines change their order on the way: of straight paths, and of the flow."""
+        """How many pairs of lines change their order on the way: of straight paths, and of the
+        flow.
+        """
         return inversions(*self.pairs[:, :SHOWN]), inversions(self.flow[0], self.flow[-1])
 
 
@@ -166,8 +184,14 @@ def inversions(start: Float[Tensor, " n"], end: Float[Tensor, " n"]) -> int:
 def matched(batch: int, reflow: str, time: float, data: str) -> Matched:
     """Pairs of a coupling and the flow of their mean.
 
-    Args: `batch` of the coupling; `reflow`, a name of REFLOWS: take the ends of the flow as pairs instead; `time` that the
-    histogram shows; `data`, a name of LAWS. Returns `Matched`.
+    Args:
+        batch: Of the coupling.
+        reflow: A name of REFLOWS: take the ends of the flow as pairs instead.
+        time: That the histogram shows.
+        data: A name of LAWS.
+
+    Returns:
+        `Matched`.
     """
     rng, law, levels = torch.Generator().manual_seed(29), LAWS[data], shares(SHOWN)
     order, k = torch.randperm(DRAWS, generator=rng), round(time * (len(TIMES) - 1))

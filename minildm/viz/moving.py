@@ -1,4 +1,6 @@
-"""Density and particles together: one law on its way from noise to data, and particles that a flow or noise moves."""
+"""Density and particles together: one law on its way from noise to data, and particles that a flow
+or noise moves.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -55,7 +57,8 @@ def moved(data: Mixture, t: Tensor) -> Mixture:
 def flow_and_score(data: Mixture, z: Float[Tensor, " batch"], t: Tensor) -> tuple[Tensor, Tensor]:
     """The velocity that moves this law, and the slope of its log-density, both (batch,).
 
-    u = sum_k r_k (m_k + q_k'/(2 q_k) (z - t m_k)) and -sum_k r_k (z - t m_k)/q_k, with r_k the share of mode k at z
+    u = sum_k r_k (m_k + q_k'/(2 q_k) (z - t m_k)) and -sum_k r_k (z - t m_k)/q_k, with r_k the
+    share of mode k at z
     """
     now, gap = moved(data, t), z[:, None] - t * data.means[:, 0]
     r = (now.log_weights - gap**2 / (2 * now.variances) - now.variances.log() / 2).softmax(-1)
@@ -113,7 +116,9 @@ def particles(name: str, noise: float, gathered: bool) -> Trajectory:
 
 @dataclass(frozen=True)
 class Moving:
-    """What one picture shows: the exact law over time, particles, and the balance of mass at one time."""
+    """What one picture shows: the exact law over time, particles, and the balance of mass at one
+    time.
+    """
 
     path: Trajectory  # states (time, particle)
     moment: float
@@ -155,7 +160,14 @@ def largest_term(name: str, noise: float, gathered: bool) -> float:
 def moving(time: float, noise: float, law: str, drift: str) -> Moving:
     """Particles of one motion beside the law they should have.
 
-    Args: `time` looked at; `noise` g; `law` of LAWS; `drift` of DRIFTS. Returns a `Moving`.
+    Args:
+        time: Looked at.
+        noise: g.
+        law: Of LAWS.
+        drift: Of DRIFTS.
+
+    Returns:
+        A `Moving`.
     """
     data, t, gathered = law_of(law), torch.tensor(time, dtype=torch.float64), drift == DRIFTS[0]
     return Moving(
@@ -169,7 +181,9 @@ def moving(time: float, noise: float, law: str, drift: str) -> Moving:
 
 
 def draw(shown: Moving) -> Figure:
-    """Paths on the sheet of the density, the particles of one time against the law, and the balance of mass there."""
+    """Paths on the sheet of the density, the particles of one time against the law, and the balance
+    of mass there.
+    """
     figure, (space, here, terms) = panels(3, height=2.4)
     space.contourf(torch.linspace(0, 1, 41), LINE, shown.sheet, LEVELS, colors=SHADES)
     until = slice(0, shown.now + 1, 3)

@@ -1,4 +1,6 @@
-"""The two pictures of a scene: drawn with matplotlib for print, and as a backdrop with a small SVG on top for what moves."""
+"""The two pictures of a scene: drawn with matplotlib for print, and as a backdrop with a small SVG
+on top for what moves.
+"""
 
 import base64
 
@@ -30,7 +32,9 @@ PAGE = (
 
 
 def colors(scene: Scene) -> tuple[str, ...]:
-    """Of the paths: a plan that is left alone is what is looked at; beside kicked ones it steps back."""
+    """Of the paths: a plan that is left alone is what is looked at; beside kicked ones it steps
+    back.
+    """
     return (CONTROL,) if len(scene.paths) == 1 else (NOISE, CONTROL, ERROR)
 
 
@@ -106,7 +110,9 @@ def draw_legend(figure: Figure, scene: Scene) -> None:
 
 
 def draw_moving(axes: Axes, scene: Scene, k: int, text: int) -> None:
-    """What moves: the flow at the k-th time, the plans of all texts up to it, and one text's paths and push on top."""
+    """What moves: the flow at the k-th time, the plans of all texts up to it, and one text's paths
+    and push on top.
+    """
     places, flow = arrows(scene, k)
     axes.quiver(
         *places.T,
@@ -136,7 +142,9 @@ def draw_moving(axes: Axes, scene: Scene, k: int, text: int) -> None:
 
 
 def draw(shown: Shown) -> Figure:
-    """The picture in print: the plane, a text at a few times or after a kick what the three paths say, and the curves."""
+    """The picture in print: the plane, a text at a few times or after a kick what the three paths
+    say, and the curves.
+    """
     scene, k, text = shown.scene, shown.k, shown.text
     figure = Figure(figsize=(WIDTH, 5.4), layout="none")
     plane = figure.add_axes((0.09, 0.45, 0.35, 0.49))
@@ -179,7 +187,9 @@ def draw(shown: Shown) -> Figure:
 
 
 class Backdrop:
-    """A figure as a picture of the page, and the map from its axes to the units of an SVG laid over it."""
+    """A figure as a picture of the page, and the map from its axes to the units of an SVG laid over
+    it.
+    """
 
     def __init__(self, figure: Figure, name: str):
         canvas = FigureCanvasAgg(figure)
@@ -225,7 +235,9 @@ def dot(point: np.ndarray, radius: int, color: str, edge: str) -> str:
 
 
 class View:
-    """A text of a scene as HTML: plane and curves drawn once, and on top of them what moves; `name` is unique on a page."""
+    """A text of a scene as HTML: plane and curves drawn once, and on top of them what moves; `name`
+    is unique on a page.
+    """
 
     def __init__(self, scene: Scene, text: int, name: str):
         self.scene, self.text = scene, text

@@ -1,4 +1,6 @@
-"""Planted errors: a wrong word in an unfinished text, and what it changes on the way to the finished one."""
+"""Planted errors: a wrong word in an unfinished text, and what it changes on the way to the
+finished one.
+"""
 
 import base64
 import html
@@ -46,7 +48,9 @@ CSS = (
 
 @dataclass(frozen=True)
 class Planting:
-    """Two runs of a model that differ in one word: the words at each time of the way, without the error and with it."""
+    """Two runs of a model that differ in one word: the words at each time of the way, without the
+    error and with it.
+    """
 
     model: str
     position: int  # of the planted word
@@ -83,7 +87,9 @@ def marks(planting: Planting) -> np.ndarray:
 
 
 def changed(planting: Planting) -> np.ndarray:
-    """How many words other than the planted one differ from the run without the error, at each time (time,)."""
+    """How many words other than the planted one differ from the run without the error, at each time
+    (time,).
+    """
     return (np.delete(marks(planting), planting.position, axis=1) == OTHER).sum(axis=1)
 
 
@@ -113,7 +119,9 @@ def as_text(row: Sequence[str], row_marks: np.ndarray) -> str:
 class PlantedErrors:
     """Recorded plantings, picked by model, position and time, and followed step by step.
 
-    Args: `plantings`, one for each model, position and time; a model whose time is fixed by the position has just one.
+    Args:
+        plantings: One for each model, position and time; a model whose time is fixed by the
+            position has just one.
     """
 
     def __init__(self, plantings: list[Planting]):
@@ -146,9 +154,11 @@ class PlantedErrors:
         )
 
     def frames(self, position: int, times: Sequence[float], moments: int = 9) -> FrameStack:
-        """Pre-rendered frames that move without a kernel: each model at these planting times, by moments of the way.
+        """Pre-rendered frames that move without a kernel: each model at these planting times, by
+        moments of the way.
 
-        There are at most `moments` columns, and no more than the shortest way has moments, so that each is another picture.
+        There are at most `moments` columns, and no more than the shortest way has moments, so that
+        each is another picture.
         """
         rows = []
         for planting in (self.at(model, position, time) for model in self.models for time in times):
@@ -224,7 +234,9 @@ class LivePlanting:
         self.redraw()
 
     def redraw(self, change=None) -> None:
-        """Show the moment that the controls name; a time that the model does not have cannot be chosen."""
+        """Show the moment that the controls name; a time that the model does not have cannot be
+        chosen.
+        """
         knobs = self.model.value, self.position.value
         self.time.disabled = len(self.errors.of[knobs]) == 1
         self.view.value = self.errors.page(

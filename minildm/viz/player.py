@@ -1,4 +1,6 @@
-"""Player: many paths on one canvas that plays, scrubs and says what it is pointed at, with a kernel or without."""
+"""Player: many paths on one canvas that plays, scrubs and says what it is pointed at, with a kernel
+or without.
+"""
 
 import html
 import json
@@ -29,11 +31,20 @@ def layout(
     paths: Float[Tensor, "time batch 2"],
     labels: Sequence[str] | Sequence[Sequence[str]],
 ) -> dict:
-    """What the canvas draws: paths in pixels with one scale for both axes, lines of a grid, and each text once.
+    """What the canvas draws: paths in pixels with one scale for both axes, lines of a grid, and
+    each text once.
 
-    Args: `times` (time,); `paths` (time, batch, 2); `labels`, a text for each path, or for each time and path.
-    Returns {"times", "points" (batch, 2 time), "grid" {"x", "y"} of (pixel, name), "texts", "said" (batch, 1 or time)}.
-    Raises UserError when the labels do not fit the paths or the page would be heavy.
+    Args:
+        times: (time,).
+        paths: (time, batch, 2).
+        labels: A text for each path, or for each time and path.
+
+    Returns:
+        {"times", "points" (batch, 2 time), "grid" {"x", "y"} of (pixel, name), "texts", "said"
+        (batch, 1 or time)}.
+
+    Raises:
+        UserError: When the labels do not fit the paths or the page would be heavy.
     """
     steps, batch = paths.shape[:2]
     rows = [labels] if isinstance(labels[0], str) else labels
@@ -81,8 +92,11 @@ def layout(
 class Player:
     """Many paths in the plane, played over time; a path pointed at says its label at that time.
 
-    Args: `times` (time,); `paths` (time, batch, 2); `labels`, a text for each path or for each (time, path); `alt`, what the
-    picture shows, in words.
+    Args:
+        times: (time,).
+        paths: (time, batch, 2).
+        labels: A text for each path or for each (time, path).
+        alt: What the picture shows, in words.
     """
 
     def __init__(

@@ -1,4 +1,6 @@
-"""Width of codes against stiffness and reading: words in a row on one channel, and a solver that goes from noise to them."""
+"""Width of codes against stiffness and reading: words in a row on one channel, and a solver that
+goes from noise to them.
+"""
 
 import math
 from dataclasses import dataclass
@@ -26,13 +28,17 @@ FINE = torch.cat((TIMES.flip(0), torch.ones(1, dtype=torch.float64)))
 
 
 def places(width: float, words: int) -> Float[Tensor, " words"]:
-    """Means of words in a row, as likely as each other, such that means and width together have variance one."""
+    """Means of words in a row, as likely as each other, such that means and width together have
+    variance one.
+    """
     row = torch.arange(words, dtype=torch.float64) - (words - 1) / 2
     return row * math.sqrt((1 - width**2) / float(row.square().mean()))
 
 
 def velocity(width: float, words: int) -> Field:
-    """The field of flow matching for these words, u = l z + (1 - t l) sum_k r_k m_k, l = (t s^2 - (1 - t)) / q."""
+    """The field of flow matching for these words, u = l z + (1 - t l) sum_k r_k m_k, l = (t s^2 -
+    (1 - t)) / q.
+    """
     means = places(width, words)
 
     def field(z: Tensor, t: Tensor) -> Tensor:
@@ -71,7 +77,9 @@ def rates(width: float, words: int, z: Float[Tensor, "time start"]) -> Float[Ten
 
 
 def confused(width: float, words: int) -> float:
-    """Share of codes that the best reader takes for a neighbor's: 2 (K - 1) / K Phi(-half the distance / s)."""
+    """Share of codes that the best reader takes for a neighbor's: 2 (K - 1) / K Phi(-half the
+    distance / s).
+    """
     half = float(places(width, words).diff()[0]) / 2
     return (
         2
@@ -99,7 +107,9 @@ def off(width: float, words: int, steps: int) -> float:
 
 @dataclass(frozen=True)
 class Rectifying:
-    """What one picture shows: paths, stiffness at a border and on typical paths, and what each width costs."""
+    """What one picture shows: paths, stiffness at a border and on typical paths, and what each
+    width costs.
+    """
 
     width: float
     means: Float[Tensor, " words"]

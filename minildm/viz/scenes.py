@@ -1,4 +1,6 @@
-"""From recorded paths of texts to the arrays that an explorer draws; everything here is a pure function."""
+"""From recorded paths of texts to the arrays that an explorer draws; everything here is a pure
+function.
+"""
 
 import math
 from collections.abc import Callable
@@ -18,7 +20,9 @@ COLUMNS, ROWS = 9, 6  # arrows of the flow
 
 
 class Writer(Protocol):
-    """What the explorer asks of a model: its paths, latents or embeddings of real texts, words of ids, and its log-SNR."""
+    """What the explorer asks of a model: its paths, latents or embeddings of real texts, words of
+    ids, and its log-SNR.
+    """
 
     cloud: Float[Tensor, "texts n d"]
     log_snr: Callable[[Tensor], Tensor] | None  # of a model of latents
@@ -41,7 +45,9 @@ class Writer(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """Several texts on their way, in the order of PATHS. Speeds and distances are root mean squares over all coordinates."""
+    """Several texts on their way, in the order of PATHS. Speeds and distances are root mean squares
+    over all coordinates.
+    """
 
     model: str
     clock: Float[Tensor, " time"]  # mean time of all positions
@@ -81,10 +87,18 @@ class Spoken:
 def plane_of(
     cloud: Float[Tensor, "points ..."], way: Float[Tensor, " dimensions"]
 ) -> Float[Tensor, "dimensions 2"]:
-    """Two orthonormal directions: that of the way, and among those across it the one in which the cloud spreads most.
+    """Two orthonormal directions: that of the way, and among those across it the one in which the
+    cloud spreads most.
 
-    In the first a path and the cloud lie apart at the start and meet at the end, in the second the cloud is wide.
-    Args: `cloud` (points, ...), at least 3; `way`, not zero. Returns directions, the second with its largest entry positive.
+    In the first a path and the cloud lie apart at the start and meet at the end, in the second the
+    cloud is wide.
+
+    Args:
+        cloud: (points, ...), at least 3.
+        way: Not zero.
+
+    Returns:
+        Directions, the second with its largest entry positive.
     """
     flat, first = cloud.flatten(1).double(), way.double() / way.double().norm()
     across = flat - flat.mean(0)
@@ -97,9 +111,15 @@ def plane_of(
 def standing(
     tokens: Int[Tensor, "paths time texts n"], clock: Float[Tensor, " time"]
 ) -> Float[Tensor, "paths time texts n"]:
-    """For which share of the time so far a word has stood: (t - its last change) / (t - t_0), which is 0 at the start.
+    """For which share of the time so far a word has stood: (t - its last change) / (t - t_0), which
+    is 0 at the start.
 
-    Args: `tokens` of all paths; `clock`. Returns shares. Noise is decoded to sure words, but they do not stand.
+    Args:
+        tokens: Of all paths.
+        clock: Times (time,).
+
+    Returns:
+        Shares. Noise is decoded to sure words, but they do not stand.
     """
     t = (clock - clock[0])[:, None, None]
     change = torch.zeros(tokens.shape, dtype=clock.dtype)
@@ -110,9 +130,16 @@ def standing(
 def speeds(
     states: Float[Tensor, "paths time texts d"], clock: Float[Tensor, " time"], at: int
 ) -> Float[Tensor, "paths time texts"]:
-    """How fast states move, |dz/dt|; the jump of a kick is left out, and the last step's also stands at the end.
+    """How fast states move, |dz/dt|; the jump of a kick is left out, and the last step's also
+    stands at the end.
 
-    Args: `states` of all paths; `clock`; `at`, index of the kick. Returns root mean squares over coordinates.
+    Args:
+        states: Of all paths.
+        clock: Times (time,).
+        at: Index of the kick.
+
+    Returns:
+        Root mean squares over coordinates.
     """
     rate = (states.diff(dim=1) / clock.diff()[:, None, None]).square().mean(-1).sqrt()
     rate[1:, :at] = rate[:1, :at]
@@ -135,8 +162,16 @@ def scene_of(
 ) -> Scene:
     """Flatten the plan, or the three paths of a kick, into the plane of the plan's mean way.
 
-    Args: `paths` with tokens and confidence, in the order of PATHS; `at`, index of the kick; `name` of the model; `cloud` of
-    real texts; `log_snr` of clocks or None; `pieces`, ids -> strings. Returns a `Scene`.
+    Args:
+        paths: With tokens and confidence, in the order of PATHS.
+        at: Index of the kick.
+        name: Of the model.
+        cloud: Of real texts.
+        log_snr: Of clocks or None.
+        pieces: ids -> strings.
+
+    Returns:
+        A `Scene`.
     """
     states = torch.stack([path.states.flatten(2) for path in paths])
     tokens, sure = (
@@ -195,7 +230,9 @@ def spoken_at(shown: Shown, path: int) -> Spoken:
 
 
 def began(scene: Scene, path: int) -> int:
-    """The first index at which a path is drawn: the plan from the start, the kicked ones from the kick on."""
+    """The first index at which a path is drawn: the plan from the start, the kicked ones from the
+    kick on.
+    """
     return scene.at if path else 0
 
 
@@ -222,9 +259,15 @@ def flow_of(
 
 
 def arrows(scene: Scene, k: int) -> tuple[Tensor, Tensor]:
-    """Places on a grid and the direction of the cloud's flow there at the k-th time; lengths go with the square root.
+    """Places on a grid and the direction of the cloud's flow there at the k-th time; lengths go
+    with the square root.
 
-    Args: `scene`; `k`, index of the time. Returns places and arrows (places, 2), none for texts of words, which jump.
+    Args:
+        scene: The scene.
+        k: Index of the time.
+
+    Returns:
+        Places and arrows (places, 2), none for texts of words, which jump.
     """
     if scene.log_snr is None:
         return torch.zeros(0, 2), torch.zeros(0, 2)

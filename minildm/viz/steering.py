@@ -1,4 +1,6 @@
-"""Control weight against path and effort: the best plan of each system at each price of missing the target."""
+"""Control weight against path and effort: the best plan of each system at each price of missing the
+target.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -88,9 +90,16 @@ def tangent_plan(
     rest: Float[Tensor, "batch state"],
     price: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch plan"]:
-    """The plan x with the least price |x|^2 + |rest + S x|^2: x = -S' (price I + S S')^-1 rest, in closed form.
+    """The plan x with the least price |x|^2 + |rest + S x|^2: x = -S' (price I + S S')^-1 rest, in
+    closed form.
 
-    Args: `slopes` S; `rest`, the residual of the plan 0; `price` of a number of the plan. Returns x (batch, plan).
+    Args:
+        slopes: S.
+        rest: The residual of the plan 0.
+        price: Of a number of the plan.
+
+    Returns:
+        x (batch, plan).
     """
     among = price[:, None, None] * torch.eye(rest.shape[1], dtype=rest.dtype) + slopes @ slopes.mT
     return -(slopes.mT @ torch.linalg.solve(among, rest[..., None]))[..., 0]
@@ -98,10 +107,18 @@ def tangent_plan(
 
 @lru_cache
 def best_plans(name: str, time: float) -> Plans:
-    """The best plans of a task for all WEIGHTS at once, r = 1: replace the end by its tangent, solve, go there, repeat.
+    """The best plans of a task for all WEIGHTS at once, r = 1: replace the end by its tangent,
+    solve, go there, repeat.
 
-    For a linear plant one round is exact. The answer is compared with doing nothing, and the cheaper of both is kept.
-    Args: `name` of TASKS; `time` T. Returns `Plans`.
+    For a linear plant one round is exact. The answer is compared with doing nothing, and the
+    cheaper of both is kept.
+
+    Args:
+        name: Of TASKS.
+        time: T.
+
+    Returns:
+        `Plans`.
     """
     task, weights = TASKS[name], torch.tensor(WEIGHTS, dtype=torch.float64)
     times = torch.linspace(0, time, STEPS + 1, dtype=torch.float64)
@@ -136,15 +153,24 @@ def best_plans(name: str, time: float) -> Plans:
 
 
 def steered(system: str, time: float, weight: float) -> Steered:
-    """The best plans of a system that has `time`, and the one for a weight c of missing the target at unit effort.
+    """The best plans of a system that has `time`, and the one for a weight c of missing the target
+    at unit effort.
 
-    Args: `system`, a name of TASKS; `time` T; `weight`, one of WEIGHTS. Returns a `Steered`.
+    Args:
+        system: A name of TASKS.
+        time: T.
+        weight: One of WEIGHTS.
+
+    Returns:
+        A `Steered`.
     """
     return Steered(TASKS[system], best_plans(system, time), weight)
 
 
 def draw(shown: Steered) -> Figure:
-    """The path in the space of states, the controls over time, and the trade of effort against the miss."""
+    """The path in the space of states, the controls over time, and the trade of effort against the
+    miss.
+    """
     figure, (space, over_time, trade) = panels(3, height=2.2)
     task, plans, k = shown.task, shown.plans, shown.chosen
     for i in range(len(WEIGHTS)):

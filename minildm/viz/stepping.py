@@ -1,4 +1,6 @@
-"""Steps against error: a solver carries noise to two modes on the straight path, beside the exact flow."""
+"""Steps against error: a solver carries noise to two modes on the straight path, beside the exact
+flow.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +45,9 @@ def velocity(std: float) -> Field:
 
 @lru_cache
 def flow(std: float) -> Float[Tensor, "time start"]:
-    """Where STARTS are at the times FINE: on the line a flow keeps quantiles, F_t(z_t) = F_0(z_0); by halving."""
+    """Where STARTS are at the times FINE: on the line a flow keeps quantiles, F_t(z_t) = F_0(z_0);
+    by halving.
+    """
     means, width = FINE[:, None] * MODE, ((1 - FINE) ** 2 + (FINE * std) ** 2).sqrt()[:, None]
     low = torch.full((len(FINE), len(STARTS)), -10.0, dtype=torch.float64)
     high = -low
@@ -59,7 +63,9 @@ def flow(std: float) -> Float[Tensor, "time start"]:
 
 @lru_cache
 def warp(std: float) -> Callable[[Tensor], Tensor]:
-    """F^-1 of the law of time that makes the loss of a perfect denoiser fall evenly, F = (L(0) - L(t)) / L(0)."""
+    """F^-1 of the law of time that makes the loss of a perfect denoiser fall evenly, F = (L(0) -
+    L(t)) / L(0).
+    """
     t, z = (
         torch.linspace(0, 1, 401, dtype=torch.float64)[:, None],
         torch.linspace(-6, 6, 241, dtype=torch.float64),
@@ -79,7 +85,9 @@ def warp(std: float) -> Callable[[Tensor], Tensor]:
 
 
 def grid(name: str, steps: int, std: float) -> Float[Tensor, " time"]:
-    """Times from 0 to 1: even, even in the log-SNR between -8 and 8, or with even falls of the loss."""
+    """Times from 0 to 1: even, even in the log-SNR between -8 and 8, or with even falls of the
+    loss.
+    """
     even = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     if name == "log-SNR":
         even[1:-1] = torch.linspace(-4, 4, steps - 1, dtype=torch.float64).sigmoid()
@@ -119,7 +127,14 @@ class Stepping:
 def stepping(steps: int, solver: str, grid: str, std: float) -> Stepping:
     """Carry quantiles of noise to two modes.
 
-    Args: `steps`; `solver` of CALLS; `grid` of GRIDS; `std`, the width of a mode. Returns a `Stepping`.
+    Args:
+        steps: Number of steps.
+        solver: Of CALLS.
+        grid: Of GRIDS.
+        std: The width of a mode.
+
+    Returns:
+        A `Stepping`.
     """
     path = integrate(velocity(std), STARTS, globals()["grid"](grid, steps, std), solver)
     return Stepping(path, flow(std), solver, error(path, std), curves(grid, std))

@@ -1,4 +1,6 @@
-"""The look of the book: one color for each idea, told apart by the color-blind; in gray print labels and line styles tell."""
+"""The look of the book: one color for each idea, told apart by the color-blind; in gray print
+labels and line styles tell.
+"""
 
 import matplotlib as mpl
 from matplotlib.colors import LinearSegmentedColormap

@@ -1,4 +1,6 @@
-"""The recipe switchboard: which ingredients are on, and the training curves and figures of the runs with just these."""
+"""The recipe switchboard: which ingredients are on, and the training curves and figures of the runs
+with just these.
+"""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -33,7 +35,11 @@ CSS = (
 def switches(recipe: dict) -> dict[str, bool]:
     """Which of the four ingredients of LDLM a recipe has.
 
-    Args: `recipe`, the fields of a `Recipe`. Returns ingredient -> on or off.
+    Args:
+        recipe: The fields of a `Recipe`.
+
+    Returns:
+        Ingredient -> on or off.
     """
     on = (
         recipe["decoder_loss"] == "mse",
@@ -52,8 +58,9 @@ def extras(recipe: dict) -> str:
 class RecipeSwitchboard:
     """Runs of an ablation, picked by switching ingredients on and off.
 
-    Args: `study`: {"runs": [{"variant", "seed", figures, "curve": {"step", "words", "diffusion"}}], "recipes": {variant:
-    fields}}.
+    Args:
+        study: : {"runs": [{"variant", "seed", figures, "curve": {"step", "words", "diffusion"}}],
+            "recipes": {variant: fields}}.
     """
 
     def __init__(self, study: dict):
@@ -95,7 +102,9 @@ class RecipeSwitchboard:
         )
 
     def moment(self, variant: str, points: int) -> str:
-        """All runs of a variant as HTML: their curves up to a number of points, and their figures after training."""
+        """All runs of a variant as HTML: their curves up to a number of points, and their figures
+        after training.
+        """
         runs = self.of(variant)
         rows = "".join(
             f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(min(run[name] for run in runs))}</td>"
@@ -109,7 +118,9 @@ class RecipeSwitchboard:
         )
 
     def curves(self, curves: list[dict], points: int | None = None) -> str:
-        """The two terms of runs against steps, as a small SVG, up to a number of points; zero is the lower edge."""
+        """The two terms of runs against steps, as a small SVG, up to a number of points; zero is
+        the lower edge.
+        """
         lines = ""
         for i, (term, color) in enumerate(CURVES.items()):
             for curve in curves:
@@ -128,7 +139,9 @@ class RecipeSwitchboard:
         )
 
     def frames(self, variants: Sequence[str] | None = None) -> FrameStack:
-        """Frames that move without a kernel: the curves of all seeds grow with training, a row for each variant."""
+        """Frames that move without a kernel: the curves of all seeds grow with training, a row for
+        each variant.
+        """
         variants = variants or self.variants
         moments = len(self.of(variants[0])[0]["curve"]["step"]) + 1
         return FrameStack(

@@ -1,4 +1,6 @@
-"""Text whose words are shaded by how long they have stood, in HTML and on axes, and marked where they have just changed."""
+"""Text whose words are shaded by how long they have stood, in HTML and on axes, and marked where
+they have just changed.
+"""
 
 import html
 
@@ -39,7 +41,9 @@ def shown(said: Spoken) -> int:
 
 
 def as_html(said: Spoken) -> str:
-    """The text at a moment: the deeper the shade, the longer the word has stood; underlined where it is marked."""
+    """The text at a moment: the deeper the shade, the longer the word has stood; underlined where
+    it is marked.
+    """
     spans = []
     for word, stood, new in list(zip(said.words, said.stood.tolist(), said.marked.tolist()))[
         : shown(said)
@@ -52,7 +56,9 @@ def as_html(said: Spoken) -> str:
 def on_axes(
     axes: Axes, said: Spoken, columns: int = 62, size: float = 6.4, pitch: float = 0.2
 ) -> None:
-    """Write the text at a moment into axes without ticks, in lines of `columns` letters, `pitch` of the height apart."""
+    """Write the text at a moment into axes without ticks, in lines of `columns` letters, `pitch` of
+    the height apart.
+    """
     axes.set_axis_off()
     x, line, step = 0, 0, 1 / columns
     for word, stood, new in list(zip(said.words, said.stood.tolist(), said.marked.tolist()))[
