@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from minildm.evaluation.planted_errors import (
+from minildm.studies.ch09_planted_errors import (
     CLASSES,
     Outcomes,
     Plants,
@@ -17,7 +17,7 @@ from minildm.evaluation.planted_errors import (
 )
 from minildm.models.base import LanguageModel
 from minildm.models.gpt import GPT, GPTConfig
-from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.text.tales import LEXICON, vocabulary
 from minildm.text.tales_parser import parse
 from minildm.text.tokenizers import WordTokenizer
@@ -33,12 +33,12 @@ def errors() -> Plants:
 
 def gpt(size: int = WORDS.size, length: int = 64) -> GPT:
     torch.manual_seed(0)
-    return GPT(GPTConfig(size, length, width=16, heads=2, layers=1)).eval()
+    return GPT(GPTConfig(size, length, d_model=16, n_heads=2, n_layers=1)).eval()
 
 
-def masked(size: int = WORDS.size, length: int = 64) -> Masked:
+def masked(size: int = WORDS.size, length: int = 64) -> MaskedDiffusion:
     torch.manual_seed(0)
-    return Masked(MaskedConfig(size, length, width=16, heads=2, layers=1)).eval()
+    return MaskedDiffusion(MaskedDiffusionConfig(size, length, d_model=16, n_heads=2, n_layers=1)).eval()
 
 
 def test_each_error_is_one_word_of_the_class_and_contradicts_its_tale(errors):
@@ -98,7 +98,7 @@ def test_gpt_and_masked_keep_what_is_given_and_write_the_rest(errors):
     )
 
 
-class Deaf(Masked):
+class Deaf(MaskedDiffusion):
     """A masked model that does not look at the words around."""
 
     def embed(self, tokens):
@@ -108,7 +108,7 @@ class Deaf(Masked):
 def test_without_a_difference_the_two_runs_are_one(errors):
     """Runs with and without the error share their noise, so a model that does not listen writes the same words elsewhere."""
     torch.manual_seed(0)
-    deaf = Deaf(MaskedConfig(WORDS.size, 64, width=16, heads=2, layers=1)).eval()
+    deaf = Deaf(MaskedDiffusionConfig(WORDS.size, 64, d_model=16, n_heads=2, n_layers=1)).eval()
     outcome = plant_and_finish(deaf, WORDS, errors, 0.4, 6, 3)
     assert (outcome.diverged == 0).all() and (outcome.rewritten > 0.4).all()
     same = Plants(
@@ -122,9 +122,9 @@ def test_without_a_difference_the_two_runs_are_one(errors):
 def test_latents_go_on_from_the_noised_text():
     """At t = 1 the finished text is what encoder and decoder make of it; at t = 0 nothing of the text is left."""
     model, tokens = ldlm().eval(), texts()
-    torch.nn.init.normal_(model.token_decoder.leave.weight)
+    torch.nn.init.normal_(model.token_decoder.out_proj.weight)
     position = torch.ones(len(tokens), dtype=torch.long)
-    read = model.read_off(model.encode(model.hidden(tokens)), tokens.shape[1])[0]
+    read = model.decode_tokens(model.encode(model.hidden(tokens)), tokens.shape[1])[0]
     assert torch.equal(finish(model, tokens, position, 1.0, 4, 0), read)
     assert torch.equal(*(finish(model, x, position, 0.0, 4, 1) for x in (tokens, tokens.flip(0))))
 

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..models.base import MASK
-from ..models.masked import Masked
+from ..models.masked import MaskedDiffusion
 from ..text.batches import valid_batches
 from ..text.tales import LEXICON, Lexicon, narrate, vocabulary
 from ..text.tales_entropy import outcomes
 from ..text.tales_parser import log_prob
+from ..tokens import MASK
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def surprise(
 
 @torch.no_grad()
 def model_surprise(
-    model: Masked, rows: np.ndarray, shares: Sequence[float], rng: torch.Generator
+    model: MaskedDiffusion, rows: np.ndarray, shares: Sequence[float], rng: torch.Generator
 ) -> Float[Tensor, " shares"]:
     """How surprised a masked model is by a hidden word when each word is visible with probability
     t.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minildm.evaluation.chains import hard, soft, straight_through
-from minildm.evaluation.gradient_absence import (
+from minildm.studies.ch09_gradient_absence import (
     Estimates,
     exact_words,
     nudge_cost,
@@ -15,7 +15,7 @@ from minildm.evaluation.gradient_absence import (
     spread,
     variance_ratio,
 )
-from tests.evaluation.test_singularity import linear_chain
+from tests.studies.test_ch09_singularity import linear_chain
 from tests.models.small import rng
 
 MATRIX = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, -0.3], [0.0, -0.3, 3.0]], dtype=torch.float64)

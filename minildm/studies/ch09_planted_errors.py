@@ -16,12 +16,12 @@ from torch import Tensor
 from ..models.base import LanguageModel
 from ..models.gpt import GPT
 from ..models.ldlm import LDLM
-from ..models.masked import Masked
+from ..models.masked import MaskedDiffusion
 from ..text.corpora import pad_rows
 from ..text.tales import LEXICON, split
 from ..text.tales_parser import parse
 from ..text.tokenizers import Tokenizer
-from .chains import latent_chain
+from ..evaluation.chains import latent_chain
 
 CLASSES = ("name", "species", "place", "color", "kind")
 
@@ -141,7 +141,7 @@ def _(model: GPT, tokens, position, t, steps, seed):
 
 
 @finish.register
-def _(model: Masked, tokens, position, t, steps, seed):
+def _(model: MaskedDiffusion, tokens, position, t, steps, seed):
     rng = torch.Generator(model.device).manual_seed(seed)
     hidden = torch.rand(tokens.shape, generator=rng, device=tokens.device) >= t
     hidden = hidden.scatter(1, position[:, None], False)

@@ -7,14 +7,14 @@ import torch
 
 from minildm.control.bridges import Mixture
 from minildm.errors import UserError
-from minildm.evaluation import rectification as r
+from minildm.studies import ch10_rectification as r
 from minildm.models.vae import VAE, VAEConfig
 from minildm.transport.mixtures import mixture_velocity
 from minildm.transport.schedules import Linear
-from minildm.transport.stiffness import mixture_jacobian
+from minildm.transport.expansion_rate import mixture_jacobian
 from tests.models.small import rng
 
-SIZES = {"vocabulary": 12, "length": 6, "latent": 4, "width": 16, "heads": 2}
+SIZES = {"vocab_size": 12, "seq_len": 6, "latent": 4, "d_model": 16, "n_heads": 2}
 
 
 def small(**changes) -> VAE:
@@ -49,7 +49,7 @@ def test_the_law_of_a_word_is_that_of_encoded_texts():
 
 def test_an_encoder_of_contexts_has_no_law_of_words():
     with pytest.raises(UserError, match="encoder-layers 0"):
-        r.word_law(small(encoder_layers=1), torch.ones(12, dtype=torch.long))
+        r.word_law(small(n_encoder_layers=1), torch.ones(12, dtype=torch.long))
 
 
 def test_words_of_one_width_are_the_mixture_of_chapter_08():

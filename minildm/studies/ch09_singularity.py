@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..dynamics.jacobians import top_eigenvalue
 from ..dynamics.records import Trajectory
-from .chains import Chain
+from ..evaluation.chains import Chain
 
 
 def jump_cost(

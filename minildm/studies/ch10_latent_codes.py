@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..dynamics.precision import double
 from ..models.vae import VAE, divergence
-from .rectification import WordLaw, read
+from .ch10_rectification import WordLaw, read
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def between(
     """
     z, end = model.encode(torch.stack((one, other)), rng)
     x = shares.to(z)[:, None, None]
-    return model.read_off((1 - x) * z + x * end)
+    return model.decode_tokens((1 - x) * z + x * end)
 
 
 def third(
@@ -136,4 +136,4 @@ def nudged(
     if rng is not None:
         turned = torch.randn(error.shape, generator=rng)
         error = turned * (error.norm(dim=-1) / turned.norm(dim=-1))[..., None]
-    return float((model.read_off(model.encode(tokens) + error)[0] == tokens).float().mean())
+    return float((model.decode_tokens(model.encode(tokens) + error)[0] == tokens).float().mean())

@@ -18,8 +18,8 @@ from torch import Tensor
 from ..dynamics.precision import double, uniform
 from ..dynamics.records import Trajectory
 from ..dynamics.solvers import integrate
-from .adjoint_profiles import Wish
-from .chains import Chain, Choice, hard
+from .ch09_adjoint_profiles import Wish
+from ..evaluation.chains import Chain, Choice, hard
 
 Cost = Callable[[Tensor], Tensor]  # (draws, ...) -> (draws,), each row by itself
 

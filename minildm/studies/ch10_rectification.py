@@ -57,7 +57,7 @@ def word_law(model: VAE, counts: Int[Tensor, " vocabulary"]) -> WordLaw:
     Raises:
         UserError: When the encoder looks at neighbors.
     """
-    if model.config.encoder_layers:
+    if model.config.n_encoder_layers:
         raise UserError(
             "this encoder looks at a word's neighbors, so the law of a word is no mixture over words: "
             "train with --model.encoder-layers 0"
@@ -127,7 +127,7 @@ def law_velocity(law: WordLaw) -> Field:
 def law_jacobian(
     law: WordLaw, z: Float[Tensor, "batch d"], t: Float[Tensor, ""]
 ) -> Float[Tensor, "batch d d"]:
-    """The Jacobian of `law_velocity`, `transport.stiffness.mixture_jacobian` with a width for each
+    """The Jacobian of `law_velocity`, `transport.expansion_rate.mixture_jacobian` with a width for each
     word and channel.
 
     diag(sum_k r_k l_k) + sum_k r_k c_k (g_k - sum_j r_j g_j)',  c_k = m_k + l_k (z - t m_k),  g_k =
@@ -153,7 +153,7 @@ def law_jacobian(
 
 def border(law: WordLaw, i: int, j: int, times: Float[Tensor, " time"]) -> Float[Tensor, " time"]:
     """Top rate halfway between two words, each as likely as the other, at each time:
-    `midpoint_stiffness` of a pair.
+    `midpoint_expansion_rate` of a pair.
 
     Args:
         law: The distribution.

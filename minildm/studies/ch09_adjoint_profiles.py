@@ -12,7 +12,7 @@ from torch.func import grad
 
 from ..control.adjoint import pull_back
 from ..dynamics.records import Trajectory
-from .chains import Chain
+from ..evaluation.chains import Chain
 
 Wish = Callable[[Tensor], Tensor]  # scores of words (batch, n, vocabulary) -> Phi (batch,)
 

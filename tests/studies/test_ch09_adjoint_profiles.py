@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.func import jacrev
 
-from minildm.evaluation.adjoint_profiles import profile, wish
+from minildm.studies.ch09_adjoint_profiles import profile, wish
 from minildm.evaluation.chains import chain_of, hard, soft, straight_through
 from tests.evaluation.test_chains import gpt, masked
-from tests.evaluation.test_singularity import linear_chain
+from tests.studies.test_ch09_singularity import linear_chain
 from tests.models.small import ldlm, rng
 
 ALL = wish(torch.tensor([5, 9, 17, 7, 6, 8, 11]), torch.arange(1, 8))

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from minildm.evaluation import readings
-from minildm.evaluation.rectification import WordLaw, word_law
+from minildm.studies import ch10_latent_codes as readings
+from minildm.studies.ch10_rectification import WordLaw, word_law
 from minildm.models.vae import divergence
-from tests.evaluation.test_rectification import small
+from tests.studies.test_ch10_rectification import small
 from tests.models.small import rng
 
 
@@ -33,11 +33,11 @@ def test_what_codes_carry():
 def test_the_line_between_two_texts_begins_and_ends_at_them():
     model, (one, other) = small(), torch.randint(4, 12, (2, 6), generator=rng(7))
     words, sure = readings.between(model, one, other, torch.tensor([0.0, 0.5, 1.0]))
-    ends, chance = model.read_off(model.encode(torch.stack((one, other))))
+    ends, chance = model.decode_tokens(model.encode(torch.stack((one, other))))
     assert torch.equal(words[[0, 2]], ends) and torch.allclose(sure[[0, 2]], chance)
     drawn, _ = readings.between(model, one, other, torch.tensor([0.0]), rng(8))
     assert torch.equal(
-        drawn[0], model.read_off(model.encode(torch.stack((one, other)), rng(8)))[0][0]
+        drawn[0], model.decode_tokens(model.encode(torch.stack((one, other)), rng(8)))[0][0]
     )
 
 
@@ -53,10 +53,10 @@ def test_a_nudge_all_the_way_is_the_other_word():
     model, counts = small(), torch.ones(12, dtype=torch.long)
     found, tokens = word_law(model, counts), torch.randint(12, (5, 6), generator=rng(9))
     nearest = torch.cdist(found.means, found.means).fill_diagonal_(float("inf")).argmin(1)
-    read = model.read_off(model.encode(nearest[tokens]))[0]
+    read = model.decode_tokens(model.encode(nearest[tokens]))[0]
     assert readings.nudged(model, found, tokens, 1.0) == pytest.approx(
         float((read == tokens).float().mean()), abs=0.04
     )
-    still = float((model.read_off(model.encode(tokens))[0] == tokens).float().mean())
+    still = float((model.decode_tokens(model.encode(tokens))[0] == tokens).float().mean())
     for turn in (None, rng()):
         assert readings.nudged(model, found, tokens, 0.0, turn) == pytest.approx(still)

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minildm.evaluation.parallel_commits import (
+from minildm.studies.ch09_parallel_commits import (
     Law,
     committed,
     copy_price,
@@ -24,7 +24,7 @@ from minildm.evaluation.parallel_commits import (
     tales_law,
     total_correlation,
 )
-from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.text.tales import Lexicon, vocabulary
 from minildm.text.tales_entropy import entropy
 from tests.models.small import rng
@@ -178,7 +178,7 @@ def test_a_staircase_needs_steps_that_divide_its_shares():
 
 def test_a_model_without_opinions_is_surprised_alike_at_all_times():
     torch.manual_seed(0)
-    model = Masked(MaskedConfig(12, 16, width=16, heads=2, layers=1)).eval()
+    model = MaskedDiffusion(MaskedDiffusionConfig(12, 16, d_model=16, n_heads=2, n_layers=1)).eval()
     torch.nn.init.zeros_(model.embedding.weight)
     rows = np.random.default_rng(0).integers(4, 12, (600, 16))
     curve = model_surprise(model, rows, [0.0, 0.3, 0.8], rng())

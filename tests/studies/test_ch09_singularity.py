@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from minildm.dynamics.records import Trajectory
 from minildm.evaluation.chains import Chain, chain_of
-from minildm.evaluation.singularity import (
+from minildm.studies.ch09_singularity import (
     energy,
     jump_cost,
     speeds,
