@@ -28,7 +28,7 @@ EVERYTHING = (
 CONDA_NAMES = {"pytorch": "torch", "playwright-python": "playwright"}
 FROM_PIP = {"sphinx-mathjax-offline"}
 
-GROUND = {"errors", "UserError", "__version__"}  # what every file may import
+GROUND = {"errors", "tokens", "UserError", "__version__"}  # what every file may import
 ARROWS = {
     "text": set(),
     "dynamics": set(),
@@ -38,7 +38,18 @@ ARROWS = {
     "models": {"dynamics", "control", "transport", "nets"},
     "training": {"models", "text"},
     "evaluation": {"models", "text", "control", "dynamics"},
-    "viz": {"dynamics", "control"},
+    "studies": {
+        "text",
+        "dynamics",
+        "nets",
+        "control",
+        "transport",
+        "models",
+        "sampling",
+        "training",
+        "evaluation",
+    },
+    "viz": {"dynamics", "control", "transport", "studies"},
 }
 FREE = {
     "checks",

@@ -10,7 +10,7 @@ import torch.nn as nn
 from jaxtyping import Float, Int
 from torch import Tensor
 
-PAD = 0
+from ..tokens import PAD
 
 
 class FrozenEncoder(nn.Module):
@@ -59,6 +59,9 @@ class FrozenEncoder(nn.Module):
         noticed.
         """
         digest = hashlib.sha256()
-        for name, value in sorted(self.network.state_dict().items()):
+        state = self.network.state_dict()
+        # GPTs keep the name that this weight had in the first version, so that its cards stay valid
+        weights = {name.replace("conv.kernel", "mix.taps"): value for name, value in state.items()}
+        for name, value in sorted(weights.items()):
             digest.update(name.encode() + value.detach().cpu().float().numpy().tobytes())
         return digest.hexdigest()[:16]

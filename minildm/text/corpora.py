@@ -14,17 +14,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import UserError, check_place, expand, reason
+from ..tokens import BOS, EOS, PAD
 from .sources import Bar, Source, sha256, source
-from .tokenizers import (
-    BOS,
-    EOS,
-    PAD,
-    BytePairTokenizer,
-    Tokenizer,
-    WordTokenizer,
-    digest,
-    load_tokenizer,
-)
+from .tokenizers import BytePairTokenizer, Tokenizer, WordTokenizer, digest, load_tokenizer
 
 LONGEST = 16_384  # tokens of a row
 MOST_DOCUMENTS = 10_000_000

@@ -12,9 +12,7 @@ from pathlib import Path
 import tokenizers as hf
 
 from ..errors import UserError
-
-SPECIALS = ("<pad>", "<bos>", "<eos>", "<mask>")
-PAD, BOS, EOS, MASK = range(len(SPECIALS))
+from ..tokens import EOS, NUM_SPECIALS, SPECIALS
 
 
 def digest(card: dict) -> str:
@@ -33,7 +31,7 @@ def body(ids: Iterable[int]) -> list[int]:
     """
     ids = [int(i) for i in ids]
     end = ids.index(EOS) if EOS in ids else len(ids)
-    return [i for i in ids[:end] if i >= len(SPECIALS)]
+    return [i for i in ids[:end] if i >= NUM_SPECIALS]
 
 
 class Tokenizer:
@@ -55,7 +53,7 @@ class Tokenizer:
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
         """What each id of a row looks like, specials by their names."""
-        return [SPECIALS[i] if i < len(SPECIALS) else self.piece(int(i)) for i in ids]
+        return [SPECIALS[i] if i < NUM_SPECIALS else self.piece(int(i)) for i in ids]
 
     def card(self) -> dict:
         """What `load_tokenizer` needs to make this tokenizer again, ready for JSON."""
@@ -67,8 +65,8 @@ class WordTokenizer(Tokenizer):
 
     def __init__(self, words: Sequence[str]):
         self.words = list(words)
-        self.ids = {word: i for i, word in enumerate(self.words, len(SPECIALS))}
-        self.size = len(SPECIALS) + len(self.words)
+        self.ids = {word: i for i, word in enumerate(self.words, NUM_SPECIALS)}
+        self.size = NUM_SPECIALS + len(self.words)
 
     def encode(self, text: str) -> list[int]:
         try:
@@ -83,7 +81,7 @@ class WordTokenizer(Tokenizer):
         return " ".join(map(self.piece, body(ids)))
 
     def piece(self, i: int) -> str:
-        return self.words[i - len(SPECIALS)]
+        return self.words[i - NUM_SPECIALS]
 
     def card(self) -> dict:
         return {"kind": "words", "words": self.words}
@@ -97,16 +95,16 @@ class SubwordTokenizer(Tokenizer):
         model.no_padding()
         model.encode_special_tokens = True  # "<eos>" or "[SEP]" written in a text is text
         self.model = model
-        self.size = len(SPECIALS) + model.get_vocab_size()
+        self.size = NUM_SPECIALS + model.get_vocab_size()
 
     def encode(self, text: str) -> list[int]:
-        return [i + len(SPECIALS) for i in self.model.encode(text, add_special_tokens=False).ids]
+        return [i + NUM_SPECIALS for i in self.model.encode(text, add_special_tokens=False).ids]
 
     def decode(self, ids: Iterable[int]) -> str:
-        return self.model.decode([i - len(SPECIALS) for i in body(ids)])
+        return self.model.decode([i - NUM_SPECIALS for i in body(ids)])
 
     def piece(self, i: int) -> str:
-        return self.model.decode([i - len(SPECIALS)], skip_special_tokens=False)
+        return self.model.decode([i - NUM_SPECIALS], skip_special_tokens=False)
 
 
 class BytePairTokenizer(SubwordTokenizer):
@@ -126,7 +124,7 @@ class BytePairTokenizer(SubwordTokenizer):
         Raises:
             UserError: When `vocabulary` does not even hold the specials and the 256 bytes.
         """
-        least = len(SPECIALS) + 256
+        least = NUM_SPECIALS + 256
         if vocabulary < least:
             raise UserError(
                 f"a byte-level vocabulary of {vocabulary} is too small: give at least {least}"
@@ -138,7 +136,7 @@ class BytePairTokenizer(SubwordTokenizer):
         model.train_from_iterator(
             texts,
             hf.trainers.BpeTrainer(
-                vocab_size=vocabulary - len(SPECIALS),
+                vocab_size=vocabulary - NUM_SPECIALS,
                 initial_alphabet=alphabet,
                 show_progress=False,
             ),

@@ -13,7 +13,8 @@ from minildm.errors import UserError
 from minildm.text import corpora, tales
 from minildm.text.corpora import load_corpus
 from minildm.text.sources import by_checksum, first_part
-from minildm.text.tokenizers import BOS, EOS, PAD, BytePairTokenizer, WordTokenizer
+from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
+from minildm.tokens import BOS, EOS, PAD
 
 PARAGRAPHS = [f"Line {i} of a plain text,\nwhich has the number {i * i}." for i in range(60)]
 

@@ -10,16 +10,12 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from minildm.errors import UserError
 from minildm.text import tales
 from minildm.text.tokenizers import (
-    BOS,
-    EOS,
-    MASK,
-    PAD,
-    SPECIALS,
     BytePairTokenizer,
     PretrainedTokenizer,
     WordTokenizer,
     load_tokenizer,
 )
+from minildm.tokens import BOS, EOS, MASK, PAD, SPECIALS
 
 ENGLISH = [
     "the quick brown fox jumps over the lazy dog .\n",
