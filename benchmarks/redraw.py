@@ -18,15 +18,16 @@ from pathlib import Path
 import matplotlib
 import torch
 
-from minildm import viz
 from minildm.evaluation.kicks import Writer
-from minildm.training.zoo import load
+from minildm.pretrained import load
 from minildm.transport.mixtures import denoising_error
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Cosine
 from minildm.transport.time_sampling import AdaptiveTime
-from minildm.viz import clocks, kernels, style
-from minildm.viz.explorers import TrajectoryExplorer
+from minildm.viz import chapters
+from minildm.viz.chapters import ch07, ch11
+from minildm.viz.core import style
+from minildm.viz.trajectory.explorer import TrajectoryExplorer
 
 BAR, MOVES, OUT = 0.150, 40, Path(__file__).parent / "results" / "redraw.json"
 
@@ -34,15 +35,15 @@ BAR, MOVES, OUT = 0.150, 40, Path(__file__).parent / "results" / "redraw.json"
 def schedule_explorer():
     """The explorer of chapter 07, which is handed the errors of a denoiser and a law of time."""
     sampler, times = (
-        AdaptiveTime(bins=clocks.BINS, floor=0.01),
-        Cosine().from_log_snr(clocks.LOG_SNR),
+        AdaptiveTime(bins=ch07.BINS, floor=0.01),
+        Cosine().from_log_snr(ch07.LOG_SNR),
     )
 
     def law(loss):
         sampler.loss, sampler.weight = loss, torch.ones_like(loss)
-        return sampler.law()
+        return sampler.distribution()
 
-    return clocks.explorer(
+    return ch07.explorer(
         {std: denoising_error(Cosine(), two_modes(std), times) for std in (0.3, 0.1, 1.0)}, law
     )
 
@@ -52,7 +53,7 @@ def kernel_explorer():
     random_kernels = (
         3 * torch.randn(6, 11, 4, 64, 64, generator=torch.Generator().manual_seed(0))
     ).softmax(-1)
-    return kernels.explorer(random_kernels, [k / 10 for k in range(11)], ["word"] * 48)
+    return ch11.explorer(random_kernels, [k / 10 for k in range(11)], ["word"] * 48)
 
 
 def text_explorer():
@@ -67,17 +68,17 @@ def text_explorer():
     )
 
 
-HANDED = {"clocks": schedule_explorer, "kernels": kernel_explorer, "explorers": text_explorer}
+HANDED = {"ch07": schedule_explorer, "ch11": kernel_explorer}
 
 
 def explorers():
-    """Yields (name, explorer) of each module of viz that makes one."""
-    for module in pkgutil.iter_modules(viz.__path__):
-        make = HANDED.get(module.name) or getattr(
-            importlib.import_module(f"minildm.viz.{module.name}"), "explorer", None
-        )
+    """Yields (name, explorer) of each chapter that has one, and of the explorer of trajectories."""
+    for module in pkgutil.iter_modules(chapters.__path__):
+        chapter = importlib.import_module(f"{chapters.__name__}.{module.name}")
+        make = HANDED.get(module.name) or getattr(chapter, "explorer", None)
         if make:
             yield module.name, make()
+    yield "trajectory", text_explorer()
 
 
 def redraws(explorer, rng: random.Random) -> dict:

@@ -13,8 +13,8 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from .errors import UserError
-from .viz import style
-from .viz.figures import picture
+from .viz.core import style
+from .viz.core.figures import picture
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 

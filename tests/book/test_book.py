@@ -7,7 +7,7 @@ import pytest
 
 import minildm
 from minildm import UserError, book
-from minildm.viz.figures import panels
+from minildm.viz.core.figures import panels
 
 SCRIPT = '''# %% [markdown]
 r"""

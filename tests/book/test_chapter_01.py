@@ -11,7 +11,7 @@ from minildm.control.feedback import cost, replay, rollout
 from minildm.control.gradients import descend, plan_cost, slope
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass, squares
 from minildm.dynamics.solvers import STEPS
-from minildm.viz.steering import tangent_plan
+from minildm.viz.chapters.ch01 import tangent_plan
 
 from .notebooks import CHAPTERS, load, number, prose
 

@@ -5,14 +5,19 @@ import torch
 from torch import Tensor
 
 from minildm.control.adjoint import adjoint, hamiltonian
-from minildm.control.feedback import Rollout, cost, kick, replay, rollout, transport
+from minildm.control.feedback import Rollout, cost, disturb, replay, rollout, transport
 from minildm.control.hjb import best_control, residual
-from minildm.control.linear_quadratic import LinearQuadratic, algebraic, riccati, soft_law
+from minildm.control.linear_quadratic import (
+    LinearQuadratic,
+    algebraic,
+    riccati,
+    soft_terminal_control,
+)
 from minildm.control.planning import extremal, kkt, transcribe
 from minildm.control.systems import Pendulum
 from minildm.dynamics.records import Trajectory
 from minildm.dynamics.solvers import rk4
-from minildm.viz.kicks import share_left
+from minildm.viz.chapters.ch03 import share_left
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -183,8 +188,8 @@ def test_soft_and_pinned_laws_are_way_to_go_over_time_to_go():
     y, z = draw(2, 5, 3)
     for t in (0.0, 0.4, 0.9):
         for c in (0.5, 10.0):
-            assert torch.allclose(soft_law(y, z, t, c), (y - z) / (1 / c + 1 - t))
-        assert torch.allclose(soft_law(y, z, t, 1e12), (y - z) / (1 - t))
+            assert torch.allclose(soft_terminal_control(y, z, t, c), (y - z) / (1 / c + 1 - t))
+        assert torch.allclose(soft_terminal_control(y, z, t, 1e12), (y - z) / (1 - t))
 
 
 @pytest.mark.parametrize("c", [0.7, 20.0])
@@ -192,7 +197,7 @@ def test_share_of_a_kick_that_is_left(c):
     """(03.18): feedback by the formula, a replayed plan all of it."""
     y, start, push = draw(3, 4, 2)
     times = grid(25)
-    paths = kick(transport, lambda z, t: soft_law(y, z, t, c), start, times, 10, push, "euler")
+    paths = disturb(transport, lambda z, t: soft_terminal_control(y, z, t, c), start, times, 10, push, "euler")
     share = share_left(c, times[10:], times[10])[:, None, None]
     assert torch.allclose((paths.closed.states - paths.plan.states)[10:], share * push)
     assert torch.allclose((paths.replayed.states - paths.plan.states)[10:], push.expand(16, 4, 2))

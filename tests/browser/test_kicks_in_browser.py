@@ -17,7 +17,7 @@ from minildm.evaluation.kicks import Writer
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
 from minildm.training.zoo import load
-from minildm.viz.explorers import TrajectoryExplorer
+from minildm.viz.trajectory.explorer import TrajectoryExplorer
 
 real = tensor(load_corpus("tales", 64, documents=2000).valid[:64])
 loaded = {{name: load(name) for name in {MODELS}}}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minildm.viz.player import HIGH, WIDE, Player
+from minildm.viz.core.player import HIGH, WIDE, Player
 
 pytestmark = pytest.mark.browser
 

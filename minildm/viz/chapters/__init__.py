@@ -1,0 +1,1 @@
+"""The figures and widgets of each chapter, one file a chapter."""
