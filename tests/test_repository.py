@@ -22,11 +22,9 @@ from minildm.training.presets import PRESETS
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-EVERYTHING = (
-    PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["hub"] + EXTRAS["real"] + EXTRAS["peers"]
-)
+EVERYTHING = PROJECT["dependencies"] + [line for extra in EXTRAS.values() for line in extra]
 CONDA_NAMES = {"pytorch": "torch", "playwright-python": "playwright"}
-FROM_PIP = {"sphinx-mathjax-offline"}
+FROM_PIP = {"basedpyright", "sphinx-mathjax-offline"}
 
 GROUND = {"errors", "tokens", "UserError", "__version__"}  # what every file may import
 ARROWS = {
@@ -195,7 +193,7 @@ def test_conda_environment_equals_the_pip_one():
         [re.sub(r"^[\w-]+", lambda m: CONDA_NAMES.get(m[0], m[0]), name) for name in names]
         + from_pip
     )
-    wanted = requirements(PROJECT["dependencies"] + EXTRAS["dev"] + EXTRAS["hub"])
+    wanted = requirements(PROJECT["dependencies"] + EXTRAS["book"] + EXTRAS["dev"] + EXTRAS["hub"])
     assert {n: r.specifier for n, r in conda.items()} == {n: r.specifier for n, r in wanted.items()}
 
 

