@@ -9,20 +9,20 @@ from .layers import Attention, FeedForward, RMSNorm, rotary_angles
 
 
 class PerceiverBlock(nn.Module):
-    """One attention whose queries are the latents and whose keys and values are latents and input,
-    then feed-forward.
-    """
+    """Attention of the latents to latents and input, then feed-forward."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, d_model: int, n_heads: int):
         super().__init__()
-        self.norm1, self.norm2, self.norm_context = (RMSNorm(width) for _ in range(3))
-        self.attention, self.feed_forward = (
-            Attention(width, heads, context=True, norm=True),
-            FeedForward(width),
-        )
+        self.norm1 = RMSNorm(d_model)
+        self.norm2 = RMSNorm(d_model)
+        self.norm_context = RMSNorm(d_model)
+        self.attention = Attention(d_model, n_heads, context=True, norm=True)
+        self.feed_forward = FeedForward(d_model)
 
-    def forward(self, x: Tensor, angles: Tensor, context: Tensor, context_angles: Tensor) -> Tensor:
-        x = x + self.attention(self.norm1(x), angles, self.norm_context(context), context_angles)
+    def forward(self, x: Tensor, angles: Tensor, context: tuple[Tensor, Tensor]) -> Tensor:
+        rows, context_angles = context
+        read = (self.norm_context(rows), context_angles)
+        x = x + self.attention(self.norm1(x), angles, read)
         return x + self.feed_forward(self.norm2(x))
 
 
@@ -38,28 +38,30 @@ class Perceiver(nn.Module):
         self,
         source: int,
         target: int,
-        width: int,
-        heads: int,
-        layers: int,
+        d_model: int,
+        n_heads: int,
+        n_layers: int,
         spacing_in: float = 1.0,
         spacing_out: float = 1.0,
     ):
         super().__init__()
-        self.head, self.spacing_in, self.spacing_out = width // heads, spacing_in, spacing_out
-        self.query = nn.Parameter(torch.zeros(width))
-        self.enter, self.leave = nn.Linear(source, width), nn.Linear(width, target)
-        self.blocks = nn.ModuleList(PerceiverBlock(width, heads) for _ in range(layers))
-        self.norm = RMSNorm(width)
+        self.head_dim = d_model // n_heads
+        self.spacing_in = spacing_in
+        self.spacing_out = spacing_out
+        self.query = nn.Parameter(torch.zeros(d_model))
+        self.in_proj = nn.Linear(source, d_model)
+        self.out_proj = nn.Linear(d_model, target)
+        self.blocks = nn.ModuleList(PerceiverBlock(d_model, n_heads) for _ in range(n_layers))
+        self.norm = RMSNorm(d_model)
 
     def forward(self, x: Float[Tensor, "b n source"], count: int) -> Float[Tensor, "b m target"]:
-        def angles(n, spacing):
-            return rotary_angles(spacing * torch.arange(n, device=x.device), self.head)
-
-        context = self.enter(x.to(self.enter.weight.dtype))
-        place = torch.arange(count, device=x.device) * self.spacing_out / self.spacing_in
+        inputs = torch.arange(x.shape[1], device=x.device)
+        outputs = torch.arange(count, device=x.device)
+        angles = rotary_angles(self.spacing_out * outputs, self.head_dim)
+        context = self.in_proj(x.to(self.in_proj.weight.dtype))
+        read = (context, rotary_angles(self.spacing_in * inputs, self.head_dim))
+        place = outputs * self.spacing_out / self.spacing_in
         y = self.query + context[:, place.long().clamp(max=x.shape[1] - 1)]
         for block in self.blocks:
-            y = block(
-                y, angles(count, self.spacing_out), context, angles(x.shape[1], self.spacing_in)
-            )
-        return self.leave(self.norm(y))
+            y = block(y, angles, read)
+        return self.out_proj(self.norm(y))

@@ -1,6 +1,6 @@
-"""Transformer blocks: pre-norm, causal or not, and the time-modulated block of a diffusion
-transformer.
-"""
+"""Transformer blocks: pre-norm, causal or not, and the time-modulated block of a DiT."""
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn as nn
@@ -8,36 +8,42 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from .cache import Cache
 from .layers import Attention, FeedForward, RMSNorm, ShortConvolution, rotary_angles, time_features
 
 
 class Block(nn.Module):
     """Pre-norm residual block: x + Attention(norm x), then x + FeedForward(norm x)."""
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, d_model: int, n_heads: int):
         super().__init__()
-        self.norm1, self.norm2 = RMSNorm(width), RMSNorm(width)
-        self.attention, self.feed_forward = Attention(width, heads), FeedForward(width)
+        self.norm1 = RMSNorm(d_model)
+        self.norm2 = RMSNorm(d_model)
+        self.attention = Attention(d_model, n_heads)
+        self.feed_forward = FeedForward(d_model)
 
-    def forward(self, x: Tensor, angles: Tensor, causal: bool = False, cache=None) -> Tensor:
+    def forward(
+        self, x: Tensor, angles: Tensor, causal: bool = False, cache: Cache | None = None
+    ) -> Tensor:
         x = x + self.attention(self.norm1(x), angles, causal=causal, cache=cache)
         return x + self.feed_forward(self.norm2(x))
 
 
 class ModulatedBlock(nn.Module):
-    """Residual block whose norms are scaled and shifted, and whose branches are gated, by a
-    condition (adaLN-Zero).
+    """Residual block whose norms and branches are modulated by a condition (adaLN-Zero).
 
-    x + g1 * Attention((1 + s1) * norm(x) + m1), then x + g2 * FeedForward((1 + s2) * norm(x) + m2);
-    (s, m, g) are a linear map of the condition, zero at the start, so that the block starts as the
-    identity.
+    x + g1 * Attention((1 + s1) * norm(x) + m1), then x + g2 * FeedForward((1 + s2) * norm(x) + m2)
+
+    (s, m, g) are a linear map of the condition that is zero at the start, so that the block starts
+    as the identity.
     """
 
-    def __init__(self, width: int, heads: int):
+    def __init__(self, d_model: int, n_heads: int):
         super().__init__()
-        self.norm = RMSNorm(width, elementwise_affine=False)
-        self.attention, self.feed_forward = Attention(width, heads, norm=True), FeedForward(width)
-        self.modulation = nn.Linear(width, 6 * width)
+        self.norm = RMSNorm(d_model, elementwise_affine=False)
+        self.attention = Attention(d_model, n_heads, norm=True)
+        self.feed_forward = FeedForward(d_model)
+        self.modulation = nn.Linear(d_model, 6 * d_model)
 
     def forward(self, x: Tensor, angles: Tensor, condition: Tensor) -> Tensor:
         s1, m1, g1, s2, m2, g2 = self.modulation(condition)[:, None].chunk(6, dim=-1)
@@ -48,16 +54,23 @@ class ModulatedBlock(nn.Module):
 class Stack(nn.Module):
     """Blocks in a row with a final norm, or only the first `depth` of them without it."""
 
-    def __init__(self, width: int, heads: int, layers: int):
+    def __init__(self, d_model: int, n_heads: int, n_layers: int):
         super().__init__()
-        self.head, self.checkpointing = width // heads, False
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.norm = RMSNorm(width)
+        self.head_dim = d_model // n_heads
+        self.checkpointing = False
+        self.blocks = nn.ModuleList(Block(d_model, n_heads) for _ in range(n_layers))
+        self.norm = RMSNorm(d_model)
 
     def forward(
-        self, x: Tensor, causal: bool = False, caches=None, start: int = 0, depth: int | None = None
-    ):
-        angles = rotary_angles(torch.arange(start, start + x.shape[1], device=x.device), self.head)
+        self,
+        x: Tensor,
+        causal: bool = False,
+        caches: Sequence[Cache] | None = None,
+        start: int = 0,
+        depth: int | None = None,
+    ) -> Tensor:
+        positions = torch.arange(start, start + x.shape[1], device=x.device)
+        angles = rotary_angles(positions, self.head_dim)
         for i, block in enumerate(self.blocks[:depth]):
             if self.checkpointing and self.training:
                 x = checkpoint(block, x, angles, causal, use_reentrant=False)
@@ -67,41 +80,45 @@ class Stack(nn.Module):
 
 
 class DiffusionTransformer(nn.Module):
-    """Denoiser f(z_t, t, c): predicts the clean latent z_1 from a point of the path, its time, and
-    a self-condition c.
+    """Denoiser f(z_t, t, c): predicts the latent z_1 from z_t, its time, and a self-condition c.
 
     Positions are rotary and may be fractional, so that any number of latents can be asked for; a
-    short convolution lets each see three neighbors on either side from the first block on.
+    short convolution shows each of them three neighbors on either side from the first block on.
     """
 
-    def __init__(self, latent: int, width: int, heads: int, layers: int, spacing: float = 1.0):
+    def __init__(
+        self, latent: int, d_model: int, n_heads: int, n_layers: int, spacing: float = 1.0
+    ):
         super().__init__()
-        self.head, self.spacing, self.checkpointing = width // heads, spacing, False
-        self.enter = nn.Linear(2 * latent, width)
-        self.mix = ShortConvolution(width, before=3, after=3)
+        self.head_dim = d_model // n_heads
+        self.spacing = spacing
+        self.checkpointing = False
+        self.in_proj = nn.Linear(2 * latent, d_model)
+        self.conv = ShortConvolution(d_model, before=3, after=3)
         self.time = nn.Sequential(
-            nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+            nn.Linear(d_model, d_model), nn.SiLU(), nn.Linear(d_model, d_model), nn.SiLU()
         )
-        self.blocks = nn.ModuleList(ModulatedBlock(width, heads) for _ in range(layers))
-        self.norm = RMSNorm(width)
-        self.leave = nn.Linear(width, latent)
+        self.blocks = nn.ModuleList(ModulatedBlock(d_model, n_heads) for _ in range(n_layers))
+        self.norm = RMSNorm(d_model)
+        self.out_proj = nn.Linear(d_model, latent)
 
     def zero(self) -> None:
         """Set what adaLN-Zero wants zero at the start: all modulations and the output map."""
-        for layer in [*(block.modulation for block in self.blocks), self.leave]:
+        for layer in [*(block.modulation for block in self.blocks), self.out_proj]:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(
         self, zt: Float[Tensor, "b m d"], t: Float[Tensor, " b"], c: Float[Tensor, "b m d"]
     ) -> Float[Tensor, "b m d"]:
-        dtype = self.enter.weight.dtype
-        x = self.mix(self.enter(torch.cat((zt, c), dim=-1).to(dtype)))
+        dtype = self.in_proj.weight.dtype
+        x = self.conv(self.in_proj(torch.cat((zt, c), dim=-1).to(dtype)))
         condition = self.time(time_features(t, x.shape[-1]).to(dtype))
-        angles = rotary_angles(self.spacing * torch.arange(x.shape[1], device=x.device), self.head)
+        positions = self.spacing * torch.arange(x.shape[1], device=x.device)
+        angles = rotary_angles(positions, self.head_dim)
         for block in self.blocks:
             if self.checkpointing and self.training:
                 x = checkpoint(block, x, angles, condition, use_reentrant=False)
             else:
                 x = block(x, angles, condition)
-        return self.leave(self.norm(x))
+        return self.out_proj(self.norm(x))

@@ -1,8 +1,7 @@
-"""The policy's network: integral operators over a text whose positions each have a time of their
-own.
-"""
+"""The policy's network: integral operators over a text with a noise level a position."""
 
-from itertools import repeat
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn as nn
@@ -11,22 +10,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from .cache import Cache
+from .cache import Cache, FieldCache
 from .layers import FeedForward, RMSNorm, ShortConvolution, init_weights, time_features
 from .operators import Weights, make_operator
 
-NEVER = -1e4  # the score of what is not seen: finite, so that who sees nothing points nowhere
+HIDDEN = -1e4  # score of a hidden position: finite, so that a row without others has no nan
 
 
 class OperatorBlock(nn.Module):
-    """Pre-norm residual block with an integral operator: z + K(norm z), then z + FeedForward(norm
-    z).
-    """
+    """Pre-norm residual block with an integral operator in place of attention."""
 
-    def __init__(self, width: int, heads: int, kernel: str):
+    def __init__(self, d_model: int, n_heads: int, kernel: str):
         super().__init__()
-        self.norm1, self.norm2 = RMSNorm(width), RMSNorm(width)
-        self.operator, self.feed_forward = make_operator(kernel, width, heads), FeedForward(width)
+        self.norm1 = RMSNorm(d_model)
+        self.norm2 = RMSNorm(d_model)
+        self.operator = make_operator(kernel, d_model, n_heads)
+        self.feed_forward = FeedForward(d_model)
 
     def forward(
         self, x: Tensor, positions: Tensor, weights: Weights | None, cache: Cache | None = None
@@ -36,102 +35,107 @@ class OperatorBlock(nn.Module):
 
 
 class Pointer(nn.Module):
-    """Words that stand elsewhere in the text, as scores here: an integral operator whose values are beliefs about words.
+    """Scores for tokens that stand elsewhere in the text: an operator whose values are posteriors.
 
-    s_i = sum_h g_h(x_i) sum_{j != i} kappa_h(i, j) belief_j,  kappa_h softmax attention by content alone, over j that i sees
-    Args: `width`; `heads` h; `causal`: j <= i in place of j != i. Derived in chapter 13. Source: Pointer Networks 1506.03134.
+    s_i = sum_h g_h(x_i) sum_{j != i} kappa_h(i, j) p_j
+
+    kappa_h is softmax attention by content alone, over the j that the mask of i allows; with
+    `causal` over j <= i in place of j != i.
+    Derived in chapter 13. Source: Pointer Networks 1506.03134.
     """
 
-    def __init__(self, width: int, heads: int, causal: bool):
+    def __init__(self, d_model: int, n_heads: int, causal: bool):
         super().__init__()
-        self.heads, self.causal = heads, causal
-        self.query_key, self.gain = nn.Linear(width, 2 * width, bias=False), nn.Linear(width, heads)
+        self.n_heads = n_heads
+        self.causal = causal
+        self.query_key = nn.Linear(d_model, 2 * d_model, bias=False)
+        self.gain = nn.Linear(d_model, n_heads)
 
     def forward(
         self,
-        x: Float[Tensor, "b n width"],
-        belief: Float[Tensor, "b n words"],
-        sees: Bool[Tensor, "b n m"] | None = None,
+        x: Float[Tensor, "b n d_model"],
+        posterior: Float[Tensor, "b n vocab_size"],
+        attention_mask: Bool[Tensor, "b n m"] | None = None,
         cache: Cache | None = None,
-    ) -> Float[Tensor, "b n words"]:
-        q, k = rearrange(self.query_key(x), "b n (two h d) -> two b h n d", two=2, h=self.heads)
-        belief = belief.to(self.gain.weight.dtype)
+    ) -> Float[Tensor, "b n vocab_size"]:
+        """Scores of all tokens at all rows.
+
+        Args:
+            x: Features (b, n, d_model).
+            posterior: p (b, n, vocab_size), what each state alone says of its token.
+            attention_mask: Which of m rows each of the last n reads, (b, n, m); all if left out.
+            cache: Keys and posteriors of the m - n earlier rows.
+
+        Returns:
+            s (b, n, vocab_size).
+        """
+        pair = rearrange(self.query_key(x), "b n (two h d) -> two b h n d", two=2, h=self.n_heads)
+        q, k = pair
+        posterior = posterior.to(self.gain.weight.dtype)
         if cache is not None:
-            k, belief = cache.extend(k, belief)
-        n, m = x.shape[1], belief.shape[1]
-        all_pairs = torch.ones(n, m, dtype=torch.bool, device=x.device)
-        unseen = all_pairs.triu(1 + m - n) if self.causal else all_pairs.triu(m - n).tril(m - n)
-        if sees is not None:
-            unseen = (unseen | ~sees)[:, None]
-        kappa = (
-            (q @ k.mT * q.shape[-1] ** -0.5)
-            .masked_fill(unseen, NEVER)
-            .softmax(-1)
-            .masked_fill(unseen, 0.0)
-        )
-        return (self.gain(x).mT[..., None] * kappa).sum(1) @ belief
+            k, posterior = cache.extend(k, posterior)
+        n, m = x.shape[1], posterior.shape[1]
+        pairs = torch.ones(n, m, dtype=torch.bool, device=x.device)
+        hidden = pairs.triu(1 + m - n) if self.causal else pairs.triu(m - n).tril(m - n)
+        if attention_mask is not None:
+            hidden = (hidden | ~attention_mask)[:, None]
+        scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(hidden, HIDDEN)
+        kappa = scores.softmax(-1).masked_fill(hidden, 0.0)
+        return (self.gain(x).mT[..., None] * kappa).sum(1) @ posterior
 
 
-class Past:
-    """What a field keeps of the first words of texts, which see no noise and so never change:
-    inputs, keys, values, beliefs.
-    """
+@dataclass(frozen=True)
+class Context:
+    """Which rows the rows of a text read: the last n of m, at positions that may repeat."""
 
-    def __init__(self, layers: int, length: int):
-        self.entered, self.pointer, *self.blocks = (Cache(length) for _ in range(layers + 2))
+    attention_mask: Bool[Tensor, "b n m"]  # whether row i reads row j
+    positions: Int[Tensor, " m"]  # in tokens
+    gaps: Int[Tensor, "b n"] | None = None  # how many tokens before it each row cannot read
 
-    @property
-    def words(self) -> int:
-        """How many positions are kept."""
-        return self.entered.filled
 
-    def keep(self, words: int) -> None:
-        """Of the positions that are read next, keep those before `words`."""
-        for cache in (self.entered, self.pointer, *self.blocks):
-            cache.keep = words - self.words
+@dataclass(frozen=True)
+class VectorFieldConfig:
+    """Sizes of a vector field."""
+
+    latent: int  # channels of a state
+    vocab_size: int  # tokens
+    d_model: int  # channels inside
+    n_heads: int  # attention heads, or kernels of the operator
+    n_layers: int  # blocks
+    kernel: str = "attention"  # of the operators, a name of KERNELS
+    max_gap: int = 0  # gaps below it have vectors of their own; 0: gaps do not enter
+    pointer: bool = True  # whether tokens of the text are also scored by where they stand
 
 
 class VectorField(nn.Module):
-    """Features of every position of a text on its way, from which a policy reads where the position
-    should end.
+    """Features of every position of a noisy text, from which a policy predicts its end point.
 
-    What enters is the state, what it alone says of its word, the position's own time, and a
-    self-condition; so noisy and finished positions can stand side by side.
-
-    Args:
-        latent: Channels of a state.
-        words: Of the vocabulary.
-        gaps: That are told apart, a gap being how many words before it a position cannot see.
-        pointer: : whether it also scores words.
+    What enters is the state, what it alone says of its token, the noise level of the position, and
+    a self-condition; so noisy and finished positions can stand side by side.
     """
 
-    def __init__(
-        self,
-        latent: int,
-        words: int,
-        width: int,
-        heads: int,
-        layers: int,
-        kernel: str,
-        gaps: int = 0,
-        pointer: bool = True,
-    ):
+    def __init__(self, config: VectorFieldConfig):
         super().__init__()
+        c = config
+        causal = c.kernel == "causal"
         self.checkpointing = False
-        self.enter, self.words = nn.Linear(2 * latent, width), nn.Linear(words, width, bias=False)
-        self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.mix = ShortConvolution(width, before=3, after=0 if kernel == "causal" else 3)
-        self.blocks = nn.ModuleList(OperatorBlock(width, heads, kernel) for _ in range(layers))
-        self.norm, self.pointer = (
-            RMSNorm(width),
-            Pointer(width, heads, kernel == "causal") if pointer else None,
+        self.in_proj = nn.Linear(2 * c.latent, c.d_model)
+        self.token_embedding = nn.Linear(c.vocab_size, c.d_model, bias=False)
+        first = nn.Linear(c.d_model, c.d_model)
+        second = nn.Linear(c.d_model, c.d_model)
+        self.time = nn.Sequential(first, nn.SiLU(), second)
+        self.conv = ShortConvolution(c.d_model, before=3, after=0 if causal else 3)
+        self.blocks = nn.ModuleList(
+            OperatorBlock(c.d_model, c.n_heads, c.kernel) for _ in range(c.n_layers)
         )
-        init_weights(self, layers)
-        if pointer:
+        self.norm = RMSNorm(c.d_model)
+        self.pointer = Pointer(c.d_model, c.n_heads, causal) if c.pointer else None
+        init_weights(self, c.n_layers)
+        if self.pointer is not None:
             nn.init.constant_(self.pointer.gain.bias, 2.0)
-        nn.init.normal_(self.words.weight, std=width**-0.5)
-        self.gap = nn.Parameter(torch.zeros(gaps, width)) if gaps else None
-        for layer, size in ((self.enter, 0.3), (self.time[0], 1.0), (self.time[2], 1.0)):
+        nn.init.normal_(self.token_embedding.weight, std=c.d_model**-0.5)
+        self.gap_embedding = nn.Parameter(torch.zeros(c.max_gap, c.d_model)) if c.max_gap else None
+        for layer, size in ((self.in_proj, 0.3), (first, 1.0), (second, 1.0)):
             nn.init.normal_(layer.weight, std=size * layer.in_features**-0.5)
 
     def forward(
@@ -139,47 +143,69 @@ class VectorField(nn.Module):
         zt: Float[Tensor, "b n latent"],
         t: Float[Tensor, "b n"],
         c: Float[Tensor, "b n latent"],
-        belief: Float[Tensor, "b n words"],
-        weights: Weights | None = None,
-        sees: Bool[Tensor, "b n m"] | None = None,
-        positions: Int[Tensor, " m"] | None = None,
-        past: Past | None = None,
-        gap: Int[Tensor, "b n"] | None = None,
-    ) -> Float[Tensor, "b n width"]:
-        """Features (b, n, width). `weights` of the operators; or who `sees` whom, where rows stand
-        at given `positions`.
+        posterior: Float[Tensor, "b n vocab_size"],
+        context: Context | None = None,
+        cache: FieldCache | None = None,
+    ) -> Float[Tensor, "b n d_model"]:
+        """Features of the rows.
 
-        `gap`: how many words before it each row cannot see. With a `past` the rows are those behind
-        what it keeps, and m counts both.
+        Args:
+            zt: States (b, n, latent).
+            t: Their noise levels (b, n), 1 where a position is finished.
+            c: Self-condition (b, n, latent).
+            posterior: p (b, n, vocab_size), what each state alone says of its token.
+            context: Which rows each row reads; all rows of the text if left out.
+            cache: Of the m - n rows before these.
+
+        Returns:
+            Features (b, n, d_model).
         """
-        dtype = self.enter.weight.dtype
-        features = (
-            time_features(t.flatten(), self.time[0].in_features).unflatten(0, t.shape).to(dtype)
-        )
-        words = self.words(belief.to(dtype)) * len(self.words.weight) ** 0.5
-        state = self.enter(torch.cat((zt, c), dim=-1).to(dtype))
-        if positions is None:
+        dtype = self.in_proj.weight.dtype
+        x = self.token_embedding(posterior.to(dtype)) * len(self.token_embedding.weight) ** 0.5
+        x = x + self.in_proj(torch.cat((zt, c), dim=-1).to(dtype))
+        features = time_features(t.flatten(), x.shape[-1]).unflatten(0, t.shape)
+        x = x + self.time(features.to(dtype))
+        if self.gap_embedding is not None and context is not None and context.gaps is not None:
+            x = x + self.gap_embedding[context.gaps.clamp(0, len(self.gap_embedding) - 1)]
+        caches: Sequence[Cache | None] = [None] * len(self.blocks)
+        if cache is not None:
+            x = cache.inputs.extend(x)[0]
+            caches = cache.blocks
+        if context is None:
+            x = self.conv(x)
             positions = torch.arange(zt.shape[1], device=zt.device)
-        x = words + state + self.time(features)
-        if self.gap is not None:
-            x = x + self.gap[gap.clamp(0, len(self.gap) - 1)]
-        x = self.mix(x if past is None else past.entered.extend(x)[0], sees, positions)
-        positions, weights = positions[-zt.shape[1] :], weights if sees is None else sees.float()
-        for block, cache in zip(self.blocks, repeat(None) if past is None else past.blocks):
+            weights = None
+        else:
+            x = self.conv(x, context.attention_mask, context.positions)
+            positions = context.positions[-zt.shape[1] :]
+            weights = context.attention_mask.float()
+        for block, block_cache in zip(self.blocks, caches):
             if self.checkpointing and self.training:
                 x = checkpoint(block, x, positions, weights, use_reentrant=False)
             else:
-                x = block(x, positions, weights, cache)
+                x = block(x, positions, weights, block_cache)
         return self.norm(x)
 
     def scores(
         self,
-        x: Float[Tensor, "b n width"],
-        belief: Float[Tensor, "b n words"],
-        sees: Bool[Tensor, "b n m"] | None = None,
-        past: Past | None = None,
-    ) -> Float[Tensor, "b n words"]:
-        """How well each word fits each position: features against the vectors of words, and words
-        from where it sees.
+        x: Float[Tensor, "b n d_model"],
+        posterior: Float[Tensor, "b n vocab_size"],
+        context: Context | None = None,
+        cache: FieldCache | None = None,
+    ) -> Float[Tensor, "b n vocab_size"]:
+        """How well each token fits each position, by its embedding and by where it stands.
+
+        Args:
+            x: Features (b, n, d_model).
+            posterior: p (b, n, vocab_size), what each state alone says of its token.
+            context: Which rows each row reads; all rows of the text if left out.
+            cache: Of the m - n rows before these.
+
+        Returns:
+            Scores (b, n, vocab_size), in nats.
         """
-        return x @ self.words.weight + self.pointer(x, belief, sees, past and past.pointer)
+        by_embedding = x @ self.token_embedding.weight
+        if self.pointer is None:
+            return by_embedding
+        mask = None if context is None else context.attention_mask
+        return by_embedding + self.pointer(x, posterior, mask, cache and cache.pointer)

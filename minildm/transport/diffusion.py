@@ -1,5 +1,6 @@
 """Sampling with a clean predictor: the closed loop it forms, and the DDIM and ancestral steps."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -9,30 +10,42 @@ from torch import Tensor
 from ..dynamics.records import Field
 from ..dynamics.solvers import Step, euler, heun
 from ..errors import UserError
-from .heads import noise_from_clean, velocity_from_clean
+from .heads import noise_from_denoised, velocity_from_denoised
 from .schedules import Schedule
 
 
-class ClosedLoop:
-    """A clean predictor f(z_t, t, c) as a velocity field that feeds its last prediction back as
-    self-condition c.
+Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z_t, t, self-condition) -> z_1 hat
 
-    Calling it gives u(z, t); `clean` gives z_1 hat; `calls` counts network evaluations; `seen`
-    keeps the predictions by time.
+
+class ClosedLoop:
+    """A data prediction f(z_t, t, c) as a velocity field, with its last prediction as c.
+
+    Calling it gives u(z, t) and `denoised` gives z_1 hat. `nfe` counts network evaluations, and
+    `seen` keeps the predictions by time.
     """
 
-    def __init__(self, predict, schedule: Schedule, like: Tensor):
-        self.predict, self.schedule = predict, schedule
-        self.condition, self.calls, self.seen = torch.zeros_like(like), 0, {}
+    def __init__(self, predict: Predictor, schedule: Schedule, like: Tensor):
+        self.predict = predict
+        self.schedule = schedule
+        self.condition = torch.zeros_like(like)
+        self.nfe = 0
+        self.seen: dict[float, Tensor] = {}
 
-    def clean(self, z: Tensor, t: Tensor) -> Tensor:
+    def denoised(self, z: Tensor, t: Tensor) -> Tensor:
+        """The prediction of the data, which becomes the next self-condition."""
         self.condition = self.predict(z, t.expand(z.shape[0]), self.condition)
-        self.calls += 1
+        self.nfe += 1
         self.seen[float(t)] = self.condition
         return self.condition
 
+    def rewind(self, t: Tensor) -> None:
+        """Forget the predictions made at time t and later, because the state goes back to t."""
+        self.seen = {time: seen for time, seen in self.seen.items() if time < float(t)}
+        blank = torch.zeros_like(self.condition)
+        self.condition = self.seen[max(self.seen)] if self.seen else blank
+
     def __call__(self, z: Tensor, t: Tensor) -> Tensor:
-        return velocity_from_clean(self.schedule, z, self.clean(z, t), t.expand(z.shape[0]))
+        return velocity_from_denoised(self.schedule, z, self.denoised(z, t), t.expand(z.shape[0]))
 
 
 def ddim(
@@ -51,8 +64,8 @@ def ddim(
 
     Source: DDIM.
     """
-    clean = field.clean(z, t)
-    z0 = noise_from_clean(field.schedule, z, clean, t.expand(z.shape[0]))
+    clean = field.denoised(z, t)
+    z0 = noise_from_denoised(field.schedule, z, clean, t.expand(z.shape[0]))
     return field.schedule.a(s) * clean + field.schedule.b(s) * z0
 
 
@@ -82,7 +95,7 @@ def ancestral(
 
     Derived in chapter 08. Source: DDPM.
     """
-    clean, schedule = field.clean(z, t), field.schedule
+    clean, schedule = field.denoised(z, t), field.schedule
     a, b, a_s, b_s = schedule.a(t), schedule.b(t), schedule.a(s), schedule.b(s)
     r = a / a_s
     v = (b**2 - r**2 * b_s**2).clamp(min=0)

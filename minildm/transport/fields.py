@@ -10,7 +10,7 @@ from torch import Tensor
 from .couplings import Pairs
 from .paths import flow_matching_loss, sample_path
 from .schedules import Linear, Schedule
-from .time_sampling import TimeLaw, Uniform
+from .time_sampling import TimeDistribution, Uniform
 
 
 class SmallField(nn.Module):
@@ -49,7 +49,7 @@ def train_field(
     batch: int = 256,
     rate: float = 4e-3,
     schedule: Schedule = Linear(),
-    law: TimeLaw = Uniform(),
+    law: TimeDistribution = Uniform(),
 ) -> list[float]:
     """Flow matching: draw pairs and times, and regress the field on the velocities of their paths.
 

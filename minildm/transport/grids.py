@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .schedules import Schedule
-from .time_sampling import TimeLaw
+from .time_sampling import TimeDistribution
 
 
-def even_grid(steps: int, device: torch.device | str = "cpu") -> Float[Tensor, " time"]:
+def uniform_grid(steps: int, device: torch.device | str = "cpu") -> Float[Tensor, " time"]:
     """Times at equal distances, t_k = k / S.
 
     Args:
@@ -47,7 +47,7 @@ def log_snr_grid(schedule: Schedule, steps: int, reach: float = 8.0) -> Float[Te
 
 
 def warped_grid(
-    law: TimeLaw, steps: int, device: torch.device | str = "cpu", start: float = 0.0
+    law: TimeDistribution, steps: int, device: torch.device | str = "cpu", start: float = 0.0
 ) -> Float[Tensor, " time"]:
     """Times between which a law of time has equal shares: short steps where training looked often.
 
@@ -64,4 +64,4 @@ def warped_grid(
 
     Derived in chapter 08. Source: CDCD.
     """
-    return law.warp(start + (1 - start) * even_grid(steps, device)).clamp(0, 1)
+    return law.warp(start + (1 - start) * uniform_grid(steps, device)).clamp(0, 1)

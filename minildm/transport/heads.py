@@ -19,12 +19,12 @@ from torch import Tensor
 from ..errors import UserError
 from .schedules import Schedule, expand
 
-HEADS = ("clean", "noise", "velocity", "score")
+HEADS = ("denoised", "noise", "velocity", "score")
 State = Float[Tensor, "batch ..."]
 Times = Float[Tensor, " batch"]
 
 
-def noise_from_clean(schedule: Schedule, zt: Tensor, clean: Tensor, t: Tensor) -> Tensor:
+def noise_from_denoised(schedule: Schedule, zt: Tensor, clean: Tensor, t: Tensor) -> Tensor:
     """The noise that a clean prediction implies, z_0 = (z_t - a z_1) / b.
 
     Args:
@@ -38,7 +38,7 @@ def noise_from_clean(schedule: Schedule, zt: Tensor, clean: Tensor, t: Tensor) -
     return (zt - schedule.a(t) * clean) / schedule.b(t)
 
 
-def clean_from_noise(schedule: Schedule, zt: State, noise: State, t: Times) -> State:
+def denoised_from_noise(schedule: Schedule, zt: State, noise: State, t: Times) -> State:
     """The data that a noise prediction implies, z_1 = (z_t - b z_0) / a.
 
     Args:
@@ -54,7 +54,7 @@ def clean_from_noise(schedule: Schedule, zt: State, noise: State, t: Times) -> S
     return (zt - schedule.b(t) * noise) / schedule.a(t)
 
 
-def velocity_from_clean(schedule: Schedule, zt: Tensor, clean: Tensor, t: Tensor) -> Tensor:
+def velocity_from_denoised(schedule: Schedule, zt: Tensor, clean: Tensor, t: Tensor) -> Tensor:
     """The velocity that a clean prediction implies, u = a' z_1 + b' z_0 with z_0 = (z_t - a z_1) /
     b.
 
@@ -65,7 +65,7 @@ def velocity_from_clean(schedule: Schedule, zt: Tensor, clean: Tensor, t: Tensor
     Returns:
         u (batch, ...).
     """
-    z0, t = noise_from_clean(schedule, zt, clean, t), expand(t, zt)
+    z0, t = noise_from_denoised(schedule, zt, clean, t), expand(t, zt)
     return schedule.da(t) * clean + schedule.db(t) * z0
 
 
@@ -76,7 +76,7 @@ def turning(schedule: Schedule, t: Tensor) -> Tensor:
     return schedule.da(t) * schedule.b(t) - schedule.a(t) * schedule.db(t)
 
 
-def clean_from_velocity(schedule: Schedule, zt: State, velocity: State, t: Times) -> State:
+def denoised_from_velocity(schedule: Schedule, zt: State, velocity: State, t: Times) -> State:
     """The data that a velocity implies, z_1 = (b u - b' z_t) / (a' b - a b'): z_t + (1 - t) u on
     the straight path.
 
@@ -152,14 +152,14 @@ def pair(schedule: Schedule, zt: State, value: State, t: Times, head: str) -> tu
     """
     if head not in HEADS:
         raise UserError(f"no head {head!r}: choose one of {', '.join(HEADS)}")
-    if head == "clean":
-        return value, noise_from_clean(schedule, zt, value, t)
+    if head == "denoised":
+        return value, noise_from_denoised(schedule, zt, value, t)
     if head == "velocity":
-        return clean_from_velocity(schedule, zt, value, t), noise_from_velocity(
+        return denoised_from_velocity(schedule, zt, value, t), noise_from_velocity(
             schedule, zt, value, t
         )
     noise = value if head == "noise" else noise_from_score(schedule, zt, value, t)
-    return clean_from_noise(schedule, zt, noise, t), noise
+    return denoised_from_noise(schedule, zt, noise, t), noise
 
 
 def convert(
@@ -183,7 +183,7 @@ def convert(
         raise UserError(f"no head {target!r}: choose one of {', '.join(HEADS)}")
     clean, noise = pair(schedule, zt, value, t, source)
     return {
-        "clean": clean,
+        "denoised": clean,
         "noise": noise,
         "velocity": schedule.velocity(clean, noise, expand(t, zt)),
         "score": score_from_noise(schedule, zt, noise, t),
@@ -213,7 +213,7 @@ def loss_weight(schedule: Schedule, t: Times, head: str) -> Times:
         raise UserError(f"no head {head!r}: choose one of {', '.join(HEADS)}")
     a, b = schedule.a(t), schedule.b(t)
     return {
-        "clean": torch.ones_like(t),
+        "denoised": torch.ones_like(t),
         "noise": a / b,
         "velocity": turning(schedule, t) / b,
         "score": a / b**2,

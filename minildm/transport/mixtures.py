@@ -26,7 +26,7 @@ def marginal(schedule: Schedule, law: Mixture, t: Float[Tensor, ""]) -> Mixture:
     return Mixture(law.log_weights, a * law.means, a**2 * law.variances + b**2)
 
 
-def explain(
+def responsibilities(
     schedule: Schedule,
     law: Mixture,
     z: Float[Tensor, "batch d"],
@@ -75,7 +75,7 @@ def posterior(
 
     Derived in chapter 06.
     """
-    r, gap, q = explain(schedule, law, z, t)
+    r, gap, q = responsibilities(schedule, law, z, t)
     a, b = schedule.a(t)[..., None], schedule.b(t)[..., None]
     clean = r[..., None] * (law.means + (a * law.variances / q)[..., None] * gap)
     noise = (r * b / q)[..., None] * gap
@@ -114,7 +114,7 @@ def mixture_score(schedule: Schedule, law: Mixture) -> Field:
     """
 
     def score(z: Tensor, t: Tensor) -> Tensor:
-        r, gap, q = explain(schedule, law, z, t)
+        r, gap, q = responsibilities(schedule, law, z, t)
         return -((r / q)[..., None] * gap).sum(1)
 
     return score
@@ -146,7 +146,7 @@ def denoising_error(
         ..., None
     ] * x  # (n, k, points)
     each = t.repeat_interleave(z[0].numel())
-    r, gap, q = explain(schedule, law, z.reshape(-1, 1), each)
+    r, gap, q = responsibilities(schedule, law, z.reshape(-1, 1), each)
     a, b = schedule.a(each)[:, None], schedule.b(each)[:, None]
     centers = law.means[:, 0] + a * law.variances / q * gap[..., 0]
     middle = (r * centers).sum(1, keepdim=True)

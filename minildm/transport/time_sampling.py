@@ -43,7 +43,7 @@ def stratified(n: int, rng: torch.Generator) -> Float[Tensor, " n"]:
     return v.clamp(max=1 - 2**-24)  # n - 1 + xi may round to n
 
 
-class TimeLaw:
+class TimeDistribution:
     """A law of time on [0, 1], known by the inverse F^-1 of its distribution function and by its
     density F'.
     """
@@ -63,7 +63,7 @@ class TimeLaw:
         return self.warp(stratified(n, rng))
 
 
-class Uniform(TimeLaw):
+class Uniform(TimeDistribution):
     """Every time alike, p(t) = 1."""
 
     def warp(self, v):
@@ -73,7 +73,7 @@ class Uniform(TimeLaw):
         return torch.ones_like(t)
 
 
-class LogitNormal(TimeLaw):
+class LogitNormal(TimeDistribution):
     """Times around the middle, log(t/(1-t)) ~ N(mean, std^2): on the straight path, half the
     log-SNR is normal.
     """
@@ -89,7 +89,7 @@ class LogitNormal(TimeLaw):
         return torch.exp(-(x**2) / 2) / (math.sqrt(2 * math.pi) * self.std * t * (1 - t))
 
 
-class AdaptiveTime(TimeLaw, nn.Module):
+class AdaptiveTime(TimeDistribution, nn.Module):
     """Time sampler whose density is proportional to the fall of the loss, p(t) ~ -dL/dt, so
     L(F^-1(v)) is affine in v.
 

@@ -108,12 +108,16 @@ def test_a_cache_keeps_as_many_rows_as_it_is_told():
 @torch.no_grad()
 def test_a_context_is_read_together_with_the_stream():
     torch.manual_seed(0)
-    attention, x, context = Attention(8, 2, context=True), randn(1, 3, 8), randn(1, 5, 8, seed=1)
-    angles, context_angles = rotary_angles(torch.arange(3), 4), rotary_angles(torch.arange(5), 4)
-    alone, both = attention(x, angles), attention(x, angles, context, context_angles)
+    attention = Attention(8, 2, context=True)
+    x = randn(1, 3, 8)
+    context = randn(1, 5, 8, seed=1)
+    angles = rotary_angles(torch.arange(3), 4)
+    context_angles = rotary_angles(torch.arange(5), 4)
+    alone = attention(x, angles)
+    both = attention(x, angles, (context, context_angles))
     assert alone.shape == both.shape == (1, 3, 8) and not torch.allclose(alone, both)
     shuffled = torch.randperm(5, generator=torch.Generator().manual_seed(0))
-    again = attention(x, angles, context[:, shuffled], context_angles[:, shuffled])
+    again = attention(x, angles, (context[:, shuffled], context_angles[:, shuffled]))
     assert torch.allclose(again, both, atol=1e-6)  # a context is a set of (content, position)
 
 
@@ -137,7 +141,7 @@ def test_time_features_tell_near_times_apart():
 def test_ends_of_branches_start_smaller():
     torch.manual_seed(0)
     layer = torch.nn.ModuleDict({"feed_forward": FeedForward(64), "attention": Attention(64, 4)})
-    init_weights(layer, layers=8)
+    init_weights(layer, n_layers=8)
     assert layer["feed_forward"][0].weight.std().item() == pytest.approx(0.02, rel=0.05)
     for end in (layer["feed_forward"][2], layer["attention"].out):
         assert end.weight.std().item() == pytest.approx(0.02 / 4, rel=0.05)
@@ -145,33 +149,32 @@ def test_ends_of_branches_start_smaller():
 
 @pytest.mark.parametrize("before, after", [(3, 0), (3, 3), (1, 2)])
 def test_a_short_convolution_mixes_neighbors_by_its_formula(before, after):
-    layer, x = ShortConvolution(5, before, after), torch.randn(2, 9, 5)
+    layer = ShortConvolution(5, before, after)
+    x = torch.randn(2, 9, 5)
     assert torch.equal(layer(x), x)
     with torch.no_grad():
-        layer.taps.normal_()
+        layer.kernel.normal_()
     y = layer(x)
     for i in range(9):
         near = [(k, i + k) for k in range(-before, after + 1) if 0 <= i + k < 9]
         assert torch.allclose(
-            y[:, i], sum(layer.taps[before + k] * x[:, j] for k, j in near), atol=1e-6
+            y[:, i], sum(layer.kernel[before + k] * x[:, j] for k, j in near), atol=1e-6
         )
 
 
-def test_a_short_convolution_over_rows_that_share_positions_takes_the_neighbors_that_a_row_sees():
-    layer, x, positions = (
-        ShortConvolution(5, 1, 1),
-        torch.randn(2, 6, 5),
-        torch.tensor([0, 1, 2, 0, 1, 2]),
-    )
+def test_a_short_convolution_over_rows_at_equal_positions_takes_the_neighbors_that_a_row_reads():
+    layer = ShortConvolution(5, 1, 1)
+    x = torch.randn(2, 6, 5)
+    positions = torch.tensor([0, 1, 2, 0, 1, 2])
     with torch.no_grad():
-        layer.taps.normal_()
-    sees = torch.rand(2, 6, 6) < 0.5
-    y = layer(x, sees, positions)
+        layer.kernel.normal_()
+    mask = torch.rand(2, 6, 6) < 0.5
+    y = layer(x, mask, positions)
     for b in range(2):
         for i in range(6):
-            near = [(int(positions[j] - positions[i]), j) for j in range(6) if sees[b, i, j]]
+            near = [(int(positions[j] - positions[i]), j) for j in range(6) if mask[b, i, j]]
             wanted = sum(
-                (layer.taps[1 + k] * x[b, j] for k, j in near if abs(k) < 2), torch.zeros(5)
+                (layer.kernel[1 + k] * x[b, j] for k, j in near if abs(k) < 2), torch.zeros(5)
             )
             assert torch.allclose(y[b, i], wanted, atol=1e-6)
     plain = torch.ones(2, 3, 3, dtype=torch.bool)
@@ -181,8 +184,8 @@ def test_a_short_convolution_over_rows_that_share_positions_takes_the_neighbors_
 @pytest.mark.parametrize("causal", [True, False])
 def test_a_bias_is_added_to_the_scores_on_both_ways_through_attention(causal):
     q, k, v = (torch.randn(2, 3, 5, 8) for _ in range(3))
-    unseen = (torch.rand(2, 1, 5, 5) < 0.3) & (torch.eye(5) == 0)
-    bias = torch.randn(2, 1, 5, 5).masked_fill(unseen, -torch.inf)
+    hidden = (torch.rand(2, 1, 5, 5) < 0.3) & (torch.eye(5) == 0)
+    bias = torch.randn(2, 1, 5, 5).masked_fill(hidden, -torch.inf)
     scores = q @ k.mT / 8**0.5 + bias
     wanted = (
         scores.masked_fill(torch.ones(5, 5).triu(1).bool() & causal, -torch.inf).softmax(-1) @ v

@@ -16,7 +16,7 @@ def randn(*shape, seed: int = 0):
 def perceiver(spacing_in: float = 1.0, spacing_out: float = 1.0) -> Perceiver:
     torch.manual_seed(0)
     return Perceiver(
-        6, 3, width=16, heads=2, layers=2, spacing_in=spacing_in, spacing_out=spacing_out
+        6, 3, d_model=16, n_heads=2, n_layers=2, spacing_in=spacing_in, spacing_out=spacing_out
     )
 
 
@@ -52,7 +52,7 @@ def test_a_stack_is_causal_when_asked_and_stops_at_a_depth():
 
 def denoiser(spacing: float = 1.0) -> DiffusionTransformer:
     torch.manual_seed(0)
-    return DiffusionTransformer(latent=4, width=16, heads=2, layers=2, spacing=spacing)
+    return DiffusionTransformer(latent=4, d_model=16, n_heads=2, n_layers=2, spacing=spacing)
 
 
 def inputs(n: int = 5):
@@ -72,7 +72,8 @@ def test_a_diffusion_transformer_starts_at_zero_with_blocks_that_do_nothing():
 
 @torch.no_grad()
 def test_a_diffusion_transformer_uses_time_condition_and_position():
-    model, (z, t, c) = denoiser(), inputs()
+    model = denoiser()
+    z, t, c = inputs()
     y = model(z, t, c)
     assert not torch.allclose(y, model(z, t + 0.05, c), atol=1e-4)
     assert not torch.allclose(y, model(z, t, 0 * c), atol=1e-4)

@@ -1,4 +1,4 @@
-"""Integral operators: one definition, quadratures that converge, padding of measure zero, and what each kernel can see."""
+"""Integral operators: one definition, quadratures that converge, padding of measure zero, and what each kernel can read."""
 
 import math
 from itertools import pairwise
@@ -81,11 +81,14 @@ def test_texts_of_different_length_do_not_meet(name):
 
 @pytest.mark.parametrize("name", ["attention", "spectral", "slice"])
 def test_only_the_measure_matters(name):
-    """(11.10): a point may be split into two that share its weight, in any shares, at its own place."""
-    made, x, positions, w = operator(name), randn(2, 6, WIDTH), randn(6, seed=2), some_weights(6)
+    """(11.10): a point may be split into two that share its weight, in any two parts, at its own place."""
+    made = operator(name)
+    x = randn(2, 6, WIDTH)
+    positions = randn(6, seed=2)
+    w = some_weights(6)
     whole = made(x, positions, w)
-    for share in (0.5, 0.1, 0.0):
-        halves = torch.cat((w[:, :2], share * w[:, 2:3], w[:, 3:], (1 - share) * w[:, 2:3]), dim=1)
+    for part in (0.5, 0.1, 0.0):
+        halves = torch.cat((w[:, :2], part * w[:, 2:3], w[:, 3:], (1 - part) * w[:, 2:3]), dim=1)
         split = made(torch.cat((x, x[:, 2:3]), 1), torch.cat((positions, positions[2:3])), halves)
         assert torch.allclose(split[:, :6], whole, atol=1e-6) and torch.allclose(
             split[:, 6], whole[:, 2], atol=1e-6
@@ -93,12 +96,10 @@ def test_only_the_measure_matters(name):
 
 
 def test_a_point_that_is_split_is_another_point_to_a_causal_kernel():
-    made, x, positions, w = (
-        operator("causal"),
-        randn(2, 6, WIDTH),
-        randn(6, seed=2),
-        some_weights(6),
-    )
+    made = operator("causal")
+    x = randn(2, 6, WIDTH)
+    positions = randn(6, seed=2)
+    w = some_weights(6)
     halves = torch.cat((w[:, :2], w[:, 2:3] / 2, w[:, 3:], w[:, 2:3] / 2), dim=1)
     split = made(torch.cat((x, x[:, 2:3]), 1), torch.cat((positions, positions[2:3])), halves)
     assert (split[:, 6] - split[:, 2]).abs().max() > 0.01
@@ -107,8 +108,11 @@ def test_a_point_that_is_split_is_another_point_to_a_causal_kernel():
 @kernel
 @pytest.mark.parametrize("moved", [True, False])
 def test_what_a_permutation_does(name, moved):
-    """(11.11): with their positions, points may be stored in any order, but not for a causal kernel; slices look at none."""
-    made, x, positions, w = operator(name), randn(2, 8, WIDTH), torch.arange(8.0), some_weights(8)
+    """(11.11): with their positions, points may be stored in any order, but not for a causal kernel; slices use none."""
+    made = operator(name)
+    x = randn(2, 8, WIDTH)
+    positions = torch.arange(8.0)
+    w = some_weights(8)
     order = torch.tensor([3, 0, 7, 1, 6, 2, 5, 4])
     out = made(x[:, order], positions[order] if moved else positions, w[:, order])
     gap = (out - made(x, positions, w)[:, order]).abs().max()
@@ -118,12 +122,10 @@ def test_what_a_permutation_does(name, moved):
 
 def test_attention_is_the_sum_that_defines_it():
     """(11.4): weights, a kernel that is written out, and values; the kernel has mean one under the weights."""
-    made, x, positions, w = (
-        operator("attention"),
-        randn(1, 6, WIDTH),
-        3 * randn(6, seed=4),
-        some_weights(6, batch=1),
-    )
+    made = operator("attention")
+    x = randn(1, 6, WIDTH)
+    positions = 3 * randn(6, seed=4)
+    w = some_weights(6, batch=1)
     d = WIDTH // HEADS
     q, k = made.query_key(x).view(6, 2, HEADS, d).unbind(1)
     v = made.value(x).view(6, HEADS, d)
@@ -141,10 +143,8 @@ def test_attention_is_the_sum_that_defines_it():
 
 def sampled(points: Tensor) -> Tensor:
     """One smooth function on [0, 8] at some points, (1, n, width)."""
-    rates, phases = (
-        torch.linspace(0.2, 1.1, WIDTH, dtype=torch.float64),
-        torch.arange(WIDTH, dtype=torch.float64),
-    )
+    rates = torch.linspace(0.2, 1.1, WIDTH, dtype=torch.float64)
+    phases = torch.arange(WIDTH, dtype=torch.float64)
     return torch.sin(points[:, None] * rates + phases)[None]
 
 
@@ -169,10 +169,8 @@ def test_twice_the_points_of_the_same_function(name, rule):
 
     def at_the_middle(n: int) -> Tensor:
         points, measure = make(n)
-        points, measure = (
-            torch.cat((points, torch.tensor([4.0]))),
-            F.pad(measure, (0, 1)),
-        )  # a reader of weight zero
+        points = torch.cat((points, torch.tensor([4.0])))
+        measure = F.pad(measure, (0, 1))  # a reader of weight zero
         return made(sampled(points), points, quadrature_weights(measure).double())[0, -1]
 
     exact = at_the_middle(6000) if order > 1 else None
@@ -204,7 +202,7 @@ def test_waves_repeat_after_a_period():
 
 @pytest.mark.parametrize(("n", "modes"), [(16, 8), (32, 5), (10, 5)])
 def test_waves_are_those_of_the_fast_transform(n, modes):
-    """(11.18): on a full even grid, the same network between rfft and irfft, waves beyond `modes` cut."""
+    """(11.18): on a full uniform grid, the same network between rfft and irfft, waves beyond `modes` cut."""
     torch.manual_seed(0)
     made = (
         SpectralOperator(WIDTH, HEADS, modes=modes, period=float(n)).double().requires_grad_(False)
@@ -238,14 +236,14 @@ def test_slices_have_low_rank(slices):
     torch.manual_seed(0)
     made = SliceOperator(WIDTH, HEADS, slices).double().requires_grad_(False)
     values, x, w = randn(1, HEADS, 20, 8, seed=1), randn(1, 20, WIDTH), some_weights(20, batch=1)
-    mixed = made.mix(values, x, torch.arange(20), w)[0]
+    mixed = made.integral(values, x, torch.arange(20), w)[0]
     assert (torch.linalg.matrix_rank(mixed, rtol=1e-9) == min(slices, 8)).all()
-    full = operator("attention").mix(values, x, torch.arange(20), w)[0]
+    full = operator("attention").integral(values, x, torch.arange(20), w)[0]
     assert (torch.linalg.matrix_rank(full, rtol=1e-9) == 8).all()
 
 
 @kernel
-def test_no_derivative_from_later_words(name):
+def test_no_derivative_from_later_positions(name):
     """(11.23): d out_i / d z_j is zero for j > i in a causal kernel, and in no other."""
     made, x = operator(name), randn(1, 6, WIDTH)
     slopes = torch.autograd.functional.jacobian(lambda z: made(z, torch.arange(6)), x)[0, :, :, 0]
@@ -269,7 +267,7 @@ def test_sharp_kernels_are_bounded():
     made, n = AttentionOperator(WIDTH, HEADS).double().requires_grad_(False), 50
     d = WIDTH // HEADS
     values = torch.eye(n, dtype=torch.float64).expand(1, HEADS, n, n)
-    rows = made.mix(
+    rows = made.integral(
         values, 100 * randn(1, n, WIDTH), torch.arange(n), quadrature_weights(torch.ones(1, n))
     )
     assert torch.allclose(rows.sum(-1), torch.ones((), dtype=torch.float64))

@@ -6,7 +6,7 @@ from torch.distributions import Normal
 
 from minildm.control.bridges import Mixture
 from minildm.transport.codebook import Codebook
-from minildm.transport.mixtures import explain, posterior
+from minildm.transport.mixtures import posterior, responsibilities
 from minildm.transport.schedules import Linear
 
 WORDS, D = 5, 3
@@ -27,7 +27,7 @@ def test_evidence_and_endpoint_are_those_of_a_mixture(time):
     law = Mixture(prior, codes.means, torch.full((WORDS,), 0.2, dtype=torch.float64))
     z, t = 2 * noise(40, D, seed=2), torch.full((40,), time, dtype=torch.float64)
     p = (prior + codes.evidence(z, t)).softmax(-1)
-    assert torch.allclose(p, explain(Linear(), law, z, t)[0])
+    assert torch.allclose(p, responsibilities(Linear(), law, z, t)[0])
     assert torch.allclose(codes.endpoint(p, z, t), posterior(Linear(), law, z, t)[0])
 
 

@@ -193,7 +193,7 @@ def test_a_closed_loop_feeds_back_its_prediction_and_counts():
     z0 = noise(3, 2)
     loop = ClosedLoop(predict, SCHEDULE, z0)
     path = integrate(loop, z0, grid(4), ddim)
-    assert loop.calls == 4 and torch.equal(conditions[0], torch.zeros_like(z0))
+    assert loop.nfe == 4 and torch.equal(conditions[0], torch.zeros_like(z0))
     for k in range(3):
         assert torch.equal(conditions[k + 1], path.states[k] + k + 1)
     assert list(loop.seen) == grid(4)[:-1].tolist()
@@ -204,7 +204,7 @@ def test_calls_of_each_sampler(name, calls):
     z0 = noise(2, 2)
     loop = ClosedLoop(point, SCHEDULE, z0)
     integrate(loop, z0, grid(6), sampler(name), torch.Generator().manual_seed(0))
-    assert loop.calls == calls
+    assert loop.nfe == calls
 
 
 def test_what_is_kept_is_the_prediction_at_the_recorded_state():

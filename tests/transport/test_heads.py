@@ -12,10 +12,10 @@ from minildm.transport.heads import (
     HEADS,
     convert,
     loss_weight,
-    noise_from_clean,
+    noise_from_denoised,
     pair,
     turning,
-    velocity_from_clean,
+    velocity_from_denoised,
 )
 from minildm.transport.paths import sample_path
 from minildm.transport.schedules import Cosine, Linear, Tangent, expand
@@ -31,7 +31,7 @@ def truth(schedule, seed: int, t: torch.Tensor):
     )
     sample = sample_path(schedule, z1, z0, t)
     score = -z0 / schedule.b(expand(t, z0))
-    return sample.zt, {"clean": z1, "noise": z0, "velocity": sample.velocity, "score": score}
+    return sample.zt, {"denoised": z1, "noise": z0, "velocity": sample.velocity, "score": score}
 
 
 @every
@@ -53,10 +53,10 @@ def test_a_true_clean_prediction_gives_back_noise_and_velocity(schedule, seed):
     t = 0.98 * torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     zt, heads = truth(schedule, seed, t)
     assert torch.allclose(
-        noise_from_clean(schedule, zt, heads["clean"], t), heads["noise"], atol=1e-9
+        noise_from_denoised(schedule, zt, heads["denoised"], t), heads["noise"], atol=1e-9
     )
     assert torch.allclose(
-        velocity_from_clean(schedule, zt, heads["clean"], t), heads["velocity"], atol=1e-8
+        velocity_from_denoised(schedule, zt, heads["denoised"], t), heads["velocity"], atol=1e-8
     )
 
 
@@ -64,7 +64,7 @@ def test_the_formulas_of_the_straight_path():
     t = torch.tensor([0.2, 0.7], dtype=torch.float64)
     zt, heads = truth(Linear(), 1, t)
     s, u = expand(t, zt), heads["velocity"]
-    assert torch.allclose(convert(Linear(), zt, u, t, "velocity", "clean"), zt + (1 - s) * u)
+    assert torch.allclose(convert(Linear(), zt, u, t, "velocity", "denoised"), zt + (1 - s) * u)
     assert torch.allclose(convert(Linear(), zt, u, t, "velocity", "noise"), zt - s * u)
     assert torch.allclose(convert(Linear(), zt, u, t, "velocity", "score"), (s * u - zt) / (1 - s))
 
@@ -80,13 +80,13 @@ def test_limits_at_the_start(schedule):
     """At t = 0 the clean head and the velocity give everything; noise and score leave z_1 = 0/0."""
     t = torch.zeros(5, dtype=torch.float64)
     zt, heads = truth(schedule, 2, t)
-    for source in ("clean", "velocity"):
+    for source in ("denoised", "velocity"):
         for target in HEADS:
             assert torch.allclose(
                 convert(schedule, zt, heads[source], t, source, target), heads[target], atol=1e-10
             )
     for source in ("noise", "score"):
-        assert convert(schedule, zt, heads[source], t, source, "clean").isnan().all()
+        assert convert(schedule, zt, heads[source], t, source, "denoised").isnan().all()
         assert torch.allclose(pair(schedule, zt, heads[source], t, source)[1], heads["noise"])
 
 
@@ -96,13 +96,17 @@ def test_limits_at_the_end(schedule):
     t = torch.ones(5, dtype=torch.float64)
     zt, heads = truth(schedule, 3, t)
     for source in ("noise", "velocity"):
-        for target in ("clean", "noise", "velocity"):
+        for target in ("denoised", "noise", "velocity"):
             assert torch.allclose(
                 convert(schedule, zt, heads[source], t, source, target), heads[target], atol=1e-10
             )
     clean, noise = pair(schedule, zt, torch.ones_like(zt), t, "score")
     assert torch.allclose(clean, zt) and noise.abs().max() <= 1e-15
-    assert convert(Linear(), heads["clean"], heads["clean"], t, "clean", "velocity").isnan().all()
+    assert (
+        convert(Linear(), heads["denoised"], heads["denoised"], t, "denoised", "velocity")
+        .isnan()
+        .all()
+    )
     assert (convert(Linear(), zt, heads["noise"], t, "noise", "score").abs() == torch.inf).all()
 
 
@@ -112,13 +116,13 @@ def test_a_clean_head_nears_the_limits_of_its_velocity(schedule):
     for left in (1e-2, 1e-4, 1e-6):
         t = torch.full((5,), 1 - left, dtype=torch.float64)
         zt, heads = truth(schedule, 4, t)
-        found = convert(schedule, zt, heads["clean"], t, "clean", "velocity")
+        found = convert(schedule, zt, heads["denoised"], t, "denoised", "velocity")
         assert (found - heads["velocity"]).abs().max() <= 1e-14 / left
 
 
 def test_unknown_heads_are_refused():
     zt, t = torch.zeros(2, 1), torch.full((2,), 0.5)
-    for names in (("drift", "clean"), ("clean", "drift")):
+    for names in (("drift", "denoised"), ("denoised", "drift")):
         with pytest.raises(
             UserError, match="no head 'drift': choose one of clean, noise, velocity, score"
         ):
@@ -130,12 +134,14 @@ def test_the_errors_of_all_heads_are_one_error_with_weights(schedule):
     """A wrong clean prediction, converted: the squared error of the other head over that of the clean one is the weight."""
     t = torch.linspace(0.01, 0.99, 20, dtype=torch.float64)
     zt, heads = truth(schedule, 5, t)
-    wrong = heads["clean"] + torch.randn(
+    wrong = heads["denoised"] + torch.randn(
         zt.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64
     )
-    base = (wrong - heads["clean"]).square().sum((1, 2))
+    base = (wrong - heads["denoised"]).square().sum((1, 2))
     for head in HEADS:
-        error = (convert(schedule, zt, wrong, t, "clean", head) - heads[head]).square().sum((1, 2))
+        error = (
+            (convert(schedule, zt, wrong, t, "denoised", head) - heads[head]).square().sum((1, 2))
+        )
         assert torch.allclose(error / base, loss_weight(schedule, t, head), rtol=1e-8)
     with pytest.raises(UserError, match="no head 'drift'"):
         loss_weight(schedule, t, "drift")

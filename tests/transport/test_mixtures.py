@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from minildm.control.linear_quadratic import pinned_law
+from minildm.control.linear_quadratic import pinned_control
 from minildm.dynamics.solvers import integrate
 from minildm.transport.heads import convert
 from minildm.transport.mixtures import (
@@ -74,7 +74,7 @@ def test_the_heads_of_a_mixture_agree(schedule):
     z, t = torch.randn(50, 1, generator=rng(), dtype=torch.float64), torch.full((50,), 0.3).double()
     clean, noise = posterior(schedule, LAW, z, t)
     values = {
-        "clean": clean,
+        "denoised": clean,
         "noise": noise,
         "velocity": mixture_velocity(schedule, LAW)(z, t),
         "score": mixture_score(schedule, LAW)(z, t),
@@ -92,7 +92,7 @@ def test_the_field_is_the_posterior_mean_of_pinned_controls():
     for t in torch.tensor([0.0, 0.5, 0.95]).double():
         clean, _ = posterior(Linear(), LAW, z, t)
         assert torch.allclose(
-            mixture_velocity(Linear(), LAW)(z, t), pinned_law(clean, z, t), rtol=1e-9, atol=1e-9
+            mixture_velocity(Linear(), LAW)(z, t), pinned_control(clean, z, t), rtol=1e-9, atol=1e-9
         )
 
 

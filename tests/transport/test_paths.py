@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minildm.control.linear_quadratic import pinned_law
+from minildm.control.linear_quadratic import pinned_control
 from minildm.transport.paths import change_schedule, flow_matching_loss, interpolate, sample_path
 from minildm.transport.schedules import Cosine, Linear, Tangent
 
@@ -49,7 +49,7 @@ def test_the_velocity_of_a_straight_path_is_the_pinned_control():
     """u = z_1 - z_0 = (z_1 - z_t)/(1 - t), for every pair and time."""
     z1, z0, t = draw(1, 100, 3)
     sample = sample_path(Linear(), z1, z0, t)
-    assert torch.allclose(sample.velocity, pinned_law(z1, sample.zt, t), rtol=1e-9)
+    assert torch.allclose(sample.velocity, pinned_control(z1, sample.zt, t), rtol=1e-9)
 
 
 @every

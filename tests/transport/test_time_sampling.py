@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minildm.transport.grids import even_grid, log_snr_grid, warped_grid
+from minildm.transport.grids import log_snr_grid, uniform_grid, warped_grid
 from minildm.transport.schedules import Cosine, Linear, Tangent
 from minildm.transport.time_sampling import (
     AdaptiveTime,
@@ -276,7 +276,7 @@ def test_logit_normal_is_normal_in_half_the_log_snr():
 
 @pytest.mark.parametrize("schedule", [Linear(), Cosine(), Tangent(3.0)], ids=str)
 def test_grids_are_even_in_what_they_say(schedule):
-    assert torch.allclose(even_grid(8).diff(), torch.full((8,), 1 / 8))
+    assert torch.allclose(uniform_grid(8).diff(), torch.full((8,), 1 / 8))
     times = log_snr_grid(schedule, 8, reach=6.0)
     assert len(times) == 9 and times[0] == 0 and times[-1] == 1 and (times.diff() > 0).all()
     assert torch.allclose(

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from . import two_laws
+from . import two_processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
         "--standalone",
         "--nproc-per-node",
         "2",
-        two_laws.__file__,
+        two_processes.__file__,
         str(tmp_path),
     ]
     env = {
@@ -35,7 +35,7 @@ def test_two_processes_agree_with_each_other_and_with_one(tmp_path):
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1))
-    alone = two_laws.train(0, 1).state_dict()
+    alone = two_processes.train(0, 1).state_dict()
     assert (first["cdf"] - torch.linspace(0, 1, 21)).abs().max() > 0.1
     for name in alone:
         assert torch.equal(first[name], second[name])

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..control.bridges import Mixture
-from .mixtures import explain
+from .mixtures import responsibilities
 from .schedules import Schedule
 
 
@@ -37,7 +37,7 @@ def mixture_jacobian(
 
     Derived in chapter 08.
     """
-    r, gap, q = explain(schedule, law, z, t)
+    r, gap, q = responsibilities(schedule, law, z, t)
     a, b, da, db = (
         part(t)[..., None] for part in (schedule.a, schedule.b, schedule.da, schedule.db)
     )
@@ -50,7 +50,7 @@ def mixture_jacobian(
     ) + torch.einsum("bk,bki,bkj->bij", r, pulls, turns)
 
 
-def midpoint_stiffness(
+def midpoint_expansion_rate(
     distance: float, std: float, t: Float[Tensor, " time"]
 ) -> Float[Tensor, " time"]:
     """The top eigenvalue of the Jacobian halfway between two equal modes, on the straight path.
@@ -71,8 +71,8 @@ def midpoint_stiffness(
     return (t * std**2 - (1 - t)) / q + t * (1 - t) * distance**2 / (4 * q**2)
 
 
-def worst_stiffness(distance: float, std: float) -> tuple[float, float]:
-    """When and how much two modes pull neighbors apart most, max over t of `midpoint_stiffness`.
+def largest_expansion_rate(distance: float, std: float) -> tuple[float, float]:
+    """When and how much two modes pull neighbors apart most, max over t of `midpoint_expansion_rate`.
 
     Args:
         distance: Delta.
@@ -82,12 +82,12 @@ def worst_stiffness(distance: float, std: float) -> tuple[float, float]:
         The time and the rate.
     """
     t = 1 - torch.logspace(-5, 0, 20_001, dtype=torch.float64)
-    rates = midpoint_stiffness(distance, std, t)
+    rates = midpoint_expansion_rate(distance, std, t)
     return float(t[rates.argmax()]), float(rates.max())
 
 
 def cubic_law(distance: float, std: float) -> float:
-    """What `worst_stiffness` is for narrow modes, 9 / (64 sqrt 3) Delta^2 / s^3, reached at 1 - t =
+    """What `largest_expansion_rate` is for narrow modes, 9 / (64 sqrt 3) Delta^2 / s^3, reached at 1 - t =
     s / sqrt 3.
 
     Args:

@@ -7,16 +7,16 @@ from torch.func import jacrev, vmap
 from minildm.control.bridges import Mixture
 from minildm.dynamics.jacobians import top_eigenvalue
 from minildm.nets.transformer import DiffusionTransformer
+from minildm.transport.expansion_rate import (
+    cubic_law,
+    largest_expansion_rate,
+    midpoint_expansion_rate,
+    mixture_jacobian,
+)
 from minildm.transport.fields import SmallField
 from minildm.transport.mixtures import mixture_velocity
 from minildm.transport.planar import eight_gaussians, two_modes
 from minildm.transport.schedules import Cosine, Linear, Tangent
-from minildm.transport.stiffness import (
-    cubic_law,
-    midpoint_stiffness,
-    mixture_jacobian,
-    worst_stiffness,
-)
 
 CHECKED = {
     0.05: 11004,
@@ -92,14 +92,14 @@ def test_modes_of_one_width(schedule):
 @pytest.mark.parametrize("std", CHECKED)
 def test_worst_stiffness_of_two_modes(std):
     """(08.17): the checked values, the general formula, and the cubic law: low for narrow modes, useless for wide ones."""
-    time, rate = worst_stiffness(4.0, std)
+    time, rate = largest_expansion_rate(4.0, std)
     assert rate == pytest.approx(CHECKED[std], abs=0.5 if std < 1 else 0.05)
     origin = torch.zeros(1, 1, dtype=torch.float64)
     for t in (time, 0.2, 0.999):
         here = mixture_jacobian(
             Linear(), two_modes(std), origin, torch.tensor(t, dtype=torch.float64)
         )
-        middle = midpoint_stiffness(4.0, std, torch.tensor([t], dtype=torch.float64))
+        middle = midpoint_expansion_rate(4.0, std, torch.tensor([t], dtype=torch.float64))
         assert torch.allclose(here.flatten(), middle, rtol=1e-9) and middle <= rate * (1 + 1e-12)
     short = 1 - cubic_law(4.0, std) / rate
     assert short > 0.6 if std == 1 else 0.05 < short < 0.29
@@ -109,7 +109,7 @@ def test_the_cubic_law_is_the_limit_of_narrow_modes():
     """(08.17): the ratio tends to one as s falls, and so does the place, 1 - t = s / sqrt 3."""
     gaps, places = [], []
     for std in (0.1, 0.03, 0.01, 0.003):
-        time, rate = worst_stiffness(4.0, std)
+        time, rate = largest_expansion_rate(4.0, std)
         gaps.append(abs(cubic_law(4.0, std) / rate - 1))
         places.append(abs((1 - time) * 3**0.5 / std - 1))
     assert gaps == sorted(gaps, reverse=True) and gaps[-1] < 0.005

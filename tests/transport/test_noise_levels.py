@@ -4,7 +4,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minildm.transport.staggering import behind, local_times, sight, staggered_grid, unseen, windows
+from minildm.transport.noise_levels import (
+    attention_mask,
+    block_order,
+    blocks,
+    gaps,
+    noise_levels,
+    offset_grid,
+)
 
 
 def moving(*flags: int) -> torch.Tensor:
@@ -12,7 +19,7 @@ def moving(*flags: int) -> torch.Tensor:
 
 
 def at(t: float, lag: float, who: torch.Tensor) -> list[float]:
-    return local_times(torch.tensor([t]), torch.tensor([lag]), who)[0].tolist()
+    return noise_levels(torch.tensor([t]), torch.tensor([lag]), who)[0].tolist()
 
 
 def test_times_by_hand():
@@ -30,7 +37,7 @@ def test_a_position_that_is_alone_has_no_lag_to_wait_for():
 @given(st.floats(0, 1), st.floats(0, 8), st.lists(st.booleans(), min_size=1, max_size=12))
 def test_the_front_is_ahead_and_all_begin_and_end_together(t, lag, flags):
     who = moving(*flags)
-    tau = local_times(torch.tensor([t]), torch.tensor([lag]), who)
+    tau = noise_levels(torch.tensor([t]), torch.tensor([lag]), who)
     assert (
         ((0 <= tau) & (tau <= 1)).all()
         and (tau[~who] == 1).all()
@@ -41,14 +48,14 @@ def test_the_front_is_ahead_and_all_begin_and_end_together(t, lag, flags):
         and min(at(1.0, lag, who)) > 1 - 1e-6
     )
     assert torch.equal(
-        local_times(torch.tensor([t]), torch.tensor([0.0]), who)[who], torch.full_like(tau[who], t)
+        noise_levels(torch.tensor([t]), torch.tensor([0.0]), who)[who], torch.full_like(tau[who], t)
     )
 
 
 def test_each_is_under_way_for_the_same_part_of_the_whole():
     """From L x_i / (1 + L) to (1 + L x_i) / (1 + L); at most one position more than (n - 1) / L travels at a time."""
     n, lag, t = 21, 4.0, torch.linspace(0, 1, 2001)
-    tau = local_times(t, torch.full_like(t, lag), torch.ones(len(t), n, dtype=torch.bool))
+    tau = noise_levels(t, torch.full_like(t, lag), torch.ones(len(t), n, dtype=torch.bool))
     for i in range(n):
         under_way = t[(tau[:, i] > 0) & (tau[:, i] < 1)]
         leaves = lag * i / (n - 1) / (1 + lag)
@@ -60,7 +67,7 @@ def test_each_is_under_way_for_the_same_part_of_the_whole():
 
 def test_each_text_of_a_batch_has_its_own_lag_and_mask():
     who = torch.tensor([[1, 1, 1], [0, 1, 1]], dtype=torch.bool)
-    tau = local_times(torch.tensor([0.5, 0.25]), torch.tensor([0.0, 1.0]), who)
+    tau = noise_levels(torch.tensor([0.5, 0.25]), torch.tensor([0.0, 1.0]), who)
     assert tau.tolist() == [[0.5, 0.5, 0.5], [1.0, 0.5, 0.0]]
 
 
@@ -72,20 +79,20 @@ def test_windows_are_what_moves_at_later_times(t, lag, flags):
         torch.tensor([t], dtype=torch.float64),
         torch.tensor([lag], dtype=torch.float64),
     )
-    tau, window = windows(at_t, lags, who)
+    tau, window = blocks(at_t, lags, who)
     assert (
         (tau[~who] == 1).all()
         and (window[~who] == -torch.inf).all()
         and (window[who].diff() >= 0).all()
     )
     for k in window[who].unique():
-        later = local_times(at_t + k / (1 + lag), lags, who)
+        later = noise_levels(at_t + k / (1 + lag), lags, who)
         assert torch.allclose(later[window == k], tau[window == k], atol=1e-9)
         assert (later[who & (window < k)] > 1 - 1e-9).all() and (later[window > k] < 1e-9).all()
 
 
 def test_windows_by_hand():
-    tau, window = windows(torch.tensor([0.25]), torch.tensor([3.0]), moving(1, 1, 0, 1, 1))
+    tau, window = blocks(torch.tensor([0.25]), torch.tensor([3.0]), moving(1, 1, 0, 1, 1))
     assert torch.allclose(tau, torch.tensor([[0.0, 0.0, 1.0, 0.0, 0.0]]))
     assert window.tolist() == [[-1.0, 0.0, -torch.inf, 1.0, 2.0]]
 
@@ -93,7 +100,7 @@ def test_windows_by_hand():
 def test_who_sees_whom_by_hand():
     """Two words, two on their way in one window, one that has not left: a text as generation sees it."""
     t = torch.tensor([[1.0, 1.0, 0.7, 0.2, 0.0]])
-    seen = sight(t, (t < 1).float(), torch.arange(5))[0].int().tolist()
+    seen = attention_mask(t, (t < 1).float(), torch.arange(5))[0].int().tolist()
     assert seen == [
         [1, 0, 0, 0, 0],
         [1, 1, 0, 0, 0],
@@ -107,7 +114,7 @@ def test_a_word_that_is_known_is_seen_from_both_sides_and_sees_no_word_that_is_t
     """Four positions in two windows, the third known, as training sees them: words first, then noise."""
     window = torch.tensor([[0.0, 1.0, -torch.inf, 1.0, 0.0, 1.0, torch.inf, 1.0]])
     t = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 1.0, 0.4]])
-    seen = sight(t, window, torch.arange(4).repeat(2))[0]
+    seen = attention_mask(t, window, torch.arange(4).repeat(2))[0]
     rows = [row.nonzero()[:, 0].tolist() for row in seen]
     assert rows[0] == [0] and rows[1] == [0, 1] and rows[2] == [2] and rows[3] == [0, 1, 2, 3]
     assert rows[4] == [2, 4] and rows[5] == [0, 2, 5, 7] and rows[7] == [0, 2, 5, 7]
@@ -118,18 +125,18 @@ def test_how_many_words_before_it_a_position_cannot_see():
     """Two words, one known behind a gap, three to be written: in writing, and in training beside the text."""
     t = torch.tensor([[1.0, 1.0, 0.0, 0.0, 1.0, 0.0]])
     known = torch.tensor([[False] * 4 + [True, False]])
-    window = behind(t, known)
+    window = block_order(t, known)
     assert window.tolist() == [[0.0, 0.0, 1.0, 1.0, -torch.inf, 1.0]]
     positions = torch.arange(6)
-    assert unseen(t, sight(t, window, positions), positions).tolist() == [[0, 0, 0, 1, 4, 2]]
-    assert unseen(t, sight(t, window, positions, 3), positions).tolist() == [[1, 4, 2]]
+    assert gaps(t, attention_mask(t, window, positions), positions).tolist() == [[0, 0, 0, 1, 4, 2]]
+    assert gaps(t, attention_mask(t, window, positions, 3), positions).tolist() == [[1, 4, 2]]
     windows_ = torch.tensor([[0.0, 1.0, 2.0, 2.0, -torch.inf, 2.0]])
     beside = torch.cat((windows_, windows_.masked_fill(known, torch.inf)), 1)
     twice, times = (
         positions.repeat(2),
         torch.cat((torch.ones(1, 6), torch.zeros(1, 6).masked_fill(known, 1.0)), 1),
     )
-    rows = unseen(times, sight(times, beside, twice), twice)[0]
+    rows = gaps(times, attention_mask(times, beside, twice), twice)[0]
     assert rows[[0, 1, 4]].tolist() == [0, 0, 4] and rows[[6, 7, 8, 9, 11]].tolist() == [
         0,
         0,
@@ -142,11 +149,11 @@ def test_how_many_words_before_it_a_position_cannot_see():
 def test_a_grid_goes_from_its_start_to_one():
     who = torch.tensor([[1, 1, 1], [0, 1, 1]], dtype=torch.bool)
     for start in (0.0, 0.4):
-        grid = staggered_grid(5, 2.0, who, start)
+        grid = offset_grid(5, 2.0, who, start)
         assert grid.shape == (6, 2, 3, 1) and torch.allclose(grid[-1], torch.ones(2, 3, 1))
         assert (
             torch.allclose(grid[0, who], torch.full((5, 1), start)) and (grid[:, ~who] == 1).all()
         )
         assert (grid.diff(dim=0) >= 0).all()
-    plain = staggered_grid(5, 0.0, who[:1])[:, 0, :, 0]
+    plain = offset_grid(5, 0.0, who[:1])[:, 0, :, 0]
     assert torch.equal(plain, torch.linspace(0, 1, 6)[:, None].expand(6, 3))

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def local_times(
+def noise_levels(
     t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"], moving: Bool[Tensor, "batch n"]
 ) -> Float[Tensor, "batch n"]:
     """The time of each position, tau_i(t) = clip((1 + L) t - L x_i, 0, 1), and 1 where it does not
@@ -39,7 +39,7 @@ def local_times(
     return tau.masked_fill(~moving, 1.0)
 
 
-def windows(
+def blocks(
     t: Float[Tensor, " batch"], lag: Float[Tensor, " batch"], moving: Bool[Tensor, "batch n"]
 ) -> tuple[Float[Tensor, "batch n"], Float[Tensor, "batch n"]]:
     """The time of each position in its window, and the number of the window, counted from the
@@ -63,7 +63,9 @@ def windows(
     return (v - v.floor()).masked_fill(~moving, 1.0), (-v.floor()).masked_fill(~moving, -torch.inf)
 
 
-def behind(t: Float[Tensor, "batch n"], known: Bool[Tensor, "batch n"]) -> Float[Tensor, "batch n"]:
+def block_order(
+    t: Float[Tensor, "batch n"], known: Bool[Tensor, "batch n"]
+) -> Float[Tensor, "batch n"]:
     """The windows of a text that is being written: what is known from the start, then the words
     written, then all others.
 
@@ -76,7 +78,7 @@ def behind(t: Float[Tensor, "batch n"], known: Bool[Tensor, "batch n"]) -> Float
     return (t < 1).float().masked_fill(known, -torch.inf)
 
 
-def sight(
+def attention_mask(
     t: Float[Tensor, "batch n"],
     window: Float[Tensor, "batch n"],
     positions: Int[Tensor, " n"],
@@ -107,7 +109,7 @@ def sight(
     return torch.where((t >= 1)[:, None], words, under_way) | itself
 
 
-def unseen(
+def gaps(
     t: Float[Tensor, "batch n"], sees: Bool[Tensor, "batch rows n"], positions: Int[Tensor, " n"]
 ) -> Int[Tensor, "batch rows"]:
     """How many of the positions before it show no word to a row.
@@ -124,7 +126,7 @@ def unseen(
     return own - shown.sum(-1)
 
 
-def staggered_grid(
+def offset_grid(
     steps: int, lag: float, moving: Bool[Tensor, "batch n"], start: float = 0.0
 ) -> Float[Tensor, "time batch n one"]:
     """Times of all positions for solvers, at equal distances in t, from a common start: t_0 + (1 -
@@ -142,5 +144,5 @@ def staggered_grid(
     batch = len(moving)
     t = torch.linspace(0, 1, steps + 1, device=moving.device)
     lags = torch.full((batch,), lag, device=moving.device)
-    tau = torch.stack([local_times(moment.expand(batch), lags, moving) for moment in t])
+    tau = torch.stack([noise_levels(moment.expand(batch), lags, moving) for moment in t])
     return start + (1 - start) * tau[..., None]
