@@ -1,16 +1,31 @@
 """The book as a site: `make site` turns the notebooks, with their committed outputs, into pages without kernel and network."""
 
+import inspect
 import json
+import re
+from dataclasses import is_dataclass
 
 from docutils import nodes
+
+FIELD = re.compile(r"^    (\w+):[^#\n]*(?:\(\n[^#\n]*)?# (.+)$", re.M)  # with its comment
 
 project = "minildm"
 html_title = "Language generation as optimal control"
 exclude_patterns = ["README.md", "benchmarks", "**/.ipynb_checkpoints"]
 suppress_warnings = [
     "myst.header"
-]  # solutions number their exercises on the third level, without a second
-extensions = ["myst_nb", "sphinxcontrib.bibtex", "sphinx-mathjax-offline"]
+]  # solutions number exercises on the third level, without a second
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinxcontrib.bibtex",
+    "sphinx-mathjax-offline",
+]
+autosummary_generate = False  # one page, api.md, describes what is public
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
 
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # page.js draws the widgets, from the state that a notebook holds
@@ -60,7 +75,17 @@ def whole_equations(app, doctree: nodes.document) -> None:
         equation.children = [nodes.Text(rf"\[{equation.astext()}\]")]
 
 
+def fields_of_dataclasses(app, what, name, thing, options, lines: list[str]) -> None:
+    """Describe each field of a dataclass by the comment that stands after it."""
+    if is_dataclass(thing):
+        described = [
+            f"* ``{name}``: {text}" for name, text in FIELD.findall(inspect.getsource(thing))
+        ]
+        lines += [*described, ""]
+
+
 def setup(app) -> None:
-    """Connect both to the build."""
+    """Connect all to the build."""
+    app.connect("autodoc-process-docstring", fields_of_dataclasses)
     app.connect("source-read", notebook_for_pages)
     app.connect("doctree-read", whole_equations)

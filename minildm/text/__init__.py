@@ -1,0 +1,1 @@
+"""Tales and other corpora, tokenizers, and batches of tokens."""

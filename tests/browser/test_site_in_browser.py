@@ -72,7 +72,7 @@ def test_next_leads_from_the_first_page_through_the_whole_book(site, pages):
     while pages[at].next:
         at, _ = pages[at].at(pages[at].next)
         seen.append(at.relative_to(site.resolve()).with_suffix("").as_posix())
-    assert sorted(seen) == sorted([*NOTEBOOKS, "references"])
+    assert sorted(seen) == sorted([*NOTEBOOKS, "references", "api"])
     assert [name for name in seen if name in CHAPTERS] == CHAPTERS
 
 
