@@ -1,6 +1,4 @@
-"""Costates: what a nudge of the state at each time would cost, by the adjoint equation, by
-autograd, and step by step.
-"""
+"""Costates, dJ/dz along a path: by the adjoint equation, by autograd, and step by step."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,17 +8,17 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import grad, vjp
 
-from ..dynamics.records import Trajectory
-from ..dynamics.solvers import Field, Step, cubic, integrate, rk4, step_of
-from .feedback import Rollout, replay
+from ..dynamics.jacobians import gradient
+from ..dynamics.linalg import norm
+from ..dynamics.records import Field, Trajectory
+from ..dynamics.solvers import Step, cubic, rk4, step_of
+from .feedback import Rollout, interval_cost
 from .systems import System
 
 
 @dataclass
 class Adjoint:
-    """The derivatives of J along a rollout: by the state at each time, and by the control of each
-    interval.
-    """
+    """The derivatives of J by the state at each time, and by the control of each interval."""
 
     costates: Float[Tensor, "time batch state"]  # p_k = dJ/dz_k
     gradient: Float[Tensor, "interval batch control"]  # dJ/du_k
@@ -33,43 +31,45 @@ def hamiltonian(
     p: Float[Tensor, "batch state"],
     t: Tensor,
 ) -> Float[Tensor, " batch"]:
-    """The cost of an instant, with progress priced by the costate: H = l(z, u, t) + p . f(z, u, t).
+    """The Hamiltonian H = l(z, u, t) + p . f(z, u, t).
 
     Args:
         system: The controlled system.
-        z, p: (batch, state).
-        u: (batch, control).
-        t: Scalar.
+        z: State (batch, state).
+        u: Control (batch, control).
+        p: Costate (batch, state).
+        t: Time, a scalar.
 
     Returns:
-        H (batch,).
+        H (batch,), in cost per unit of time.
     """
     return system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1)
 
 
 def final_costate(system: System, z: Float[Tensor, "batch state"]) -> Float[Tensor, "batch state"]:
-    """What a nudge at the end costs, p(1) = grad Phi(z_1).
+    """The costate at the end, p(1) = grad Phi(z_1).
 
     Args:
         system: The controlled system.
-        z: (batch, state).
+        z: State (batch, state) at the end.
 
     Returns:
         p (batch, state).
     """
-    return grad(lambda z: system.terminal(z).sum())(z)
+    return gradient(system.terminal, z)
 
 
 def adjoint(system: System, run: Rollout) -> Adjoint:
-    """Costates by the adjoint equation, backwards along a recorded path, and from them the
-    derivative by each held control.
+    """Derivatives by the adjoint equation, backwards along a recorded path.
 
-    -dp/dt = (df/dz)'p + dl/dz,  p(1) = grad Phi,  dJ/du_k = int over interval k of dl/du +
-    (df/du)'p dt
+    -dp/dt = (df/dz)'p + dl/dz,  p(1) = grad Phi,
+    dJ/du_k = int over interval k of dl/du + (df/du)'p dt
+
+    The states between the records are those of `cubic`, and the method has order 4.
 
     Args:
         system: The controlled system.
-        run: Whose states between the records are taken from `cubic`; the method has order 4.
+        run: A rollout of it.
 
     Returns:
         An `Adjoint`, the derivatives of the exact J.
@@ -77,38 +77,46 @@ def adjoint(system: System, run: Rollout) -> Adjoint:
     Derived in chapter 03.
     """
     states, times = run.path.states, run.path.times
-    slopes = grad(lambda z, u, p, t: hamiltonian(system, z, u, p, t).sum(), argnums=(0, 1))
-    held, gradient = replay(run.controls, times), []
 
-    def step(field, p, s, t, rng):  # from s back to t
-        k = int(torch.searchsorted(times, t))
-        z, after, u = states[k], states[k + 1], held(p, t)
-        ends = z, after, system.plant(z, u, t), system.plant(after, u, s)
+    def total(z: Tensor, u: Tensor, p: Tensor, t: Tensor) -> Tensor:
+        return hamiltonian(system, z, u, p, t).sum()
 
-        def back(both: Tensor, at: Tensor) -> Tensor:
-            dz, du = slopes(cubic((at - t) / (s - t), s - t, *ends), u, both[:, : z.shape[1]], at)
-            return -torch.cat((dz, du), dim=-1)
+    slopes = grad(total, argnums=(0, 1))
 
-        both = rk4(back, torch.cat((p, torch.zeros_like(u)), dim=-1), s, t)
-        gradient.insert(0, both[:, z.shape[1] :])
-        return both[:, : z.shape[1]]
+    def interval(k: int, p: Tensor) -> Tensor:
+        """The costate at time k from the one at time k + 1, and dJ/du_k beside it."""
+        t, s, u = times[k], times[k + 1], run.controls[k]
+        ends = (
+            states[k],
+            states[k + 1],
+            system.plant(states[k], u, t),
+            system.plant(states[k + 1], u, s),
+        )
 
-    costates = integrate(None, final_costate(system, states[-1]), times.flip(0), step).states.flip(
-        0
-    )
-    return Adjoint(costates, torch.stack(gradient))
+        def field(both: Tensor, at: Tensor) -> Tensor:
+            z = cubic((at - t) / (s - t), s - t, *ends)
+            return -torch.cat(slopes(z, u, both[:, : system.state], at), dim=-1)
+
+        return rk4(field, torch.cat((p, torch.zeros_like(u)), dim=-1), s, t)
+
+    costates = [final_costate(system, states[-1])]
+    by_control: list[Tensor] = []
+    for k in reversed(range(len(times) - 1)):
+        both = interval(k, costates[-1])
+        costates.append(both[:, : system.state])
+        by_control.append(both[:, system.state :])
+    return Adjoint(torch.stack(costates[::-1]), torch.stack(by_control[::-1]))
 
 
 def adjoint_by_autograd(system: System, run: Rollout, method: str | Step = "rk4") -> Adjoint:
-    """The same derivatives by autograd through the rollout: nudge the state after each step by a
-    zero that has a gradient.
+    """The same derivatives by autograd: the state is perturbed after each step of the rollout.
 
     p_k = dJ/dn_k at n = 0, where z_{k+1} = step(z_k, u_k) + n_{k+1}, and J is that of `cost`
 
     Args:
         system: The controlled system.
-        run: Folder of the run.
-        method: That made it.
+        run: A rollout of it.
+        method: Solver that made the rollout.
 
     Returns:
         An `Adjoint`, the derivatives of J as it was computed.
@@ -116,15 +124,16 @@ def adjoint_by_autograd(system: System, run: Rollout, method: str | Step = "rk4"
     Derived in chapter 03.
     """
     step = step_of(method)
-    nudges = torch.zeros_like(run.path.states).requires_grad_()
+    perturbations = torch.zeros_like(run.path.states).requires_grad_()
     controls = run.controls.detach().clone().requires_grad_()
-    z, spent = run.path.states[0].detach() + nudges[0], 0.0
-    for u, nudge, (t, s) in zip(controls, nudges[1:], pairwise(run.path.times)):
-        after = step(lambda z, t, u=u: system.plant(z, u, t), z, t, s, None)
-        spent = spent + (s - t) / 2 * (system.running(z, u, t) + system.running(after, u, s))
-        z = after + nudge
-    J = (spent + system.terminal(z)).sum()
-    return Adjoint(*torch.autograd.grad(J, (nudges, controls)))
+    z = run.path.states[0].detach() + perturbations[0]
+    total = torch.zeros_like(z[:, 0])
+    for u, n, (t, s) in zip(controls, perturbations[1:], pairwise(run.path.times)):
+        after = step(lambda z, t, u=u: system.plant(z, u, t), z, t, s)
+        total = total + interval_cost(system, u, z, after, t, s)
+        z = after + n
+    J = (total + system.terminal(z)).sum()
+    return Adjoint(*torch.autograd.grad(J, (perturbations, controls)))
 
 
 def pull_back(
@@ -133,14 +142,15 @@ def pull_back(
     gradient: Float[Tensor, "batch ..."],
     method: str | Step = "euler",
 ) -> Float[Tensor, "time batch ..."]:
-    """Carry a gradient at the end of any recorded path back to all its times, by one
-    vector-Jacobian product a step.
+    """Carry a gradient at the end of a path back to all its times.
 
-    p_k = (d step / dz)(z_k)' p_{k+1}
+    p_k = (d step / dz)(z_k)' p_{k+1}, one vector-Jacobian product for each step
 
     Args:
-        field, method: That made `path`, as for `integrate`.
-        gradient: p_1 (batch, ...).
+        field: The vector field that made the path.
+        path: A path recorded by `integrate`.
+        gradient: The gradient at the end, p_1 (batch, ...).
+        method: Solver that made the path.
 
     Returns:
         The costates (time, batch, ...).
@@ -150,8 +160,12 @@ def pull_back(
     step, times = step_of(method), path.times
     costates = [gradient]
     for k in reversed(range(len(times) - 1)):
-        _, pull = vjp(lambda z, k=k: step(field, z, times[k], times[k + 1], None), path.states[k])
-        costates.append(pull(costates[-1])[0])
+
+        def one(z: Tensor, k: int = k) -> Tensor:
+            return step(field, z, times[k], times[k + 1])
+
+        _, backward, *_ = vjp(one, path.states[k])
+        costates.append(backward(costates[-1])[0])
     return torch.stack(costates[::-1])
 
 
@@ -161,14 +175,18 @@ def adjoint_profile(
     gradient: Float[Tensor, "batch ..."],
     method: str | Step = "euler",
 ) -> Float[Tensor, "time batch"]:
-    """How much of a wish about the end is felt at each earlier time, |p_t| / |p_1|: 0 means that it
-    cannot be steered there.
+    """How much of a gradient at the end is left at each earlier time, |p_t| / |p_1|.
+
+    Where the ratio is 0, no change of the state changes the end.
 
     Args:
-        field, path, gradient, method: As for `pull_back`.
+        field: The vector field that made the path.
+        path: A path recorded by `integrate`.
+        gradient: The gradient at the end, p_1 (batch, ...).
+        method: Solver that made the path.
 
     Returns:
         Ratios (time, batch), 1 at the end.
     """
-    sizes = pull_back(field, path, gradient, method).flatten(2).norm(dim=-1)
+    sizes = norm(pull_back(field, path, gradient, method).flatten(2), dim=-1)
     return sizes / sizes[-1]

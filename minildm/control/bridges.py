@@ -1,6 +1,4 @@
-"""Control against noise: the log transform that makes it linear, Doob's transform, and the Brownian
-bridge.
-"""
+"""Control against noise: the log transform, Doob's transform and the Brownian bridge."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,22 +7,22 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import grad
 
-from ..dynamics.solvers import Field, Step
+from ..dynamics.jacobians import gradient
+from ..dynamics.records import Field
+from ..dynamics.solvers import Step
 from ..errors import UserError
 
-LogH = Callable[
-    [Tensor, Tensor], Tensor
-]  # (state (batch, d), time scalar or (batch,)) -> log h(z, t), (batch,)
+# (state (batch, d), time scalar or (batch,)) -> one number (batch,): log h, or V
+LogH = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """A sum of round Gaussians, sum_k exp(l_k) N(z; m_k, v_k I): a law if its weights add up to
-    one, else only a weight.
+    """A sum of round Gaussians, sum_k exp(l_k) N(z; m_k, v_k I).
 
-    Variances of zero make a cloud of points.
+    It is a probability distribution if its weights add up to one, else only a weight. Variances of
+    zero make a cloud of points.
     """
 
     log_weights: Float[Tensor, " k"]  # l_k
@@ -34,35 +32,48 @@ class Mixture:
     def log_density(
         self, z: Float[Tensor, "batch d"], spread: Tensor | float = 0.0
     ) -> Float[Tensor, " batch"]:
-        """log sum_k exp(l_k) N(z; m_k, (v_k + spread) I), blurred by a `spread`, scalar or
-        (batch,).
+        """The logarithm of the mixture, blurred by Gaussian noise.
+
+        log sum_k exp(l_k) N(z; m_k, (v_k + spread) I)
+
+        Args:
+            z: Points (batch, d).
+            spread: Variance of the noise, a scalar or (batch,).
+
+        Returns:
+            One number (batch,) for each point.
         """
         variances = self.variances + torch.as_tensor(spread)[..., None]
         squared = (z[:, None] - self.means).square().sum(-1)
-        return (
-            self.log_weights
-            - squared / (2 * variances)
-            - z.shape[-1] / 2 * torch.log(2 * torch.pi * variances)
-        ).logsumexp(-1)
+        logits = self.log_weights - squared / (2 * variances)
+        return (logits - z.shape[-1] / 2 * torch.log(2 * torch.pi * variances)).logsumexp(-1)
 
     def sample(self, count: int, rng: torch.Generator) -> Float[Tensor, "count d"]:
-        """Draw points of the law whose weights are proportional to exp(l_k)."""
+        """Draw points from the distribution with weights proportional to exp(l_k).
+
+        Args:
+            count: Number of points.
+            rng: Generator of the random numbers.
+
+        Returns:
+            Points (count, d).
+        """
         k = torch.multinomial(self.log_weights.softmax(0), count, replacement=True, generator=rng)
         xi = torch.randn(count, self.means.shape[1], generator=rng, dtype=self.means.dtype)
         return self.means[k] + self.variances[k].sqrt()[:, None] * xi
 
 
-# --- Doob's transform ------------------------------------------------------------------------------------------------
+# --- Doob's transform -----------------------------------------------------------------------------
 
 
 def mixture_h(weight: Mixture, g: float) -> LogH:
-    """log h of Brownian motion with noise g, when the terminal weight psi is a Gaussian mixture.
+    """The log h of Brownian motion with noise g whose terminal weight psi is a Gaussian mixture.
 
     h(z, t) = E[psi(Z_1) | Z_t = z] = sum_k exp(l_k) N(z; m_k, (v_k + g^2 (1 - t)) I)
 
     Args:
-        weight: psi.
-        g: > 0.
+        weight: The terminal weight psi.
+        g: Noise > 0.
 
     Returns:
         A function of z (batch, d) and t.
@@ -73,22 +84,23 @@ def mixture_h(weight: Mixture, g: float) -> LogH:
 
 
 def quadrature_h(log_psi: Callable[[Tensor], Tensor], g: float, nodes: int = 64) -> LogH:
-    """log h of Brownian motion with noise g for any smooth terminal weight, by Gauss-Hermite
-    quadrature in each direction.
+    """The log h of Brownian motion with noise g for any smooth terminal weight psi.
 
     h(z, t) = E[psi(Z_1) | Z_t = z] = sum_i w_i psi(z + g sqrt(1 - t) x_i),  sum_i w_i = 1
 
+    by Gauss-Hermite quadrature in each direction.
+
     Args:
-        log_psi: (batch, d) -> (batch,).
-        g: >= 0.
-        nodes: In one direction, of which d make nodes^d points.
+        log_psi: Points (batch, d) -> log psi (batch,).
+        g: Noise >= 0.
+        nodes: Number of nodes in one direction, of which d directions make nodes^d points.
 
     Returns:
         A function of z (batch, d) and t.
 
     Derived in chapter 04.
     """
-    x, w = map(torch.from_numpy, np.polynomial.hermite_e.hermegauss(nodes))
+    x, w = (torch.tensor(each) for each in np.polynomial.hermite_e.hermegauss(nodes))
     log_w = (w / w.sum()).log()
 
     def log_h(z: Tensor, t: Tensor) -> Tensor:
@@ -101,30 +113,42 @@ def quadrature_h(log_psi: Callable[[Tensor], Tensor], g: float, nodes: int = 64)
     return log_h
 
 
-def log_transform(log_h: LogH, g: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The cost-to-go of least effort under noise g with terminal cost -g^2 log psi: V = -g^2 log h.
+def log_transform(log_h: LogH, g: float) -> LogH:
+    """The cost-to-go V = -g^2 log h of least effort under noise, with terminal cost -g^2 log psi.
 
-    Args: `log_h`; `g` > 0. Returns the function V(z, t), (batch,). Derived in chapter 04. Source: textbook.
+    Args:
+        log_h: A function of z (batch, d) and t.
+        g: Noise > 0.
+
+    Returns:
+        The function V(z, t), (batch,).
+
+    Derived in chapter 04.
     """
     return lambda z, t: -(g**2) * log_h(z, t)
 
 
 def doob(log_h: LogH, g: float) -> Field:
-    """The drift that turns Brownian motion into Brownian motion weighted by psi at its end: u = g^2 grad log h = -grad V.
+    """The drift that weights Brownian motion by psi at its end, u = g^2 grad log h = -grad V.
 
-    Args: `log_h`; `g` > 0. Returns a field (z (batch, d), t) -> u (batch, d). Derived in chapter 04. Source: textbook.
+    Args:
+        log_h: A function of z (batch, d) and t.
+        g: Noise > 0.
+
+    Returns:
+        A field (z (batch, d), t) -> u (batch, d).
+
+    Derived in chapter 04.
     """
-    return lambda z, t: g**2 * grad(lambda z: log_h(z, t).sum())(z)
+    return lambda z, t: g**2 * gradient(lambda z: log_h(z, t), z)
 
 
-# --- the Brownian bridge ---------------------------------------------------------------------------------------------
+# --- the Brownian bridge --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Normal:
-    """A round Gaussian for each row of a batch: mean (batch, ...), and the variance of each
-    coordinate, one for all rows.
-    """
+    """A round Gaussian for each row of a batch, all with the same variance of each coordinate."""
 
     mean: Float[Tensor, "batch ..."]
     variance: Float[Tensor, ""]
@@ -137,16 +161,18 @@ def bridge(
     s: Tensor | float,
     g: float,
 ) -> Normal:
-    """Where Brownian motion with noise g is at time s, when it is at z at time t and will be at y
-    at time 1.
+    """Where Brownian motion is at time s if it is at z at time t and will be at y at time 1.
 
-    mean = z + (s - t)/(1 - t) (y - z),  variance = g^2 (s - t)(1 - s)/(1 - t);  from t = 0: g^2 s
-    (1 - s)
+    mean = z + (s - t)/(1 - t) (y - z),  variance = g^2 (s - t)(1 - s)/(1 - t)
+
+    From t = 0 the variance is g^2 s (1 - s).
 
     Args:
-        z, y: (batch, ...).
-        t: <= `s` <= 1, scalars, t < 1.
-        g: >= 0.
+        z: State (batch, ...) at time t.
+        y: State (batch, ...) at time 1.
+        t: Time of z, a scalar below 1.
+        s: Time in [t, 1], a scalar.
+        g: Noise >= 0.
 
     Returns:
         A `Normal`.
@@ -158,17 +184,16 @@ def bridge(
 
 
 def bridge_step(y: Float[Tensor, "batch ..."], g: float) -> Step:
-    """The exact step of the Brownian bridge to y, of any length: a draw of `bridge`. It needs no
-    field.
+    """The exact step of the Brownian bridge to y, of any length: a draw of `bridge`.
 
     z_s = z + (s - t)/(1 - t) (y - z) + g sqrt((s - t)(1 - s)/(1 - t)) xi
 
     Args:
-        y: (batch, ...).
-        g: >= 0.
+        y: State (batch, ...) at time 1.
+        g: Noise >= 0.
 
     Returns:
-        A step for `integrate`, which needs `rng`; the times end at 1 or before.
+        A step for `integrate`, which needs `rng` and no field; the times end at 1 or before.
 
     Raises:
         UserError: On a time beyond 1.
@@ -176,11 +201,13 @@ def bridge_step(y: Float[Tensor, "batch ..."], g: float) -> Step:
     Derived in chapter 04.
     """
 
-    def step(field: Field | None, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
+    def step(
+        field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None = None
+    ) -> Tensor:
         if s > 1:
             raise UserError(f"a bridge ends at time 1, not at {float(s):g}: choose times in [0, 1]")
-        law = bridge(z, y, t, s, g)
+        found = bridge(z, y, t, s, g)
         xi = torch.randn(z.shape, generator=rng, device=z.device, dtype=z.dtype)
-        return law.mean + law.variance.sqrt() * xi
+        return found.mean + found.variance.sqrt() * xi
 
     return step

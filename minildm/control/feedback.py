@@ -1,6 +1,4 @@
-"""Closing the loop, and leaving it open: one rollout, one replay and one kick for a pendulum and
-for a sentence.
-"""
+"""Closed and open loops: one rollout, replay and disturbance for a pendulum and for a sentence."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +12,10 @@ from ..dynamics.records import Trajectory
 from ..dynamics.solvers import Step, integrate, step_of
 from .systems import System
 
-Law = Callable[
-    [Tensor, Tensor], Tensor
-]  # (state (batch, ...), time scalar) -> control (batch, ...)
-Plant = Callable[
-    [Tensor, Tensor, Tensor], Tensor
-]  # (state, control, time) -> velocity of the state
+# (state (batch, ...), time scalar) -> control (batch, ...)
+Policy = Callable[[Tensor, Tensor], Tensor]
+# (state, control, time) -> velocity of the state
+Plant = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass
@@ -34,36 +30,37 @@ def transport(z: Tensor, u: Tensor, t: Tensor) -> Tensor:
     """The plant of a transport, where the control is the velocity: f(z, u, t) = u.
 
     Args:
-        z, u: (batch, ...).
-        t: Scalar.
+        z: State (batch, ...).
+        u: Control (batch, ...).
+        t: Time, a scalar.
 
     Returns:
-        `u`.
+        The control itself.
     """
     return u
 
 
 def rollout(
     plant: Plant,
-    law: Law,
+    policy: Policy,
     start: Shaped[Tensor, "batch ..."],
     times: Float[Tensor, "time ..."],
     method: str | Step = "rk4",
     rng: torch.Generator | None = None,
     record: bool = True,
 ) -> Rollout:
-    """Steer: look at the state at each time, choose a control, hold it until the next time.
+    """Steer by feedback: at each time choose a control from the state, and hold it until the next.
 
-    u_k = law(z_k, t_k),  z_{k+1} = step(z -> f(z, u_k, t), z_k, t_k, t_{k+1})
+    u_k = policy(z_k, t_k),  z_{k+1} = step(z -> f(z, u_k, t), z_k, t_k, t_{k+1})
 
     Args:
-        plant: f.
-        law: The distribution.
-        start: (batch, ...).
-        times: Of `integrate`, increasing.
-        method: Of it between two looks.
-        rng: For a method that draws.
-        record: Else only start, end and the last control are kept.
+        plant: The plant f.
+        policy: The feedback policy.
+        start: State (batch, ...) at the first time.
+        times: Increasing times, as `integrate` takes them.
+        method: Solver of `integrate` between two times.
+        rng: Generator of the random numbers of a method that draws.
+        record: If False, only start, end and the last control are kept.
 
     Returns:
         A `Rollout`.
@@ -73,111 +70,132 @@ def rollout(
 
     Derived in chapter 01.
     """
-    controls, step = [], step_of(method)
+    controls: list[Tensor] = []
+    step = step_of(method)
 
-    def hold(law: Law, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None) -> Tensor:
-        u = law(z, t)
+    def hold(
+        policy: Policy, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None = None
+    ) -> Tensor:
+        u = policy(z, t)
         if not record:
             controls.clear()
         controls.append(u)
         return step(lambda z, t: plant(z, u, t), z, t, s, rng)
 
-    path = integrate(law, start, times, hold, rng, record)
+    path = integrate(policy, start, times, hold, rng, record)
     return Rollout(path, torch.stack(controls))
 
 
-def replay(controls: Sequence[Tensor] | Tensor, times: Float[Tensor, "time ..."]) -> Law:
-    """The open-loop law that plays recorded controls back whatever the state is: u(z, t) = u_k for
-    t_k <= t < t_{k+1}.
+def replay(controls: Sequence[Tensor] | Tensor, times: Float[Tensor, "time ..."]) -> Policy:
+    """The open-loop policy that repeats recorded controls whatever the state is.
+
+    u(z, t) = u_k for t_k <= t < t_{k+1}
 
     Args:
-        controls: (time - 1, batch, ...).
-        times: (time,), or (time, ...) where parts of a state have times of their own, whose mean is
-            then the clock.
+        controls: Recorded controls (time - 1, batch, ...).
+        times: Times (time,), or (time, ...) where parts of a state have times of their own, of
+            which the mean counts.
 
     Returns:
-        A `Law`.
+        A `Policy`.
     """
-    clock = torch.stack([t.mean() for t in times])
+    means = torch.stack([t.mean() for t in times])
 
-    def law(z: Tensor, t: Tensor) -> Tensor:
-        k = int(torch.searchsorted(clock, t.mean(), right=True)) - 1
+    def policy(z: Tensor, t: Tensor) -> Tensor:
+        k = int(torch.searchsorted(means, t.mean(), right=True)) - 1
         return controls[min(max(k, 0), len(controls) - 1)]
 
-    return law
+    return policy
 
 
-def cost(system: System, run: Rollout) -> Float[Tensor, " batch"]:
-    """What a rollout spent and where it ended: J = int l(z, u, t) dt + Phi(z_1), the integral by
-    the trapezoidal rule.
+def interval_cost(
+    system: System, u: Tensor, before: Tensor, after: Tensor, t: Tensor, s: Tensor
+) -> Float[Tensor, " batch"]:
+    """The running cost of one interval by the trapezoidal rule, (s - t) (l(z_t) + l(z_s)) / 2.
 
     Args:
         system: The controlled system.
-        run: Folder of the run.
+        u: The control (batch, control) held from t to s.
+        before: State (batch, state) at time t.
+        after: State (batch, state) at time s.
+        t: Time at which the interval begins.
+        s: Time at which it ends.
+
+    Returns:
+        The cost (batch,).
+    """
+    return (s - t) / 2 * (system.running(before, u, t) + system.running(after, u, s))
+
+
+def cost(system: System, run: Rollout) -> Float[Tensor, " batch"]:
+    """The realized cost J = int l(z, u, t) dt + Phi(z_1), with the integral by `interval_cost`.
+
+    Args:
+        system: The controlled system.
+        run: A rollout of it.
 
     Returns:
         J (batch,), differentiable in the controls.
     """
-    states, times = run.path.states, run.path.times
+    states = run.path.states
     total = system.terminal(states[-1])
-    for k, (t, s) in enumerate(pairwise(times)):
-        u = run.controls[k]
-        total = total + (s - t) / 2 * (
-            system.running(states[k], u, t) + system.running(states[k + 1], u, s)
-        )
+    for k, (t, s) in enumerate(pairwise(run.path.times)):
+        total = total + interval_cost(system, run.controls[k], states[k], states[k + 1], t, s)
     return total
 
 
 @dataclass
-class Kick:
-    """Three paths from one start: undisturbed, and pushed once with the loop closed or with the
-    recorded controls replayed.
-    """
+class Disturbance:
+    """Three paths from one start: undisturbed, disturbed with feedback, disturbed without it."""
 
     plan: Trajectory
-    closed: Trajectory
-    replayed: Trajectory
-    at: int  # index of the time of the push
-    controls: tuple[
-        Tensor, Tensor
-    ]  # (time - 1, batch, ...) of the plan, which the replay repeats, and of the closed loop
+    closed: Trajectory  # the policy goes on from the disturbed state
+    replayed: Trajectory  # the controls of the plan are repeated from the disturbed state
+    at: int  # index of the time of the disturbance
+    controls: tuple[Tensor, Tensor]  # of the plan and of the closed loop, (time - 1, batch, ...)
 
 
-def kick(
+def disturb(
     plant: Plant,
-    law: Law,
+    policy: Policy,
     start: Shaped[Tensor, "batch ..."],
     times: Float[Tensor, "time ..."],
     at: int,
-    push: Tensor | Callable[[Tensor], Tensor],
+    displace: Tensor | Callable[[Tensor], Tensor],
     method: str | Step = "rk4",
     rng: torch.Generator | None = None,
-) -> Kick:
-    """Push the state by `push` at times[at], then go on by feedback and, from the same pushed
-    state, by the recorded plan.
+) -> Disturbance:
+    """Displace the state once, and go on from there by feedback and by the recorded plan.
 
     A method that draws sees the same noise in all three paths.
 
     Args:
-        plant, law, start, times, method, rng: As for `rollout`.
-        at: An index of `times`.
-        push: (batch, ...), or a function of the state there.
+        plant: The plant, as for `rollout`.
+        policy: The feedback policy.
+        start: State (batch, ...) at the first time.
+        times: Increasing times, as `integrate` takes them.
+        at: Index of the time of the disturbance.
+        displace: What is added to the state there, (batch, ...), or a function of the state that
+            says it.
+        method: Solver of `integrate` between two times.
+        rng: Generator of the random numbers of a method that draws.
 
     Returns:
-        A `Kick`; its three paths have all times.
+        A `Disturbance`, whose three paths have all times.
     """
-    first = rollout(plant, law, start, times[: at + 1], method, rng) if at else None
+    first = rollout(plant, policy, start, times[: at + 1], method, rng) if at else None
     before = first.path.states if first else start[None]
-    drawn = rng.get_state() if rng else None
+    noise = rng.get_state() if rng else None
 
-    def after(law: Law, z: Tensor) -> Rollout:
-        if rng:
-            rng.set_state(drawn)
-        rest = rollout(plant, law, z, times[at:], method, rng)
+    def go_on(policy: Policy, z: Tensor) -> Rollout:
+        if rng and noise is not None:
+            rng.set_state(noise)
+        rest = rollout(plant, policy, z, times[at:], method, rng)
         controls = torch.cat((first.controls, rest.controls)) if first else rest.controls
         return Rollout(Trajectory(times, torch.cat((before[:-1], rest.path.states))), controls)
 
-    plan = after(law, before[-1])
-    pushed = before[-1] + (push(before[-1]) if callable(push) else push)
-    closed, replayed = after(law, pushed), after(replay(plan.controls, times), pushed)
-    return Kick(plan.path, closed.path, replayed.path, at, (plan.controls, closed.controls))
+    plan = go_on(policy, before[-1])
+    displaced = before[-1] + (displace(before[-1]) if callable(displace) else displace)
+    closed = go_on(policy, displaced)
+    replayed = go_on(replay(plan.controls, times), displaced)
+    return Disturbance(plan.path, closed.path, replayed.path, at, (plan.controls, closed.controls))

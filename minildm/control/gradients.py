@@ -1,6 +1,4 @@
-"""The gradient of a cost with respect to a plan: one backward pass, or two rollouts for each
-number; and the way down.
-"""
+"""Open-loop planning by gradient descent: two ways to the gradient of a cost, and the descent."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..dynamics.solvers import Step
-from .feedback import cost, replay, rollout
+from . import feedback
 from .systems import System
 
 PlanCost = Callable[[Tensor], Tensor]  # plan (interval, batch, control) -> J (batch,)
@@ -23,50 +21,61 @@ def plan_cost(
     times: Float[Tensor, " time"],
     method: str | Step = "rk4",
 ) -> PlanCost:
-    """The cost as a function of the plan alone: J(u_0, ..., u_{n-1}) of the rollout that holds u_k
-    from t_k to t_{k+1}.
+    """The cost as a function of the plan alone, which holds u_k from t_k to t_{k+1}.
 
     Args:
         system: The controlled system.
-        start: (batch, state).
-        times: (time,).
-        method: Of `integrate`.
+        start: State (batch, state) at the first time.
+        times: Times (time,).
+        method: Solver of `integrate`.
 
     Returns:
-        Plan (time - 1, batch, control) -> J (batch,).
+        A function of a plan (time - 1, batch, control) that returns J (batch,).
     """
 
-    def price(plan: Tensor) -> Tensor:
-        return cost(system, rollout(system.plant, replay(plan, times), start, times, method))
+    def cost(plan: Tensor) -> Tensor:
+        policy = feedback.replay(plan, times)
+        return feedback.cost(system, feedback.rollout(system.plant, policy, start, times, method))
 
-    return price
+    return cost
 
 
-def slope(price: PlanCost, plan: Float[Tensor, "interval batch control"]) -> tuple[Tensor, Tensor]:
-    """J and dJ/du_k by autograd, back through the whole rollout: one rollout and one backward pass, however long the plan.
+def slope(cost: PlanCost, plan: Float[Tensor, "interval batch control"]) -> tuple[Tensor, Tensor]:
+    """J and dJ/du_k by autograd: one rollout and one backward pass, however long the plan is.
 
-    Args: `price`, plan -> J (batch,), each row of the batch by itself; `plan`. Returns J (batch,) and its gradient, of the
-    plan's shape. Derived in chapter 01. Source: textbook.
+    Args:
+        cost: Plan -> J (batch,), each row of the batch by itself.
+        plan: Controls (interval, batch, control).
+
+    Returns:
+        J (batch,), and its gradient of the plan's shape.
     """
     plan = plan.detach().requires_grad_()
-    total = price(plan)
+    total = cost(plan)
     (gradient,) = torch.autograd.grad(total.sum(), plan)
     return total.detach(), gradient
 
 
 def differences(
-    price: PlanCost, plan: Float[Tensor, "interval batch control"], tiny: float = 1e-5
+    cost: PlanCost, plan: Float[Tensor, "interval batch control"], tiny: float = 1e-5
 ) -> Tensor:
-    """dJ/du_k by central differences, (J(u + e) - J(u - e)) / (2 |e|): two rollouts for each number of a plan.
+    """dJ/du_k by central differences: two rollouts for each number of a plan.
 
-    Args: `price`, plan -> J (batch,); `plan`; `tiny`, length of the nudge e in units of u. Returns the gradient, of the
-    plan's shape. Derived in chapter 01. Source: textbook.
+    (J(u + e) - J(u - e)) / (2 |e|)
+
+    Args:
+        cost: Plan -> J (batch,), each row of the batch by itself.
+        plan: Controls (interval, batch, control).
+        tiny: Length of the perturbation e, in units of u.
+
+    Returns:
+        The gradient, of the plan's shape.
     """
     gradient = torch.empty_like(plan)
     for k, i in product(range(plan.shape[0]), range(plan.shape[2])):
-        nudge = torch.zeros_like(plan)
-        nudge[k, :, i] = tiny
-        gradient[k, :, i] = (price(plan + nudge) - price(plan - nudge)) / (2 * tiny)
+        e = torch.zeros_like(plan)
+        e[k, :, i] = tiny
+        gradient[k, :, i] = (cost(plan + e) - cost(plan - e)) / (2 * tiny)
     return gradient
 
 
@@ -79,36 +88,36 @@ class Descent:
 
 
 def descend(
-    price: PlanCost,
+    cost: PlanCost,
     plan: Float[Tensor, "interval batch control"],
     rate: float,
     steps: int,
     grow: float = 1.0,
 ) -> Descent:
-    """Gradient descent that never climbs: u <- u - rate dJ/du where this lowers J; where it does
-    not, the rate is halved.
+    """Gradient descent that never climbs: a step that would raise J is not taken.
+
+    u <- u - rate dJ/du where this lowers J; where it does not, the rate is halved.
 
     Args:
-        price: Plan -> J (batch,).
-        plan: Where to start.
-        rate: Of the first step.
+        cost: Plan -> J (batch,), each row of the batch by itself.
+        plan: Controls (interval, batch, control) at which to start.
+        rate: Rate of the first step; later each row of the batch has its own.
         steps: Number of steps.
-        grow: >= 1, the factor of the rate after a step that paid. Each row of the batch has its own
-            rate.
+        grow: Factor >= 1 of the rate after a step that lowered J.
 
     Returns:
         A `Descent`.
     """
-    total, gradient = slope(price, plan)
-    rates, costs = torch.full_like(total, rate), [total]
+    total, gradient = slope(cost, plan)
+    rates = torch.full_like(total, rate)
+    costs = [total]
     for _ in range(steps):
         trial = plan - rates[:, None] * gradient
-        ahead, steeper = slope(price, trial)
-        lower = ahead < total
-        plan, gradient = (
-            torch.where(lower[:, None], new, old)
-            for new, old in ((trial, plan), (steeper, gradient))
-        )
-        total, rates = torch.where(lower, ahead, total), torch.where(lower, grow * rates, rates / 2)
+        after, steeper = slope(cost, trial)
+        lower = after < total
+        plan = torch.where(lower[:, None], trial, plan)
+        gradient = torch.where(lower[:, None], steeper, gradient)
+        total = torch.where(lower, after, total)
+        rates = torch.where(lower, grow * rates, rates / 2)
         costs.append(total)
     return Descent(plan, torch.stack(costs))

@@ -1,6 +1,4 @@
-"""Value iteration on a grid: Bellman's principle, backwards in time, for any system of one or two
-numbers.
-"""
+"""Value iteration on a grid, for any system whose state is one number or two."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import UserError
-from .feedback import Law
+from .feedback import Policy
 from .systems import System
 
 
@@ -24,7 +22,7 @@ class Grid:
     count: tuple[int, ...]  # points along each axis
     circles: tuple[
         int, ...
-    ] = ()  # axes whose ends are one place, as angles: `high` itself is then not repeated
+    ] = ()  # axes, as of angles, whose ends are one place: `high` is left out
 
     @property
     def spacing(self) -> list[float]:
@@ -33,35 +31,30 @@ class Grid:
 
     def axes(self, dtype: torch.dtype = torch.float64) -> list[Tensor]:
         """The coordinates along each axis."""
-        return [
-            low + gap * torch.arange(n, dtype=dtype)
-            for low, gap, n in zip(self.low, self.spacing, self.count)
-        ]
+        each = zip(self.low, self.spacing, self.count)
+        return [low + gap * torch.arange(n, dtype=dtype) for low, gap, n in each]
 
     def points(self, dtype: torch.dtype = torch.float64) -> Float[Tensor, "point state"]:
         """All states, the last coordinate running fastest."""
         return torch.cartesian_prod(*self.axes(dtype)).reshape(-1, len(self.count))
 
     def places(self, z: Float[Tensor, "... state"]) -> Float[Tensor, "... two"]:
-        """Where states lie in the box, as `read` wants it: in [-1, 1], last coordinate first."""
-        low, high = (
-            torch.as_tensor(corner, dtype=z.dtype, device=z.device)
-            for corner in (self.low, self.high)
-        )
+        """Where states lie in the box, for `interpolate`: in [-1, 1], the last coordinate first."""
+        low = torch.as_tensor(self.low, dtype=z.dtype, device=z.device)
+        high = torch.as_tensor(self.high, dtype=z.dtype, device=z.device)
         part = (z - low) / (high - low)
         for axis in self.circles:
             part[..., axis] %= 1
         return F.pad(2 * part.flip(-1) - 1, (0, 2 - len(self.count)))
 
-    def read(
+    def interpolate(
         self, values: Float[Tensor, "*count"], places: Float[Tensor, "row column two"]
     ) -> Float[Tensor, "row column"]:
-        """The table `values` between its points, (bi)linearly; outside the box, its value at the
-        nearest edge.
+        """A table between its points, (bi)linearly; outside the box, its value at the nearest edge.
 
         Args:
-            values: One number a grid point.
-            places: From `Grid.places`.
+            values: One number for each grid point.
+            places: Where to interpolate, from `Grid.places`.
 
         Returns:
             The numbers there.
@@ -74,7 +67,7 @@ class Grid:
 
 @dataclass
 class CostToGo:
-    """V on a grid at all times, and what is read off it: values (time, *count)."""
+    """The cost-to-go V on a grid at all times, (time, *count), and its values in between."""
 
     grid: Grid
     times: Float[Tensor, " time"]
@@ -82,48 +75,47 @@ class CostToGo:
 
     def index(self, t: Tensor) -> int:
         """The number of the last time that is not after t, and not the end."""
-        return min(
-            max(int(torch.searchsorted(self.times, t.to(self.times), right=True)) - 1, 0),
-            len(self.times) - 2,
-        )
+        k = int(torch.searchsorted(self.times, t.to(self.times), right=True)) - 1
+        return min(max(k, 0), len(self.times) - 2)
 
-    def read(
+    def interpolate(
         self, tables: Float[Tensor, "time ..."], z: Float[Tensor, "batch state"], t: Tensor
     ) -> Float[Tensor, " batch"]:
-        """One number a grid point and time, linearly between points and between times."""
-        k, places = self.index(t), self.grid.places(z)[None]
-        before, after = (self.grid.read(table, places)[0] for table in tables[k : k + 2])
+        """One number for each grid point and time, linearly between points and between times."""
+        k = self.index(t)
+        places = self.grid.places(z)[None]
+        before, after = (self.grid.interpolate(table, places)[0] for table in tables[k : k + 2])
         return before + (t - self.times[k]) / (self.times[k + 1] - self.times[k]) * (after - before)
 
     def value(self, z: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, " batch"]:
         """V(z, t) between grid points and times.
 
         Args:
-            z: (batch, state).
-            t: Scalar.
+            z: State (batch, state).
+            t: Time, a scalar.
 
         Returns:
-            (batch,).
+            V (batch,).
         """
-        return self.read(self.values, z, t)
+        return self.interpolate(self.values, z, t)
 
     def costate(self, z: Float[Tensor, "batch state"], t: Tensor) -> Float[Tensor, "batch state"]:
-        """p = grad V(z, t), by central differences between grid points; where a circle closes, by
-        one-sided ones.
+        """p = grad V(z, t), by central differences between grid points.
+
+        Where a circle closes, the differences are one-sided.
 
         Args:
-            z: (batch, state).
-            t: Scalar.
+            z: State (batch, state).
+            t: Time, a scalar.
 
         Returns:
-            (batch, state).
+            p (batch, state).
         """
         k = self.index(t)
-        steps = torch.gradient(
-            self.values[k : k + 2], spacing=self.grid.spacing, dim=list(range(1, self.values.ndim))
-        )
         near = CostToGo(self.grid, self.times[k : k + 2], self.values[k : k + 2])
-        return torch.stack([near.read(table, z, t) for table in steps], dim=-1)
+        axes = list(range(1, self.values.ndim))
+        slopes = torch.gradient(near.values, spacing=self.grid.spacing, dim=axes)
+        return torch.stack([near.interpolate(table, z, t) for table in slopes], dim=-1)
 
 
 def moves(
@@ -133,51 +125,56 @@ def moves(
     t: Tensor,
     h: Tensor,
 ) -> tuple[Float[Tensor, "choice batch state"], Float[Tensor, "choice batch"]]:
-    """Every control tried from every state for a time h: where it leads, z + h f(z, u, t), and its
-    price h l(z, u, t).
+    """Try every control from every state for a time h.
+
+    The state becomes z + h f(z, u, t), at the cost h l(z, u, t).
 
     Args:
         system: The controlled system.
-        z: (batch, state).
-        controls: (choice, control).
-        t, h: Scalars.
+        z: State (batch, state).
+        controls: Controls (choice, control).
+        t: Time, a scalar.
+        h: Duration, a scalar.
 
     Returns:
-        Arrivals (choice, batch, state) and prices (choice, batch).
+        States (choice, batch, state) and costs (choice, batch).
     """
-    states, u = z.repeat(len(controls), 1), controls.repeat_interleave(len(z), dim=0)
-    arrivals = states + h * system.plant(states, u, t)
-    return arrivals.reshape(len(controls), *z.shape), (h * system.running(states, u, t)).reshape(
-        len(controls), len(z)
-    )
+    states = z.repeat(len(controls), 1)
+    u = controls.repeat_interleave(len(z), dim=0)
+    after = states + h * system.plant(states, u, t)
+    costs = h * system.running(states, u, t)
+    return after.reshape(len(controls), *z.shape), costs.reshape(len(controls), len(z))
 
 
 def noise(grid: Grid, variance: float, like: Tensor) -> list[Float[Tensor, "to from"]]:
-    """For each axis the matrix that takes the mean of V over the noise of one step, E V(z +
-    sqrt(variance) xi).
+    """For each axis the matrix that takes the mean of V over the noise of one step.
 
-    Its noise is a sum of n coin tosses that go one cell left, one right, or nowhere; n is so large
-    that half of them or more go nowhere, and the variance is exact away from the edges, where
-    tosses that would leave the box stay.
+    E V(z + sqrt(variance) xi)
+
+    The noise is a sum of n coin tosses that go one cell left, one right, or nowhere; n is so large
+    that half of them or more go nowhere. The variance is exact away from the edges, where tosses
+    that would leave the box stay.
 
     Args:
         grid: The grid.
-        variance: Of each coordinate.
+        variance: Variance of each coordinate.
         like: A tensor of the wanted type.
 
     Returns:
-        A matrix an axis; rows sum to 1.
+        One matrix for each axis; its rows sum to 1.
 
     Source: Kushner.
     """
-    matrices = []
+    matrices: list[Tensor] = []
     for axis, (gap, n) in enumerate(zip(grid.spacing, grid.count)):
         tosses = max(1, math.ceil(2 * variance / gap**2))
-        stay, cells = torch.eye(n).to(like), torch.arange(n)
-        near = [cells + 1, cells - 1]
-        near = [i % n if axis in grid.circles else i.clamp(0, n - 1) for i in near]
-        toss = torch.lerp(stay, (stay[near[0]] + stay[near[1]]) / 2, variance / (tosses * gap**2))
-        matrices.append(torch.linalg.matrix_power(toss, tosses))
+        stay = torch.eye(n).to(like)
+        right, left = (
+            stay[cells % n if axis in grid.circles else cells.clamp(0, n - 1)]
+            for cells in (torch.arange(n) + 1, torch.arange(n) - 1)
+        )
+        toss = torch.lerp(stay, (right + left) / 2, variance / (tosses * gap**2))
+        matrices.append(torch.matrix_power(toss, tosses))
     return matrices
 
 
@@ -187,24 +184,22 @@ def solve(
     controls: Float[Tensor, "choice control"],
     times: Float[Tensor, " time"],
     g: float = 0.0,
-    steady: bool = True,
 ) -> CostToGo:
-    """Bellman's principle backwards in time on a grid, the semi-Lagrangian scheme for the HJB
-    equation.
+    """Bellman's principle backwards in time: the semi-Lagrangian scheme for the HJB equation.
 
-    V(z, t) = min_u { h l(z, u, t) + E V(z + h f(z, u, t) + g sqrt(h) xi, t + h) },  V(z, 1) =
-    Phi(z)
+    V(z, t) = min_u { h l(z, u, t) + E V(z + h f(z, u, t) + g sqrt(h) xi, t + h) }
+    V(z, 1) = Phi(z)
+
     Its error is of order h + dx min(1, dx / h) + du^2: refine spacing and step together. A move
-    that leaves the box is charged what the nearest point of the box costs, so trust V only where
-    good paths stay inside.
+    that leaves the box is charged what the nearest point of the box costs, so V can be trusted only
+    where good paths stay inside.
 
     Args:
-        system: The controlled system.
+        system: The controlled system; neither f nor l may depend on the time.
         grid: The grid.
-        controls: (choice, control) to choose from, whose dtype is that of the solution.
-        times: (time,), increasing by equal steps h.
-        g: >= 0, noise.
-        steady: : neither f nor l depends on t, so moves are computed once.
+        controls: Controls (choice, control) to choose from, whose dtype is that of the solution.
+        times: Times (time,), increasing by equal steps h.
+        g: Noise >= 0.
 
     Returns:
         A `CostToGo`.
@@ -218,37 +213,39 @@ def solve(
     h = (times[-1] - times[0]) / (len(times) - 1)
     if not torch.allclose(times.diff(), h, rtol=1e-3):
         raise UserError("the grid solver takes equal steps: give it times made by torch.linspace")
-    points, places = grid.points(controls.dtype), None
+    points = grid.points(controls.dtype)
     matrices = noise(grid, g**2 * float(h), points) if g else []
+    after, costs = moves(system, points, controls, times[0], h)
+    places = grid.places(after)
     tables = [system.terminal(points).reshape(grid.count)]
-    for t in times[:-1].flip(0):
-        if places is None or not steady:
-            arrivals, prices = moves(system, points, controls, t, h)
-            places = grid.places(arrivals)
+    for _ in times[:-1]:
         later = tables[-1]
         for axis, matrix in enumerate(matrices):
-            later = torch.tensordot(matrix, later, dims=([1], [axis])).movedim(0, axis)
-        tables.append(grid.read(later, places).add_(prices).amin(0).reshape(grid.count))
+            later = later.movedim(axis, 0)
+            mean = matrix @ later.reshape(len(matrix), -1)
+            later = mean.reshape(later.shape).movedim(0, axis)
+        tables.append(grid.interpolate(later, places).add_(costs).amin(0).reshape(grid.count))
     return CostToGo(grid, times, torch.stack(tables[::-1]))
 
 
-def greedy(system: System, ahead: CostToGo, controls: Float[Tensor, "choice control"]) -> Law:
-    """The feedback law that looks one step ahead: arg min_u { h l(z, u, t) + V(z + h f(z, u, t), t
-    + h) }.
+def greedy(system: System, value: CostToGo, controls: Float[Tensor, "choice control"]) -> Policy:
+    """The feedback policy that tries every control for one step and takes the best.
+
+    u(z, t) = arg min_u { h l(z, u, t) + V(z + h f(z, u, t), t + h) }
 
     Args:
         system: The controlled system.
-        ahead: Its cost-to-go.
-        controls: (choice, control) to choose from.
+        value: Its cost-to-go.
+        controls: Controls (choice, control) to choose from.
 
     Returns:
-        A `Law`.
+        A `Policy`.
     """
 
-    def law(z: Tensor, t: Tensor) -> Tensor:
-        k = ahead.index(t)
-        arrivals, prices = moves(system, z, controls, t, ahead.times[k + 1] - ahead.times[k])
-        later = ahead.grid.read(ahead.values[k + 1], ahead.grid.places(arrivals))
-        return controls[(later + prices).argmin(0)]
+    def policy(z: Tensor, t: Tensor) -> Tensor:
+        k = value.index(t)
+        after, costs = moves(system, z, controls, t, value.times[k + 1] - value.times[k])
+        later = value.grid.interpolate(value.values[k + 1], value.grid.places(after))
+        return controls[(later + costs).argmin(0)]
 
-    return law
+    return policy

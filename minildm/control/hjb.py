@@ -1,21 +1,22 @@
-"""The Hamilton-Jacobi-Bellman equation: how far a value is from solving it, and two solutions by
-formula.
-"""
+"""The Hamilton-Jacobi-Bellman equation: its residual, and two solutions by formula."""
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.func import grad, jvp
 
-from .feedback import Law
+from ..dynamics.jacobians import gradient
+from ..dynamics.linalg import solve_unchecked
+from .feedback import Policy
 from .grid import Grid
 from .systems import System
 
-Value = Callable[
-    [Tensor, Tensor], Tensor
-]  # (state (batch, state), time scalar or (batch,)) -> V (batch,)
+# (state (batch, state), time scalar or (batch,)) -> V (batch,)
+Value = Callable[[Tensor, Tensor], Tensor]
 Terminal = Callable[[Tensor], Tensor]  # state (batch, state) -> Phi (batch,)
 
 
@@ -25,32 +26,34 @@ def costate(
     """p = grad V(z, t), by autograd.
 
     Args:
-        value: V.
-        z: (batch, state).
-        t: Scalar or (batch,).
+        value: The value V.
+        z: State (batch, state).
+        t: Time, a scalar or (batch,).
 
     Returns:
-        (batch, state).
+        p (batch, state).
     """
-    return torch.func.grad(lambda z: value(z, t).sum())(z)
+    return gradient(lambda z: value(z, t), z)
 
 
 def best_control(
     system: System, z: Float[Tensor, "batch state"], p: Float[Tensor, "batch state"], t: Tensor
 ) -> Float[Tensor, "batch control"]:
-    """The control that the costate asks for, arg min_u { l(z, u, t) + p . f(z, u, t) }; it is -p
-    for unit effort and f = u.
+    """The control that the costate asks for; it is -p for unit effort and f = u.
 
-    One step of Newton from u = 0, exact where l is quadratic and f affine in u, as for every system
-    of this book.
+    arg min_u { l(z, u, t) + p . f(z, u, t) }
+
+    by one step of Newton from u = 0, exact where l is quadratic and f affine in u, as for every
+    system of this book.
 
     Args:
         system: The controlled system.
-        z, p: (batch, state).
-        t: Scalar or (batch,).
+        z: State (batch, state).
+        p: Costate (batch, state).
+        t: Time, a scalar or (batch,).
 
     Returns:
-        (batch, control).
+        u (batch, control).
 
     Derived in chapter 02.
     """
@@ -59,23 +62,22 @@ def best_control(
         return (system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1)).sum()
 
     u = z.new_zeros(len(z), system.control)
-    slope = torch.func.grad(total)
+    slope = grad(total)
     first = slope(u)
-    bends = [
-        slope(u + e) - first for e in torch.eye(system.control).to(z)
-    ]  # the slope is affine in u
-    return -torch.linalg.solve_ex(torch.stack(bends, dim=-1), first).result
+    # the slope is affine in u, so that differences give its second derivative exactly
+    second = torch.stack([slope(u + e) - first for e in torch.eye(system.control).to(z)], dim=-1)
+    return -solve_unchecked(second, first)
 
 
-def steer(system: System, slope: Callable[[Tensor, Tensor], Tensor]) -> Law:
-    """The feedback law of a value: at each state and time the best control for its costate.
+def steer(system: System, slope: Callable[[Tensor, Tensor], Tensor]) -> Policy:
+    """The feedback policy of a value: at each state and time the best control for its costate.
 
     Args:
         system: The controlled system.
-        slope: (z, t) -> p = grad V.
+        slope: A function (z, t) -> p = grad V.
 
     Returns:
-        A `Law`.
+        A `Policy`.
     """
     return lambda z, t: best_control(system, z, slope(z, t), t)
 
@@ -89,28 +91,29 @@ def residual(
 ) -> Float[Tensor, " batch"]:
     """What is left of the HJB equation when V is put in; zero where V solves it.
 
-    dV/dt + min_u { l(z, u, t) + grad V . f(z, u, t) } + g^2/2 Lap V
+    dV/dt + min_u { l(z, u, t) + grad V . f(z, u, t) } + g^2/2 Lap V, by autograd
 
     Args:
-        value: V, differentiable.
+        value: The value V, differentiable.
         system: The controlled system.
-        z: (batch, state).
-        t: Scalar or (batch,), one time a state.
-        g: >= 0, noise.
+        z: State (batch, state).
+        t: Time, a scalar or (batch,), one for each state.
+        g: Noise >= 0.
 
     Returns:
-        (batch,), by autograd.
+        The residual (batch,).
     """
-    rate = torch.func.jvp(lambda t: value(z, t), (t,), (torch.ones_like(t),))[1]
-    p = costate(value, z, t)
+
+    def slope(z: Tensor) -> Tensor:
+        return costate(value, z, t)
+
+    rate = jvp(partial(value, z), (t,), (torch.ones_like(t),))[1]
+    p = slope(z)
     u = best_control(system, z, p, t)
-    bends = [
-        torch.func.jvp(lambda z: costate(value, z, t), (z,), (e.expand_as(z).contiguous(),))[1] @ e
-        for e in torch.eye(z.shape[1]).to(z)
-    ]
-    return (
-        rate + system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1) + g**2 / 2 * sum(bends)
-    )
+    lowest = system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1)
+    axes = torch.eye(z.shape[1]).to(z)
+    second = (jvp(slope, (z,), (e.expand_as(z).contiguous(),))[1] @ e for e in axes)
+    return rate + lowest + g**2 / 2 * sum(second, torch.zeros_like(rate))
 
 
 def straight(
@@ -124,17 +127,16 @@ def straight(
     Phi(y) + |z - y|^2 / (2 (1 - t))
 
     Args:
-        terminal: Phi.
-        z: (batch, state).
-        t: < 1, scalar.
-        y: (batch or 1, end, state).
+        terminal: The terminal cost Phi.
+        z: State (batch, state).
+        t: Time, a scalar below 1.
+        y: Ends (batch or 1, end, state).
 
     Returns:
-        (batch, end).
+        Costs (batch, end).
     """
-    return terminal(y.flatten(0, 1)).reshape(y.shape[:2]) + (z[:, None] - y).square().sum(-1) / (
-        2 * (1 - t)
-    )
+    effort = (z[:, None] - y).square().sum(-1) / (2 * (1 - t))
+    return terminal(y.flatten(0, 1)).reshape(y.shape[:2]) + effort
 
 
 def hopf_lax(
@@ -144,21 +146,21 @@ def hopf_lax(
     ends: Grid,
     halvings: int = 30,
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch state"]]:
-    """The value of a point mass of unit effort without noise, and its control -grad V: go straight
-    to the best end.
+    """The value of a point mass of unit effort without noise, and its control -grad V.
 
     V(z, t) = min_y { Phi(y) + |z - y|^2 / (2 (1 - t)) },  u* = (y* - z) / (1 - t)
-    The best of the grid of `ends` is refined by trying its neighbors at ever smaller distance. The
-    value is exact to rounding, where that end lies in the basin of the least cost; near a kink of V
+
+    The best of the grid of ends is refined by trying its neighbors at ever smaller distance. The
+    value is exact to rounding where that end lies in the basin of the least cost. Near a kink of V
     it may lie in the other basin, and the value is then too large by at most K dx^2 n / 8, with K
     the curvature of the cost in y. y* is as exact as a flat minimum allows, 1e-7.
 
     Args:
-        terminal: Phi.
-        z: (batch, state).
-        t: < 1, scalar.
+        terminal: The terminal cost Phi.
+        z: State (batch, state).
+        t: Time, a scalar below 1.
         ends: A grid with the best ends in it.
-        halvings: Of its spacing.
+        halvings: How often its spacing is halved.
 
     Returns:
         V (batch,) and u* (batch, state).
@@ -182,20 +184,20 @@ def hopf_cole(
     g: float,
     ends: Grid,
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, "batch state"]]:
-    """The value of a point mass of unit effort under noise g, and its control -grad V: go to the
-    mean of good ends.
+    """The value of a point mass of unit effort under noise g, and its control -grad V.
 
-    V(z, t) = -g^2 log E exp(-Phi(z + g sqrt(1 - t) xi) / g^2),  u* = (E_w[y] - z) / (1 - t), where
-    an end y has the weight w proportional to exp(-(Phi(y) + |z - y|^2 / (2 (1 - t))) / g^2). The
-    mean is a sum over a grid of ends, in log space; for smooth Phi its error falls faster than any
+    V(z, t) = -g^2 log E exp(-Phi(z + g sqrt(1 - t) xi) / g^2),  u* = (E_w[y] - z) / (1 - t)
+
+    An end y has the weight w proportional to exp(-(Phi(y) + |z - y|^2 / (2 (1 - t))) / g^2). The
+    mean is a sum over a grid of ends, in log space. For smooth Phi its error falls faster than any
     power once the spacing is below 0.7 of the width g / sqrt(1/(1 - t) + Phi'') of the weights, and
     then is rounding; where Phi has a kink it is of order dx^2.
 
     Args:
-        terminal: Phi.
-        z: (batch, state).
-        t: < 1, scalar.
-        g: > 0, noise.
+        terminal: The terminal cost Phi.
+        z: State (batch, state).
+        t: Time, a scalar below 1.
+        g: Noise > 0.
         ends: A grid that holds nearly all the weight.
 
     Returns:

@@ -1,6 +1,4 @@
-"""Linear plants with quadratic costs: the Riccati equation, its feedback, and the two laws that
-steer points and sentences.
-"""
+"""Linear plants with quadratic costs: the Riccati equation, its feedback, and two closed forms."""
 
 from dataclasses import dataclass
 
@@ -9,11 +7,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import hessian, jacrev
 
+from ..dynamics.linalg import eig, eigvals, solve, solve_unchecked
 from ..dynamics.solvers import cubic, integrate
 from ..errors import UserError
 from .systems import System, squares
 
-# --- the scalar Riccati equation in closed form --------------------------------------------------------------------------
+# --- the scalar Riccati equation in closed form ---------------------------------------------------
 
 
 def time_left(z: Float[Tensor, "batch ..."], t: Tensor | float) -> Tensor:
@@ -22,21 +21,21 @@ def time_left(z: Float[Tensor, "batch ..."], t: Tensor | float) -> Tensor:
     return left[(..., *[None] * (z.ndim - left.ndim))]
 
 
-def pinned_law(
+def pinned_control(
     y: Float[Tensor, "batch ..."],
     z: Float[Tensor, "batch ..."],
     t: Tensor | float,
     tau: float = 0.0,
 ) -> Float[Tensor, "batch ..."]:
-    """The least effort that is at y when t = 1, wherever z is now: go straight, in the time that is
-    left.
+    """The minimum-energy control to a fixed end point: straight to y, in the time that is left.
 
     u = (y - z) / max(1 - t, tau)
 
     Args:
-        y: The end point, and `z` (batch, ...).
-        t: Scalar or (batch,).
-        tau: The least time left, bounds u near t = 1.
+        y: End point (batch, ...).
+        z: State (batch, ...).
+        t: Time, a scalar or (batch,).
+        tau: Least time left, which bounds u near t = 1.
 
     Returns:
         The control (batch, ...).
@@ -49,11 +48,12 @@ def pinned_law(
 def pinned_value(
     y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Tensor | float
 ) -> Float[Tensor, " batch"]:
-    """The cost-to-go of the pinned law, V = |y - z|^2 / (2 (1 - t)), whose -grad V it is.
+    """The cost-to-go V = |y - z|^2 / (2 (1 - t)) of the pinned control, which is -grad V.
 
     Args:
-        y, z: (batch, ...).
-        t: Scalar or (batch,), below 1.
+        y: End point (batch, ...).
+        z: State (batch, ...).
+        t: Time, a scalar or (batch,), below 1.
 
     Returns:
         V (batch,).
@@ -61,18 +61,20 @@ def pinned_value(
     return squares((y - z).flatten(1)) / (1 - t)
 
 
-def soft_law(
+def soft_terminal_control(
     y: Float[Tensor, "batch ..."], z: Float[Tensor, "batch ..."], t: Tensor | float, c: float
 ) -> Float[Tensor, "batch ..."]:
-    """The best law when a miss costs c/2 |z_1 - y|^2: bounded at t = 1, and the pinned law when c
-    is large.
+    """The minimum-energy control with the terminal cost c/2 |z_1 - y|^2.
 
     u = c (y - z) / (1 + c (1 - t))
 
+    It is bounded at t = 1, and tends to the pinned control when c grows.
+
     Args:
-        y: The target, and `z` (batch, ...).
-        t: Scalar or (batch,).
-        c: > 0.
+        y: Target (batch, ...).
+        z: State (batch, ...).
+        t: Time, a scalar or (batch,).
+        c: Weight > 0 of the terminal cost.
 
     Returns:
         The control (batch, ...).
@@ -82,23 +84,25 @@ def soft_law(
     return c * (y - z) / (1 + c * time_left(z, t))
 
 
-def soft_value(
+def soft_terminal_value(
     y: Float[Tensor, "batch ..."],
     z: Float[Tensor, "batch ..."],
     t: Tensor | float,
     c: float,
     g: float = 0.0,
 ) -> Float[Tensor, " batch"]:
-    """The cost-to-go of the soft law; noise g adds a price that no control can avoid, and leaves
-    the law as it is.
+    """The cost-to-go of the soft terminal control, under noise g.
 
     V = c |y - z|^2 / (2 (1 + c (1 - t))) + d g^2 / 2 log(1 + c (1 - t)), with d numbers in a state
 
+    The noise adds a cost that no control can avoid, and leaves the control as it is.
+
     Args:
-        y, z: (batch, ...).
-        t: Scalar or (batch,).
-        c: > 0.
-        g: >= 0.
+        y: Target (batch, ...).
+        z: State (batch, ...).
+        t: Time, a scalar or (batch,).
+        c: Weight > 0 of the terminal cost.
+        g: Noise >= 0.
 
     Returns:
         V (batch,).
@@ -110,7 +114,7 @@ def soft_value(
     return c * squares(gap) / spread + gap.shape[1] * g**2 / 2 * spread.log()
 
 
-# --- any linear plant ----------------------------------------------------------------------------------------------------
+# --- any linear plant -----------------------------------------------------------------------------
 
 
 def apply(
@@ -125,10 +129,14 @@ def form(matrix: Float[Tensor, "... n n"], z: Float[Tensor, "batch n"]) -> Float
     return (z * apply(matrix, z)).sum(-1) / 2
 
 
+def trace(P: Float[Tensor, "... n n"]) -> Tensor:
+    """Sum of the diagonal of each matrix."""
+    return P.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
 @dataclass(frozen=True)
 class LinearQuadratic:
-    """A linear plant with quadratic costs around the origin; all its matrices may have a batch in
-    front.
+    """A linear plant with quadratic costs around the origin; matrices may have a batch in front.
 
     dz/dt = A z + B u,  l = (z'Qz + u'Ru) / 2,  Phi = z'Q_1 z / 2.
 
@@ -149,18 +157,18 @@ class LinearQuadratic:
     def control(self) -> int:
         return self.B.shape[-1]
 
-    def plant(self, z, u, t):
+    def plant(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
         return apply(self.A, z) + apply(self.B, u)
 
-    def running(self, z, u, t):
+    def running(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
         return form(self.Q, z) + form(self.R, u)
 
-    def terminal(self, z):
+    def terminal(self, z: Tensor) -> Tensor:
         return form(self.Q1, z)
 
     def gain(self, P: Float[Tensor, "... state state"]) -> Float[Tensor, "... control state"]:
         """K = R^-1 B'P, the minimizer of the HJB equation: u = -K z."""
-        return torch.linalg.solve(self.R, self.B.mT @ P)
+        return solve(self.R, self.B.mT @ P)
 
     def slope(self, P: Float[Tensor, "... state state"]) -> Float[Tensor, "... state state"]:
         """The Riccati equation, dP/dt = -(A'P + PA - P B R^-1 B'P + Q)."""
@@ -170,14 +178,14 @@ class LinearQuadratic:
 def linearize(
     system: System, z: Float[Tensor, " state"], u: Float[Tensor, " control"]
 ) -> LinearQuadratic:
-    """A system seen from close to a point of rest: first derivatives of its plant, second
-    derivatives of its costs.
+    """A system near a point of rest: first derivatives of its plant, second ones of its costs.
 
     A = df/dz, B = df/du, Q = d2l/dz2, R = d2l/du2, Q_1 = d2Phi/dz2, for the deviations from z and u
 
     Args:
-        system: Whose plant and costs do not change with time.
-        z: (state,) and `u` (control,) with f(z, u) = 0.
+        system: The controlled system, whose plant and costs do not change with time.
+        z: State (state,) with f(z, u) = 0.
+        u: Control (control,) that holds it.
 
     Returns:
         A `LinearQuadratic`.
@@ -189,28 +197,27 @@ def linearize(
     """
     now = z.new_zeros(())
 
-    def plant(z, u):
+    def plant(z: Tensor, u: Tensor) -> Tensor:
         return system.plant(z[None], u[None], now)[0]
 
-    def running(z, u):
+    def running(z: Tensor, u: Tensor) -> Tensor:
         return system.running(z[None], u[None], now)[0]
+
+    def terminal(z: Tensor) -> Tensor:
+        return system.terminal(z[None])[0]
 
     if plant(z, u).abs().max() > 1e-5:
         raise UserError("the plant moves at this point: linearize where f(z, u) = 0")
     A, B = jacrev(plant, argnums=(0, 1))(z, u)
-    return LinearQuadratic(
-        A,
-        B,
-        hessian(running, 0)(z, u),
-        hessian(running, 1)(z, u),
-        hessian(lambda z: system.terminal(z[None])[0])(z),
-    )
+    Q, R = hessian(running, 0)(z, u), hessian(running, 1)(z, u)
+    return LinearQuadratic(A, B, Q, R, hessian(terminal)(z))
 
 
 @dataclass(frozen=True)
 class Riccati:
-    """The solution of a Riccati equation: the cost-to-go V = z'Pz / 2 + g^2/2 int tr P, and its
-    feedback, at any time.
+    """The solution of a Riccati equation, and its cost-to-go and feedback at any time.
+
+    V = z'Pz / 2 + g^2/2 int tr P
     """
 
     system: LinearQuadratic
@@ -219,19 +226,18 @@ class Riccati:
     traces: Float[Tensor, "time ..."]  # int_t^1 tr P(s) ds
 
     def at(self, t: Tensor | float) -> tuple[Tensor, Tensor]:
-        """P and the integral of its trace at a time between the recorded ones, by the cubic that
-        has their slopes.
-        """
+        """P and the integral of its trace at any time, by the cubic that has their slopes."""
         k = int(torch.searchsorted(self.times, float(t)).clamp(1, len(self.times) - 1))
         h = self.times[k] - self.times[k - 1]
         x = (t - self.times[k - 1]) / h
-        (P, Pk), (q, qk) = self.P[k - 1 : k + 1], self.traces[k - 1 : k + 1]
+        P, Pk = self.P[k - 1], self.P[k]
+        q, qk = self.traces[k - 1], self.traces[k]
         return (
             cubic(x, h, P, Pk, self.system.slope(P), self.system.slope(Pk)),
             cubic(x, h, q, qk, -trace(P), -trace(Pk)),
         )
 
-    def law(
+    def policy(
         self, z: Float[Tensor, "batch state"], t: Tensor | float
     ) -> Float[Tensor, "batch control"]:
         """The optimal feedback u = -R^-1 B'P(t) z."""
@@ -240,58 +246,64 @@ class Riccati:
     def value(
         self, z: Float[Tensor, "batch state"], t: Tensor | float, g: float = 0.0
     ) -> Float[Tensor, " batch"]:
-        """The cost-to-go V(z, t) = z'P(t)z / 2 + g^2/2 int_t^1 tr P(s) ds under noise g in every
-        coordinate.
+        """The cost-to-go V(z, t) under noise in every coordinate.
+
+        V(z, t) = z'P(t)z / 2 + g^2/2 int_t^1 tr P(s) ds
+
+        Args:
+            z: State (batch, state).
+            t: Time, a scalar.
+            g: Noise >= 0.
+
+        Returns:
+            V (batch,).
         """
         P, traces = self.at(t)
         return form(P, z) + g**2 / 2 * traces
 
 
-def trace(P: Float[Tensor, "... n n"]) -> Tensor:
-    """Sum of the diagonal of each matrix."""
-    return P.diagonal(dim1=-2, dim2=-1).sum(-1)
-
-
 def riccati(system: LinearQuadratic, times: Float[Tensor, " time"]) -> Riccati:
-    """Solve the Riccati equation backwards from P = Q_1 at times[-1], together with the integral of
-    its trace.
+    """Solve the Riccati equation backwards from P = Q_1, together with the integral of its trace.
 
     dP/dt = -(A'P + PA - P B R^-1 B'P + Q)
 
     Args:
         system: The controlled system.
-        times: (time,), increasing; the method has order 4.
+        times: Increasing times (time,); the method has order 4.
 
     Returns:
         A `Riccati`, which knows P at any time.
 
     Derived in chapter 03.
     """
-    n = system.state
 
-    def slope(
-        both: Tensor, t: Tensor
-    ) -> Tensor:  # P, flat, and one more number: the integral of its trace
-        P = both[..., :-1].unflatten(-1, (n, n))
-        return torch.cat((system.slope(P).flatten(-2), -trace(P)[..., None]), dim=-1)
+    def matrix(both: Tensor) -> Tensor:
+        return both[..., :-1].reshape(*both.shape[:-1], system.state, system.state)
 
-    start = torch.cat(
-        (system.Q1.flatten(-2), torch.zeros_like(trace(system.Q1))[..., None]), dim=-1
-    )
-    both = integrate(slope, start, times.flip(0), "rk4").states.flip(0)
-    return Riccati(system, times, both[..., :-1].unflatten(-1, (n, n)), both[..., -1])
+    def flat(P: Tensor, integral: Tensor) -> Tensor:
+        return torch.cat((P.flatten(-2), integral[..., None]), dim=-1)
+
+    def slope(both: Tensor, t: Tensor) -> Tensor:
+        P = matrix(both)
+        return flat(system.slope(P), -trace(P))
+
+    end = flat(system.Q1, torch.zeros_like(trace(system.Q1)))
+    both = integrate(slope, end, times.flip(0), "rk4").states.flip(0)
+    return Riccati(system, times, matrix(both), both[..., -1])
 
 
 def algebraic(system: LinearQuadratic) -> Float[Tensor, "... state state"]:
-    """The constant P that the Riccati equation reaches far from the end, A'P + PA - P B R^-1 B'P +
-    Q = 0.
+    """The constant P that the Riccati equation reaches far from the end.
+
+    A'P + PA - P B R^-1 B'P + Q = 0
 
     Costates are p = Pz along optimal paths, so the stable eigenvectors (x, p) of the Hamiltonian
     matrix H = [[A, -B R^-1 B'], [-Q, -A']] span the graph of P: with X and Y their halves, P = Y
     X^-1.
 
     Args:
-        system: Which some feedback makes stable and whose Q sees every unstable motion.
+        system: The controlled system; some feedback must make it stable, and Q must cost every
+            unstable mode.
 
     Returns:
         P (..., state, state).
@@ -301,18 +313,17 @@ def algebraic(system: LinearQuadratic) -> Float[Tensor, "... state state"]:
 
     Derived in chapter 03.
     """
-    push = system.B @ torch.linalg.solve(system.R, system.B.mT)
-    top, bottom = torch.cat((system.A, -push), dim=-1), torch.cat((-system.Q, -system.A.mT), dim=-1)
-    rates, vectors = torch.linalg.eig(torch.cat((top, bottom), dim=-2))
+    top = torch.cat((system.A, -system.B @ solve(system.R, system.B.mT)), dim=-1)
+    bottom = torch.cat((-system.Q, -system.A.mT), dim=-1)
+    rates, vectors = eig(torch.cat((top, bottom), dim=-2))
     stable = rates.real.argsort(dim=-1)[..., None, : system.state]
     X, Y = vectors.gather(-1, stable.expand(*vectors.shape[:-1], -1)).chunk(2, dim=-2)
-    P = torch.linalg.solve_ex(X.mT, Y.mT).result.mT.real
-    P = (P + P.mT) / 2
-    if not (
-        P.isfinite().all()
-        and torch.linalg.eigvals(system.A - system.B @ system.gain(P)).real.max() < 0
-    ):
+    graph = solve_unchecked(X.mT, Y.mT).mT.real
+    P = (graph + graph.mT) / 2
+    closed = system.A - system.B @ system.gain(P)
+    if not (P.isfinite().all() and eigvals(closed).real.max() < 0):
         raise UserError(
-            "no constant P steers this plant to rest: B must reach, and Q must see, every unstable motion"
+            "no constant P steers this plant to rest: B must control, and Q must cost, "
+            "every unstable mode"
         )
     return P

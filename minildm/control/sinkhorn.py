@@ -1,6 +1,4 @@
-"""Schroedinger bridges: Sinkhorn's algorithm couples two clouds, and its potentials steer one into
-the other.
-"""
+"""Schroedinger bridges: Sinkhorn's algorithm, whose potentials steer one cloud into another."""
 
 import math
 from dataclasses import dataclass
@@ -15,14 +13,15 @@ from .bridges import Mixture
 
 @dataclass(frozen=True)
 class Plan:
-    """A coupling of two clouds and the potentials that make it, P_ij = a_i b_j exp((alpha_i +
-    beta_j - C_ij)/epsilon).
+    """A coupling of two clouds and the potentials that make it.
+
+    P_ij = a_i b_j exp((alpha_i + beta_j - C_ij)/epsilon)
     """
 
     coupling: Float[Tensor, "*batch n m"]
     alpha: Float[Tensor, "*batch n"]
     beta: Float[Tensor, "*batch m"]
-    error: float  # of this coupling: sum of |row sum - a_i|, or of |column sum - b_j|, the largest of the batch
+    error: float  # of this coupling, by `marginal_error`
     rounds: int  # at the last epsilon, until the error was small enough
 
 
@@ -32,11 +31,11 @@ def half_squares(
     """The least effort from each point to each other in time one, C_ij = |x_i - y_j|^2 / 2.
 
     Args:
-        x: (..., n, d).
-        y: (..., m, d).
+        x: Points (..., n, d).
+        y: Points (..., m, d).
 
     Returns:
-        C (..., n, m).
+        Costs C (..., n, m).
     """
     return (x[..., :, None, :] - y[..., None, :, :]).square().sum(-1) / 2
 
@@ -48,16 +47,27 @@ def sweep(
     alpha: Float[Tensor, "*batch n"],
     epsilon: float,
 ) -> tuple[Float[Tensor, "*batch m"], Float[Tensor, "*batch n"]]:
-    """One round of Sinkhorn's algorithm: the beta that makes the columns right, then the alpha that makes the rows right.
+    """One round of Sinkhorn's algorithm: first beta makes the columns right, then alpha the rows.
 
-    beta_j = -epsilon log sum_i a_i exp((alpha_i - C_ij)/epsilon); alpha_i = -epsilon log sum_j b_j exp((beta_j - C_ij)/epsilon)
-    Args: `cost` C; logarithms of a and b; `alpha`; `epsilon`. Returns beta and the new alpha. Derived in chapter 04.
-    Source: textbook.
+    beta_j = -epsilon log sum_i a_i exp((alpha_i - C_ij)/epsilon)
+    alpha_i = -epsilon log sum_j b_j exp((beta_j - C_ij)/epsilon)
+
+    Args:
+        cost: Costs C (..., n, m).
+        log_a: Logarithm of a (..., n).
+        log_b: Logarithm of b (..., m).
+        alpha: Potential (..., n) of the last round.
+        epsilon: Weight > 0 of the entropy.
+
+    Returns:
+        beta (..., m) and the new alpha (..., n).
+
+    Derived in chapter 04.
     """
-    beta = -epsilon * (log_a[..., :, None] + (alpha[..., :, None] - cost) / epsilon).logsumexp(-2)
-    return beta, -epsilon * (log_b[..., None, :] + (beta[..., None, :] - cost) / epsilon).logsumexp(
-        -1
-    )
+    by_row = log_a[..., :, None] + (alpha[..., :, None] - cost) / epsilon
+    beta = -epsilon * by_row.logsumexp(-2)
+    by_column = log_b[..., None, :] + (beta[..., None, :] - cost) / epsilon
+    return beta, -epsilon * by_column.logsumexp(-1)
 
 
 def check_problem(
@@ -68,7 +78,14 @@ def check_problem(
 ) -> None:
     """Refuse costs and marginals that make no transport problem.
 
-    Args: as of `sinkhorn`. Returns nothing. Raises UserError with what is wrong. Derived in chapter 04. Source: ours.
+    Args:
+        cost: Costs (..., n, m).
+        a: Masses (..., n).
+        b: Masses (..., m).
+        epsilon: Weight of the entropy.
+
+    Raises:
+        UserError: With what is wrong.
     """
     if not 0 < epsilon < math.inf:
         raise UserError(f"epsilon is {epsilon:g}: the entropy needs a finite weight above zero")
@@ -78,12 +95,13 @@ def check_problem(
         )
     if cost.shape[-2:] != (a.shape[-1], b.shape[-1]):
         raise UserError(
-            f"the costs are of {cost.shape[-2]} x {cost.shape[-1]} pairs, but there are {a.shape[-1]} x "
-            f"{b.shape[-1]} weights: give one weight for each point"
+            f"the costs are of {cost.shape[-2]} x {cost.shape[-1]} pairs, but there are "
+            f"{a.shape[-1]} x {b.shape[-1]} weights: give one weight for each point"
         )
     if not ((a >= 0).all() and (b >= 0).all() and torch.allclose(a.sum(-1), b.sum(-1))):
         raise UserError(
-            "the two clouds have different mass, or a negative one: make a and b >= 0, and sum to one"
+            "the two clouds have different mass, or a negative one: "
+            "make a and b >= 0, and sum to one"
         )
 
 
@@ -92,18 +110,20 @@ def marginal_error(
     a: Float[Tensor, "*batch n"],
     b: Float[Tensor, "*batch m"],
 ) -> float:
-    """How far a coupling is from its marginals, max(sum_i |sum_j P_ij - a_i|, sum_j |sum_i P_ij -
-    b_j|).
+    """How far a coupling is from its marginals.
+
+    max(sum_i |sum_j P_ij - a_i|, sum_j |sum_i P_ij - b_j|)
 
     Args:
-        coupling: P (..., n, m).
-        a: (..., n).
-        b: (..., m).
+        coupling: Coupling P (..., n, m).
+        a: Masses (..., n).
+        b: Masses (..., m).
 
     Returns:
         The largest of the batch.
     """
-    rows, columns = (coupling.sum(-1) - a).abs().sum(-1), (coupling.sum(-2) - b).abs().sum(-1)
+    rows = (coupling.sum(-1) - a).abs().sum(-1)
+    columns = (coupling.sum(-2) - b).abs().sum(-1)
     return max(float(rows.max()), float(columns.max()))
 
 
@@ -113,54 +133,55 @@ def sinkhorn(
     b: Float[Tensor, "*batch m"],
     epsilon: float,
     tolerance: float = 1e-6,
-    most: int = 20_000,
+    max_rounds: int = 20_000,
 ) -> Plan:
-    """The coupling P of a and b with the least sum of P C + epsilon KL(P | a b), by Sinkhorn's
-    algorithm on logarithms.
+    """The coupling P of a and b with the least sum of P C + epsilon KL(P | a b).
 
-    It starts hot, at an epsilon as large as the costs, and halves it every 20 rounds: small
-    epsilons alone converge slowly.
+    By Sinkhorn's algorithm on logarithms. It starts at an epsilon as large as the costs, and halves
+    it every 20 rounds, because small epsilons alone converge slowly.
 
     Args:
-        cost: C (..., n, m).
-        a: (..., n) and `b` (..., m), >= 0, each with sum 1.
-        epsilon: > 0, in units of the cost, g^2 for a bridge with noise g.
-        tolerance: On the sums of |row sum - a_i| and of |column sum - b_j|.
-        most: Rounds at most at the last epsilon.
+        cost: Costs C (..., n, m).
+        a: Masses (..., n) >= 0 with sum 1.
+        b: Masses (..., m) >= 0 with sum 1.
+        epsilon: Weight > 0 of the entropy, in units of the cost: g^2 for a bridge with noise g.
+        tolerance: Largest `marginal_error`.
+        max_rounds: Largest number of rounds at the last epsilon.
 
     Returns:
         A `Plan`.
 
     Raises:
-        UserError: When the costs, a or b make no problem, if `most` rounds do not reach the
-            tolerance, or if the coupling misses it because the costs are not precise enough for so
+        UserError: When the costs, a or b make no problem, if the rounds do not reach the tolerance,
+            or if the coupling does not meet it because the costs are not precise enough for so
             small an epsilon.
     """
     check_problem(cost, a, b, epsilon)
-    log_a, log_b, alpha = a.log(), b.log(), torch.zeros_like(a)
+    log_a, log_b = a.log(), b.log()
+    alpha = torch.zeros_like(a)
+    error = math.inf
     for k in range(math.ceil(math.log2(max(1.0, float(cost.max()) / epsilon))), 0, -1):
         for _ in range(20):
             _, alpha = sweep(cost, log_a, log_b, alpha, epsilon * 2**k)
-    for rounds in range(1, most + 1):
+    for rounds in range(1, max_rounds + 1):
         beta, better = sweep(cost, log_a, log_b, alpha, epsilon)
-        error = float(
-            (a * (((alpha - better) / epsilon).exp() - 1)).abs().sum(-1).max()
-        )  # rows, with the old alpha
+        wrong = a * (((alpha - better) / epsilon).exp() - 1)  # of the rows, with the old alpha
+        error = float(wrong.abs().sum(-1).max())
         if error <= tolerance:
             gain = (alpha[..., :, None] + beta[..., None, :] - cost) / epsilon
             coupling = (log_a[..., :, None] + log_b[..., None, :] + gain).exp()
             error = marginal_error(coupling, a, b)
             if error > tolerance:
                 raise UserError(
-                    f"the coupling is {error:.1e} away from its marginals, for in {cost.dtype} the costs are not "
-                    f"precise enough: use float64, or raise epsilon (now {epsilon:g}) or tolerance (now "
-                    f"{tolerance:g})"
+                    f"the coupling is {error:.1e} away from its marginals, because in {cost.dtype} "
+                    "the costs are not precise enough: use float64, or raise epsilon "
+                    f"(now {epsilon:g}) or tolerance (now {tolerance:g})"
                 )
             return Plan(coupling, alpha, beta, error, rounds)
         alpha = better
     raise UserError(
-        f"Sinkhorn is {error:.1e} away from its marginals after {most} rounds: raise epsilon (now {epsilon:g}), "
-        f"tolerance (now {tolerance:g}) or most"
+        f"Sinkhorn is {error:.1e} away from its marginals after {max_rounds} rounds: "
+        f"raise epsilon (now {epsilon:g}), tolerance (now {tolerance:g}) or max_rounds"
     )
 
 
@@ -170,12 +191,12 @@ def draw_pairs(
     """Draw pairs (i, j) with the probabilities of a coupling.
 
     Args:
-        coupling: (n, m), >= 0.
-        count: How many.
+        coupling: Probabilities (n, m), not necessarily with sum 1.
+        count: Number of pairs.
         rng: Generator of the random numbers.
 
     Returns:
-        i and j, (count,) each.
+        The indices i and j, (count,) each.
     """
     flat = torch.multinomial(coupling.flatten(), count, replacement=True, generator=rng)
     return flat // coupling.shape[1], flat % coupling.shape[1]
@@ -184,16 +205,18 @@ def draw_pairs(
 def terminal_weight(
     plan: Plan, y: Float[Tensor, "m d"], b: Float[Tensor, " m"], g: float
 ) -> Mixture:
-    """The weight psi = sum_j b_j exp(beta_j / g^2) delta(y_j) whose Doob transform is the
-    Schroedinger bridge.
+    """The terminal weight whose Doob transform is the Schroedinger bridge.
 
-    With it h(x_i, 0) = exp(-alpha_i / g^2) / (2 pi g^2)^(d/2): alpha is the cost-to-go at the
-    start, up to a constant.
+    psi = sum_j b_j exp(beta_j / g^2) delta(y_j)
+
+    With it h(x_i, 0) = exp(-alpha_i / g^2) / (2 pi g^2)^(d/2), so that alpha is the cost-to-go at
+    the start, up to a constant.
 
     Args:
-        plan: Of `half_squares` with epsilon = g^2.
-        y: (m, d).
-        b: (m,).
+        plan: The coupling for the costs of `half_squares` with epsilon = g^2.
+        y: Points (m, d).
+        b: Their masses (m,).
+        g: Noise > 0.
 
     Returns:
         A `Mixture` for `mixture_h`.
@@ -204,18 +227,19 @@ def terminal_weight(
 
 
 def gaussian_covariance(s0: Tensor | float, s1: Tensor | float, g: float) -> Tensor:
-    """Covariance of the two ends, in each coordinate, of the Schroedinger bridge from N(m0, s0^2 I)
-    to N(m1, s1^2 I).
+    """Covariance of the two ends of the Schroedinger bridge from N(m0, s0^2 I) to N(m1, s1^2 I).
 
-    k = (sqrt(g^4 + 4 s0^2 s1^2) - g^2) / 2: s0 s1, the optimal transport, for g = 0; and it goes to
-    0 as g grows.
+    k = (sqrt(g^4 + 4 s0^2 s1^2) - g^2) / 2 in each coordinate
+
+    It is s0 s1, that of optimal transport, for g = 0, and goes to 0 as g grows.
 
     Args:
-        s0, s1: > 0.
-        g: >= 0.
+        s0: Standard deviation > 0 at the start.
+        s1: Standard deviation > 0 at the end.
+        g: Noise >= 0.
 
     Returns:
-        k.
+        The covariance k.
 
     Derived in chapter 04.
     """

@@ -1,6 +1,4 @@
-"""Systems to steer: a plant dz/dt = f(z, u, t), a running cost l(z, u, t) and a terminal cost
-Phi(z).
-"""
+"""Controlled systems: a plant dz/dt = f(z, u, t), a running cost l(z, u, t), an end cost Phi(z)."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -14,39 +12,44 @@ from torch import Tensor
 class System(Protocol):
     """What the functions of this room ask of a system; all methods work on batches."""
 
-    state: int  # numbers in a state z
-    control: int  # numbers in a control u
+    @property
+    def state(self) -> int: ...  # numbers in a state z
+
+    @property
+    def control(self) -> int: ...  # numbers in a control u
 
     def plant(
         self, z: Float[Tensor, "batch state"], u: Float[Tensor, "batch control"], t: Tensor
     ) -> Tensor:
-        """Velocity f(z, u, t) of the state (batch, state)."""
+        """Velocity f(z, u, t) of the state, (batch, state)."""
+        ...
 
     def running(
         self, z: Float[Tensor, "batch state"], u: Float[Tensor, "batch control"], t: Tensor
     ) -> Tensor:
-        """Cost a unit of time l(z, u, t), (batch,)."""
+        """Cost per unit of time l(z, u, t), (batch,)."""
+        ...
 
     def terminal(self, z: Float[Tensor, "batch state"]) -> Tensor:
         """Cost of the end Phi(z), (batch,)."""
+        ...
 
 
 def squares(x: Float[Tensor, "... n"]) -> Float[Tensor, "..."]:
     """Half the squared length of each vector, |x|^2 / 2.
 
     Args:
-        x: (..., n).
+        x: Vectors (..., n).
 
     Returns:
-        (...,).
+        One number (...,) for each.
     """
     return x.square().sum(-1) / 2
 
 
 @dataclass(frozen=True)
 class PointMass:
-    """A point whose velocity is the control, the system that every generative model of this book
-    steers.
+    """A point whose velocity is the control, as in every generative model of this book.
 
     dz/dt = u,  l = r/2 |u|^2,  Phi = c/2 |z - y|^2 with the target y = (target, ..., target).
 
@@ -54,21 +57,21 @@ class PointMass:
     """
 
     state: int = 2  # dimensions of space
-    effort: float = 1.0  # r, price of control
-    weight: float = 10.0  # c, price of missing the target
+    effort: float = 1.0  # r, weight of the control
+    weight: float = 10.0  # c, weight of the terminal error
     target: float = 0.0  # every coordinate of y
 
     @property
     def control(self) -> int:
         return self.state
 
-    def plant(self, z, u, t):
+    def plant(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
         return u
 
-    def running(self, z, u, t):
+    def running(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
         return self.effort * squares(u)
 
-    def terminal(self, z):
+    def terminal(self, z: Tensor) -> Tensor:
         return self.weight * squares(z - self.target)
 
 
@@ -84,59 +87,59 @@ class TwoWells(PointMass):
     state: int = 1
     target: float = 1.0  # every coordinate of y
 
-    def terminal(self, z):
+    def terminal(self, z: Tensor) -> Tensor:
         return self.weight * torch.minimum(squares(z - self.target), squares(z + self.target))
 
 
 @dataclass(frozen=True)
 class DoubleIntegrator:
-    """A cart without friction, state (position q, velocity v), control its acceleration.
+    """A cart without friction: its state is (position q, velocity v), its control the acceleration.
 
     dq/dt = v,  dv/dt = u,  l = s/2 |z|^2 + r/2 u^2,  Phi = c/2 |z|^2.
 
     Derived in chapter 01. Source: Underactuated.
     """
 
-    effort: float = 1.0  # r, price of control
-    running_weight: float = 0.0  # s, price of being away on the way
-    weight: float = 10.0  # c, price of not being at rest at the origin at the end
+    effort: float = 1.0  # r, weight of the control
+    running_weight: float = 0.0  # s, weight of the distance from the origin on the way
+    weight: float = 10.0  # c, weight of the terminal error: the end should be at rest at the origin
     state: int = 2
     control: int = 1
 
-    def plant(self, z, u, t):
+    def plant(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
         return torch.cat((z[:, 1:], u), dim=-1)
 
-    def running(self, z, u, t):
+    def running(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
         return self.running_weight * squares(z) + self.effort * squares(u)
 
-    def terminal(self, z):
+    def terminal(self, z: Tensor) -> Tensor:
         return self.weight * squares(z)
 
 
 @dataclass(frozen=True)
 class Pendulum:
-    """A pendulum with a motor, state (angle q from hanging down, in radians; angular velocity v),
-    control its torque.
+    """A pendulum with a motor: its state is (angle q, angular velocity v), its control the torque.
 
-    dq/dt = v,  dv/dt = u - sin q - k v,  l = r/2 u^2,  Phi = c/2 (2 (1 + cos q) + v^2): the end
-    should be upright, at rest.
+    dq/dt = v,  dv/dt = u - sin q - k v,  l = r/2 u^2,  Phi = c/2 (2 (1 + cos q) + v^2)
+
+    The angle is in radians, zero where the pendulum hangs; the end should be upright and at rest.
 
     Derived in chapter 01. Source: Underactuated.
     """
 
-    effort: float = 1.0  # r, price of torque
-    weight: float = 10.0  # c, price of the end
+    effort: float = 1.0  # r, weight of the torque
+    weight: float = 10.0  # c, weight of the terminal error
     damping: float = 0.1  # k
     state: int = 2
     control: int = 1
 
-    def plant(self, z, u, t):
-        q, v = z[:, :1], z[:, 1:]
+    def plant(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+        q, v = z.chunk(2, dim=-1)
         return torch.cat((v, u - torch.sin(q) - self.damping * v), dim=-1)
 
-    def running(self, z, u, t):
+    def running(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
         return self.effort * squares(u)
 
-    def terminal(self, z):
-        q, v = z[:, 0], z[:, 1]
+    def terminal(self, z: Tensor) -> Tensor:
+        q, v = z.unbind(-1)
         return self.weight * ((1 + torch.cos(q)) + v.square() / 2)

@@ -1,34 +1,55 @@
-"""Jacobians of fields that are only known by calling them: their top eigenvalue, by products alone."""
+"""Gradients, and the top eigenvalue of a Jacobian, of functions that are known by calling them."""
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import jvp, vjp
+from torch.func import grad, jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from .linalg import eigvalsh
 from .records import Field
+
+
+def gradient(f: Callable[[Tensor], Tensor], z: Float[Tensor, "batch ..."]) -> Tensor:
+    """The gradient of a function at each row of a batch, by autograd.
+
+    Args:
+        f: A function (batch, ...) -> (batch,) that acts on each row by itself.
+        z: Points (batch, ...).
+
+    Returns:
+        Gradients (batch, ...).
+    """
+
+    def total(z: Tensor) -> Tensor:
+        return f(z).sum()
+
+    return grad(total)(z)
 
 
 def top_eigenvalue(
     field: Field, z: Float[Tensor, "batch ..."], t: Tensor, rng: torch.Generator, rounds: int = 30
 ) -> Float[Tensor, " batch"]:
-    """The fastest rate at which neighbors of each state part, by power iteration that keeps all its
-    vectors (Lanczos).
+    """The fastest rate at which neighbors of each state part, by Lanczos iteration.
 
-    The top eigenvalue of S = (J + J')/2, J = du/dz; of J where J is symmetric, as it is for the
-    field of any law. From a random x, S is applied again and again; the answer is max x'Sx over
-    unit vectors spanned by x, Sx, SSx, .... It rises to the top with the rounds, and is exact when
-    there are as many as numbers in a state.
+    The top eigenvalue of S = (J + J')/2 with J = du/dz: the logarithmic norm of J, and the top
+    eigenvalue of J itself where J is symmetric, as it is for every field that is a gradient.
+    From a random x, S is applied again and again; the answer is max x'Sx over unit vectors in the
+    span of x, Sx, SSx, .... It rises to the top eigenvalue with the number of rounds, and is exact
+    when there are as many rounds as numbers in a state.
 
     Args:
-        field: Whose rows do not look at each other.
-        z: (batch, ...) and `t` as it takes them.
+        field: The vector field; the rows of its batch must not depend on each other.
+        z: States (batch, ...).
+        t: Time, as the field takes it.
         rng: Generator of the random numbers.
-        rounds: Each of a forward and a backward product.
+        rounds: Number of rounds, each of one forward and one backward product.
 
     Returns:
-        (batch,).
+        One rate (batch,) for each state, per unit of time.
 
     Derived in chapter 08. Source: Lanczos.
     """
@@ -39,18 +60,20 @@ def top_eigenvalue(
     def random() -> Tensor:
         return torch.randn(z.shape, generator=rng, dtype=z.dtype, device=z.device).flatten(1)
 
-    basis, images, x = z.new_zeros(len(z), 0, z[0].numel()), [], random()
+    size = z[0].numel()
+    basis = z.new_zeros(len(z), 0, size)
+    images: list[Tensor] = []
+    x = random()
     with sdpa_kernel(SDPBackend.MATH), torch.no_grad():  # fused attention has no forward derivative
-        _, pull = vjp(at, z)
-        for _ in range(min(rounds, z[0].numel())):
+        _, backward, *_ = vjp(at, z)
+        for _ in range(min(rounds, size)):
             for _ in range(2):  # the second time removes what rounding left
-                x = F.normalize(
-                    x - torch.einsum("bkn,bk->bn", basis, torch.einsum("bkn,bn->bk", basis, x)),
-                    dim=1,
-                )
-            basis, tangent = torch.cat((basis, x[:, None]), dim=1), x.reshape(z.shape)
-            images.append((jvp(at, (z,), (tangent,))[1] + pull(tangent)[0]).flatten(1) / 2)
-            x = (
-                images[-1] + torch.finfo(z.dtype).eps * random()
-            )  # a new direction where there is none left
-        return torch.linalg.eigvalsh(basis @ torch.stack(images, dim=2))[:, -1]
+                inside = torch.einsum("bkn,bk->bn", basis, torch.einsum("bkn,bn->bk", basis, x))
+                x = F.normalize(x - inside, dim=1)
+            basis = torch.cat((basis, x[:, None]), dim=1)
+            tangent = x.reshape(z.shape)
+            image: Tensor = jvp(at, (z,), (tangent,))[1] + backward(tangent)[0]
+            images.append(image.flatten(1) / 2)
+            # the rounding error gives a new direction where there is none left
+            x = images[-1] + torch.finfo(z.dtype).eps * random()
+        return eigvalsh(basis @ torch.stack(images, dim=2))[:, -1]

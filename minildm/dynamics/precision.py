@@ -3,11 +3,17 @@
 import torch
 from torch import Tensor
 
+CPU = torch.device("cpu")
+
 
 def double(x: Tensor) -> Tensor:
     """A tensor in float64: on its device, or on the CPU where the device has no float64.
 
-    Args: `x`. Returns `x` in float64. Derived in chapter 16. Source: ours.
+    Args:
+        x: Any shape.
+
+    Returns:
+        The same numbers in float64.
     """
     try:
         return x.double()
@@ -16,8 +22,7 @@ def double(x: Tensor) -> Tensor:
 
 
 def generator_on(device: torch.device, rng: torch.Generator) -> torch.Generator:
-    """A generator whose numbers are drawn on a device: the one given, or, on another device, a new
-    one that it seeds.
+    """The generator itself if it is on this device, else a new one there that it seeds.
 
     Args:
         device: Device of the result.
@@ -33,21 +38,30 @@ def generator_on(device: torch.device, rng: torch.Generator) -> torch.Generator:
 
 
 def uniform(*shape: int, rng: torch.Generator) -> Tensor:
-    """Uniform numbers in [0, 1) in float64, on the generator's device or, where it has no float64, on the CPU.
+    """Uniform numbers in [0, 1) in float64, on the generator's device or else on the CPU.
 
-    Args: `shape`; `rng`. Returns numbers (shape). Derived in chapter 16. Source: ours.
+    Args:
+        shape: Shape of the result.
+        rng: Generator of the random numbers.
+
+    Returns:
+        Numbers of this shape.
     """
     try:
         return torch.rand(shape, generator=rng, device=rng.device, dtype=torch.float64)
     except TypeError:  # what a device without float64 raises
-        cpu = torch.device("cpu")
-        return torch.rand(shape, generator=generator_on(cpu, rng), dtype=torch.float64)
+        return torch.rand(shape, generator=generator_on(CPU, rng), dtype=torch.float64)
 
 
 def move(x: Tensor, device: torch.device) -> Tensor:
-    """A tensor on another device in its own precision; float64 stays on the CPU where the device has none.
+    """A tensor on another device, or on the CPU where that device lacks its precision.
 
-    Args: `x`; `device`. Returns `x` there. Derived in chapter 16. Source: ours.
+    Args:
+        x: Any shape.
+        device: Where it should go.
+
+    Returns:
+        The same numbers there.
     """
     try:
         return x.to(device)

@@ -1,4 +1,4 @@
-"""The record of a path through state space; one time axis, everything a widget needs."""
+"""The record of a path through state space: one time axis, and all that a widget needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-Field = Callable[
-    [Tensor, Tensor], Tensor
-]  # (state (batch, ...), time scalar) -> velocity (batch, ...)
+# (state (batch, ...), time scalar) -> velocity (batch, ...)
+Field = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass
 class Trajectory:
-    """A recorded path: times (time,), states (time, batch, ...), and for text the clean prediction,
-    tokens and confidence.
+    """A recorded path, and for text what the model predicted on it.
 
-    `clean` has the shape of `states`; `tokens` and `confidence` are (time, batch, length).
+    `denoised` has the shape of `states`; `tokens` and `confidence` are (time, batch, length).
     """
 
     times: Float[Tensor, "time ..."]
     states: Shaped[Tensor, "time batch ..."]
-    clean: Float[Tensor, "time batch ..."] | None = None
+    denoised: Float[Tensor, "time batch ..."] | None = None
     tokens: Int[Tensor, "time batch length"] | None = None
     confidence: Float[Tensor, "time batch length"] | None = None

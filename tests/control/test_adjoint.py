@@ -16,7 +16,12 @@ from minildm.control.adjoint import (
 )
 from minildm.control.feedback import Rollout, cost, replay, rollout, transport
 from minildm.control.gradients import plan_cost, slope
-from minildm.control.linear_quadratic import linearize, pinned_law, riccati, soft_law
+from minildm.control.linear_quadratic import (
+    linearize,
+    pinned_control,
+    riccati,
+    soft_terminal_control,
+)
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass
 from minildm.dynamics.solvers import STEPS, integrate
 
@@ -117,7 +122,7 @@ def test_profiles_of_the_laws_of_the_book():
     for c in (1.0, 5.0):
 
         def law(z, t, c=c):
-            return soft_law(y, z, t, c)
+            return soft_terminal_control(y, z, t, c)
 
         profile = adjoint_profile(law, integrate(law, start, times, "rk4"), wish, "rk4")
         assert profile.shape == (401, 4)
@@ -126,7 +131,7 @@ def test_profiles_of_the_laws_of_the_book():
         )
 
     def pinned(z, t):
-        return pinned_law(y, z, t)
+        return pinned_control(y, z, t)
 
     profile = adjoint_profile(pinned, integrate(pinned, start, times), wish)
     assert profile[:-1].max() < 1e-12 and torch.equal(profile[-1], torch.ones(4).double())
@@ -138,7 +143,7 @@ def test_costates_are_the_slope_of_the_value_along_optimal_paths():
     start, faults = torch.tensor([[1.0, 0.5], [-0.3, 2.0]]).double(), []
     for steps in (50, 100, 200):
         solution = riccati(system, grid(steps))
-        best = rollout(system.plant, solution.law, start, grid(steps))
+        best = rollout(system.plant, solution.policy, start, grid(steps))
         found = adjoint(system, best)
         slopes = (solution.P[:, None] @ best.path.states[..., None])[..., 0]
         faults.append((distance(found.costates, slopes), found.gradient.abs().max().item() * steps))

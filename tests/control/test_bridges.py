@@ -18,7 +18,7 @@ from minildm.control.bridges import (
 from minildm.control.feedback import rollout, transport
 from minildm.control.grid import Grid
 from minildm.control.hjb import hopf_cole, residual
-from minildm.control.linear_quadratic import pinned_law, soft_law
+from minildm.control.linear_quadratic import pinned_control, soft_terminal_control
 from minildm.control.systems import PointMass
 from minildm.dynamics.solvers import euler_maruyama, integrate
 
@@ -66,7 +66,7 @@ def test_bridge_marginals(z0, y, g, method):
         path = integrate(None, start, grid, bridge_step(end, g), rng(1))
         assert torch.allclose(path.states[-1], end, atol=1e-12)
     else:
-        path = integrate(lambda z, t: pinned_law(end, z, t), start, grid, euler_maruyama(g), rng(1))
+        path = integrate(lambda z, t: pinned_control(end, z, t), start, grid, euler_maruyama(g), rng(1))
     for k in at:
         t = float(grid[k])
         assert max(errors(path.states[k, :, 0], (1 - t) * z0 + t * y, g**2 * t * (1 - t))) < 3
@@ -132,10 +132,10 @@ def test_pinned_and_soft_laws_are_doob_transforms():
     z, y, t = randn(7, 3), randn(3, seed=1).expand(7, 3), torch.tensor(0.3, dtype=torch.float64)
     for g in (0.3, 1.0, 4.0):
         point = Mixture(tensor(0.0), y[:1], tensor(0.0))
-        assert torch.allclose(doob(mixture_h(point, g), g)(z, t), pinned_law(y, z, t), atol=1e-12)
+        assert torch.allclose(doob(mixture_h(point, g), g)(z, t), pinned_control(y, z, t), atol=1e-12)
         round_weight = Mixture(tensor(0.0), y[:1], tensor(g**2 / 5))
         assert torch.allclose(
-            doob(mixture_h(round_weight, g), g)(z, t), soft_law(y, z, t, c=5.0), atol=1e-12
+            doob(mixture_h(round_weight, g), g)(z, t), soft_terminal_control(y, z, t, c=5.0), atol=1e-12
         )
 
 
@@ -182,7 +182,7 @@ def test_energy_is_divergence(g):
     )
     run = rollout(
         transport,
-        lambda z, t: soft_law(target, z, t, c),
+        lambda z, t: soft_terminal_control(target, z, t, c),
         start,
         times(steps),
         euler_maruyama(g),

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from minildm.control.feedback import cost, kick, replay, rollout, transport
+from minildm.control.feedback import cost, disturb, replay, rollout, transport
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass
 from minildm.dynamics.solvers import STEPS, euler_maruyama
 from minildm.errors import UserError
@@ -162,7 +162,7 @@ def test_any_batch_and_each_row_by_itself(batch):
 @pytest.mark.parametrize("at", [0, 1, 3])
 def test_the_three_paths_of_a_kick_share_their_past_and_part_by_the_push(at):
     push = torch.tensor([0.5, -0.2], dtype=torch.float64).expand(3, 2)
-    paths = kick(Pendulum().plant, swing, start(), TIMES, at, push)
+    paths = disturb(Pendulum().plant, swing, start(), TIMES, at, push)
     plan, closed, replayed = paths.plan.states, paths.closed.states, paths.replayed.states
     assert plan.shape == closed.shape == replayed.shape
     for pushed in (closed, replayed):

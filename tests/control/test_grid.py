@@ -1,4 +1,4 @@
-"""The grid solver: reading a table, noise as a matrix, order of convergence against formulas, and steering by it."""
+"""The grid solver: interpolation in a table, noise as a matrix, order of convergence against formulas, and steering by it."""
 
 import pytest
 import torch
@@ -27,12 +27,12 @@ def orders(errors: list[float]) -> Tensor:
     return torch.tensor(errors[:-1]).div(torch.tensor(errors[1:])).log2()
 
 
-def test_a_table_is_read_bilinearly_and_held_at_the_edge():
+def test_a_table_is_interpolated_bilinearly_and_held_at_the_edge():
     grid = Grid((-1.0, 0.0), (2.0, 4.0), (7, 9))
     q, v = grid.points().T.reshape(2, 7, 9)
     z = torch.tensor([[0.3, 1.7], [-1.0, 4.0], [1.99, 0.01], [5.0, 1.0], [0.0, -3.0]], dtype=F64)
     inside = z.clamp(torch.tensor(grid.low), torch.tensor(grid.high))
-    found = grid.read(1 + 2 * q - v + 3 * q * v, grid.places(z)[None])[0]
+    found = grid.interpolate(1 + 2 * q - v + 3 * q * v, grid.places(z)[None])[0]
     assert torch.allclose(found, 1 + 2 * inside[:, 0] - inside[:, 1] + 3 * inside.prod(1))
 
 
@@ -42,16 +42,16 @@ def test_a_circle_closes():
     values = torch.cos(grid.points())[:, 0]
     z = torch.tensor([[-0.05], [6.25], [2 * torch.pi + 1]], dtype=F64)
     assert torch.allclose(
-        grid.read(values, grid.places(z)[None])[0], torch.cos(z[:, 0]), atol=0.004
+        grid.interpolate(values, grid.places(z)[None])[0], torch.cos(z[:, 0]), atol=0.004
     )
     assert torch.allclose(
-        grid.read(values, grid.places(z)[None]),
-        grid.read(values, grid.places(z + 4 * torch.pi)[None]),
+        grid.interpolate(values, grid.places(z)[None]),
+        grid.interpolate(values, grid.places(z + 4 * torch.pi)[None]),
     )
 
 
 def test_noise_has_the_right_mean_and_variance():
-    """A row of the matrix is a law of where noise leads: mean zero and the variance asked for, away from the edge."""
+    """A row of the matrix is the distribution of where noise leads: mean zero and the variance asked for, away from the edge."""
     grid = Grid((-2.0, 0.0), (2.0, 6.0), (81, 60), circles=(1,))
     along, around = noise(grid, 0.04, torch.zeros((), dtype=F64))
     x = grid.axes()[0]
@@ -77,12 +77,12 @@ def test_one_step_is_bellmans_principle():
     for i, z in enumerate(grid.points()):
         for u in controls:
             arrivals = z + 0.25 * torch.stack((z[1], u[0]))
-            later = grid.read(found[4], grid.places(arrivals[None, None]))[0, 0]
+            later = grid.interpolate(found[4], grid.places(arrivals[None, None]))[0, 0]
             best[i] = torch.minimum(best[i], 0.25 * u[0] ** 2 / 2 + later)
     assert torch.allclose(found[3].flatten(), best)
-    arrivals, prices = moves(system, grid.points(), controls, torch.tensor(0.0), torch.tensor(0.25))
+    arrivals, costs = moves(system, grid.points(), controls, torch.tensor(0.0), torch.tensor(0.25))
     assert arrivals.shape == (5, 99, 2) and torch.equal(
-        prices[0], torch.full((99,), 0.25 * 4.5, dtype=F64)
+        costs[0], torch.full((99,), 0.25 * 4.5, dtype=F64)
     )
 
 
@@ -105,7 +105,7 @@ class Distance(PointMass):
     ],
 )
 def test_three_routes_agree_in_one_dimension(system, g, nominal):
-    """Value, and control read off -grad V away from the kink: order of convergence as spacing and step are halved."""
+    """Value, and control -grad V away from the kink: order of convergence as spacing and step are halved."""
     ends, errors = Grid((-6.0,), (6.0,), (1201,)), []
     for k in (2, 4, 8):
         grid, controls = Grid((-3.0,), (3.0,), (60 * k + 1,)), choices(8.0, 80 * k + 1)
@@ -180,24 +180,21 @@ def test_routes_agree_in_the_plane(g):
     ],
 )
 def test_steering_costs_what_the_value_says(system, grid):
-    """Both laws, looking one step ahead and following -grad V, spend V(z, 0) up to the error of the grid."""
-    controls, clock = choices(5.0, 41), times(25)
-    ahead = solve(system, grid, controls, clock)
+    """Both policies, one that tries every control for a step and -grad V, cost V(z, 0) up to the error of the grid."""
+    controls, steps = choices(5.0, 41), times(25)
+    value = solve(system, grid, controls, steps)
     start = torch.tensor([[1.0, 0.0], [-0.5, 1.0], [2.0, -0.5]], dtype=F64)
-    for law in (greedy(system, ahead, controls), steer(system, ahead.costate)):
-        spent = cost(system, rollout(system.plant, law, start, clock))
-        assert torch.allclose(spent, ahead.value(start, clock[0]), rtol=0.1)
+    for policy in (greedy(system, value, controls), steer(system, value.costate)):
+        spent = cost(system, rollout(system.plant, policy, start, steps))
+        assert torch.allclose(spent, value.value(start, steps[0]), rtol=0.1)
 
 
-def test_float32_and_unsteady_moves_give_the_same():
+def test_float32_gives_the_same():
     system, grid, controls = Pendulum(), Grid((-3.0, -4.0), (3.0, 4.0), (31, 33)), choices(4.0, 9)
     wide = solve(system, grid, controls, times(20), g=0.3)
     narrow = solve(system, grid, controls.float(), times(20), g=0.3)
     assert narrow.values.dtype == torch.float32
     assert torch.allclose(narrow.values.double(), wide.values, rtol=1e-4, atol=1e-4)
-    assert torch.equal(
-        solve(system, grid, controls, times(20), g=0.3, steady=False).values, wide.values
-    )
 
 
 def test_value_between_times_is_linear():

@@ -14,11 +14,11 @@ from minildm.control.linear_quadratic import (
     LinearQuadratic,
     algebraic,
     linearize,
-    pinned_law,
+    pinned_control,
     pinned_value,
     riccati,
-    soft_law,
-    soft_value,
+    soft_terminal_control,
+    soft_terminal_value,
 )
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass
 from minildm.dynamics.solvers import euler_maruyama
@@ -62,7 +62,7 @@ def test_pinned_and_soft_values_solve_the_hjb_equation(d, seed):
     for c in (0.5, 10.0, 100.0):
         for g in (0.0, 0.7):
             assert (
-                residual(lambda z, t, c=c, g=g: soft_value(y, z, t, c, g), system, z, t, g)
+                residual(lambda z, t, c=c, g=g: soft_terminal_value(y, z, t, c, g), system, z, t, g)
                 .abs()
                 .max()
                 < 1e-10
@@ -74,8 +74,8 @@ def test_laws_are_the_downhill_gradients_of_their_values(shape):
     """(03.15) and (03.16): u = -grad V, for states of any shape and a time for each."""
     y, z, t = randn(*shape, seed=1), randn(*shape, seed=2), grid(5)[:-1]
     for value, law in (
-        (lambda z: pinned_value(y, z, t), pinned_law(y, z, t)),
-        (lambda z: soft_value(y, z, t, 7.0, 0.3), soft_law(y, z, t, 7.0)),
+        (lambda z: pinned_value(y, z, t), pinned_control(y, z, t)),
+        (lambda z: soft_terminal_value(y, z, t, 7.0, 0.3), soft_terminal_control(y, z, t, 7.0)),
     ):
         assert torch.allclose(
             -torch.func.grad(lambda z, value=value: value(z).sum())(z), law, atol=1e-12
@@ -86,24 +86,24 @@ def test_the_soft_law_ends_in_the_pinned_one():
     """(03.16): c to infinity, at a rate of one over c."""
     y, z, t = randn(6, 2, seed=1), randn(6, 2, seed=2), 0.4
     gaps = [
-        (soft_law(y, z, t, c) - pinned_law(y, z, t)).abs().max().item() for c in (1e3, 1e4, 1e5)
+        (soft_terminal_control(y, z, t, c) - pinned_control(y, z, t)).abs().max().item() for c in (1e3, 1e4, 1e5)
     ]
     assert all(9.8 < coarse / fine < 10.2 for coarse, fine in pairwise(gaps))
-    assert torch.isfinite(soft_law(y, z, 1.0, 1e5)).all()
+    assert torch.isfinite(soft_terminal_control(y, z, 1.0, 1e5)).all()
 
 
 def test_a_least_time_bounds_the_pinned_law():
     y, z = randn(6, 2, seed=1), randn(6, 2, seed=2)
-    assert torch.allclose(pinned_law(y, z, 1.0, tau=0.05), 20 * (y - z))
-    assert torch.equal(pinned_law(y, z, 0.5, tau=0.05), pinned_law(y, z, 0.5))
+    assert torch.allclose(pinned_control(y, z, 1.0, tau=0.05), 20 * (y - z))
+    assert torch.equal(pinned_control(y, z, 0.5, tau=0.05), pinned_control(y, z, 0.5))
 
 
 @pytest.mark.parametrize("c", [0.5, 10.0])
 def test_the_soft_law_is_the_scalar_riccati_equation(c):
     solution, y, z = riccati(scalar(c), grid(400)), torch.zeros(4, 1).double(), randn(4, 1)
     for t in (0.0, 0.1234, 0.5, 0.99, 1.0):
-        assert torch.allclose(solution.law(z, t), soft_law(y, z, t, c), atol=1e-8)
-        assert torch.allclose(solution.value(z, t, 0.7), soft_value(y, z, t, c, 0.7), atol=1e-8)
+        assert torch.allclose(solution.policy(z, t), soft_terminal_control(y, z, t, c), atol=1e-8)
+        assert torch.allclose(solution.value(z, t, 0.7), soft_terminal_value(y, z, t, c, 0.7), atol=1e-8)
 
 
 def test_order_of_the_riccati_solution_on_its_grid_and_between():
@@ -148,7 +148,7 @@ def test_stochastic_value_by_riccati_by_scipy_and_by_simulation(d):
     assert (solution.P[0] - P).abs().max() < 1e-6
     runs = rollout(
         system.plant,
-        solution.law,
+        solution.policy,
         start.expand(many, d),
         times,
         euler_maruyama(g),
@@ -177,7 +177,7 @@ def test_a_long_horizon_reaches_the_algebraic_solution():
         assert system.slope(P).abs().max() < 1e-9
         assert (P - torch.from_numpy(oracle)).abs().max() < 1e-8
         z = randn(4, system.state)
-        assert (solution.law(z, 0.0) + z @ system.gain(P).T).abs().max() < 1e-6
+        assert (solution.policy(z, 0.0) + z @ system.gain(P).T).abs().max() < 1e-6
 
 
 def test_a_batch_of_systems_is_solved_as_each():
@@ -188,7 +188,7 @@ def test_a_batch_of_systems_is_solved_as_each():
     z, solution = randn(2, 3), riccati(both, grid(20))
     for i, one in enumerate(each):
         alone = riccati(one, grid(20))
-        assert torch.allclose(solution.law(z, 0.33)[i], alone.law(z[i : i + 1], 0.33)[0])
+        assert torch.allclose(solution.policy(z, 0.33)[i], alone.policy(z[i : i + 1], 0.33)[0])
         assert torch.allclose(
             solution.value(z, 0.33, 0.5)[i], alone.value(z[i : i + 1], 0.33, 0.5)[0]
         )
@@ -199,13 +199,13 @@ def test_the_value_is_what_the_feedback_spends_and_other_gains_spend_more():
     """(03.4): no noise."""
     system, times, start = random_system(3, 2), grid(400), randn(5, 3, seed=4)
     solution = riccati(system, times)
-    spent = cost(system, rollout(system.plant, solution.law, start, times))
+    spent = cost(system, rollout(system.plant, solution.policy, start, times))
     assert torch.allclose(spent, solution.value(start, 0.0), rtol=1e-4)
     for change in (0.7, 1.4):
         assert (
             cost(
                 system,
-                rollout(system.plant, lambda z, t, k=change: k * solution.law(z, t), start, times),
+                rollout(system.plant, lambda z, t, k=change: k * solution.policy(z, t), start, times),
             )
             > spent
         ).all()

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from minildm.control.adjoint import adjoint_by_autograd
+from minildm.control.adjoint import adjoint_by_autograd, hamiltonian
 from minildm.control.feedback import Rollout, cost, replay, rollout
 from minildm.control.hjb import best_control
 from minildm.control.linear_quadratic import LinearQuadratic, linearize, riccati
@@ -24,9 +24,9 @@ def grid(steps: int, end: float) -> torch.Tensor:
 
 def straight(times: torch.Tensor, start: torch.Tensor, end: torch.Tensor) -> Rollout:
     """A guess: the straight line between two states, and no control."""
-    share = ((times - times[0]) / (times[-1] - times[0]))[:, None, None]
+    fraction = ((times - times[0]) / (times[-1] - times[0]))[:, None, None]
     return Rollout(
-        Trajectory(times, start + share * (end - start)), torch.zeros(len(times) - 1, 1, 1).double()
+        Trajectory(times, start + fraction * (end - start)), torch.zeros(len(times) - 1, 1, 1).double()
     )
 
 
@@ -50,7 +50,7 @@ def test_shooting_transcription_and_riccati_agree_on_a_linear_plant():
     middles = (fine[:-1] + fine[1:]) / 2
     feedback = torch.stack(
         [
-            solution.law(z, t)
+            solution.policy(z, t)
             for z, t in zip((plan.run.path.states[:-1] + plan.run.path.states[1:]) / 2, middles)
         ]
     )
@@ -89,25 +89,25 @@ def test_a_swing_up_costs_the_same_by_both():
 
 
 def test_the_hamiltonian_is_conserved_along_an_extremal():
-    """No clock in the system, so H is constant; and dH/du = 0 at the best control."""
+    """The system does not depend on time, so H is constant; and dH/du = 0 at the best control."""
     z, p = torch.tensor([[0.3, -0.2]]).double(), torch.tensor([[0.5, 1.0]]).double()
     still = Pendulum(damping=0.0)
     z, p = extremal(still, z, p, grid(60, 3.0)).squeeze(1).chunk(2, dim=-1)
     u = best_control(still, z, p, torch.zeros(()))
-    H = still.running(z, u, 0) + (p * still.plant(z, u, 0)).sum(-1)
+    H = hamiltonian(still, z, u, p, torch.zeros(()))
     assert torch.allclose(u, -p[:, 1:])
     assert (H - H[0]).abs().max() < 1e-6
 
 
 def test_methods_that_do_not_arrive_say_so():
     with pytest.raises(UserError, match="begin nearer to the costate"):
-        shoot(UP, REST, grid(8, 4.0), torch.tensor([-3.0, 3.0]).double(), most=1)
+        shoot(UP, REST, grid(8, 4.0), torch.tensor([-3.0, 3.0]).double(), max_steps=1)
     with pytest.raises(UserError, match="begin nearer to a path"):
-        transcribe(UP, straight(grid(8, 4.0), REST, torch.tensor([math.pi, 0.0]).double()), most=2)
+        transcribe(UP, straight(grid(8, 4.0), REST, torch.tensor([math.pi, 0.0]).double()), max_steps=2)
 
 
 @pytest.mark.parametrize("effort", [0.0, math.nan])
-def test_shooting_without_a_price_of_control_is_refused_in_one_sentence(effort):
+def test_shooting_without_a_cost_of_control_is_refused_in_one_sentence(effort):
     times = torch.linspace(0, 1, 6, dtype=torch.float64)
-    with pytest.raises(UserError, match="let every control have a price"):
-        shoot(DoubleIntegrator(effort=effort), REST, times, torch.zeros(2).double(), most=2)
+    with pytest.raises(UserError, match="let every control have a cost"):
+        shoot(DoubleIntegrator(effort=effort), REST, times, torch.zeros(2).double(), max_steps=2)

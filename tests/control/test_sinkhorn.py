@@ -82,7 +82,7 @@ def test_the_mistakes_of_a_user():
     with pytest.raises(UserError, match="different mass"):
         sinkhorn(cost, even(8), 2 * even(8), 1.0)
     with pytest.raises(UserError, match="after 3 rounds: raise epsilon"):
-        sinkhorn(cost, even(8), even(8), 0.01, most=3)
+        sinkhorn(cost, even(8), even(8), 0.01, max_rounds=3)
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, math.nan, math.inf])
@@ -113,7 +113,7 @@ def test_the_error_reported_is_that_of_the_coupling(dtype, epsilon):
     """Below the precision of the costs, the coupling is refused instead of called converged."""
     cost, a = half_squares(cloud(20, 2), cloud(20, 2, seed=1)).to(dtype), even(20).to(dtype)
     try:
-        plan = sinkhorn(cost, a, a, epsilon, tolerance=1e-4, most=200)
+        plan = sinkhorn(cost, a, a, epsilon, tolerance=1e-4, max_rounds=200)
     except UserError as refused:
         assert epsilon < 0.1 and (
             "not precise enough" in str(refused).replace("\n", " ") or "rounds" in str(refused)

@@ -2,8 +2,13 @@
 
 import torch
 
-from minildm.control.feedback import kick, rollout, transport
-from minildm.control.linear_quadratic import linearize, pinned_law, riccati, soft_law
+from minildm.control.feedback import disturb, rollout, transport
+from minildm.control.linear_quadratic import (
+    linearize,
+    pinned_control,
+    riccati,
+    soft_terminal_control,
+)
 from minildm.control.systems import DoubleIntegrator
 from minildm.dynamics.solvers import euler_maruyama
 
@@ -22,8 +27,8 @@ def test_two_hundred_kicks_shrink_as_the_time_that_is_left():
         )
         y, start, push = torch.randn(3, 4, d, generator=rng, dtype=torch.float64)
         times = grid(steps)
-        paths = kick(
-            transport, lambda z, t, y=y: pinned_law(y, z, t), start, times, at, push, "euler"
+        paths = disturb(
+            transport, lambda z, t, y=y: pinned_control(y, z, t), start, times, at, push, "euler"
         )
         size = push.norm(dim=-1)
         left = (paths.closed.states - paths.plan.states)[at:].norm(dim=-1) / size
@@ -44,8 +49,8 @@ def test_kicks_under_the_soft_law_leave_a_rest_that_falls_with_its_weight():
     )
     for c in (1.0, 10.0, 100.0):
         times, at = grid(20), 5
-        paths = kick(
-            transport, lambda z, t, c=c: soft_law(y, z, t, c), start, times, at, push, "euler"
+        paths = disturb(
+            transport, lambda z, t, c=c: soft_terminal_control(y, z, t, c), start, times, at, push, "euler"
         )
         left = (paths.closed.states - paths.plan.states)[at:].norm(dim=-1)[:, 0] / push.norm()
         assert torch.allclose(
@@ -57,7 +62,7 @@ def test_states_of_any_shape_are_kicked():
     y, start, push = torch.randn(
         3, 2, 5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64
     )
-    paths = kick(transport, lambda z, t: pinned_law(y, z, t), start, grid(10), 5, push, "euler")
+    paths = disturb(transport, lambda z, t: pinned_control(y, z, t), start, grid(10), 5, push, "euler")
     assert torch.allclose(paths.closed.states[8] - paths.plan.states[8], 0.4 * push)
     assert torch.allclose(paths.replayed.states[-1] - y, push)
 
@@ -72,8 +77,8 @@ def test_a_kicked_cart_comes_home_by_feedback_only():
         torch.tensor([[1.0, 0.0]]).double(),
         torch.tensor([[0.0, 0.5]]).double(),
     )
-    law = riccati(system, times).law
-    paths = kick(system.plant, law, start, times, 40, push)
+    law = riccati(system, times).policy
+    paths = disturb(system.plant, law, start, times, 40, push)
     error = rollout(
         system.plant, law, push, times[40:]
     ).path.states  # linear: the error is a path of its own
@@ -88,7 +93,7 @@ def test_a_kicked_cart_comes_home_by_feedback_only():
 def test_a_kick_of_nothing_gives_one_path_three_times_even_where_steps_draw():
     start = torch.randn(3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for push in (torch.zeros(3, 2).double(), torch.zeros_like):
-        paths = kick(
+        paths = disturb(
             transport,
             lambda z, t: -z,
             start,
@@ -109,7 +114,7 @@ def test_all_three_paths_of_a_kick_see_the_noise_that_a_rollout_sees():
         2, 3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64
     )
     step = euler_maruyama(0.5)
-    paths = kick(
+    paths = disturb(
         transport, lambda z, t: -z, start, grid(10), 4, push, step, torch.Generator().manual_seed(2)
     )
     plan = rollout(
@@ -131,7 +136,7 @@ def test_parts_with_times_of_their_own_forget_a_kick_on_their_own_clocks():
     times = grid(10)[:, None, None, None] ** torch.tensor([1.0, 1.5, 2.0], dtype=torch.float64)[
         :, None
     ].expand(2, 3, 1)
-    paths = kick(transport, lambda z, t: pinned_law(y, z, t), start, times, 5, push, "euler")
+    paths = disturb(transport, lambda z, t: pinned_control(y, z, t), start, times, 5, push, "euler")
     left = (1 - times[5:]) / (1 - times[5])
     assert torch.allclose((paths.closed.states - paths.plan.states)[5:], left * push, atol=1e-9)
     assert torch.allclose((paths.replayed.states - paths.plan.states)[5:], push.expand(6, 2, 3, 1))
@@ -150,6 +155,6 @@ def test_a_push_may_look_at_the_state_and_states_may_be_words():
         u = field(z, t)
         return u.where(u >= 0, z)
 
-    paths = kick(transport, law, words, times, 2, lambda z: torch.where(z == 6, 3, 0), write)
+    paths = disturb(transport, law, words, times, 2, lambda z: torch.where(z == 6, 3, 0), write)
     ends = [path.states[-1].tolist() for path in (paths.plan, paths.closed, paths.replayed)]
     assert ends == [[[5, 6, 7]], [[5, 9, 10]], [[5, 9, 7]]]
