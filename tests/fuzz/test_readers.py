@@ -11,10 +11,10 @@ from minildm.cli.train import schedule
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.text.corpora import load_corpus
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
-from minildm.training import zoo
+from minildm import pretrained
 from minildm.training.checkpoint import config_card
 from minildm.training.config import TrainConfig
-from minildm.training.journal import read_journal
+from minildm.training.metrics import read_metrics
 from minildm.training.loop import Trainer
 
 from . import mutants
@@ -45,7 +45,7 @@ def either(rng: random.Random, content: bytes) -> bytes:
 
 def trainer(run, tokenizer=WORDS) -> Trainer:
     torch.manual_seed(0)
-    model = GPT(GPTConfig(vocabulary=tokenizer.size, length=8, width=8, heads=2, layers=1))
+    model = GPT(GPTConfig(vocab_size=tokenizer.size, seq_len=8, d_model=8, n_heads=2, n_layers=1))
     config = TrainConfig(steps=2, batch=8, log_every=1, save_every=1)
     card = {
         "kind": "gpt",
@@ -82,7 +82,7 @@ def test_cards(read, share, run):
     def go_on() -> str | None:
         return schedule(resumed) if resumed.resume() else None
 
-    call = go_on if read == "resume" else lambda: zoo.load(run)
+    call = go_on if read == "resume" else lambda: pretrained.load(run)
     survive(run / "step_0000002" / "card.json", call, either, read, COUNT // share, run)
 
 
@@ -90,21 +90,21 @@ def test_cards_with_byte_pairs(tmp_path):
     run = tmp_path / "run"
     trainer(run, PAIRS).fit(quiet=True)
     survive(
-        run / "step_0000002" / "card.json", lambda: zoo.load(run), either, "pairs", COUNT // 4, run
+        run / "step_0000002" / "card.json", lambda: pretrained.load(run), either, "pairs", COUNT // 4, run
     )
 
 
 def test_journals(run):
-    path = run / "journal.jsonl"
-    survive(path, lambda: read_journal(path), bytes_like, "bytes", COUNT // 2)
-    survive(path, lambda: zoo.minutes(run), bytes_like, "minutes", COUNT // 4)
+    path = run / "metrics.jsonl"
+    survive(path, lambda: read_metrics(path), bytes_like, "bytes", COUNT // 2)
+    survive(path, lambda: pretrained.minutes(run), bytes_like, "minutes", COUNT // 4)
 
     def values(rng: random.Random, content: bytes) -> bytes:
         lines = content.splitlines()
         lines[rng.randrange(len(lines))] = json_like(rng, lines[0])
         return b"\n".join(lines) + b"\n"
 
-    survive(path, lambda: zoo.minutes(run), values, "values", COUNT // 4)
+    survive(path, lambda: pretrained.minutes(run), values, "values", COUNT // 4)
 
 
 TEXT = "The old fox went to the mill.\r\n\r\nThe owl, na\u00efve, with e\u0301 and \U0001f98a, slept.\n \nThen it rained."
@@ -138,11 +138,11 @@ def test_corpus_files(encoding, tmp_path, cache):
 def test_cached_corpora(name, share, tmp_path, cache):
     path = tmp_path / "text.txt"
     path.write_text(3 * TEXT)
-    first = load_corpus(f"file:{path}", 12, vocabulary=268)
+    first = load_corpus(f"file:{path}", 12, vocab_size=268)
     folder = next(cache.iterdir())
 
     def read() -> None:
-        again = load_corpus(f"file:{path}", 12, vocabulary=268)
+        again = load_corpus(f"file:{path}", 12, vocab_size=268)
         assert np.array_equal(again.train, first.train) and np.array_equal(again.valid, first.valid)
         assert again.tokenizer.card() == first.tokenizer.card()
 

@@ -1,4 +1,4 @@
-"""Tales with one planted error each: the planter knows its kind and the position of the token at fault."""
+"""Tales with one planted error each: the planter knows its type and the position of the token at fault."""
 
 import copy
 import random
@@ -27,7 +27,7 @@ class Line(NamedTuple):
 
     def holder(self) -> str | None:
         """The slot of the character who must hold the thing."""
-        if "kind" in self.slots() and self.key != "found":
+        if "thing" in self.slots() and self.key != "found":
             return "b" if self.key in ("took", "wanted") else "a"
 
     def by(self, a: Character) -> "Line":
@@ -39,11 +39,11 @@ class Line(NamedTuple):
 
 
 class Planted(NamedTuple):
-    """A text with an error of a kind at a token position."""
+    """A text with an error of a type at a token position."""
 
     text: str
     position: int
-    kind: str
+    type: str
 
 
 def told(rng: random.Random, events: int) -> list[Line]:
@@ -63,10 +63,10 @@ def told(rng: random.Random, events: int) -> list[Line]:
     return lines
 
 
-def edits(rng: random.Random, kind: str, line: Line) -> list[tuple[Line, str]]:
-    """Ways to put an error of a kind into a line: (the line with the error, the slot at fault)."""
+def edits(rng: random.Random, type: str, line: Line) -> list[tuple[Line, str]]:
+    """Ways to put an error of a type into a line: (the line with the error, the slot at fault)."""
     slots, key = line.slots(), line.key
-    if key == "opening" or key.startswith("end_") != (kind == "ending"):
+    if key == "opening" or key.startswith("end_") != (type == "ending"):
         return []
     a, others = line.who(), [c for c in line.world if c.name != line.words["a"]]
     b = line.who("b") if "b" in slots else None
@@ -77,22 +77,22 @@ def edits(rng: random.Random, kind: str, line: Line) -> list[tuple[Line, str]]:
     stranger = other(LEXICON.name, *(c.name for c in line.world))
     held = {k for c in line.world for k in c.things}
     out: list[tuple[Line, str]] = []
-    if kind == "entity":
+    if type == "entity":
         out += [(line.change(**{slot: stranger}), slot) for slot in ("a", "b") if slot in slots]
         if line.holder():
-            out.append((line.change(kind=other(LEXICON.kind, *held)), "kind"))
-    elif kind == "holder":
+            out.append((line.change(thing=other(LEXICON.thing, *held)), "thing"))
+    elif type == "holder":
         if line.holder() == "a":
             out += [(line.by(c), "a") for c in others if c is not b]
         elif line.holder() == "b":
             out += [(line.change(b=c.name), "b") for c in others if c is not b]
         elif key == "found":
-            out += [(line.change(kind=k), "kind") for k in held]
+            out += [(line.change(thing=k), "thing") for k in held]
             out += [(line.by(c), "a") for c in others if len(c.things) == LEXICON.hands]
-    elif kind == "color":
+    elif type == "color":
         if line.holder():
             out.append((line.change(color=other(LEXICON.color, line.words["color"])), "color"))
-    elif kind == "place":
+    elif type == "place":
         if "place" in slots:
             out.append((line.change(place=other(LEXICON.place, a.place)), "place"))
         if key == "went":
@@ -100,14 +100,14 @@ def edits(rng: random.Random, kind: str, line: Line) -> list[tuple[Line, str]]:
         if key == "gave":
             free = [c for c in others if len(c.things) < LEXICON.hands]
             out += [(line.change(b=c.name), "b") for c in free if c.place != a.place]
-    elif kind == "species" and "species" in slots:
+    elif type == "species" and "species" in slots:
         out.append((line.change(species=other(LEXICON.species, a.species)), "species"))
-    elif kind == "mood":
+    elif type == "mood":
         if key == "said_mood":
             out.append((line.change(mood=other(LEXICON.mood, a.mood)), "mood"))
         if key == "became" and a.mood:
             out.append((line.change(mood=a.mood), "mood"))
-    elif kind == "ending":
+    elif type == "ending":
         out.append((line.change(a=stranger), "a"))
         for slot, options in (
             ("place", LEXICON.place),
@@ -117,7 +117,9 @@ def edits(rng: random.Random, kind: str, line: Line) -> list[tuple[Line, str]]:
             out += [(line.change(**{slot: other(options, line.words[slot])}), slot)] * (
                 slot in slots
             )
-        out += [(line.change(kind=other(LEXICON.kind, *a.things)), "kind")] * (key == "end_thing")
+        out += [(line.change(thing=other(LEXICON.thing, *a.things)), "thing")] * (
+            key == "end_thing"
+        )
         out += [(line.change(a=c.name), "a") for c in others if key == "end_nothing" and c.things]
     return out
 
@@ -154,16 +156,16 @@ def plant_twin(lines: list[Line]) -> Planted:
     )
 
 
-def plant(rng: random.Random, kind: str) -> Planted:
-    """One tale of 3 to 10 events with one error of a kind."""
+def plant(rng: random.Random, type: str) -> Planted:
+    """One tale of 3 to 10 events with one error of a type."""
     while True:
         lines = told(rng, rng.randrange(3, 11))
-        if kind == "grammar":
+        if type == "grammar":
             return plant_words(rng, lines)
-        if rng.random() < 0.2 and kind in ("ending", "entity"):
-            return plant_shape(rng, lines) if kind == "ending" else plant_twin(lines)
-        places = [(n, *edit) for n, line in enumerate(lines) for edit in edits(rng, kind, line)]
+        if rng.random() < 0.2 and type in ("ending", "entity"):
+            return plant_shape(rng, lines) if type == "ending" else plant_twin(lines)
+        places = [(n, *edit) for n, line in enumerate(lines) for edit in edits(rng, type, line)]
         if places:
             n, line, slot = rng.choice(places)
             at = begins(lines, n) + line.template.split().index(f"{{{slot}}}")
-            return Planted(" ".join(map(str, [*lines[:n], line, *lines[n + 1 :]])), at, kind)
+            return Planted(" ".join(map(str, [*lines[:n], line, *lines[n + 1 :]])), at, type)

@@ -158,7 +158,7 @@ def test_the_cache_is_keyed_by_content(text, cache, monkeypatch):
     assert sum(load_corpus(f"file:{text}", 64).card["documents"].values()) == 61
     load_corpus(f"file:{text}", 65)
     load_corpus(f"file:{text}", 64, pack=True)
-    load_corpus(f"file:{text}", 64, vocabulary=300)
+    load_corpus(f"file:{text}", 64, vocab_size=300)
     assert len(set((cache / "corpora").iterdir()) - entries) == 4
 
 

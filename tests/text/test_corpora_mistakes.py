@@ -78,7 +78,7 @@ def test_other_encodings_are_recognized(encoding, name, tmp_path):
 
 
 def test_a_tale_that_is_too_long_is_refused_before_all_are_written(monkeypatch):
-    monkeypatch.setattr("minildm.text.sources.tales_of", None)
+    monkeypatch.setattr("minildm.text.tales.stream", None)
     message = refused("tales:60")
     assert "more than the 62 that fit: raise --length to at least" in message and message.endswith(
         "or pass --pack"
@@ -141,7 +141,7 @@ def test_sizes_without_a_bound(name, length, documents, said):
 
 
 def test_too_many_rows_are_refused_before_any_is_written(monkeypatch):
-    monkeypatch.setattr("minildm.text.sources.tales_of", None)
+    monkeypatch.setattr("minildm.text.tales.stream", None)
     assert refused("tales", 1024, documents=3_000_000) == (
         "3,000,000 rows of 1,024 tokens are too many to hold: lower --length or --documents"
     )
@@ -178,7 +178,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
 
 def test_a_vocabulary_too_small_for_bytes(tmp_path):
     (tmp_path / "two.txt").write_text("one\n\ntwo")
-    assert "give at least 260" in refused(f"file:{tmp_path}/two.txt", vocabulary=50)
+    assert "give at least 260" in refused(f"file:{tmp_path}/two.txt", vocab_size=50)
 
 
 def test_a_missing_wheel_names_its_extra(monkeypatch):

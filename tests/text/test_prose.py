@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from minildm.errors import UserError
-from minildm.text import sources
-from minildm.text.corpora import PIECE, Corpus, cache_folder, load_corpus
+from minildm.text import sources, tales
+from minildm.text.corpora import PIECE, Corpus, cache_folder, load_corpus, no_progress
 from minildm.text.sources import first_part
 from minildm.text.tokenizers import BytePairTokenizer
 
@@ -28,7 +28,7 @@ def load(tmp_path):
     def load(content: bytes, length: int = 64, **options) -> Corpus:
         path = tmp_path / "text.txt"
         path.write_bytes(content)
-        return load_corpus(f"file:{path}", length, vocabulary=300, **options)
+        return load_corpus(f"file:{path}", length, vocab_size=300, **options)
 
     return load
 
@@ -138,7 +138,7 @@ def test_odd_paths_are_paths(tmp_path):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/latin-\xe9.txt")
     Path(name).write_text("\n\n".join(ROWS))
     found = [
-        load_corpus(f"file:{path}", 64, vocabulary=300)
+        load_corpus(f"file:{path}", 64, vocab_size=300)
         for path in (folder / "a text.txt", tmp_path / "link", name)
     ]
     assert all(np.array_equal(corpus.train, found[0].train) for corpus in found)
@@ -207,6 +207,6 @@ def test_ctrl_c_while_preparing_leaves_nothing(load, cache, monkeypatch):
     assert not list(cache.iterdir())
 
 
-def test_tales_come_one_at_a_time_as_they_are():
-    for part, events in (("train", 3), ("valid", 1)):
-        assert list(sources.tales_of(part, 30, events)) == sources.tales.split(part, 30, events)
+def test_the_documents_of_tales_are_those_of_their_splits():
+    read = sources.source("tales:1", 30).read(no_progress)
+    assert read == (tales.split("train", 30, events=1), tales.split("valid", 3, events=1))

@@ -18,7 +18,7 @@ SMALL = Lexicon(
     trait=("shy",),
     place=("barn", "mill"),
     color=("red", "blue"),
-    kind=("hat", "cup"),
+    thing=("hat", "cup"),
     mood=("happy", "sad"),
     cast=(2,),
 )
@@ -27,8 +27,8 @@ LEXICONS = {
     "three": replace(
         SMALL, name=("ada", "ben", "cleo"), species=("fox", "owl"), color=("red",), cast=(2, 3)
     ),
-    "one hand": replace(SMALL, kind=("hat",), place=("barn", "mill", "inn"), hands=1),
-    "tiny": replace(SMALL, kind=("hat",), color=("red",), mood=("happy",)),
+    "one hand": replace(SMALL, thing=("hat",), place=("barn", "mill", "inn"), hands=1),
+    "tiny": replace(SMALL, thing=("hat",), color=("red",), mood=("happy",)),
 }
 
 

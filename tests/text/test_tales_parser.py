@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minildm.text import tales
-from minildm.text.tales_parser import ERROR_KINDS, log_prob, parse
+from minildm.text.tales_parser import ERROR_TYPES, log_prob, parse
 
 from .planting import plant
 
@@ -24,14 +24,14 @@ def test_valid_tales_are_accepted():
         assert report.grammatical and report.consistent and report.events == events, text
 
 
-@pytest.mark.parametrize("kind", ERROR_KINDS)
-def test_planted_errors_are_found_first_with_kind_and_position(kind):
-    rng = random.Random(kind)
+@pytest.mark.parametrize("type", ERROR_TYPES)
+def test_planted_errors_are_found_first_with_type_and_position(type):
+    rng = random.Random(type)
     found = 0
     for _ in range(500):
-        planted = plant(rng, kind)
+        planted = plant(rng, type)
         errors = parse(planted.text).errors
-        found += bool(errors) and errors[0][:2] == (planted.position, kind)
+        found += bool(errors) and errors[0][:2] == (planted.position, type)
     assert found >= 495
 
 
@@ -41,7 +41,7 @@ def test_the_first_error_is_in_reading_order():
         "ben lost the red hat . in the end ben was at the mill ."
     )
     report = parse(text)
-    assert [(e.position, e.kind) for e in report.errors] == [
+    assert [(e.position, e.type) for e in report.errors] == [
         (18, "species"),
         (24, "holder"),
         (37, "ending"),
@@ -54,7 +54,7 @@ def test_one_mistake_is_reported_once():
         "once at the barn there lived shy ada the fox and bold ben the owl . ada became sad . "
         'ada said " i feel happy " . ada said " i feel sad " . in the end ada was sad .'
     )
-    assert [(e.position, e.kind) for e in parse(text).errors] == [(25, "mood")]
+    assert [(e.position, e.type) for e in parse(text).errors] == [(25, "mood")]
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=120))
@@ -63,7 +63,7 @@ def test_word_salad_never_raises(words):
     text = " ".join(words)
     report = parse(text)
     assert all(
-        0 <= e.position <= max(len(words) - 1, 0) and e.kind in ERROR_KINDS for e in report.errors
+        0 <= e.position <= max(len(words) - 1, 0) and e.type in ERROR_TYPES for e in report.errors
     )
     assert report.consistent == math.isfinite(log_prob(text))
 
@@ -104,4 +104,4 @@ def test_consistent_if_and_only_if_the_law_gives_mass():
 
 
 def test_an_empty_text_is_not_grammatical():
-    assert [(e.position, e.kind) for e in parse("").errors] == [(0, "grammar")]
+    assert [(e.position, e.type) for e in parse("").errors] == [(0, "grammar")]

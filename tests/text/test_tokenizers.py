@@ -150,5 +150,5 @@ def test_bad_tokenizers_are_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(UserError, match="holds no tokenizer"):
         PretrainedTokenizer(tmp_path / "tokenizer.json")
-    with pytest.raises(UserError, match="no tokenizer of kind 'runes'"):
+    with pytest.raises(UserError, match="no tokenizer 'runes'"):
         load_tokenizer({"kind": "runes"})
