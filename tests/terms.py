@@ -64,7 +64,7 @@ TERMS = (
     Term("read_off|reads_off", "(reads?|reading) off", "decode"),
     Term("wish|wishes|wished|strength", "wish(es|ed)?|strengths?", "guidance target, guidance scale"),
     Term("tilt|tilts|tilted", "tilt(s|ed|ing)?", "reweighting"),
-    Term("insist|insists|tries", r"insist(s|ed)?|(five|of|many|\d+) tries", "rejection sampling, num_tries"),
+    Term("insist|insists|(?<!num_)tries", r"insist(s|ed)?|(five|of|many|\d+) tries", "rejection sampling, num_tries"),
     Term("known|unknown", r"known (words?|tokens?|positions?|mask)", "observed", rooms="models|sampling|evaluation|cli|training|nets"),
     Term("lag|lags|stagger\\w*", "lags?|stagger(s|ed|ing)?", "schedule offset, noise levels"),
     Term("windows?", "windows?", "blocks", rooms="models|sampling|training|cli|transport|control|README.md"),

@@ -73,7 +73,7 @@ def test_options_are_flags():
 
 
 def test_a_mistyped_option_is_named(tmp_path):
-    with pytest.raises(ml.UserError, match="--train.stepz"):
+    with pytest.raises(ml.UserError, match=r"--train\.stepz"):
         ml.train("gpt", out=tmp_path, options={"train.stepz": 5})
     with pytest.raises(ml.UserError, match="--solvr"):
         ml.evaluate("gpt-tales", options={"solvr": "ddim"})
