@@ -1,41 +1,60 @@
-"""Couplings: which noise goes with which data. Every one has the same two laws; they differ in how
-much paths cross.
+"""Couplings: which noise goes with which data.
+
+All of them have the same two marginals; they differ in how much their paths cross.
 """
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..control.sinkhorn import draw_pairs, half_squares, sinkhorn
 from ..dynamics.precision import double, generator_on
-from ..dynamics.solvers import Field, Step, integrate
+from ..dynamics.records import Field
+from ..dynamics.solvers import Step, integrate
 from ..errors import UserError
-from .assignment import assign
 
-Coupling = Callable[
-    [Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]
-]  # (z_0, z_1, rng) -> pairs z_0, z_1
-Pairs = Callable[
-    [int, torch.Generator], tuple[Tensor, Tensor]
-]  # (count, rng) -> z_0, z_1, (count, ...) each
+# (z_0, z_1, rng) -> pairs z_0, z_1
+Coupling = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+# (count, rng) -> z_0, z_1, (count, ...) each
+Pairs = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
 State = Float[Tensor, "_ ..."]
+
+
+def assign(cost: np.ndarray) -> np.ndarray:
+    """The permutation with the least total cost, argmin_s sum_i C_{i s(i)}, in a time of n^3.
+
+    Args:
+        cost: C (n, n), finite.
+
+    Returns:
+        s (n,), the column of each row.
+
+    Derived in chapter 06. Source: Jonker and Volgenant.
+    """
+    # scipy.optimize has no types, and takes a second to import
+    optimize: Any = import_module("scipy.optimize")
+    return optimize.linear_sum_assignment(cost)[1]
 
 
 def check_pairs(z0: Tensor, z1: Tensor) -> None:
     """Refuse noise and data that cannot be paired one to one.
 
     Args:
-        z0, z1: Any shapes.
+        z0: Noise, of any shape.
+        z1: Data, of any shape.
 
     Raises:
-        UserError: That names both shapes when they differ.
+        UserError: When the shapes differ, with both of them.
     """
     if z0.shape != z1.shape:
         raise UserError(
-            f"noise of shape {tuple(z0.shape)} cannot be paired with data of shape {tuple(z1.shape)}: "
-            "give as many points of noise as of data, of one dimension"
+            f"noise of shape {tuple(z0.shape)} cannot be paired with data of shape "
+            f"{tuple(z1.shape)}: give as many points of noise as of data, of one dimension"
         )
 
 
@@ -43,10 +62,12 @@ def independent(z0: State, z1: State, rng: torch.Generator | None = None) -> tup
     """Noise and data as they come, p(z_0, z_1) = p(z_0) p(z_1).
 
     Args:
-        z0, z1: (batch, ...).
+        z0: Noise (batch, ...).
+        z1: Data (batch, ...).
+        rng: Not used.
 
     Returns:
-        Them.
+        Both as they were.
 
     Raises:
         UserError: When their shapes differ.
@@ -56,13 +77,17 @@ def independent(z0: State, z1: State, rng: torch.Generator | None = None) -> tup
 
 
 def optimal(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """The pairing of a batch with the least effort, argmin over permutations s of sum_i |z_1i -
-    z_0s(i)|^2 / 2.
+    """The pairing of a batch with the least cost, min over permutations s.
 
-    Of a batch it is exact; of the two laws it is an estimate that gets better as the batch grows.
+    sum_i |z_1i - z_0s(i)|^2 / 2
+
+    For the batch it is exact; for the two distributions it is an estimate that gets better as the
+    batch grows.
 
     Args:
-        z0, z1: (batch, ...).
+        z0: Noise (batch, ...).
+        z1: Data (batch, ...).
+        rng: Not used.
 
     Returns:
         The noise in a new order, and the data as they were.
@@ -70,16 +95,18 @@ def optimal(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[T
     Raises:
         UserError: When their shapes differ or a number is not finite.
 
-    Source: OT-CFM.
+    Derived in chapter 06. Source: OT-CFM.
     """
     check_pairs(z0, z1)
     cost = half_squares(z1.flatten(1), z0.flatten(1))
-    order = assign(cost.cpu().double().numpy())
-    return z0[torch.from_numpy(order).to(z0.device)], z1
+    if not cost.isfinite().all():
+        raise UserError("points cannot be paired whose distance is not finite: check the data")
+    order = torch.as_tensor(assign(cost.cpu().double().numpy()))
+    return z0[order.to(z0.device)], z1
 
 
 def entropic(epsilon: float) -> Coupling:
-    """Pairs drawn from the Schroedinger bridge of a batch, argmin of sum P C + epsilon KL(P | a b).
+    """Pairs drawn from the Schroedinger bridge of a batch, min of sum P C + epsilon KL(P | a b).
 
     It is `optimal` for small epsilon and `independent` for large.
 
@@ -96,10 +123,9 @@ def entropic(epsilon: float) -> Coupling:
     def couple(z0: Tensor, z1: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         check_pairs(z0, z1)
         cost = half_squares(double(z0.flatten(1)), double(z1.flatten(1)))
-        even = torch.full((len(z0),), 1 / len(z0), dtype=torch.float64, device=cost.device)
-        i, j = draw_pairs(
-            sinkhorn(cost, even, even, epsilon).coupling, len(z0), generator_on(cost.device, rng)
-        )
+        equal = torch.full((len(z0),), 1 / len(z0), dtype=torch.float64, device=cost.device)
+        plan = sinkhorn(cost, equal, equal, epsilon).coupling
+        i, j = draw_pairs(plan, len(z0), generator_on(cost.device, rng))
         return z0[i.to(z0.device)], z1[j.to(z0.device)]
 
     return couple
@@ -110,15 +136,20 @@ def coupled(
 ) -> Pairs:
     """Pairs for training: fresh noise and fresh data in every batch, coupled.
 
-    Args: `data`, (count, rng) -> (count, ...); `coupling`. Returns a function that draws `count` pairs.
-    Derived in chapter 06. Source: ours.
+    Args:
+        data: (count, rng) -> points (count, ...).
+        coupling: Which noise goes with which data.
+
+    Returns:
+        A function that draws `count` pairs.
+
+    Derived in chapter 06.
     """
 
     def draw(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         z1 = data(count, rng)
-        return coupling(
-            torch.randn(z1.shape, generator=rng, dtype=z1.dtype, device=z1.device), z1, rng
-        )
+        z0 = torch.randn(z1.shape, generator=rng, dtype=z1.dtype, device=z1.device)
+        return coupling(z0, z1, rng)
 
     return draw
 
@@ -127,16 +158,18 @@ def coupled(
 def reflow(
     field: Field, z0: State, times: Float[Tensor, " time"], method: str | Step = "rk4"
 ) -> Pairs:
-    """Pairs made by a trained field: each noise goes with the data that the flow carries it to, z_1
-    = z_0 + int u dt.
+    """Pairs made by a trained field: each noise goes with the data that the flow carries it to.
+
+    z_1 = z_0 + int u dt
 
     Flows do not cross, so the straight paths between these pairs cross less, and a field learned
     from them is straighter.
 
     Args:
-        field: The vector field.
-        z0: (batch, ...), noise.
-        times, method: Of `integrate`.
+        field: u.
+        z0: Noise (batch, ...).
+        times: Grid of the solver (time,), from 0 to 1.
+        method: Solver, as `integrate` takes it.
 
     Returns:
         A function that draws `count` of these pairs, with replacement.

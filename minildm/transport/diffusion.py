@@ -1,4 +1,4 @@
-"""Sampling with a clean predictor: the closed loop it forms, and the DDIM and ancestral steps."""
+"""Sampling with a data prediction: its closed loop, and the DDIM and ancestral steps."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,6 @@ from ..dynamics.solvers import Step, euler, heun
 from ..errors import UserError
 from .heads import noise_from_denoised, velocity_from_denoised
 from .schedules import Schedule
-
 
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z_t, t, self-condition) -> z_1 hat
 
@@ -39,7 +38,7 @@ class ClosedLoop:
         return self.condition
 
     def rewind(self, t: Tensor) -> None:
-        """Forget the predictions made at time t and later, because the state goes back to t."""
+        """Drop the predictions made at time t and later, because the state goes back to t."""
         self.seen = {time: seen for time, seen in self.seen.items() if time < float(t)}
         blank = torch.zeros_like(self.condition)
         self.condition = self.seen[max(self.seen)] if self.seen else blank
@@ -49,24 +48,31 @@ class ClosedLoop:
 
 
 def ddim(
-    field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None
+    field: ClosedLoop,
+    z: Float[Tensor, "batch ..."],
+    t: Tensor,
+    s: Tensor,
+    rng: torch.Generator | None = None,
 ) -> Float[Tensor, "batch ..."]:
-    """Deterministic step from t to s along the predicted noise, z_s = a_s z_1 + b_s (z_t - a_t z_1)
-    / b_t.
+    """Deterministic step from t to s along the predicted noise.
+
+    z_s = a_s z_1 + b_s (z_t - a_t z_1) / b_t
 
     Args:
         field: A `ClosedLoop`.
-        z: (batch, ...).
-        t: < `s`, scalars.
+        z: State (batch, ...) at time t.
+        t: Time at which the step begins, a scalar.
+        s: Time at which it ends, a scalar above t.
+        rng: Not used.
 
     Returns:
-        The state at s.
+        The state (batch, ...) at s.
 
     Source: DDIM.
     """
-    clean = field.denoised(z, t)
-    z0 = noise_from_denoised(field.schedule, z, clean, t.expand(z.shape[0]))
-    return field.schedule.a(s) * clean + field.schedule.b(s) * z0
+    denoised = field.denoised(z, t)
+    z0 = noise_from_denoised(field.schedule, z, denoised, t.expand(z.shape[0]))
+    return field.schedule.a(s) * denoised + field.schedule.b(s) * z0
 
 
 def ancestral(
@@ -77,91 +83,104 @@ def ancestral(
     rng: torch.Generator,
     temperature: float = 1.0,
 ) -> Tensor:
-    """Stochastic step from t to s: a draw from the Gaussian posterior of z_s given z_t and the
-    predicted z_1.
+    """Stochastic step from t to s: a draw of z_s given z_t and the predicted z_1.
 
-    With r = a_t / a_s and v = b_t^2 - r^2 b_s^2: mean = (r b_s^2 z_t + a_s v z_1) / b_t^2, variance
-    = b_s^2 v / b_t^2.
+    mean = (r b_s^2 z_t + a_s v z_1) / b_t^2,  variance = b_s^2 v / b_t^2
+    r = a_t / a_s,  v = b_t^2 - r^2 b_s^2
 
     Args:
         field: A `ClosedLoop`.
-        z: (batch, ...).
-        t: < `s`, scalars.
+        z: State (batch, ...) at time t.
+        t: Time at which the step begins, a scalar.
+        s: Time at which it ends, a scalar above t.
         rng: Generator of the random numbers.
-        temperature: Which multiplies the posterior's std.
+        temperature: Factor of the standard deviation.
 
     Returns:
-        The state at s.
+        The state (batch, ...) at s.
 
     Derived in chapter 08. Source: DDPM.
     """
-    clean, schedule = field.denoised(z, t), field.schedule
-    a, b, a_s, b_s = schedule.a(t), schedule.b(t), schedule.a(s), schedule.b(s)
-    r = a / a_s
+    denoised = field.denoised(z, t)
+    b = field.schedule.b(t)
+    a_s = field.schedule.a(s)
+    b_s = field.schedule.b(s)
+    r = field.schedule.a(t) / a_s
     v = (b**2 - r**2 * b_s**2).clamp(min=0)
-    mean = (r * b_s**2 * z + a_s * v * clean) / b**2
+    mean = (r * b_s**2 * z + a_s * v * denoised) / b**2
     xi = torch.randn(z.shape, generator=rng, device=z.device)
     return mean + temperature * b_s * v.sqrt() / b * xi
 
 
-def straight_step(share: float) -> Step:
-    """The step on the straight path that trusts a velocity u and renews a share eta of the noise
-    that `ancestral` renews.
+def straight_step(eta: float) -> Step:
+    """The step on the straight path that trusts a velocity u and renews part of the noise.
 
-    z_1 = z + (1 - t) u,  z_0 = z - t u,  z_s = s z_1 + sqrt((1-s)^2 - v) z_0 + sqrt(v) xi,
-    v = eta^2 (1-s)^2 (1 - r^2),  r = t (1-s) / (s (1-t));  eta = 0 is Euler's step, z + (s - t) u
+    z_s = s z_1 + sqrt((1-s)^2 - v) z_0 + sqrt(v) xi,  z_1 = z + (1 - t) u,  z_0 = z - t u
+    v = eta^2 (1-s)^2 (1 - r^2),  r = t (1-s) / (s (1-t))
+
+    With eta = 0 it is Euler's step, z + (s - t) u; with eta = 1 it renews what `ancestral` renews.
 
     Args:
-        share: eta in [0, 1].
+        eta: Stochasticity, in [0, 1].
 
     Returns:
-        A step for `integrate`, which takes `t` <= `s` that may differ between positions, and needs
-        `rng` where eta > 0.
+        A step for `integrate`, with times t <= s that may differ between positions; it needs `rng`
+        where eta > 0.
 
     Raises:
-        UserError: On another share.
+        UserError: On another eta.
 
     Derived in chapter 13. Source: DDIM.
     """
-    if not 0 <= share <= 1:
-        raise UserError(f"a share of noise of {share} has no meaning: give a number from 0 to 1")
-    if share == 0:
+    if not 0 <= eta <= 1:
+        raise UserError(f"an eta of {eta} has no meaning: give a number from 0 to 1")
+    if eta == 0:
         return euler
 
-    def step(field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
+    def step(
+        field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None = None
+    ) -> Tensor:
         u = field(z, t)
         r = (t * (1 - s) / (s * (1 - t)).clamp(min=1e-12)).where(s > t, 1.0)
-        v = (share * (1 - s)) ** 2 * (1 - r**2).clamp(min=0)
+        v = (eta * (1 - s)) ** 2 * (1 - r**2).clamp(min=0)
         xi = torch.randn(z.shape, generator=rng, device=z.device, dtype=z.dtype)
-        return (
-            s * (z + (1 - t) * u)
-            + ((1 - s) ** 2 - v).clamp(min=0).sqrt() * (z - t * u)
-            + v.sqrt() * xi
-        )
+        kept = ((1 - s) ** 2 - v).clamp(min=0).sqrt()
+        return s * (z + (1 - t) * u) + kept * (z - t * u) + v.sqrt() * xi
 
     return step
 
 
 def heun_to_data(
-    field: ClosedLoop, z: Float[Tensor, "batch ..."], t: Tensor, s: Tensor, rng=None
+    field: Field,
+    z: Float[Tensor, "batch ..."],
+    t: Tensor,
+    s: Tensor,
+    rng: torch.Generator | None = None,
 ) -> Tensor:
-    """Heun's step, and Euler's for the last one: at t = 1 the velocity of a clean prediction is
-    0/0.
+    """Heun's step, and Euler's for the last one, as the velocity of a data prediction is 0/0 at 1.
 
     Args:
-        field: A `ClosedLoop`.
-        z: (batch, ...).
-        t: < `s`, scalars.
+        field: The vector field.
+        z: State (batch, ...) at time t.
+        t: Time at which the step begins, a scalar.
+        s: Time at which it ends, a scalar above t.
+        rng: Not used.
 
     Returns:
-        The state at s.
+        The state (batch, ...) at s.
 
     Source: EDM.
     """
     return (euler if s >= 1 else heun)(field, z, t, s)
 
 
-SAMPLERS = {"ddim": ddim, "ancestral": ancestral, "euler": euler, "heun": heun_to_data}
+# ddim and ancestral take a `ClosedLoop`, the others any field
+SAMPLERS: dict[str, Callable[..., Tensor]] = {
+    "ddim": ddim,
+    "ancestral": ancestral,
+    "euler": euler,
+    "heun": heun_to_data,
+}
 
 
 def sampler(name: str, temperature: float = 1.0) -> Step:
@@ -169,10 +188,10 @@ def sampler(name: str, temperature: float = 1.0) -> Step:
 
     Args:
         name: One of SAMPLERS.
-        temperature: Of the noise that ancestral adds.
+        temperature: Factor of the noise that ancestral adds.
 
     Returns:
-        A step function.
+        A step.
 
     Raises:
         UserError: On another name.

@@ -1,4 +1,4 @@
-"""A small network that learns a field on the line or in the plane, and the few lines that train it."""
+"""A small network that learns a field on the line or in the plane, and its training."""
 
 import math
 
@@ -9,17 +9,18 @@ from torch import Tensor
 
 from .couplings import Pairs
 from .paths import flow_matching_loss, sample_path
-from .schedules import Linear, Schedule
-from .time_sampling import TimeDistribution, Uniform
+from .schedules import Linear
+from .time_sampling import Uniform
 
 
 class SmallField(nn.Module):
-    """A velocity u(z, t) for states of few numbers: a perceptron of three hidden layers on waves of
-    z and t.
+    """A velocity u(z, t) for states of few numbers: a perceptron on z, t and waves of both.
 
     From bare coordinates a small network is slow to learn edges finer than the noise; sines and
     cosines of periods 8, 4 and 2 give it edges to begin with.
     """
+
+    frequencies: Tensor
 
     def __init__(self, state: int = 2, width: int = 64, octaves: int = 3):
         super().__init__()
@@ -48,24 +49,33 @@ def train_field(
     steps: int = 1000,
     batch: int = 256,
     rate: float = 4e-3,
-    schedule: Schedule = Linear(),
-    law: TimeDistribution = Uniform(),
 ) -> list[float]:
-    """Flow matching: draw pairs and times, and regress the field on the velocities of their paths.
+    """Flow matching on straight paths, by Adam with a rate that falls to zero along a cosine.
 
-    min over u of E |u(z_t, t) - (a' z_1 + b' z_0)|^2, by Adam with a rate that falls to zero along a cosine
-    Args: `field`, (z, t) -> u; `pairs`, (count, rng) -> z_0, z_1; `rng`; `steps`; `batch`; `rate`; `schedule`; `law` of time.
-    Returns the loss of each step. Derived in chapter 06. Source: textbook.
+    min over u of E |u(z_t, t) - (z_1 - z_0)|^2
+
+    Args:
+        field: The network, (z (batch, ...), t (batch,)) -> u (batch, ...).
+        pairs: (count, rng) -> z_0, z_1, (count, ...) each.
+        rng: Generator of the random numbers.
+        steps: Number of updates.
+        batch: Pairs in each of them.
+        rate: Learning rate at the start.
+
+    Returns:
+        The loss of each step.
+
+    Derived in chapter 06.
     """
     optimizer = torch.optim.Adam(field.parameters(), rate, fused=True)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    losses = []
+    losses: list[float] = []
     for _ in range(steps):
         z0, z1 = pairs(batch, rng)
-        loss = flow_matching_loss(field, sample_path(schedule, z1, z0, law.draw(batch, rng)))
+        loss = flow_matching_loss(field, sample_path(Linear(), z1, z0, Uniform().draw(batch, rng)))
         optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        optimizer.step()  # pyright: ignore[reportUnknownMemberType]
         falling.step()
         losses.append(loss.item())
     return losses

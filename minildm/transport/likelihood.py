@@ -1,6 +1,4 @@
-"""The log-likelihood of a flow: follow data back to noise, and count how much the flow spread them
-on the way.
-"""
+"""The log-likelihood of a flow: data flow back to noise, and the divergence is added up."""
 
 import math
 
@@ -8,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..dynamics.solvers import Field, Step, integrate
+from ..dynamics.records import Field
+from ..dynamics.solvers import Step, integrate
 from .mass import Divergence, exact_divergence
 
 
@@ -16,10 +15,10 @@ def log_normal(z: Float[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
     """log N(z; 0, I) of each row, in nats.
 
     Args:
-        z: (batch, ...).
+        z: Points (batch, ...).
 
     Returns:
-        (batch,).
+        Nats (batch,).
     """
     return -(z.flatten(1).square() + math.log(2 * math.pi)).sum(1) / 2
 
@@ -31,17 +30,16 @@ def log_likelihood(
     method: str | Step = "rk4",
     divergence: Divergence = exact_divergence,
 ) -> Float[Tensor, " batch"]:
-    """The log-density that a flow from N(0, I) gives to data, by the instantaneous change of
-    variables.
+    """The log-density that a flow from N(0, I) gives to data, by the change of variables.
 
-    d/dt log p_t(z_t) = -div u(z_t, t), so  log p_1(z_1) = log N(z_0; 0, I) - int_0^1 div u(z_t, t)
-    dt
+    d/dt log p_t(z_t) = -div u(z_t, t)
+    log p_1(z_1) = log N(z_0; 0, I) - int_0^1 div u(z_t, t) dt
 
     Args:
         field: u.
-        z1: (batch, ...).
-        times: (time,), from 0 to 1.
-        method: Of `integrate`.
+        z1: Data (batch, ...).
+        times: Grid of the solver (time,), from 0 to 1.
+        method: Solver, as `integrate` takes it.
         divergence: Exact or `hutchinson`, whose estimate is unbiased.
 
     Returns:
@@ -50,9 +48,8 @@ def log_likelihood(
     Derived in chapter 05. Source: FFJORD.
     """
 
-    def slope(
-        both: Tensor, t: Tensor
-    ) -> Tensor:  # the state, flat, and one more number: the integral of the divergence
+    def slope(both: Tensor, t: Tensor) -> Tensor:
+        """Of the state, flat, with one more number: the integral of the divergence."""
         u, spread = divergence(field, both[:, :-1].reshape(z1.shape), t)
         return torch.cat((u.flatten(1), spread[:, None]), dim=1)
 

@@ -1,6 +1,4 @@
-"""Laws that one can draw: two modes on the line, and three clouds in the plane, each of about the
-size of the noise.
-"""
+"""Distributions that one can draw: two modes on the line, and three clouds in the plane."""
 
 import math
 
@@ -12,25 +10,31 @@ from ..control.bridges import Mixture
 
 
 def two_modes(std: float, distance: float = 2.0) -> Mixture:
-    """The book's mixture on the line, half at -2 and half at 2: 1/2 N(-m, s^2) + 1/2 N(m, s^2).
+    """The book's mixture on the line, 1/2 N(-m, s^2) + 1/2 N(m, s^2).
 
     Args:
         std: s.
-        distance: m of a mode from zero.
+        distance: m, of a mode from zero.
 
     Returns:
         A `Mixture` of float64.
     """
     means = torch.tensor([[-distance], [distance]], dtype=torch.float64)
-    return Mixture(
-        torch.full((2,), 0.5).double().log(), means, torch.full((2,), std**2, dtype=torch.float64)
-    )
+    variances = torch.full((2,), std**2, dtype=torch.float64)
+    return Mixture(torch.full((2,), 0.5).double().log(), means, variances)
 
 
 def eight_gaussians(radius: float = 2.0, std: float = 0.1) -> Mixture:
     """Eight equal Gaussians on a circle.
 
-    Args: `radius`; `std` of each. Returns a `Mixture` of float32. Derived in chapter 06. Source: textbook.
+    Args:
+        radius: Of the circle.
+        std: Of each Gaussian.
+
+    Returns:
+        A `Mixture` of float32.
+
+    Derived in chapter 06.
     """
     angles = torch.arange(8) * math.pi / 4
     means = radius * torch.stack((angles.cos(), angles.sin()), dim=1)
@@ -41,9 +45,9 @@ def two_moons(count: int, rng: torch.Generator, std: float = 0.1) -> Float[Tenso
     """Points of two interlocked half circles of radius 2, blurred.
 
     Args:
-        count: How many.
+        count: Number of points.
         rng: Generator of the random numbers.
-        std: Of the blur.
+        std: Standard deviation of the blur.
 
     Returns:
         Points (count, 2).
@@ -58,16 +62,14 @@ def checkerboard(count: int, rng: torch.Generator) -> Float[Tensor, "count 2"]:
     """Points of the dark squares of a board of 4 by 4 unit squares around the origin.
 
     Args:
-        count: How many.
+        count: Number of points.
         rng: Generator of the random numbers.
 
     Returns:
         Points (count, 2).
     """
-    row, half = (
-        torch.randint(0, 4, (count,), generator=rng),
-        torch.randint(0, 2, (count,), generator=rng),
-    )
+    row = torch.randint(0, 4, (count,), generator=rng)
+    half = torch.randint(0, 2, (count,), generator=rng)
     column = 2 * half + row % 2
     return torch.stack((column, row), dim=1) - 2 + torch.rand(count, 2, generator=rng)
 

@@ -1,6 +1,4 @@
-"""Schedules: the two coefficients of the path z_t = a(t) z_1 + b(t) z_0, and what follows from
-them.
-"""
+"""Schedules: the two coefficients of a path z_t = a(t) z_1 + b(t) z_0, and what follows."""
 
 import math
 from dataclasses import dataclass
@@ -12,8 +10,9 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Schedule:
-    """A path z_t = a(t) z_1 + b(t) z_0 from noise at t = 0 (a = 0, b = 1) to data at t = 1 (a = 1,
-    b = 0).
+    """A path z_t = a(t) z_1 + b(t) z_0 from noise at t = 0 to data at t = 1.
+
+    a(0) = 0, b(0) = 1;  a(1) = 1, b(1) = 0
     """
 
     def a(self, t: Tensor) -> Tensor:
@@ -45,10 +44,12 @@ class Schedule:
         raise NotImplementedError
 
     def noise_rate(self, t: Tensor) -> Tensor:
-        """g^2 = b^2 lambda'(t) = 2 b (a' b - a b')/a, the noise of the SDE whose ends are data and
-        noise; infinite at t = 0.
+        """g^2 = b^2 lambda'(t) = 2 b (a' b - a b')/a of the SDE between noise and data.
+
+        It is infinite at t = 0.
         """
-        a, b = self.a(t), self.b(t)
+        a = self.a(t)
+        b = self.b(t)
         return 2 * b * (self.da(t) * b - a * self.db(t)) / a
 
 
@@ -56,101 +57,101 @@ class Schedule:
 class Linear(Schedule):
     """The straight path of flow matching: a = t, b = 1 - t; lambda = 2 log(t/(1-t))."""
 
-    def a(self, t):
+    def a(self, t: Tensor) -> Tensor:
         return t
 
-    def b(self, t):
+    def b(self, t: Tensor) -> Tensor:
         return 1 - t
 
-    def da(self, t):
+    def da(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)
 
-    def db(self, t):
+    def db(self, t: Tensor) -> Tensor:
         return -torch.ones_like(t)
 
-    def velocity(self, z1, z0, t):
+    def velocity(self, z1: Tensor, z0: Tensor, t: Tensor) -> Tensor:
         return z1 - z0
 
-    def from_log_snr(self, log_snr):
+    def from_log_snr(self, log_snr: Tensor) -> Tensor:
         return torch.sigmoid(log_snr / 2)
 
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """The path along a quarter of a circle at an even speed: a = sin(pi t/2), b = cos(pi t/2), so
-    a^2 + b^2 = 1.
-    """
+    """The path along a quarter of a circle at constant speed: a = sin(pi t/2), b = cos(pi t/2)."""
 
-    def a(self, t):
+    def a(self, t: Tensor) -> Tensor:
         return torch.sin(math.pi / 2 * t)
 
-    def b(self, t):
+    def b(self, t: Tensor) -> Tensor:
         return torch.cos(math.pi / 2 * t).clamp(min=0)
 
-    def da(self, t):
+    def da(self, t: Tensor) -> Tensor:
         return math.pi / 2 * torch.cos(math.pi / 2 * t)
 
-    def db(self, t):
+    def db(self, t: Tensor) -> Tensor:
         return -math.pi / 2 * torch.sin(math.pi / 2 * t)
 
-    def from_log_snr(self, log_snr):
+    def from_log_snr(self, log_snr: Tensor) -> Tensor:
         return 2 / math.pi * torch.atan(torch.exp(log_snr / 2))
 
 
 @dataclass(frozen=True)
 class Tangent(Schedule):
-    """The variance-preserving path tan-d: a = S / R, b = d C / R with S, C = sin, cos(pi t/2), R^2
-    = S^2 + d^2 C^2.
+    """The variance-preserving path tan-d: a = S / R, b = d C / R.
 
-    Then b/a = d tan(pi (1-t)/2), lambda = -2 log(d tan(pi (1-t)/2)); d = 1 is `Cosine`, larger d is
-    noisier.
+    S, C = sin, cos(pi t/2),  R^2 = S^2 + d^2 C^2
+
+    Then b/a = d tan(pi (1-t)/2) and lambda = -2 log(d tan(pi (1-t)/2)). It is `Cosine` for d = 1,
+    and noisier for larger d.
     """
 
     d: float = 3.0  # noise to signal at t = 1/2
 
     def parts(self, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        s, c = torch.sin(math.pi / 2 * t), torch.cos(math.pi / 2 * t)
+        """S, C and R."""
+        s = torch.sin(math.pi / 2 * t)
+        c = torch.cos(math.pi / 2 * t)
         return s, c, torch.sqrt(s**2 + self.d**2 * c**2)
 
-    def a(self, t):
+    def a(self, t: Tensor) -> Tensor:
         s, _, r = self.parts(t)
         return s / r
 
-    def b(self, t):
+    def b(self, t: Tensor) -> Tensor:
         _, c, r = self.parts(t)
         return (self.d * c / r).clamp(min=0)
 
-    def da(self, t):
+    def da(self, t: Tensor) -> Tensor:
         _, c, r = self.parts(t)
         return math.pi / 2 * self.d**2 * c / r**3
 
-    def db(self, t):
+    def db(self, t: Tensor) -> Tensor:
         s, _, r = self.parts(t)
         return -math.pi / 2 * self.d * s / r**3
 
-    def from_log_snr(self, log_snr):
+    def from_log_snr(self, log_snr: Tensor) -> Tensor:
         return 2 / math.pi * torch.atan(self.d * torch.exp(log_snr / 2))
 
 
 def from_diffusion_time(s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Our time from a diffusion paper's, t = 1 - s.
+    """Our time from the time of a diffusion paper, t = 1 - s.
 
     Args:
         s: (n,), 0 is data and 1 is noise.
 
     Returns:
-        t, 0 is noise and 1 is data.
+        t (n,), 0 is noise and 1 is data.
     """
     return 1 - s
 
 
 def expand(t: Float[Tensor, "..."], x: Float[Tensor, "batch ..."]) -> Tensor:
-    """Times in a shape that multiplies states: (batch, 1, ..., 1), or (batch, n, 1) where each
-    position has its own.
+    """Times in a shape that multiplies states, such as (batch, 1, ..., 1).
 
     Args:
-        t: (batch,) or (batch, n).
-        x: (batch, ...), the states.
+        t: Times, (batch,) or (batch, n).
+        x: States (batch, ...).
 
     Returns:
         t with as many axes as `x`.

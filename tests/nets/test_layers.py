@@ -33,7 +33,8 @@ def at(x, position: float):
 @settings(deadline=None)
 @given(st.floats(0, 50), st.floats(0, 50), st.floats(0, 50))
 def test_rotary_products_depend_on_the_difference_of_positions_alone(p, q, shift):
-    x, y = randn(8, seed=1, dtype=torch.float64), randn(8, seed=2, dtype=torch.float64)
+    x = randn(8, seed=1, dtype=torch.float64)
+    y = randn(8, seed=2, dtype=torch.float64)
     assert torch.allclose(at(x, p) @ at(y, q), at(x, p + shift) @ at(y, q + shift), atol=1e-4)
 
 
@@ -41,7 +42,8 @@ def test_rotary_products_depend_on_the_difference_of_positions_alone(p, q, shift
 @given(st.floats(0, 1000))
 def test_rotation_keeps_the_norm_of_each_pair(p):
     x = randn(8, dtype=torch.float64)
-    pairs, turned = x.reshape(2, 4), at(x, p).reshape(2, 4)
+    pairs = x.reshape(2, 4)
+    turned = at(x, p).reshape(2, 4)
     assert torch.allclose(turned.norm(dim=0), pairs.norm(dim=0), atol=1e-6)
 
 
@@ -77,7 +79,9 @@ def test_attention_written_out_equals_the_fused_kernel(causal):
 
 
 def test_attention_to_more_positions_than_queries():
-    q, k, v = randn(1, 2, 3, 4), randn(1, 2, 7, 4, seed=1), randn(1, 2, 7, 4, seed=2)
+    q = randn(1, 2, 3, 4)
+    k = randn(1, 2, 7, 4, seed=1)
+    v = randn(1, 2, 7, 4, seed=2)
     weights = (q @ k.transpose(-1, -2) / 2).softmax(-1)
     assert torch.allclose(attend(q, k, v), weights @ v, atol=1e-6)
 
@@ -87,7 +91,8 @@ def test_attention_to_more_positions_than_queries():
 @pytest.mark.parametrize("prompt", [1, 4])
 def test_a_cache_changes_nothing(norm, prompt):
     torch.manual_seed(0)
-    attention, x = Attention(8, 2, norm=norm), randn(2, 9, 8)
+    attention = Attention(8, 2, norm=norm)
+    x = randn(2, 9, 8)
     angles = rotary_angles(torch.arange(9), 4)
     whole = attention(x, angles, causal=True)
     cache = Cache(9)
@@ -98,7 +103,8 @@ def test_a_cache_changes_nothing(norm, prompt):
 
 
 def test_a_cache_keeps_as_many_rows_as_it_is_told():
-    cache, rows = Cache(6), torch.arange(12.0).view(6, 2)
+    cache = Cache(6)
+    rows = torch.arange(12.0).view(6, 2)
     assert torch.equal(cache.extend(rows[:2])[0], rows[:2]) and cache.filled == 2
     cache.keep = 1
     assert torch.equal(cache.extend(rows[2:5])[0], rows[:5]) and cache.filled == 3
@@ -122,7 +128,8 @@ def test_a_context_is_read_together_with_the_stream():
 
 
 def test_rms_norm_by_its_formula():
-    x, norm = randn(3, 8), RMSNorm(8)
+    x = randn(3, 8)
+    norm = RMSNorm(8)
     torch.nn.init.constant_(norm.weight, 2.0)
     assert torch.allclose(norm(x), 2 * x / x.square().mean(-1, keepdim=True).sqrt(), atol=1e-5)
     assert norm(x.bfloat16()).dtype == torch.bfloat16

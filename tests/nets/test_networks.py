@@ -39,7 +39,8 @@ def test_outputs_of_a_perceiver_differ_by_position_alone():
 @torch.no_grad()
 def test_a_stack_is_causal_when_asked_and_stops_at_a_depth():
     torch.manual_seed(0)
-    stack, x = Stack(16, 2, 3), randn(1, 6, 16)
+    stack = Stack(16, 2, 3)
+    x = randn(1, 6, 16)
     changed = torch.cat((x[:, :4], randn(1, 2, 16, seed=1)), dim=1)
     assert torch.allclose(
         stack(x, causal=True)[:, :4], stack(changed, causal=True)[:, :4], atol=1e-6

@@ -19,7 +19,8 @@ from minildm.nets.operators import (
     quadrature_weights,
 )
 
-WIDTH, HEADS = 24, 3
+WIDTH = 24
+HEADS = 3
 kernel = pytest.mark.parametrize("name", KERNELS)
 
 
@@ -50,7 +51,8 @@ def test_weights_sum_to_one_over_words():
 
 @kernel
 def test_equal_weights_are_no_weights(name):
-    x, positions = randn(2, 7, WIDTH), torch.arange(7)
+    x = randn(2, 7, WIDTH)
+    positions = torch.arange(7)
     given = operator(name)(x, positions, torch.full((2, 7), 1 / 7, dtype=torch.float64))
     assert torch.allclose(given, operator(name)(x, positions), atol=1e-9)
 
@@ -59,7 +61,8 @@ def test_equal_weights_are_no_weights(name):
 @pytest.mark.parametrize("count", [1, 5, 40])
 def test_padding_has_measure_zero(name, count):
     """(11.9): what stands at positions of weight zero changes nothing, however many there are."""
-    made, words = operator(name), randn(2, 9, WIDTH)
+    made = operator(name)
+    words = randn(2, 9, WIDTH)
     alone = made(words, torch.arange(9))
     for size in (1.0, 100.0):
         padded = torch.cat((words, size * randn(2, count, WIDTH, seed=1)), dim=1)
@@ -70,7 +73,9 @@ def test_padding_has_measure_zero(name, count):
 
 @kernel
 def test_texts_of_different_length_do_not_meet(name):
-    made, short, long = operator(name), randn(1, 4, WIDTH), randn(1, 9, WIDTH, seed=1)
+    made = operator(name)
+    short = randn(1, 4, WIDTH)
+    long = randn(1, 9, WIDTH, seed=1)
     both = torch.cat((F.pad(short, (0, 0, 0, 5), value=7.0), long))
     out = made(
         both, torch.arange(9), quadrature_weights(torch.arange(9) < torch.tensor([[4], [9]]))
@@ -129,9 +134,11 @@ def test_attention_is_the_sum_that_defines_it():
     d = WIDTH // HEADS
     q, k = made.query_key(x).view(6, 2, HEADS, d).unbind(1)
     v = made.value(x).view(6, HEADS, d)
-    angles, heads = rotary_angles(positions, d), []
+    angles = rotary_angles(positions, d)
+    heads = []
     for h in range(HEADS):
-        left, right = rotate(made.norms[0](q[:, h]), angles), rotate(made.norms[1](k[:, h]), angles)
+        left = rotate(made.norms[0](q[:, h]), angles)
+        right = rotate(made.norms[1](k[:, h]), angles)
         similar = (left @ right.T / math.sqrt(d)).exp()
         kappa = similar / (similar * w).sum(1, keepdim=True)
         assert torch.allclose((w * kappa).sum(1), torch.ones(6, dtype=torch.float64))
@@ -188,14 +195,16 @@ def test_twice_the_points_of_the_same_function(name, rule):
 @kernel
 def test_only_differences_of_positions_count(name):
     """(11.14): all positions moved by the same distance; the waves need a whole period, or no network between."""
-    made, x = operator(name), randn(1, 7, WIDTH)
+    made = operator(name)
+    x = randn(1, 7, WIDTH)
     if name == "spectral":
         made.second.zero_()
     assert torch.allclose(made(x, torch.arange(7) + 3.25), made(x, torch.arange(7)), atol=1e-5)
 
 
 def test_waves_repeat_after_a_period():
-    made, x = operator("spectral"), randn(1, 7, WIDTH)
+    made = operator("spectral")
+    x = randn(1, 7, WIDTH)
     assert torch.allclose(made(x, torch.arange(7) + 64), made(x, torch.arange(7)), atol=1e-4)
     assert not torch.allclose(made(x, torch.arange(7) + 3), made(x, torch.arange(7)), atol=1e-3)
 
@@ -221,7 +230,9 @@ def test_waves_are_those_of_the_fast_transform(n, modes):
 
 def test_waves_without_a_network_are_a_kernel_of_distance():
     """(11.19): the kernel that is left is a sum of cosines of the distance."""
-    made, x, w = operator("spectral"), randn(2, 9, WIDTH), some_weights(9)
+    made = operator("spectral")
+    x = randn(2, 9, WIDTH)
+    w = some_weights(9)
     made.second.zero_()
     positions = 5 * randn(9, seed=8)
     angle = 2 * math.pi / made.period * (positions[:, None] - positions)
@@ -235,7 +246,9 @@ def test_slices_have_low_rank(slices):
     """(11.21): what a head writes at all positions lies in a space of as many dimensions as there are slices."""
     torch.manual_seed(0)
     made = SliceOperator(WIDTH, HEADS, slices).double().requires_grad_(False)
-    values, x, w = randn(1, HEADS, 20, 8, seed=1), randn(1, 20, WIDTH), some_weights(20, batch=1)
+    values = randn(1, HEADS, 20, 8, seed=1)
+    x = randn(1, 20, WIDTH)
+    w = some_weights(20, batch=1)
     mixed = made.integral(values, x, torch.arange(20), w)[0]
     assert (torch.linalg.matrix_rank(mixed, rtol=1e-9) == min(slices, 8)).all()
     full = operator("attention").integral(values, x, torch.arange(20), w)[0]
@@ -245,7 +258,8 @@ def test_slices_have_low_rank(slices):
 @kernel
 def test_no_derivative_from_later_positions(name):
     """(11.23): d out_i / d z_j is zero for j > i in a causal kernel, and in no other."""
-    made, x = operator(name), randn(1, 6, WIDTH)
+    made = operator(name)
+    x = randn(1, 6, WIDTH)
     slopes = torch.autograd.functional.jacobian(lambda z: made(z, torch.arange(6)), x)[0, :, :, 0]
     size = slopes.norm(dim=(1, 3))  # (i, j)
     above = size[torch.ones(6, 6).triu(1).bool()]
@@ -254,7 +268,9 @@ def test_no_derivative_from_later_positions(name):
 
 
 def test_a_causal_kernel_weighs_what_came_before():
-    made, x, w = operator("causal"), randn(2, 6, WIDTH), some_weights(6)
+    made = operator("causal")
+    x = randn(2, 6, WIDTH)
+    w = some_weights(6)
     out = made(x, torch.arange(6), w)
     for i in range(6):
         first = made(x[:, : i + 1], torch.arange(i + 1), quadrature_weights(w[:, : i + 1]).double())
@@ -264,7 +280,8 @@ def test_a_causal_kernel_weighs_what_came_before():
 def test_sharp_kernels_are_bounded():
     """(11.15): with gains of one no score is beyond sqrt(d), so no word of n takes more than its bound."""
     torch.manual_seed(0)
-    made, n = AttentionOperator(WIDTH, HEADS).double().requires_grad_(False), 50
+    made = AttentionOperator(WIDTH, HEADS).double().requires_grad_(False)
+    n = 50
     d = WIDTH // HEADS
     values = torch.eye(n, dtype=torch.float64).expand(1, HEADS, n, n)
     rows = made.integral(

@@ -6,7 +6,11 @@ import torch
 from minildm.nets.operators import KERNELS
 from minildm.nets.vector_field import Context, Pointer, VectorField, VectorFieldConfig
 
-LATENT, TOKENS, WIDTH, HEADS, N = 4, 9, 16, 2, 12
+LATENT = 4
+TOKENS = 9
+WIDTH = 16
+HEADS = 2
+N = 12
 REACH = 3  # of the short convolution
 kernel = pytest.mark.parametrize("name", KERNELS)
 
@@ -48,7 +52,8 @@ def test_only_a_causal_field_does_not_read_what_comes_later(name, name_of_input)
     made = field(name)
     given = inputs()
     other = changed(given, name_of_input, slice(7, None))
-    x, y = made(**given), made(**other)
+    x = made(**given)
+    y = made(**other)
     features = (x - y).abs().amax((0, 2))
     scores = (
         (made.scores(x, given["posterior"]) - made.scores(y, other["posterior"])).abs().amax((0, 2))

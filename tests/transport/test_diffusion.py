@@ -35,7 +35,8 @@ def best(schedule):
     """E[z_1 | z_t] for Gaussian data."""
 
     def predict(z, t, c):
-        a, b = schedule.a(t)[:, None], schedule.b(t)[:, None]
+        a = schedule.a(t)[:, None]
+        b = schedule.b(t)[:, None]
         return MEAN + a * STD**2 * (z - a * MEAN) / (a**2 * STD**2 + b**2)
 
     return predict
@@ -81,8 +82,10 @@ def conditioned(t, s, zt: float, z1: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("t, s", [(0.0, 0.3), (0.2, 0.4), (0.5, 0.51), (0.6, 0.95), (0.9, 1.0)])
-def test_ancestral_step_draws_from_the_conditional_law(t, s):
-    count, zt, z1 = 200_000, 0.7, -0.3
+def test_ancestral_step_draws_from_the_conditional_distribution(t, s):
+    count = 200_000
+    zt = 0.7
+    z1 = -0.3
     loop = ClosedLoop(lambda z, t, c: torch.full_like(z, z1), SCHEDULE, torch.zeros(count, 1))
     draws = ancestral(
         loop,
@@ -101,14 +104,16 @@ def test_temperature_multiplies_the_width_of_an_ancestral_step():
         torch.full((1000, 1), 0.7),
         ClosedLoop(lambda z, t, c: torch.full_like(z, -0.3), SCHEDULE, torch.zeros(1000, 1)),
     )
-    cold, cool, hot = (
-        sampler("ancestral", heat)(loop, z, time(0.2), time(0.4), torch.Generator().manual_seed(0))
-        for heat in (0.0, 0.4, 1.0)
+    none, some, full = (
+        sampler("ancestral", temperature)(
+            loop, z, time(0.2), time(0.4), torch.Generator().manual_seed(0)
+        )
+        for temperature in (0.0, 0.4, 1.0)
     )
     assert (
-        torch.allclose(cool - cold, 0.4 * (hot - cold), atol=1e-6)
-        and (cold == cold[0]).all()
-        and hot.std() > 0
+        torch.allclose(some - none, 0.4 * (full - none), atol=1e-6)
+        and (none == none[0]).all()
+        and full.std() > 0
     )
 
 
@@ -118,7 +123,7 @@ def test_temperature_multiplies_the_width_of_an_ancestral_step():
 def test_gaussian_data_are_reached(name, steps):
     """Each sampler, with many steps, carries noise to the data's mean and standard deviation.
 
-    Ancestral steps leave out what is unknown of z_1, so their spread is short by a share of order 1/steps.
+    Ancestral steps leave out what is unknown of z_1, so their spread is short by a fraction of order 1/steps.
     """
     z0 = noise(20_000, 1)
     path = integrate(
@@ -135,7 +140,7 @@ def test_gaussian_data_are_reached(name, steps):
 
 
 def test_ancestral_marginals_on_the_way():
-    """At each time the law is that of the path, a MEAN + N(0, a^2 STD^2 + b^2), up to the steps' error."""
+    """At each time the distribution is that of the path, a MEAN + N(0, a^2 STD^2 + b^2), up to the steps' error."""
     z0 = noise(20_000, 1)
     path = integrate(
         ClosedLoop(best(SCHEDULE), SCHEDULE, z0),
@@ -145,7 +150,8 @@ def test_ancestral_marginals_on_the_way():
         torch.Generator().manual_seed(2),
     )
     for k in (50, 100, 150, 180):
-        a, b = SCHEDULE.a(path.times[k]), SCHEDULE.b(path.times[k])
+        a = SCHEDULE.a(path.times[k])
+        b = SCHEDULE.b(path.times[k])
         assert path.states[k].mean().item() == pytest.approx(a.item() * MEAN, abs=0.03)
         assert path.states[k].std().item() == pytest.approx(
             (a**2 * STD**2 + b**2).sqrt().item(), rel=0.03
@@ -175,7 +181,8 @@ def test_a_step_of_ddim_is_a_step_of_euler_to_first_order():
     loop = ClosedLoop(best(SCHEDULE), SCHEDULE, z)
     gaps = []
     for h in (0.02, 0.01, 0.005):
-        t, s = time(0.5), time(0.5 + h)
+        t = time(0.5)
+        s = time(0.5 + h)
         gaps.append((ddim(loop, z, t, s) - (z + h * loop(z, t))).abs().max().item())
     assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.1) and gaps[1] / gaps[2] == pytest.approx(
         4, rel=0.1
@@ -208,7 +215,7 @@ def test_calls_of_each_sampler(name, calls):
 
 
 def test_what_is_kept_is_the_prediction_at_the_recorded_state():
-    """Heun also looks ahead, from a state that is not on the path; that look is not what is kept."""
+    """Heun also evaluates ahead, at a state that is not on the path; that prediction is not what is kept."""
     z0 = noise(4, 1)
     predict = best(SCHEDULE)
     loop = ClosedLoop(predict, SCHEDULE, z0)
@@ -222,15 +229,17 @@ def test_unknown_samplers_are_refused():
         sampler("rk9")
 
 
-def law_of(clean):
-    """The velocity of the straight path to a clean prediction."""
-    return lambda z, t: (clean(z) - z) / (1 - t)
+def velocity_to(denoised):
+    """The velocity of the straight path to a data prediction."""
+    return lambda z, t: (denoised(z) - z) / (1 - t)
 
 
 def test_no_renewed_noise_is_euler():
     assert straight_step(0.0) is euler
-    z, field = noise(4, 3), law_of(lambda z: z.sin())
-    t, s = time(0.3), time(0.45)
+    z = noise(4, 3)
+    field = velocity_to(lambda z: z.sin())
+    t = time(0.3)
+    s = time(0.45)
     small = straight_step(1e-9)(field, z, t, s, torch.Generator().manual_seed(0))
     assert torch.allclose(small, euler(field, z, t, s), atol=1e-8)
 
@@ -239,34 +248,39 @@ def test_no_renewed_noise_is_euler():
 def test_all_noise_renewed_is_the_ancestral_step_of_the_straight_path(t, s):
     z = noise(5, 3).float()
     loop = ClosedLoop(lambda z, t, c: z.sin(), Linear(), z)
-    t, s = torch.tensor(t), torch.tensor(s)
+    t = torch.tensor(t)
+    s = torch.tensor(s)
     wanted = ancestral(loop, z, t, s, torch.Generator().manual_seed(1))
-    found = straight_step(1.0)(law_of(torch.sin), z, t, s, torch.Generator().manual_seed(1))
+    found = straight_step(1.0)(velocity_to(torch.sin), z, t, s, torch.Generator().manual_seed(1))
     assert torch.allclose(found, wanted, atol=2e-6)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0])
-def test_the_noise_keeps_its_size_whatever_share_of_it_is_new(share):
-    """With the true velocity z_1 - z_0 the law of z_s is that of the path, N(s z_1, (1 - s)^2); the old noise fades as r^2."""
-    count, z1, t, s = 200_000, 0.8, time(0.3), time(0.6)
+@pytest.mark.parametrize("eta", [0.0, 0.3, 0.7, 1.0])
+def test_the_noise_keeps_its_size_whatever_part_of_it_is_new(eta):
+    """With the true velocity z_1 - z_0 the distribution of z_s is that of the path, N(s z_1, (1 - s)^2); the old noise fades as r^2."""
+    count = 200_000
+    z1 = 0.8
+    t = time(0.3)
+    s = time(0.6)
     z0 = noise(count, 1)
     rng = torch.Generator().manual_seed(2)
-    draws = straight_step(share)(lambda z, t: z1 - z0, t * z1 + (1 - t) * z0, t, s, rng) - s * z1
+    draws = straight_step(eta)(lambda z, t: z1 - z0, t * z1 + (1 - t) * z0, t, s, rng) - s * z1
     assert draws.mean().item() == pytest.approx(0, abs=5 * 0.4 / count**0.5)
     assert draws.std().item() == pytest.approx(0.4, rel=5 / (2 * count) ** 0.5)
     r = 0.3 * 0.4 / (0.6 * 0.7)
-    kept = (1 - share**2 * (1 - r**2)) ** 0.5
+    kept = (1 - eta**2 * (1 - r**2)) ** 0.5
     assert torch.corrcoef(torch.cat((draws, z0), 1).T)[0, 1].item() == pytest.approx(
         kept, abs=5 / count**0.5
     )
 
 
 def test_positions_with_times_of_their_own_and_those_that_stand_still():
-    z, field = noise(2, 4, 3), law_of(lambda z: z.sin())
+    z = noise(2, 4, 3)
+    field = velocity_to(lambda z: z.sin())
     t = torch.tensor([[0.0, 0.2, 0.5, 0.999], [0.0, 0.7, 0.0, 0.3]], dtype=torch.float64)[..., None]
     s = torch.tensor([[0.0, 0.4, 0.5, 1.0], [0.5, 0.7, 0.0, 0.31]], dtype=torch.float64)[..., None]
-    for share in (0.0, 0.5, 1.0):
-        step = straight_step(share)
+    for eta in (0.0, 0.5, 1.0):
+        step = straight_step(eta)
         whole = step(field, z, t, s, torch.Generator().manual_seed(0))
         still = (t == s).squeeze(-1)
         assert torch.allclose(whole[still], z[still]) and torch.isfinite(whole).all()
@@ -274,29 +288,31 @@ def test_positions_with_times_of_their_own_and_those_that_stand_still():
         xi = torch.randn(z.shape, generator=torch.Generator().manual_seed(0), dtype=z.dtype)
         for b in range(2):
             for i in range(4):
-                one = _one(share, field, z[b, i], t[b, i], s[b, i], xi[b, i])
+                one = _one(eta, field, z[b, i], t[b, i], s[b, i], xi[b, i])
                 assert torch.allclose(whole[b, i], one)
 
 
-def _one(share, field, z, t, s, xi):
+def _one(eta, field, z, t, s, xi):
     """The formula of a step for one position."""
     u = field(z, t)
-    z1, z0 = z + (1 - t) * u, z - t * u
+    z1 = z + (1 - t) * u
+    z0 = z - t * u
     r = t * (1 - s) / (s * (1 - t)) if s > t else torch.ones(())
-    v = (share * (1 - s)) ** 2 * (1 - r**2)
+    v = (eta * (1 - s)) ** 2 * (1 - r**2)
     return s * z1 + ((1 - s) ** 2 - v).sqrt() * z0 + v.sqrt() * xi
 
 
 def test_a_position_that_has_arrived_needs_no_velocity():
-    z, one = noise(2, 3, 1), torch.ones(2, 3, 1, dtype=torch.float64)
-    for share in (0.0, 1.0):
+    z = noise(2, 3, 1)
+    one = torch.ones(2, 3, 1, dtype=torch.float64)
+    for eta in (0.0, 1.0):
         assert torch.equal(
-            straight_step(share)(lambda z, t: torch.zeros_like(z), z, one, one, torch.Generator()),
+            straight_step(eta)(lambda z, t: torch.zeros_like(z), z, one, one, torch.Generator()),
             z,
         )
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_shares_of_noise_are_between_none_and_all(share):
-    with pytest.raises(UserError, match="a share of noise of"):
-        straight_step(share)
+@pytest.mark.parametrize("eta", [-0.1, 1.1])
+def test_eta_is_between_zero_and_one(eta):
+    with pytest.raises(UserError, match="an eta of"):
+        straight_step(eta)

@@ -30,10 +30,12 @@ def test_energies_by_quadrature(std, published):
 
 @both
 def test_energies_by_sampling(std, published):
-    law, count = two_modes(std), 200_000
-    z1, z0 = law.sample(count, rng()), torch.randn(count, 1, generator=rng(1), dtype=torch.float64)
+    mixture = two_modes(std)
+    count = 200_000
+    z1 = mixture.sample(count, rng())
+    z0 = torch.randn(count, 1, generator=rng(1), dtype=torch.float64)
     sample = sample_path(Linear(), z1, z0, stratified(count, rng(2)).double())
-    marginal = energy(mixture_velocity(Linear(), law)(sample.zt, sample.t))
+    marginal = energy(mixture_velocity(Linear(), mixture)(sample.zt, sample.t))
     found = energy(sample.velocity).item(), marginal.item(), wasserstein_1d(z1, z0).item()
     assert found == pytest.approx(published, rel=0.01)
     assert found[0] > found[1] > found[2]
@@ -41,7 +43,7 @@ def test_energies_by_sampling(std, published):
 
 @both
 def test_a_flow_spends_the_marginal_energy(std, published):
-    """Along the flow itself: its law at each time is that of the paths, and straightness is what is above W_2^2."""
+    """Along the flow itself: its distribution at each time is that of the paths, and straightness is what is above W_2^2."""
     z0 = torch.special.ndtri((torch.arange(4000, dtype=torch.float64) + 0.5) / 4000)[:, None]
     path = integrate(
         mixture_velocity(Linear(), two_modes(std)), z0, torch.linspace(0, 1, 201).double(), "rk4"
@@ -50,12 +52,10 @@ def test_a_flow_spends_the_marginal_energy(std, published):
     assert straightness(path).item() == pytest.approx(published[1] - published[2], abs=0.03)
 
 
-def test_energies_of_known_motions():
+def test_energies_of_turning_and_straight_flows():
     """A turn at an even speed w around the origin spends w^2 E |z|^2; a straight one spends no more than its ends demand."""
-    z0, times = (
-        torch.randn(100, 2, generator=rng(), dtype=torch.float64),
-        torch.linspace(0, 1, 201, dtype=torch.float64),
-    )
+    z0 = torch.randn(100, 2, generator=rng(), dtype=torch.float64)
+    times = torch.linspace(0, 1, 201, dtype=torch.float64)
     turn = integrate(lambda z, t: 2.0 * torch.stack((-z[:, 1], z[:, 0]), dim=1), z0, times, "rk4")
     assert flow_energy(turn).item() == pytest.approx(4 * energy(z0).item(), rel=1e-3)
     straight = integrate(lambda z, t: torch.ones_like(z), z0, times)
@@ -68,11 +68,12 @@ def test_energies_of_known_motions():
 @pytest.mark.slow
 def test_a_learned_field_is_between_marginal_and_optimal_after_coupling():
     """Two modes with std 0.1, trained on mini-batch optimal pairs: it costs less than the marginal, not less than W_2^2."""
-    law, z0 = two_modes(0.1), torch.special.ndtri((torch.arange(2000) + 0.5) / 2000)[:, None]
+    mixture = two_modes(0.1)
+    z0 = torch.special.ndtri((torch.arange(2000) + 0.5) / 2000)[:, None]
     marginal, least = TABLE[0.1][1:]
 
     def data(count, rng):
-        return law.sample(count, rng).float()
+        return mixture.sample(count, rng).float()
 
     def spent(coupling):
         torch.manual_seed(0)

@@ -49,7 +49,7 @@ def test_round_trips_over_all_times(schedule, source, target):
 @every
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 1000))
-def test_a_true_clean_prediction_gives_back_noise_and_velocity(schedule, seed):
+def test_a_true_data_prediction_gives_back_noise_and_velocity(schedule, seed):
     t = 0.98 * torch.rand(4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     zt, heads = truth(schedule, seed, t)
     assert torch.allclose(
@@ -63,7 +63,8 @@ def test_a_true_clean_prediction_gives_back_noise_and_velocity(schedule, seed):
 def test_the_formulas_of_the_straight_path():
     t = torch.tensor([0.2, 0.7], dtype=torch.float64)
     zt, heads = truth(Linear(), 1, t)
-    s, u = expand(t, zt), heads["velocity"]
+    s = expand(t, zt)
+    u = heads["velocity"]
     assert torch.allclose(convert(Linear(), zt, u, t, "velocity", "denoised"), zt + (1 - s) * u)
     assert torch.allclose(convert(Linear(), zt, u, t, "velocity", "noise"), zt - s * u)
     assert torch.allclose(convert(Linear(), zt, u, t, "velocity", "score"), (s * u - zt) / (1 - s))
@@ -77,7 +78,7 @@ def test_paths_turn_at_every_time(schedule):
 
 @every
 def test_limits_at_the_start(schedule):
-    """At t = 0 the clean head and the velocity give everything; noise and score leave z_1 = 0/0."""
+    """At t = 0 the data prediction and the velocity give everything; noise and score leave z_1 = 0/0."""
     t = torch.zeros(5, dtype=torch.float64)
     zt, heads = truth(schedule, 2, t)
     for source in ("denoised", "velocity"):
@@ -92,7 +93,7 @@ def test_limits_at_the_start(schedule):
 
 @every
 def test_limits_at_the_end(schedule):
-    """At t = 1 noise and velocity give data, noise and velocity; a finite score says z_0 = 0; a clean head says no z_0."""
+    """At t = 1 noise and velocity give data, noise and velocity; a finite score says z_0 = 0; a data prediction says no z_0."""
     t = torch.ones(5, dtype=torch.float64)
     zt, heads = truth(schedule, 3, t)
     for source in ("noise", "velocity"):
@@ -100,8 +101,8 @@ def test_limits_at_the_end(schedule):
             assert torch.allclose(
                 convert(schedule, zt, heads[source], t, source, target), heads[target], atol=1e-10
             )
-    clean, noise = pair(schedule, zt, torch.ones_like(zt), t, "score")
-    assert torch.allclose(clean, zt) and noise.abs().max() <= 1e-15
+    denoised, noise = pair(schedule, zt, torch.ones_like(zt), t, "score")
+    assert torch.allclose(denoised, zt) and noise.abs().max() <= 1e-15
     assert (
         convert(Linear(), heads["denoised"], heads["denoised"], t, "denoised", "velocity")
         .isnan()
@@ -111,7 +112,7 @@ def test_limits_at_the_end(schedule):
 
 
 @every
-def test_a_clean_head_nears_the_limits_of_its_velocity(schedule):
+def test_a_data_prediction_nears_the_limits_of_its_velocity(schedule):
     """Just before t = 1 the velocity still comes back, with an error that grows as 1/b: no step should ask nearer."""
     for left in (1e-2, 1e-4, 1e-6):
         t = torch.full((5,), 1 - left, dtype=torch.float64)
@@ -121,17 +122,18 @@ def test_a_clean_head_nears_the_limits_of_its_velocity(schedule):
 
 
 def test_unknown_heads_are_refused():
-    zt, t = torch.zeros(2, 1), torch.full((2,), 0.5)
+    zt = torch.zeros(2, 1)
+    t = torch.full((2,), 0.5)
     for names in (("drift", "denoised"), ("denoised", "drift")):
         with pytest.raises(
-            UserError, match="no head 'drift': choose one of clean, noise, velocity, score"
+            UserError, match="no head 'drift': choose one of denoised, noise, velocity, score"
         ):
             convert(Linear(), zt, zt, t, *names)
 
 
 @every
 def test_the_errors_of_all_heads_are_one_error_with_weights(schedule):
-    """A wrong clean prediction, converted: the squared error of the other head over that of the clean one is the weight."""
+    """A wrong data prediction, converted: the squared error of the other head over its own is the weight."""
     t = torch.linspace(0.01, 0.99, 20, dtype=torch.float64)
     zt, heads = truth(schedule, 5, t)
     wrong = heads["denoised"] + torch.randn(

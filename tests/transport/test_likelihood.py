@@ -1,4 +1,4 @@
-"""Likelihoods of flows against known densities, with exact and estimated divergences."""
+"""Likelihoods of flows against exact densities, with exact and estimated divergences."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ PLANE = Mixture(
     torch.tensor([[1.5, 1.0], [-1.0, 0.5]]).double(),
     torch.tensor([0.2, 0.4]).double(),
 )
-LAWS = {
+MIXTURES = {
     "a Gaussian": GAUSSIAN,
     "two modes, std 0.5": two_modes(0.5),
     "two modes, std 1": two_modes(1.0),
@@ -34,13 +34,13 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 @pytest.mark.parametrize(
-    "name, schedule", [*((name, Linear()) for name in LAWS), *SCHEDULES.items()], ids=str
+    "name, schedule", [*((name, Linear()) for name in MIXTURES), *SCHEDULES.items()], ids=str
 )
 def test_the_exact_divergence_gives_the_density_to_a_thousandth_of_a_nat(name, schedule):
-    law = LAWS[name]
-    z1 = law.sample(200, rng())
-    found = log_likelihood(mixture_velocity(schedule, law), z1, GRID)
-    assert (found - law.log_density(z1)).abs().max() <= 1e-3
+    mixture = MIXTURES[name]
+    z1 = mixture.sample(200, rng())
+    found = log_likelihood(mixture_velocity(schedule, mixture), z1, GRID)
+    assert (found - mixture.log_density(z1)).abs().max() <= 1e-3
 
 
 def test_an_adaptive_method_serves_as_well():
@@ -52,18 +52,19 @@ def test_an_adaptive_method_serves_as_well():
 
 def test_signs_are_exact_for_round_gaussians_and_on_the_line():
     """There the Jacobian is diagonal, and a single probe has no error."""
-    for law in (GAUSSIAN, two_modes(0.5)):
-        z1 = law.sample(100, rng())
+    for mixture in (GAUSSIAN, two_modes(0.5)):
+        z1 = mixture.sample(100, rng())
         probes = random_signs(1, z1, rng(1))
         found = log_likelihood(
-            mixture_velocity(Linear(), law), z1, GRID, divergence=hutchinson(probes)
+            mixture_velocity(Linear(), mixture), z1, GRID, divergence=hutchinson(probes)
         )
-        assert (found - law.log_density(z1)).abs().max() <= 1e-3
+        assert (found - mixture.log_density(z1)).abs().max() <= 1e-3
 
 
 def test_estimates_are_unbiased_in_the_plane():
     """Over all four pairs of signs the estimate is exact to a thousandth of a nat; over random ones, within their spread."""
-    z1, field = PLANE.sample(60, rng()), mixture_velocity(Linear(), PLANE)
+    z1 = PLANE.sample(60, rng())
+    field = mixture_velocity(Linear(), PLANE)
     signs = (
         torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
         .double()[:, None]
@@ -72,11 +73,11 @@ def test_estimates_are_unbiased_in_the_plane():
     found = log_likelihood(field, z1, GRID, divergence=hutchinson(signs))
     assert (found - PLANE.log_density(z1)).abs().max() <= 1e-3
     many = z1.repeat(60, 1)
-    tries = log_likelihood(
+    draws = log_likelihood(
         field, many, GRID[::5], divergence=hutchinson(random_signs(1, many, rng(2)))
     ).reshape(60, 60)
-    error = tries.mean(0) - log_likelihood(field, z1, GRID[::5])
-    assert tries.std(0).mean() > 0.01 and (error.abs() <= 5 * tries.std(0) / 60**0.5 + 1e-9).all()
+    error = draws.mean(0) - log_likelihood(field, z1, GRID[::5])
+    assert draws.std(0).mean() > 0.01 and (error.abs() <= 5 * draws.std(0) / 60**0.5 + 1e-9).all()
 
 
 def test_states_of_any_shape_have_a_likelihood():

@@ -1,4 +1,4 @@
-"""Mass in motion: divergences, the continuity and Fokker-Planck equations of mixtures, and one law moved by two motions."""
+"""How mass moves: divergences, the Fokker-Planck equation of mixtures, and one distribution moved by two processes."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from minildm.transport.schedules import Cosine, Linear, Tangent
 
 SCHEDULES = [Linear(), Cosine(), Tangent(3.0)]
 every = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-LAW = Mixture(
+MIXTURE = Mixture(
     torch.tensor([0.2, 0.5, 0.3]).double().log(),
     torch.tensor([[1.0, 2.0], [-1.5, 0.5], [0.0, -2.0]]).double(),
     torch.tensor([0.1, 0.3, 0.05]).double(),
@@ -41,7 +41,8 @@ def swirl(z, t):
 
 def test_divergences_by_hand_and_by_probes():
     """div = 2x + sin x; the probes (1, 1) and (1, -1) together make the estimate exact in the plane."""
-    z, t = states(), torch.tensor(0.3).double()
+    z = states()
+    t = torch.tensor(0.3).double()
     u, exact = exact_divergence(swirl, z, t)
     assert torch.equal(u, swirl(z, t)) and torch.allclose(exact, 2 * z[:, 0] + torch.sin(z[:, 0]))
     probes = torch.tensor([[1.0, 1.0], [1.0, -1.0]]).double()[:, None].expand(2, 50, 2)
@@ -49,7 +50,8 @@ def test_divergences_by_hand_and_by_probes():
 
 
 def test_random_probes_are_unbiased():
-    z, t = states(5), torch.tensor(0.3).double()
+    z = states(5)
+    t = torch.tensor(0.3).double()
     estimates = torch.stack(
         [hutchinson(random_signs(1, z, rng(seed)))(swirl, z, t)[1] for seed in range(2000)]
     )
@@ -66,11 +68,12 @@ def test_the_divergence_of_states_of_any_shape():
 @every
 @pytest.mark.parametrize("g", [0.0, 0.5, 2.0])
 def test_the_law_solves_the_fokker_planck_equation_for_every_noise(schedule, g):
-    """dz = (u + g^2/2 score) dt + g dW has the law of the path for each g; without the correction it has not."""
-    u, score = mixture_velocity(schedule, LAW), mixture_score(schedule, LAW)
+    """dz = (u + g^2/2 score) dt + g dW has the mixture of the path for each g; without the correction it has not."""
+    u = mixture_velocity(schedule, MIXTURE)
+    score = mixture_score(schedule, MIXTURE)
 
     def log_density(z, t):
-        return marginal(schedule, LAW, t).log_density(z)
+        return marginal(schedule, MIXTURE, t).log_density(z)
 
     for t in torch.tensor([0.05, 0.4, 0.9]).double():
         residual = fokker_planck_residual(log_density, noisy_drift(u, score, g), states(), t, g)
@@ -82,10 +85,11 @@ def test_the_law_solves_the_fokker_planck_equation_for_every_noise(schedule, g):
 @every
 def test_the_score_that_a_flow_knows(schedule):
     """Against the closed form, and the closed form against the gradient of the log-density."""
-    u, score = mixture_velocity(schedule, LAW), mixture_score(schedule, LAW)
+    u = mixture_velocity(schedule, MIXTURE)
+    score = mixture_score(schedule, MIXTURE)
     for t in torch.tensor([0.0, 0.3, 0.8]).double():
         z = states().requires_grad_()
-        (slope,) = torch.autograd.grad(marginal(schedule, LAW, t).log_density(z).sum(), z)
+        (slope,) = torch.autograd.grad(marginal(schedule, MIXTURE, t).log_density(z).sum(), z)
         assert torch.allclose(score(z, t), slope, atol=1e-10)
         assert torch.allclose(score_of_flow(schedule, u)(z, t), slope, atol=1e-9)
 
@@ -94,8 +98,9 @@ def test_the_score_that_a_flow_knows(schedule):
 @pytest.mark.parametrize("g", [0.5, 1.0])
 def test_flow_and_noisy_motion_are_not_told_apart(seed, g):
     """Two-sample tests of 2000 paths of each, on the way and at the end, do not reject at 1%."""
-    law, times = two_modes(0.5), torch.linspace(0, 1, 301, dtype=torch.float64)
-    u = mixture_velocity(Linear(), law)
+    mixture = two_modes(0.5)
+    times = torch.linspace(0, 1, 301, dtype=torch.float64)
+    u = mixture_velocity(Linear(), mixture)
     start, other = torch.randn(2, 2000, 1, generator=rng(seed), dtype=torch.float64)
     flow = integrate(u, start, times[::10], "rk4").states
     noisy = integrate(
@@ -110,8 +115,9 @@ def test_flow_and_noisy_motion_are_not_told_apart(seed, g):
 
 
 def test_noise_without_its_correction_is_told_apart():
-    law, times = two_modes(0.5), torch.linspace(0, 1, 301, dtype=torch.float64)
-    u = mixture_velocity(Linear(), law)
+    mixture = two_modes(0.5)
+    times = torch.linspace(0, 1, 301, dtype=torch.float64)
+    u = mixture_velocity(Linear(), mixture)
     start, other = torch.randn(2, 2000, 1, generator=rng(), dtype=torch.float64)
     flow = integrate(u, start, times[::10], "rk4", record=False).states[-1]
     noisy = integrate(u, other, times, euler_maruyama(1.0), rng(1), record=False).states[-1]

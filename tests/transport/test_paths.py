@@ -39,7 +39,8 @@ def test_a_path_goes_from_its_noise_to_its_data(schedule):
 
 
 def test_the_path_of_flow_matching_is_straight():
-    z1, z0 = torch.ones(3, 2), -torch.ones(3, 2)
+    z1 = torch.ones(3, 2)
+    z0 = -torch.ones(3, 2)
     sample = sample_path(Linear(), z1, z0, torch.tensor([0.0, 0.25, 1.0]))
     assert torch.equal(sample.zt[:, 0], torch.tensor([-1.0, -0.5, 1.0]))
     assert torch.equal(sample.velocity, z1 - z0)
@@ -54,27 +55,26 @@ def test_the_velocity_of_a_straight_path_is_the_pinned_control():
 
 @every
 def test_the_posterior_mean_has_the_least_loss(schedule):
-    """For data of two points the mean of u given z_t is known; the loss of a shifted field exceeds its loss by the shift^2."""
+    """For data of two points the mean of u given z_t has a closed form; the loss of a shifted field exceeds its loss by the shift^2."""
     rng = torch.Generator().manual_seed(0)
     count = 50_000
     z1 = torch.randint(0, 2, (count, 1), generator=rng).double() * 2 - 1
-    z0, t = (
-        torch.randn(count, 1, generator=rng, dtype=torch.float64),
-        torch.rand(count, generator=rng).double() * 0.9,
-    )
+    z0 = torch.randn(count, 1, generator=rng, dtype=torch.float64)
+    t = torch.rand(count, generator=rng).double() * 0.9
     sample = sample_path(schedule, z1, z0, t)
 
     def best(z, t):
-        a, b = schedule.a(t)[:, None], schedule.b(t)[:, None]
-        clean = torch.tanh(a * z / b**2)
-        return schedule.velocity(clean, (z - a * clean) / b, t[:, None])
+        a = schedule.a(t)[:, None]
+        b = schedule.b(t)[:, None]
+        denoised = torch.tanh(a * z / b**2)
+        return schedule.velocity(denoised, (z - a * denoised) / b, t[:, None])
 
     least = flow_matching_loss(best, sample)
     for shift in (-0.3, 0.3):
         more = flow_matching_loss(lambda z, t, shift=shift: best(z, t) + shift, sample) - least
         assert more.item() == pytest.approx(shift**2, abs=0.03)
-        tilted = flow_matching_loss(lambda z, t, shift=shift: best(z, t) * (1 + shift), sample)
-        assert tilted > least
+        scaled = flow_matching_loss(lambda z, t, shift=shift: best(z, t) * (1 + shift), sample)
+        assert scaled > least
 
 
 @every

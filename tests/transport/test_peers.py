@@ -39,10 +39,8 @@ def loss(sample) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_fixed_steps_equal_torchdiffeqs(method, dtype):
     peer = pytest.importorskip("torchdiffeq", reason=HOW.format("torchdiffeq"))
-    start, times = (
-        torch.randn(64, 2, generator=rng(), dtype=dtype),
-        torch.linspace(0, 1, 21, dtype=dtype),
-    )
+    start = torch.randn(64, 2, generator=rng(), dtype=dtype)
+    times = torch.linspace(0, 1, 21, dtype=dtype)
     theirs = peer.odeint(lambda t, z: swirl(z, t), start, times, method=METHODS[method])
     assert (integrate(swirl, start, times, method).states - theirs).abs().max() <= 1e-6
 
@@ -50,20 +48,16 @@ def test_fixed_steps_equal_torchdiffeqs(method, dtype):
 def test_rk4_is_near_torchdiffeqs_which_is_another_method_of_order_4():
     """Theirs is the 3/8 rule: both have order 4, and with 200 steps both are exact to 1e-6."""
     peer = pytest.importorskip("torchdiffeq", reason=HOW.format("torchdiffeq"))
-    start, times = (
-        torch.randn(64, 2, generator=rng(), dtype=torch.float64),
-        torch.linspace(0, 1, 201, dtype=torch.float64),
-    )
+    start = torch.randn(64, 2, generator=rng(), dtype=torch.float64)
+    times = torch.linspace(0, 1, 201, dtype=torch.float64)
     theirs = peer.odeint(lambda t, z: swirl(z, t), start, times, method="rk4")
     assert (integrate(swirl, start, times, "rk4").states - theirs).abs().max() <= 1e-6
 
 
 def test_the_adaptive_pair_agrees_with_torchdiffeqs():
     peer = pytest.importorskip("torchdiffeq", reason=HOW.format("torchdiffeq"))
-    start, ends = (
-        torch.randn(64, 2, generator=rng(), dtype=torch.float64),
-        torch.tensor([0.0, 1.0]).double(),
-    )
+    start = torch.randn(64, 2, generator=rng(), dtype=torch.float64)
+    ends = torch.tensor([0.0, 1.0]).double()
     theirs = peer.odeint(
         lambda t, z: swirl(z, t), start, ends, method="dopri5", rtol=1e-8, atol=1e-8
     )

@@ -62,7 +62,8 @@ def test_derivatives_equal_autograd(schedule):
 @inside
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_ends_are_noise_and_data(schedule, dtype):
-    start, end = torch.zeros((), dtype=dtype), torch.ones((), dtype=dtype)
+    start = torch.zeros((), dtype=dtype)
+    end = torch.ones((), dtype=dtype)
     assert (schedule.a(start), schedule.b(start), schedule.a(end)) == (0, 1, 1)
     assert 0 <= schedule.b(end) <= 1e-15
 
@@ -106,6 +107,7 @@ def test_the_noise_rate_is_that_of_the_forward_equation(schedule):
         and schedule.noise_rate(torch.zeros(())).isinf()
     )
     if isinstance(schedule, Tangent):
-        d2, tangent = schedule.d**2, torch.tan(math.pi / 2 * from_diffusion_time(t))
+        d2 = schedule.d**2
+        tangent = torch.tan(math.pi / 2 * from_diffusion_time(t))
         beta = math.pi * d2 * tangent * (1 + tangent**2) / (1 + d2 * tangent**2)
         assert torch.allclose(schedule.noise_rate(t), beta, rtol=1e-9)

@@ -1,4 +1,4 @@
-"""Laws of time: densities and inverses; the law that adaptive time learns makes the loss affine in the warped time."""
+"""Distributions of time: densities and inverses; the one that adaptive time learns makes the loss affine in warped time."""
 
 import numpy as np
 import pytest
@@ -65,9 +65,9 @@ def test_isotonic_fit_beats_every_monotone_sequence_on_a_grid(y, seed):
     y, weight = np.array(y, dtype=float), np.random.default_rng(seed).uniform(0.5, 2, len(y))
     best = (weight * (isotonic_decreasing(y, weight) - y) ** 2).sum()
     levels = np.meshgrid(*[np.linspace(0, 3, 13)] * len(y))
-    tries = np.stack([level.ravel() for level in levels], axis=1)
-    tries = tries[(np.diff(tries, axis=1) <= 0).all(axis=1)]
-    assert best <= (weight * (tries - y) ** 2).sum(axis=1).min() + 1e-9
+    candidates = np.stack([level.ravel() for level in levels], axis=1)
+    candidates = candidates[(np.diff(candidates, axis=1) <= 0).all(axis=1)]
+    assert best <= (weight * (candidates - y) ** 2).sum(axis=1).min() + 1e-9
 
 
 def test_isotonic_fit_keeps_what_is_monotone_and_pools_what_rises():
@@ -127,14 +127,16 @@ def test_means_are_quotients_of_discounted_sums():
 
 
 def test_all_bins_tell_of_the_same_past():
-    """(07.23): under laws that change, the mean of a bin is sum decay^(n-s) L_s(bin) / sum decay^(n-s)."""
-    sampler, random, steps = AdaptiveTime(bins=5, decay=0.98, refresh=10**6), rng(), 200
-    laws = torch.tensor(
+    """(07.23): under distributions that change, the mean of a bin is sum decay^(n-s) L_s(bin) / sum decay^(n-s)."""
+    sampler = AdaptiveTime(bins=5, decay=0.98, refresh=10**6)
+    random = rng()
+    steps = 200
+    distributions = torch.tensor(
         [[0.02, 0.08, 0.1, 0.3, 0.5], [0.5, 0.3, 0.1, 0.08, 0.02]], dtype=torch.float64
     )
     fell = 2.0 ** (-torch.arange(steps, dtype=torch.float64) / 50)
     for step in range(steps):
-        sampler.cdf[1:] = laws[step // 20 % 2].cumsum(0)
+        sampler.cdf[1:] = distributions[step // 20 % 2].cumsum(0)
         t = sampler.draw(2000, random)
         sampler.observe(t, fell[step] * (5 - sampler.bin(t)))
         sampler.update(step)
@@ -145,10 +147,11 @@ def test_all_bins_tell_of_the_same_past():
 
 
 @pytest.mark.parametrize("half", [300, 1000])
-def test_a_falling_loss_does_not_mislead_the_law(half):
-    """The loss halves every `half` steps; the law still follows its shape. (Means of each bin's own last looks fail here.)"""
+def test_a_falling_loss_does_not_mislead_the_distribution(half):
+    """The loss halves every `half` steps; the distribution still follows its shape. (Moving averages of each bin alone fail here.)"""
     for seed in range(3):
-        sampler, random = AdaptiveTime(), rng(seed)
+        sampler = AdaptiveTime()
+        random = rng(seed)
         for step in range(1000):
             t = sampler.draw(64, random)
             sampler.observe(
@@ -161,7 +164,9 @@ def test_a_falling_loss_does_not_mislead_the_law(half):
 def test_only_what_is_asked_for_is_observed():
     """Losses of texts (batch, n) of which some do not count, as in a Manta-LM, give the sums of the others alone."""
     t, loss = torch.rand(2, 3, 5, generator=torch.Generator().manual_seed(0))
-    some, whole, chosen = t > 0.4, AdaptiveTime(bins=4), AdaptiveTime(bins=4)
+    some = t > 0.4
+    whole = AdaptiveTime(bins=4)
+    chosen = AdaptiveTime(bins=4)
     whole.observe(t, loss, some.float())
     chosen.observe(t[some], loss[some])
     assert torch.allclose(whole.new_loss, chosen.new_loss) and torch.equal(
@@ -169,7 +174,7 @@ def test_only_what_is_asked_for_is_observed():
     )
 
 
-def test_the_law_waits_for_every_bin_and_for_its_turn():
+def test_the_distribution_waits_for_every_bin_and_for_its_turn():
     sampler = AdaptiveTime(bins=2, refresh=3)
     uniform = sampler.cdf.clone()
     for step in range(3):
@@ -182,10 +187,10 @@ def test_the_law_waits_for_every_bin_and_for_its_turn():
         sampler.update(step)
     assert torch.allclose(
         sampler.cdf, torch.tensor([0, 0.5, 1]).double()
-    )  # one fall, shared by two neighbors
+    )  # one fall, divided between two neighbors
 
 
-def test_draws_are_one_in_each_share_of_the_law():
+def test_draws_are_one_in_each_equal_part_of_the_distribution():
     sampler = AdaptiveTime()
     train(sampler, falls_early, 500)
     t = sampler.draw(64, rng(5)).double()
@@ -212,9 +217,9 @@ def test_warp_inverts_the_distribution_function():
 def test_no_time_is_rarer_than_the_floor(floor):
     sampler = AdaptiveTime(floor=floor)
     train(sampler, falls_early, 300)
-    share = sampler.cdf.diff()
-    assert share.min() >= floor / 50 - 1e-12
-    assert share[12] > 3 * share[40]  # where the loss falls, at a quarter, against where it is flat
+    parts = sampler.cdf.diff()
+    assert parts.min() >= floor / 50 - 1e-12
+    assert parts[12] > 3 * parts[40]  # where the loss falls, at a quarter, against where it is flat
     assert sampler.cdf[0] == 0 and sampler.cdf[-1] == 1
 
 
@@ -230,40 +235,40 @@ def learned() -> AdaptiveTime:
     return sampler
 
 
-LAWS = {
+DISTRIBUTIONS = {
     "uniform": Uniform,
     "logit-normal": LogitNormal,
     "shifted": lambda: LogitNormal(-0.8, 0.6),
     "adaptive": learned,
 }
-every = pytest.mark.parametrize("law", LAWS)
+every = pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 
 
 def test_stratified_numbers_are_below_one():
-    """With this seed the last number would round to 1, where a masked model divides by the share of known words, 0."""
+    """With this seed the last number would round to 1, where a masked model divides by the fraction of observed tokens, 0."""
     last = torch.rand(512, generator=rng(57532))[-1]
     assert (511 + last) / 512 == 1 > stratified(512, rng(57532)).max()
 
 
 @every
-def test_the_density_is_the_slope_of_the_distribution_function(law):
+def test_the_density_is_the_slope_of_the_distribution_function(distribution):
     """Along t = F^-1(v): the integral of the density over each tenth of v is a tenth."""
-    law = LAWS[law]()
-    t = law.warp(torch.linspace(0.001, 0.999, 20_001)).double()
+    distribution = DISTRIBUTIONS[distribution]()
+    t = distribution.warp(torch.linspace(0.001, 0.999, 20_001)).double()
     middle = (t[1:] + t[:-1]) / 2
-    shares = (law.density(middle.float()).double() * t.diff()).reshape(10, -1).sum(1)
-    assert torch.allclose(shares, torch.full((10,), 0.0998).double(), atol=3e-4)
+    parts = (distribution.density(middle.float()).double() * t.diff()).reshape(10, -1).sum(1)
+    assert torch.allclose(parts, torch.full((10,), 0.0998).double(), atol=3e-4)
 
 
 @every
-def test_draws_follow_the_law_and_cover_it(law):
-    law = LAWS[law]()
-    t = law.draw(1000, rng(3))
+def test_draws_follow_the_distribution_and_cover_it(distribution):
+    distribution = DISTRIBUTIONS[distribution]()
+    t = distribution.draw(1000, rng(3))
     assert ((t >= 0) & (t <= 1)).all() and (t.diff() >= 0).all()
     v = torch.arange(1001) / 1000
-    edges = law.warp(v)
+    edges = distribution.warp(v)
     assert ((t >= edges[:-1] - 1e-6) & (t <= edges[1:] + 1e-6)).all()
-    assert torch.equal(t, law.warp(stratified(1000, rng(3))))
+    assert torch.equal(t, distribution.warp(stratified(1000, rng(3))))
 
 
 def test_logit_normal_is_normal_in_half_the_log_snr():
@@ -285,8 +290,8 @@ def test_grids_are_even_in_what_they_say(schedule):
 
 
 @every
-def test_a_warped_grid_has_equal_shares_of_the_law(law):
-    law = LAWS[law]()
-    times = warped_grid(law, 10)
+def test_a_warped_grid_has_equal_parts_of_the_distribution(distribution):
+    distribution = DISTRIBUTIONS[distribution]()
+    times = warped_grid(distribution, 10)
     assert len(times) == 11 and times[0] == 0 and times[-1] == 1 and (times.diff() > 0).all()
-    assert torch.allclose(times, law.warp(torch.arange(11) / 10), atol=1e-6)
+    assert torch.allclose(times, distribution.warp(torch.arange(11) / 10), atol=1e-6)

@@ -1,4 +1,4 @@
-"""Two processes that see half of the losses each learn one law of time, and it is the law of one that sees them all."""
+"""Two processes that observe half of the losses each learn one distribution of time, that of one which observes all."""
 
 import os
 import subprocess

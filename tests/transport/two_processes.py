@@ -1,4 +1,4 @@
-"""A program for torchrun: processes share one adaptive law of time, each seeing its part of the losses; each saves it."""
+"""A program for torchrun: processes learn one adaptive distribution of time, each from its part of the losses, and save it."""
 
 import sys
 from pathlib import Path
@@ -11,8 +11,9 @@ from minildm.transport.time_sampling import AdaptiveTime
 
 
 def train(rank: int, world: int, steps: int = 400) -> AdaptiveTime:
-    """Every process draws the same 64 times and observes its share of them, whose loss falls late."""
-    sampler, rng = AdaptiveTime(bins=20, refresh=50), torch.Generator().manual_seed(0)
+    """Every process draws the same 64 times and observes its part of them, whose loss falls late."""
+    sampler = AdaptiveTime(bins=20, refresh=50)
+    rng = torch.Generator().manual_seed(0)
     for step in range(steps):
         t = sampler.draw(64, rng)
         loss = 2 - t**4 + 0.05 * torch.randn(64, generator=rng)
