@@ -1,192 +1,162 @@
-"""Flags of `minildm train`, generated from the configurations; presets and sizes set their
-defaults.
-"""
+"""Flags of `minildm train`, made from the registry; presets and sizes set their defaults."""
 
 import argparse
-from dataclasses import dataclass, field
-from typing import Literal
+import inspect
+import io
+import tokenize
+from dataclasses import dataclass, field, fields, make_dataclass
+from functools import cache
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from ..errors import UserError
-from ..models.gpt import GPTConfig
-from ..models.ldlm import LDLMConfig
-from ..models.manta_config import MantaConfig
-from ..models.masked import MaskedConfig
-from ..models.vae import VAEConfig
-from ..training.loop import TrainConfig
-from ..training.presets import KINDS, Run, find_run
+from ..models.registry import MODEL_TYPES, ModelType
+from ..training.config import TrainConfig
+from ..training.presets import Run, find_run
+from ..training.renamed import RENAMED_FIELDS, RENAMED_GENERATION
 from .parsing import parse_flags
 
-
-@dataclass(frozen=True)
-class GPTFlags(GPTConfig):
-    """Sizes of the GPT; its vocabulary and length are those of the corpus."""
-
-    vocabulary: tyro.conf.Suppress[int] = 0
-    length: tyro.conf.Suppress[int] = 0
-
-
-@dataclass(frozen=True)
-class MaskedFlags(MaskedConfig):
-    """Sizes of the masked diffusion model; its vocabulary and length are those of the corpus."""
-
-    vocabulary: tyro.conf.Suppress[int] = 0
-    length: tyro.conf.Suppress[int] = 0
-
-
-@dataclass(frozen=True)
-class LDLMFlags(LDLMConfig):
-    """Sizes of the LDLM; its vocabulary and length are those of the corpus, its states those of
-    --frozen.
-    """
-
-    vocabulary: tyro.conf.Suppress[int] = 0
-    length: tyro.conf.Suppress[int] = 0
-    frozen: tyro.conf.Suppress[str] = ""
-    hidden: tyro.conf.Suppress[int] = 0
-
-
-@dataclass(frozen=True)
-class VAEFlags(VAEConfig):
-    """Sizes of the VAE; its vocabulary and length are those of the corpus."""
-
-    vocabulary: tyro.conf.Suppress[int] = 0
-    length: tyro.conf.Suppress[int] = 0
-
-
-@dataclass(frozen=True)
-class MantaFlags(MantaConfig):
-    """Sizes of the Manta-LM; its vocabulary and length are those of the corpus, its space that of
-    --vae.
-    """
-
-    vocabulary: tyro.conf.Suppress[int] = 0
-    length: tyro.conf.Suppress[int] = 0
-    space: tyro.conf.Suppress[VAEConfig] = field(default_factory=VAEConfig)
+INDENT = 4  # of the fields of a class
+OF_THE_CORPUS = ("vocab_size", "seq_len")  # sizes that no flag of a model sets
+KEPT = ("--length",)  # flags of the command that are called like fields of before
 
 
 @dataclass(frozen=True)
 class TrainFlags:
     """Train a model on a corpus. A run stopped at any moment goes on from its last checkpoint."""
 
-    preset: str | None = (
-        None  # a run of the book: KIND-tales, KIND-brief, ldlm-matched; other flags change its values
-    )
-    size: Literal["nano", "micro", "small", "base"] | None = (
-        None  # or a point on the scale dial, by default nano
-    )
-    corpus: str = "tales"  # tales, tales:EVENTS, pydocs, kjv, file:PATH (UTF-8, a document a paragraph) or hub:NAME
+    preset: str | None = None  # a run of the book: TYPE-tales, TYPE-cpu, ...; flags change it
+    size: Literal["nano", "micro", "small", "base"] | None = None  # or a size, by default nano
+    corpus: str = "tales"  # tales, tales:EVENTS, pydocs, kjv, file:PATH or hub:NAME
     length: int = 64  # tokens a text
-    vocabulary: int = (
-        512  # entries of a tokenizer trained on the corpus; Tales have their own words
-    )
+    vocab_size: int = 512  # of a tokenizer trained on the corpus; Tales have their own words
     documents: int = 100_000  # how many of a corpus that has no end
     pack: bool = False  # join documents and cut full rows, else a document is a row where all fit
-    weights: str | None = (
-        None  # begin with the weights of this run or model of the zoo, for another round
-    )
+    weights: str | None = None  # begin with the weights of this run or model of the zoo
     out: str = ""  # folder of the run, by default runs/NAME of the preset or size
     quiet: bool = False  # no progress bar and no sample text
     train: TrainConfig = field(default_factory=TrainConfig)
+    model: Any = None
 
 
-@dataclass(frozen=True)
-class TrainGPT(TrainFlags):
-    """Train a GPT on a corpus. A run stopped at any moment goes on from its last checkpoint."""
-
-    model: GPTFlags = field(default_factory=GPTFlags)
-
-
-@dataclass(frozen=True)
-class TrainMasked(TrainFlags):
-    """Train a masked diffusion model on a corpus. A run stopped at any moment goes on from its last
-    checkpoint.
-    """
-
-    model: MaskedFlags = field(default_factory=MaskedFlags)
-
-
-@dataclass(frozen=True)
-class TrainLDLM(TrainFlags):
-    """Train an LDLM on a corpus, on the states of a frozen language model that reads the same
-    tokens.
-
-    Tales have zoo:gpt-brief. For another corpus train a GPT on it first and name its run, or take
-    hub:NAME or minilm.
-    """
-
-    frozen: str = (
-        "zoo:gpt-brief"  # zoo:NAME, the folder of a GPT's run, hub:NAME, hub:PATH or minilm
-    )
-    model: LDLMFlags = field(default_factory=LDLMFlags)
+@cache
+def comments(flags: type) -> dict[str, str]:
+    """The comments behind the fields of a dataclass and of those it inherits from."""
+    found: dict[str, str] = {}
+    for base in reversed(flags.__mro__[:-1]):
+        name = ""
+        source = inspect.cleandoc(inspect.getsource(base))
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type == tokenize.NAME and token.start[1] == INDENT:
+                name = token.string
+            elif token.type == tokenize.COMMENT:
+                found[name] = token.string.removeprefix("#").strip()
+    return found
 
 
-@dataclass(frozen=True)
-class TrainVAE(TrainFlags):
-    """Train a VAE on a corpus, the latent space of a Manta-LM. A run stopped at any moment goes on
-    from its last checkpoint.
-    """
-
-    model: VAEFlags = field(default_factory=VAEFlags)
+def documented(text: str, flags: type) -> dict[str, str]:
+    """The docstring of a class of flags: a text, and what the comments say of each field."""
+    lines = [f"    {name}: {comment}" for name, comment in comments(flags).items() if name]
+    return {"__doc__": "\n".join([text, "", "Args:", *lines])}
 
 
-@dataclass(frozen=True)
-class TrainManta(TrainFlags):
-    """Train a Manta-LM on a corpus, in the latent space of a VAE that was trained on the same
-    words.
-
-    Tales have zoo:vae-tales. For another corpus train a VAE on it first and name its run.
-    """
-
-    vae: str = "zoo:vae-tales"  # zoo:NAME or the folder of a VAE's run
-    model: MantaFlags = field(default_factory=MantaFlags)
-
-
-FLAGS = {
-    "gpt": (TrainGPT, GPTFlags),
-    "masked": (TrainMasked, MaskedFlags),
-    "ldlm": (TrainLDLM, LDLMFlags),
-    "vae": (TrainVAE, VAEFlags),
-    "manta": (TrainManta, MantaFlags),
-}
+def model_flags(entry: ModelType) -> type:
+    """The configuration of a model type as flags, but for what its corpus and foundation decide."""
+    decided = OF_THE_CORPUS + (entry.foundation.fields if entry.foundation else ())
+    hidden = [
+        (each.name, tyro.conf.Suppress[each.type], each)
+        for each in fields(entry.config)
+        if each.name in decided
+    ]
+    text = f"Sizes of {entry.model.title}; its vocabulary and length are those of the corpus"
+    if entry.foundation:
+        text += f", {' and '.join(entry.foundation.fields)} those of --{entry.foundation.flag}"
+    name = f"{entry.model.__name__}Flags"
+    namespace = documented(f"{text}.", entry.config)
+    return make_dataclass(name, hidden, bases=(entry.config,), frozen=True, namespace=namespace)
 
 
-def defaults(run: Run, name: str) -> TrainFlags:
+@cache
+def train_flags(model_type: str) -> tuple[type, type]:
+    """The flags of `minildm train TYPE`, and those of them that are the model's."""
+    entry = MODEL_TYPES[model_type]
+    sizes = model_flags(entry)
+    own: list[tuple[str, Any, Any]] = [("model", sizes, field(default_factory=sizes))]
+    text = f"Train {entry.model.title} on a corpus. "
+    text += "A run stopped at any moment goes on from its last checkpoint."
+    foundation = entry.foundation
+    if foundation:
+        text += (
+            f"\n\n{foundation.title.capitalize()} of Tales is {foundation.default}. "
+            f"For another corpus {foundation.advice}."
+        )
+        kind = Annotated[str, tyro.conf.arg(help=foundation.help)]
+        own.append((foundation.flag, kind, foundation.default))
+    name = f"Train{entry.model.__name__}"
+    namespace = documented(text, TrainFlags)
+    flags = make_dataclass(name, own, bases=(TrainFlags,), frozen=True, namespace=namespace)
+    return flags, sizes
+
+
+def defaults(model_type: str, run: Run, name: str) -> TrainFlags:
     """The flags that stand for a run of the presets."""
-    common = dict(
+    flags, sizes = train_flags(model_type)
+    return flags(
         corpus=run.corpus.name,
-        length=run.model.length,
-        vocabulary=run.corpus.vocabulary,
+        length=run.model.seq_len,
+        vocab_size=run.corpus.vocab_size,
         documents=run.corpus.documents,
         pack=run.corpus.pack,
         out=f"runs/{name}",
         train=run.train,
+        model=sizes(**vars(run.model)),
+        **named_foundation(model_type, run),
     )
-    if run.kind == "ldlm":
-        common["frozen"] = run.model.frozen
-    flags, sizes = FLAGS[run.kind]
-    return flags(**common, model=sizes(**vars(run.model)))
 
 
-def parse(argv: list[str]) -> tuple[str, TrainFlags]:
-    """The kind of model and the flags that a command line asks for."""
-    if not argv or argv[0] not in KINDS:
+def named_foundation(model_type: str, run: Run) -> dict[str, str]:
+    """The flag that names the foundation, where the configuration of a run does."""
+    foundation = MODEL_TYPES[model_type].foundation
+    name = getattr(run.model, foundation.flag, None) if foundation else None
+    return {foundation.flag: name} if foundation and name else {}
+
+
+def refuse_old(argv: list[str]) -> None:
+    """Answer a flag of before with the one of today."""
+    for given in (word.partition("=")[0] for word in argv):
+        place, dot, name = given.replace("_", "-").rpartition(".")
+        name = name.removeprefix("--").replace("-", "_")
+        if given in KEPT or place not in ("", "--model", "--model.space"):
+            continue
+        if place and name in RENAMED_GENERATION:
+            today = f"--model.generation.{RENAMED_GENERATION[name]}"
+        elif name in RENAMED_FIELDS and (place or name == "vocabulary"):
+            today = f"{place}{dot}{'' if place else '--'}{RENAMED_FIELDS[name]}"
+        else:
+            continue
+        raise UserError(f"{given} is now called {today.replace('_', '-')}")
+
+
+def parse(argv: list[str]) -> tuple[str, Any]:
+    """The model type and the flags that a command line asks for."""
+    if not argv or argv[0] not in MODEL_TYPES:
         if argv and argv[0] in ("-h", "--help"):
-            print(f"usage: minildm train {'|'.join(KINDS)} [--help] ...")
+            print(f"usage: minildm train {'|'.join(MODEL_TYPES)} [--help] ...")
             raise SystemExit(0)
-        raise UserError(f"say what to train: minildm train {'|'.join(KINDS)}")
-    kind, *rest = argv
+        raise UserError(f"say what to train: minildm train {'|'.join(MODEL_TYPES)}")
+    model_type, *rest = argv
+    refuse_old(rest)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--preset", nargs="?")
     first.add_argument("--size", nargs="?")
     chosen = first.parse_known_args(rest)[0]
-    run = find_run(kind, chosen.preset, chosen.size)
-    name = chosen.preset or f"{kind}-{chosen.size or 'nano'}"
-    return kind, parse_flags(
-        FLAGS[kind][0],
+    run = find_run(model_type, chosen.preset, chosen.size)
+    name = chosen.preset or f"{model_type}-{chosen.size or 'nano'}"
+    return model_type, parse_flags(
+        train_flags(model_type)[0],
         rest,
-        f"minildm train {kind}",
-        default=defaults(run, name),
+        f"minildm train {model_type}",
+        default=defaults(model_type, run, name),
         config=(tyro.conf.FlagCreatePairsOff,),
     )

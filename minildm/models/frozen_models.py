@@ -1,6 +1,4 @@
-"""Frozen encoders out of pretrained language models: a GPT of ours, any of transformers, or MiniLM
-out of a wheel.
-"""
+"""Frozen encoders out of pretrained models: any of transformers, or MiniLM out of a wheel."""
 
 import importlib.util
 from functools import partial
@@ -11,39 +9,10 @@ from torch import Tensor, nn
 
 from ..errors import UserError
 from ..nets.frozen import FrozenEncoder
-from .base import BOS, EOS, MASK, PAD
-from .gpt import GPT
+from ..tokens import BOS, EOS, MASK, NUM_SPECIALS, PAD
+from .gpt import check_layer
 
-SPECIALS = (
-    MASK + 1
-)  # our ids below this are specials; a pretrained model's id i is our id i + SPECIALS
 BERT_ENDS = (101, 102)  # [CLS] and [SEP], where MiniLM's texts begin and end
-
-
-def check_layer(layer: int, layers: int, name: str) -> None:
-    """Refuse a layer that is not in the list [embedding, block 1, ..., block L]."""
-    if not -layers - 1 <= layer <= layers:
-        raise UserError(f"{name} has no layer {layer}: choose one from {-layers - 1} to {layers}")
-
-
-def frozen_gpt(gpt: GPT, layer: int, name: str = "this GPT") -> FrozenEncoder:
-    """A GPT of ours as a frozen encoder.
-
-    Args:
-        gpt: Trained.
-        layer: In [embedding, block 1, ..., block L].
-        name: For the error's sentence.
-
-    Returns:
-        A `FrozenEncoder` that is not calibrated yet.
-
-    Raises:
-        UserError: On a layer it does not have.
-
-    Source: LDLM [OD].
-    """
-    check_layer(layer, gpt.config.layers, name)
-    return FrozenEncoder(gpt, partial(GPT.states, layer=layer), gpt.config.width)
 
 
 def pretrained_states(network: nn.Module, tokens: Tensor, layer: int, specials: Tensor) -> Tensor:
@@ -56,7 +25,9 @@ def pretrained_states(network: nn.Module, tokens: Tensor, layer: int, specials: 
             f"the frozen model reads at most {limit} tokens, not {tokens.shape[1]}: lower --length"
         )
     ids = torch.where(
-        tokens < SPECIALS, specials.to(tokens.device)[tokens.clamp(max=MASK)], tokens - SPECIALS
+        tokens < NUM_SPECIALS,
+        specials.to(tokens.device)[tokens.clamp(max=MASK)],
+        tokens - NUM_SPECIALS,
     )
     return network(
         input_ids=ids, attention_mask=(tokens != PAD).long(), output_hidden_states=True
@@ -94,16 +65,18 @@ def frozen_transformer(name: str, layer: int, ends: tuple[int, int] | None = Non
         reason = str(fault).partition("\n")[0]
         if Path(name).exists():
             raise UserError(
-                f"{name} holds no model that transformers can load ({reason}): name a model's folder"
+                f"{name} holds no model that transformers can load ({reason}): "
+                "name a model's folder"
             ) from None
         raise UserError(
-            f"the model {name} cannot be fetched ({reason}): connect to the network or name a folder"
+            f"the model {name} cannot be fetched ({reason}): "
+            "connect to the network or name a folder"
         ) from None
     c = network.config
     check_layer(layer, c.num_hidden_layers, name)
     end = next(i for i in (c.eos_token_id, c.pad_token_id, 0) if isinstance(i, int))
     bos, eos = ends or (end if c.bos_token_id is None else c.bos_token_id, end)
-    specials = torch.zeros(SPECIALS, dtype=torch.long)
+    specials = torch.zeros(NUM_SPECIALS, dtype=torch.long)
     specials[BOS], specials[EOS], specials[MASK] = bos, eos, eos
     specials[PAD] = eos if c.pad_token_id is None else c.pad_token_id
     return FrozenEncoder(

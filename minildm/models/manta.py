@@ -1,12 +1,14 @@
-"""Manta-LM: a closed-loop policy that steers noise to text in the latent space of a VAE. A
-reconstruction, and labelled so.
+"""Manta-LM: a feedback policy that steers noise to text in the latent space of a VAE.
 
-words -> VAE -> z_1;  policy: at (z_t, t) say where each position should end, z_hat, and go there by
-a law of `control.linear_quadratic`;  z at t = 1 -> VAE -> words. The operator, the space and every
-choice below the abstract are ours.
+tokens -> VAE -> z_1;  policy: (z_t, t) -> z_hat -> control;  z at t = 1 -> VAE -> tokens
+
+At (z_t, t) the policy says where each position should end, z_hat, and goes there by a control of
+`control.linear_quadratic`. It is a reconstruction: the operator, the space and every choice below
+the abstract are ours.
 """
 
-import time
+from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 import torch.nn as nn
@@ -14,76 +16,87 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..control.feedback import rollout, transport
-from ..control.linear_quadratic import pinned_law, soft_law
-from ..dynamics.records import Trajectory
+from ..control.linear_quadratic import pinned_control, soft_terminal_control
 from ..errors import UserError
-from ..nets.vector_field import Past, VectorField
+from ..nets.cache import FieldCache
+from ..nets.vector_field import Context, VectorField, VectorFieldConfig
 from ..transport.couplings import Pairs, independent, optimal
-from ..transport.diffusion import straight_step
+from ..transport.noise_levels import attention_mask, block_order, gaps
 from ..transport.paths import interpolate
 from ..transport.schedules import Linear
-from ..transport.staggering import behind, local_times, sight, staggered_grid, unseen, windows
 from ..transport.time_sampling import AdaptiveTime, LogitNormal, Uniform
-from .base import Generation, LanguageModel, Losses, check_request, gumbel
-from .manta_config import MantaConfig
-from .pace import PACED, PacedPolicy
-from .policy import COLD, Policy
-from .steering import Wish
+from .base import LanguageModel, Losses, gumbel
+from .generation import Capabilities, MantaGeneration
+from .manta_config import MantaLMConfig, check_config
+from .manta_times import draw_noise_levels
+from .measures import at_text, cross_entropies
 from .vae import VAE
 
-SHARES = {
-    "ancestral": 1.0,
-    "euler": 0.0,
-    "drawn": 1.0,
-}  # solvers, and the share of the ancestral step's noise they renew
-SOLVERS = (*SHARES, PACED)
-DRAWN = ("drawn", PACED)  # the solvers that go to ends drawn at random, the others to mean ends
+EPS = 1e-3  # temperature below which only the most probable token is left
+TIMES = {"adaptive": AdaptiveTime, "uniform": Uniform, "logit_normal": LogitNormal}
 
 
-class Manta(LanguageModel):
-    """A policy over the latent space of a frozen VAE, whose positions may travel together or one
-    after another.
+class MantaLM(LanguageModel):
+    """A policy over the latent space of a frozen VAE; each position has its own noise level.
+
+    The levels may be equal, so that all positions flow in parallel, or fall off over the text.
     """
 
-    def __init__(self, config: MantaConfig, space: VAE | None = None):
+    title = "a Manta-LM"
+
+    def __init__(self, config: MantaLMConfig, space: VAE | None = None):
         super().__init__()
-        c = config
-        if c.space.encoder_layers:
-            raise UserError(
-                "a policy needs codes of words that do not depend on their neighbors: train its VAE with "
-                "--model.encoder-layers 0"
-            )
-        if c.head == "words" and c.coupling != "independent":
-            raise UserError(
-                "a head over words needs noise that does not depend on the text: take --model.head clean"
-            )
-        if c.windows and (c.kernel not in ("attention", "causal") or c.self_condition):
-            raise UserError(
-                "windows beside a text need a kernel that is a sum over positions, attention or causal, and no "
-                "self-condition: take --model.no-windows"
-            )
-        self.config, self.schedule = c, Linear()
+        c = self.config = config
+        check_config(c)
+        self.schedule = Linear()
         self.space = (space or VAE(c.space)).requires_grad_(False).eval()
         self.policy = VectorField(
-            c.space.latent,
-            c.vocabulary,
-            c.width,
-            c.heads,
-            c.layers,
-            c.kernel,
-            c.ahead if c.ahead > 1 else 0,
-            pointer=c.head == "words",
+            VectorFieldConfig(
+                latent=c.space.latent,
+                vocab_size=c.vocab_size,
+                d_model=c.d_model,
+                n_heads=c.n_heads,
+                n_layers=c.n_layers,
+                kernel=c.kernel,
+                max_gap=c.block_size if c.block_size > 1 else 0,
+                pointer=c.head == "tokens",
+            )
         )
-        self.prior = nn.Parameter(torch.zeros(c.vocabulary))
-        self.leave = nn.Linear(c.width, c.space.latent) if c.head == "clean" else None
-        self.time = {"adaptive": AdaptiveTime, "uniform": Uniform, "logit_normal": LogitNormal}[
-            c.times
-        ]()
+        self.prior = nn.Parameter(torch.zeros(c.vocab_size))
+        self.out_proj = nn.Linear(c.d_model, c.space.latent) if c.head == "denoised" else None
+        self.time = TIMES[c.time_distribution]()
         self.pairs: Pairs | None = None  # noise and texts that belong together, made by `reflow`
-        self.check_solver(c.writing_solver, False, None)
+        if c.generation.solver not in self.capabilities.solvers:
+            raise UserError(
+                f"this Manta-LM cannot draw by solver {c.generation.solver}: choose one of "
+                f"{', '.join(self.capabilities.solvers)} for --model.generation.solver"
+            )
 
-    def train(self, mode: bool = True) -> "Manta":
+    @property
+    def generation(self) -> MantaGeneration:
+        """How texts are drawn where nothing is asked for."""
+        return self.config.generation
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Sampled end points need a head over tokens, and entropy bounds need blocks as well."""
+        options = {"steps", "solver", "length", "offset", "start", "prompt", "observed"}
+        options |= {"guidance_target", "guidance_scale", "num_tries"}
+        solvers = ("ancestral", "euler")
+        if self.config.head == "tokens":
+            options.add("temperature")
+            solvers += ("sampled",)
+            if self.config.blocks:
+                options.add("entropy_bound")
+                solvers += ("entropy_bounded",)
+        return Capabilities(solvers, frozenset(options), latent=True)
+
+    @classmethod
+    def fit_config(cls, config: MantaLMConfig, name: str, part: VAE) -> MantaLMConfig:
+        """The space is that of the VAE."""
+        return replace(config, space=part.config)
+
+    def train(self, mode: bool = True) -> "MantaLM":
         """The space is never in training mode."""
         super().train(mode)
         self.space.eval()
@@ -96,167 +109,142 @@ class Manta(LanguageModel):
         c: Float[Tensor, "b n d"],
         temperature: float = 1.0,
         seed: int | None = None,
-        known: Bool[Tensor, "b n"] | None = None,
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocabulary"] | None]:
-        """Where each position should end, z_hat, and the logits of its word if there is a head for
-        them; who has arrived stays.
+        observed: Bool[Tensor, "b n"] | None = None,
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocab_size"] | None]:
+        """Where each position should end, z_hat, and logits of its token if it has a head for them.
 
-        z_hat = sum_w p_w E[z_1 | z_t, w],  p = softmax(logits / temperature); p(w_i | z_t) ~
-        p(z_t,i | w_i) p(w_i | z_t of the others): the codebook has the first factor, the network
-        the second. In a model with windows, words `known` from the start see no words that were
-        written since.
+        z_hat = sum_w p_w E[z_1 | z_t, w],  p = softmax(logits / temperature)
+        p(w_i | z_t) ~ p(z_t,i | w_i) p(w_i | z_t of the others)
+
+        The codebook has the first factor, the network the second. A position at time 1 stays. In a
+        model with blocks, `observed` tokens do not attend to those that were decoded since.
         """
         positions = torch.arange(zt.shape[1], device=zt.device)
-        sees = (
-            sight(t, behind(t, t >= 1 if known is None else known), positions)
-            if self.config.windows
-            else None
-        )
-        return self.read(zt, t, c, positions, sees, temperature, seed=seed)
+        mask = None
+        if self.config.blocks:
+            order = block_order(t, t >= 1 if observed is None else observed)
+            mask = attention_mask(t, order, positions)
+        return self.predict_rows(zt, t, c, positions, mask, temperature, seed=seed)
 
-    def read(
+    def predict_rows(
         self,
         zt: Float[Tensor, "b n d"],
         t: Float[Tensor, "b n"],
         c: Float[Tensor, "b n d"],
         positions: Int[Tensor, " m"],
-        sees: Bool[Tensor, "b n m"] | None,
+        mask: Bool[Tensor, "b n m"] | None,
         temperature: float = 1.0,
-        past: Past | None = None,
+        cache: FieldCache | None = None,
         seed: int | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """`predict` for rows that stand at `positions`, see what `sees` says, and may have a
-        `past`.
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocab_size"] | None]:
+        """`predict` for rows at `positions` with an attention `mask`, and a `cache` of rows before.
 
-        With a `seed`, z_hat is an end drawn at random: E[z_1 | z_t, w] of a word w ~ p.
+        With a `seed`, z_hat is a sampled end point, E[z_1 | z_t, w] of a token w ~ p.
         """
         with torch.autocast(zt.device.type, enabled=False):
-            book = self.space.codebook()
-            local = self.prior.float() + book.evidence(zt, t)
-            belief = local.softmax(-1)
-        gap = None
-        if self.policy.gap is not None:
-            gap = unseen(F.pad(t, (len(positions) - t.shape[1], 0), value=1.0), sees, positions)
-        features = self.policy(zt, t, c, belief, sees=sees, positions=positions, past=past, gap=gap)
-        if self.config.head == "clean":
-            return self.leave(features).float().where(t[..., None] < 1, zt), None
-        logits = local + self.policy.scores(features, belief, sees, past).float()
-        return self.end(logits / max(temperature, COLD), zt, t, seed), logits
+            local = self.prior.float() + self.space.codebook().evidence(zt, t)
+            posterior = local.softmax(-1)
+        context = None
+        if mask is not None:
+            every_t = F.pad(t, (len(positions) - t.shape[1], 0), value=1.0)
+            counted = self.policy.gap_embedding is not None
+            context = Context(mask, positions, gaps(every_t, mask, positions) if counted else None)
+        features = self.policy(zt, t, c, posterior, context, cache)
+        if self.out_proj is not None:
+            return self.out_proj(features).float().where(t[..., None] < 1, zt), None
+        logits = local + self.policy.scores(features, posterior, context, cache).float()
+        return self.endpoint(logits / max(temperature, EPS), zt, t, seed), logits
 
-    def end(
+    def endpoint(
         self,
-        logits: Float[Tensor, "b n vocabulary"],
+        logits: Float[Tensor, "b n vocab_size"],
         zt: Float[Tensor, "b n d"],
         t: Float[Tensor, "b n"],
         seed: int | None = None,
     ) -> Float[Tensor, "b n d"]:
-        """Where positions end whose words have the law softmax(logits): z_hat, or with a `seed` an
-        end drawn at random.
-        """
+        """z_hat of positions with token posteriors softmax(logits), sampled if there is a seed."""
         with torch.autocast(zt.device.type, enabled=False):
             if seed is None:
                 p = logits.softmax(-1)
             else:
-                p = F.one_hot(
-                    (logits + gumbel(logits.shape, seed, logits.device)).argmax(-1),
-                    logits.shape[-1],
-                ).float()
+                sampled = (logits + gumbel(logits.shape, seed, logits.device)).argmax(-1)
+                p = F.one_hot(sampled, logits.shape[-1]).float()
             return self.space.codebook().endpoint(p, zt, t).where(t[..., None] < 1, zt)
 
-    def law(
-        self, clean: Float[Tensor, "b n d"], z: Float[Tensor, "b n d"], t: Float[Tensor, "b n one"]
-    ) -> Tensor:
-        """The control that goes from z to z_hat in the time that is left: the mean of the pair's
-        optimal controls.
-        """
-        if self.config.law == "soft":
-            return soft_law(clean, z, t, self.config.miss)
-        return pinned_law(clean, z, t, self.config.least_time)
+    def control(
+        self,
+        denoised: Float[Tensor, "b n d"],
+        z: Float[Tensor, "b n d"],
+        t: Float[Tensor, "b n one"],
+    ) -> Float[Tensor, "b n d"]:
+        """The control from z to z_hat in the time left: the mean of the pairs' optimal controls."""
+        if self.config.terminal == "soft":
+            return soft_terminal_control(denoised, z, t, self.config.terminal_weight)
+        return pinned_control(denoised, z, t, self.config.least_time)
 
     def draw_times(
-        self, n: int, length: int, step: int, rng: torch.Generator
-    ) -> tuple[Float[Tensor, "n length"], Tensor | None]:
-        """Times of the positions of n texts in training, and their windows: some texts without lag,
-        some with known words.
+        self, n: int, length: int, step: int | Tensor, rng: torch.Generator
+    ) -> tuple[Float[Tensor, "n length"], Float[Tensor, "n length"] | None]:
+        """Noise levels of the positions of n texts in training, and the order of their blocks."""
+        return draw_noise_levels(self.config, self.time.warp, (n, length), step, rng)
 
-        Lags L of windows are uniform in log L from 1 to the largest.
-        """
-        c, device, t = self.config, rng.device, Uniform().draw(n, rng)
-        lag, together, knows, share = torch.rand(4, n, generator=rng, device=device)
-        lag = (c.lag**lag if c.windows else c.lag * lag).masked_fill(together < c.together, 0.0)
-        spans = torch.rand(n, -(-length // 4), generator=rng, device=device).repeat_interleave(
-            4, dim=1
-        )[:, :length]
-        moving = (spans >= share[:, None]) | (knows >= c.known)[:, None]
-        if not c.windows:
-            return self.time.warp(local_times(t, lag, moving)), None
-        tau, window = windows(t, lag, moving)
-        told = (
-            torch.rand(n, generator=rng, device=device) < (1 if step < c.told_first else c.told)
-        )[:, None] & moving
-        size = (
-            ((c.ahead + 1) ** torch.rand(n, 1, generator=rng, device=device))
-            .floor()
-            .clamp(max=c.ahead)
-        )
-        part = (
-            (moving.cumsum(1) + size * torch.rand(n, 1, generator=rng, device=device)) / size
-        ).floor()
-        return self.time.warp(tau).masked_fill(told, 0.0), window.where(
-            ~told, part.masked_fill(~moving, -torch.inf)
-        )
+    def losses(
+        self, tokens: Int[Tensor, "b n"], *, step: int | Tensor, rng: torch.Generator
+    ) -> Losses:
+        """What makes z_hat the posterior mean E[z_1 | z_t], over positions under way.
 
-    def losses(self, tokens: Int[Tensor, "b n"], *, step: int, rng: torch.Generator) -> Losses:
-        """What makes z_hat the posterior mean E[z_1 | z_t], over positions under way, 0 < t < 1, or
-        told, t = 0.
+        head tokens:   mean cross-entropy(p(. | z_t), w)
+        head denoised: mean |z_hat - z_1|^2
 
-        head words: cross-entropy(p(. | z_t), w);  head clean: mean |z_hat - z_1|^2 With windows the
-        text itself, at time 1, stands beside the noisy one, in windows of the same numbers; the
-        copies of known words are behind all windows, where nobody sees them.
+        Without blocks, positions at t = 0 have not begun and do not count. With blocks the text
+        itself, at time 1, stands beside the noisy one, in blocks of the same numbers; the copies of
+        observed tokens are behind all blocks, where nothing attends to them.
         """
         with torch.autocast(tokens.device.type, enabled=False):
             z0, z1 = self.couple(tokens, rng)
-        n = z1.shape[1]
-        t, window = self.draw_times(len(z1), n, step, rng)
-        zt, c = interpolate(self.schedule, z1, z0, t), torch.zeros_like(z1)
-        if window is None:
+        t, order = self.draw_times(len(z1), z1.shape[1], step, rng)
+        zt = interpolate(self.schedule, z1, z0, t)
+        if order is None:
             moving = (t > 0) & (t < 1)
+            condition = torch.zeros_like(z1)
             if self.config.self_condition:
                 with torch.no_grad():
-                    c[::2] = self.predict(zt[::2], t[::2], c[::2])[0]
-            clean, logits = self.predict(zt, t, c)
+                    condition[::2] = self.predict(zt[::2], t[::2], condition[::2])[0]
+            denoised, logits = self.predict(zt, t, condition)
         else:
-            moving, positions = t < 1, torch.arange(n, device=t.device).repeat(2)
-            zs, ts, cs, ws = (
-                torch.cat(pair, 1)
-                for pair in (
-                    (z1, zt),
-                    (torch.ones_like(t), t),
-                    (c, c),
-                    (window, window.masked_fill(~moving, torch.inf)),
-                )
-            )
-            sees = sight(ts, ws, positions)
-            clean, logits = (
-                x if x is None else x[:, n:] for x in self.read(zs, ts, cs, positions, sees)
-            )
-        error = (clean - z1).square().mean(-1)
-        if logits is None:
-            name, each = "clean", error
-        else:
-            name, each = "words", F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")
-        if (
-            self.config.times == "adaptive" and self.training
-        ):  # tau is not uniform: p(t) up to a factor that hardly changes
+            moving = t < 1
+            denoised, logits = self.predict_beside(z1, zt, t, order)
+        error = (denoised - z1).square().mean(-1)
+        each = error if logits is None else cross_entropies(logits, tokens)
+        if isinstance(self.time, AdaptiveTime) and self.training:
+            # tau is not uniform: p(t) up to a factor that hardly changes
             self.time.observe(t, each, (moving & (t > 0)) / self.time.density(t))
         count = moving.sum()
         return Losses(
-            {name: (each * moving).sum() / count},
+            {self.config.head: (each * moving).sum() / count},
             {"error": (error.detach() * moving).sum() / count, "moving": moving.float().mean()},
         )
 
+    def predict_beside(
+        self,
+        z1: Float[Tensor, "b n d"],
+        zt: Float[Tensor, "b n d"],
+        t: Float[Tensor, "b n"],
+        order: Float[Tensor, "b n"],
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocab_size"] | None]:
+        """`predict` for all blocks of noisy texts at once, each after the text before it."""
+        n = zt.shape[1]
+        positions = torch.arange(n, device=t.device).repeat(2)
+        z = torch.cat((z1, zt), 1)
+        times = torch.cat((torch.ones_like(t), t), 1)
+        order = torch.cat((order, order.masked_fill(t >= 1, torch.inf)), 1)
+        mask = attention_mask(times, order, positions)
+        denoised, logits = self.predict_rows(z, times, torch.zeros_like(z), positions, mask)
+        return denoised[:, n:], None if logits is None else logits[:, n:]
+
     def after_step(self, step: int) -> None:
-        if self.config.times == "adaptive":
+        """Update the noise-level distribution, if it is learned."""
+        if isinstance(self.time, AdaptiveTime):
             self.time.update(step)
 
     def couple(
@@ -264,114 +252,54 @@ class Manta(LanguageModel):
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
         """Noise z_0 and data z_1 of a batch: fresh noise, coupled, or pairs that `reflow` made."""
         if self.pairs is not None:
-            if self.config.head == "words":
+            if self.config.head == "tokens":
                 raise UserError(
-                    "pairs made by reflow have no words to learn: take --model.head clean"
+                    "pairs made by reflow have no tokens to learn: take --model.head denoised"
                 )
             return self.pairs(len(tokens), rng)
         z1 = self.space.encode(tokens, rng)
         z0 = torch.randn(z1.shape, generator=rng, device=z1.device)
         return (optimal if self.config.coupling == "optimal" else independent)(z0, z1, rng)
 
+    def embed(self, tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+        """Latents of texts, the means of their posteriors."""
+        return self.space.encode(tokens)
+
+    def decode_tokens(
+        self, z1: Float[Tensor, "b n d"]
+    ) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
+        """Most probable tokens of latents, and their probabilities."""
+        return self.space.decode_tokens(z1)
+
     @torch.no_grad()
-    def generate(
-        self,
-        count: int,
-        *,
-        rng: torch.Generator,
-        steps: int = 32,
-        solver: str | None = None,
-        length: int | None = None,
-        prompt: Int[Tensor, "#count p"] | None = None,
-        mask: Bool[Tensor, "#count p"] | None = None,
-        start: float = 0.0,
-        wish: Wish | None = None,
-        strength: float = 1.0,
-        lag: float | None = None,
-        entropy_bound: float | None = None,
-        temperature: float | None = None,
-        record: bool = False,
-    ) -> Generation:
-        """Write texts: look, choose a control, hold it for one of `steps` steps, look again.
+    def token_nll(
+        self, tokens: Int[Tensor, "b n"], rng: torch.Generator | None = None, parts: int = 8
+    ) -> Float[Tensor, "b n"]:
+        """-log p(w_i | most other tokens): every `parts`-th token is set to noise, once each."""
+        rng = rng or torch.Generator(self.device).manual_seed(0)
+        nll = torch.zeros(tokens.shape, device=tokens.device)
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
+        for part in range(parts):
+            hidden = (positions % parts == part).expand(len(tokens), -1)
+            z = self.space.encode(tokens, rng)
+            noise = torch.randn(z.shape, generator=rng, device=z.device)
+            z = noise.where(hidden[..., None], z)
+            denoised, logits = self.predict(z, (~hidden).float(), torch.zeros_like(z))
+            if logits is None:
+                logits = self.space.decode(denoised)
+            nll = cross_entropies(logits, tokens).where(hidden, nll)
+        return at_text(nll, tokens)
 
-        `prompt` begins the texts, or, with a `mask`, is a text whose words are to be written where
-        the mask is True. With `start` > 0 the prompt is noised to where a text is after that share
-        of the steps, and written anew from there. `wish` guides with `strength`. `lag`: how far the
-        rear is behind. Solver paced lets words arrive within an `entropy_bound`, in nats, by at
-        most `steps` looks. `temperature` of the law over words: below 1 it favors what is probable.
-        All are the configuration's where they are not given; but a start or a lag asks for solver
-        ancestral.
+    @torch.no_grad()
+    def held_out(self, batches: Iterable[Int[Tensor, "b n"]]) -> dict[str, float]:
+        """Prediction error of the end point over positions under way, as late in training.
+
+        E |z_hat(z_t, t) - z_1|^2, and the cross-entropy of the tokens if there is a head for them
         """
-        c, length, began = self.config, length or self.config.length, time.perf_counter()
-        travels = bool(start) or lag is not None
-        solver = solver or ("ancestral" if travels else c.writing_solver)
-        check_request(count, length, None if start or mask is not None else prompt, steps)
-        self.check_solver(solver, travels, entropy_bound)
-        if temperature is not None and c.head == "clean":
-            raise UserError(
-                "a Manta-LM with a clean head has no law over words to temper: leave out the temperature"
-            )
-        z = torch.randn(count, length, c.space.latent, generator=rng, device=self.device)
-        moving = torch.ones(count, length, dtype=torch.bool, device=self.device)
-        if prompt is not None:
-            given = F.pad(prompt, (0, length - prompt.shape[1])).expand(count, -1)
-            z1 = self.space.encode(given, rng)
-            if not start:
-                moving[:, : prompt.shape[1]] = False if mask is None else mask
-                z = z.where(moving[..., None], z1)
-        heat = c.writing_temperature if temperature is None else temperature
-        seed = (
-            int(torch.randint(2**31, (), generator=rng, device=rng.device))
-            if solver in DRAWN
-            else None
-        )
-        if solver == PACED:
-            bound = c.writing_bound if entropy_bound is None else entropy_bound
-            loop = PacedPolicy(self, bound, steps, wish, strength, heat, seed, record)
-            path = loop.write(z, moving)
-        else:
-            times = self.time.warp(
-                staggered_grid(steps, c.writing_lag if lag is None else lag, moving, start)
-            )
-            if start:
-                z = interpolate(self.schedule, z1, z, times[0, ..., 0])
-            loop = Policy(self, wish, strength, heat, seed, record)
-            if c.windows and wish is None and not record:
-                loop.look_ahead(times)
-            path = rollout(
-                transport, loop, z, times, straight_step(SHARES[solver]), rng, record
-            ).path
-        tokens, _ = self.space.read_off(path.states[-1])
-        if prompt is not None:
-            tokens = tokens.where(moving, given)
-        seconds = time.perf_counter() - began
-        if record:
-            clean = torch.stack([*loop.seen, path.states[-1]])
-            words, confidence = map(torch.stack, zip(*map(self.space.read_off, clean)))
-            path = Trajectory(
-                torch.linspace(start, 1, steps + 1), path.states, clean, words, confidence
-            )
-        return Generation(tokens, loop.calls, seconds, path if record else None)
-
-    def check_solver(self, solver: str, travels: bool, entropy_bound: float | None) -> None:
-        """Refuse a solver that there is not, or that cannot do what else is asked."""
-        if solver not in SOLVERS:
-            raise UserError(
-                f"a Manta-LM has no solver {solver!r}: choose one of {', '.join(SOLVERS)}"
-            )
-        if solver != PACED and entropy_bound is not None:
-            raise UserError(
-                f"solver {solver} has no entropy bound: take solver paced, without a start or a lag"
-            )
-        if solver == PACED and travels:
-            raise UserError(
-                "solver paced takes no lag and no start: leave them out, or take another solver"
-            )
-        if solver in DRAWN and self.config.head != "words":
-            raise UserError(
-                f"solver {solver} draws words, and a clean head has no law over them: take ancestral or euler"
-            )
-        if solver == PACED and not self.config.windows:
-            raise UserError(
-                "solver paced needs words that see no noise: train with --model.windows"
-            )
+        rng = torch.Generator(self.device).manual_seed(0)
+        step = self.config.next_token_steps
+        found = []
+        for tokens in batches:
+            losses = self.losses(tokens.to(self.device), step=step, rng=rng)
+            found.append({**losses.terms, "error": losses.metrics["error"]})
+        return {name: float(torch.stack([one[name] for one in found]).mean()) for name in found[0]}

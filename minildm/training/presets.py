@@ -1,19 +1,21 @@
-"""Presets: the runs that made the zoo, and one dial of sizes from a laptop's minute to the
-published model.
-"""
+"""Presets: the runs that made the zoo, and a dial of sizes up to those of published models."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..errors import UserError
+from ..models.generation import LDLMGeneration, MantaGeneration
 from ..models.gpt import GPTConfig
 from ..models.ldlm import LDLMConfig
-from ..models.manta_config import MantaConfig
-from ..models.masked import MaskedConfig
+from ..models.manta_config import MantaLMConfig
+from ..models.masked import MaskedDiffusionConfig
 from ..models.recipe import Recipe
+from ..models.registry import MODEL_TYPES, type_of
 from ..models.vae import VAEConfig
-from .loop import TrainConfig
+from .config import TrainConfig
+from .renamed import current_model
 
-KINDS = ("gpt", "masked", "ldlm", "vae", "manta")
+SIZES = ("nano", "micro", "small", "base")  # a preset TYPE-SIZE each
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,7 @@ class CorpusConfig:
     """What a model reads."""
 
     name: str = "tales"  # tales, tales:EVENTS, pydocs, kjv, file:PATH or hub:NAME
-    vocabulary: int = (
-        512  # entries of a tokenizer trained on the corpus; Tales have their own words
-    )
+    vocab_size: int = 512  # of a tokenizer trained on the corpus; Tales have their own words
     pack: bool = False  # join documents and cut full rows, else a document is a row where all fit
     documents: int = 100_000  # how many of a corpus that has no end
 
@@ -32,306 +32,125 @@ class CorpusConfig:
 class Run:
     """Everything that a training run is made from."""
 
-    kind: str  # one of KINDS
-    model: GPTConfig | MaskedConfig | LDLMConfig | VAEConfig | MantaConfig
+    model: Any  # the configuration of one of MODEL_TYPES
     train: TrainConfig
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
 
 
-OPEN_TEXT = CorpusConfig("hub:Skylion007/openwebtext", 32_768, True, 1_000_000)
-STORIES = CorpusConfig("hub:roneneldan/TinyStories", 8_192, True, 500_000)
-WINDOWS = MantaConfig(layers=4, windows=True, lag=16.0, told=0.35, told_first=700, known=0.2)
 MANY_TALES = CorpusConfig(documents=200_000)
 MILLION_TALES = CorpusConfig(documents=1_000_000)
+STORIES = CorpusConfig("hub:roneneldan/TinyStories", 8_192, True, 500_000)
+OPEN_TEXT = CorpusConfig("hub:Skylion007/openwebtext", 32_768, True, 1_000_000)
 
-SIZES = {
-    "gpt": {
-        "nano": Run(
-            "gpt",
-            GPTConfig(width=64, heads=2, layers=3),
-            TrainConfig(steps=600, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True),
-        ),
-        "micro": Run(
-            "gpt",
-            GPTConfig(),
-            TrainConfig(
-                steps=5000,
-                batch=64,
-                lr=4e-3,
-                warmup=200,
-                bf16=True,
-                ema=0.998,
-                final_lr=0.02,
-                log_every=50,
-            ),
-            MANY_TALES,
-        ),
-        "small": Run(
-            "gpt",
-            GPTConfig(length=256, width=384, heads=6, layers=6),
-            TrainConfig(steps=20_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True),
-            STORIES,
-        ),
-        "base": Run(
-            "gpt",
-            GPTConfig(length=1024, width=768, heads=12, layers=12),
-            TrainConfig(
-                steps=600_000,
-                batch=480,
-                accumulate=5,
-                lr=6e-4,
-                warmup=2000,
-                weight_decay=0.1,
-                bf16=True,
-                compile=True,
-                checkpointing=True,
-                ema=0.9999,
-                eval_every=2000,
-                save_every=2000,
-            ),
-            OPEN_TEXT,
-        ),
-    },
-    "masked": {
-        "nano": Run(
-            "masked",
-            MaskedConfig(width=64, heads=2, layers=3),
-            TrainConfig(steps=600, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True),
-        ),
-        "micro": Run(
-            "masked",
-            MaskedConfig(),
-            TrainConfig(
-                steps=7500,
-                batch=64,
-                lr=4e-3,
-                warmup=200,
-                bf16=True,
-                ema=0.998,
-                final_lr=0.02,
-                log_every=50,
-            ),
-            MANY_TALES,
-        ),
-        "small": Run(
-            "masked",
-            MaskedConfig(length=128, width=384, heads=6, layers=8),
-            TrainConfig(steps=50_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True),
-            STORIES,
-        ),
-        "base": Run(
-            "masked",
-            MaskedConfig(length=128, width=768, heads=12, layers=12),
-            TrainConfig(
-                steps=1_000_000,
-                batch=512,
-                lr=3e-4,
-                warmup=2500,
-                bf16=True,
-                compile=True,
-                checkpointing=True,
-                ema=0.9999,
-                eval_every=5000,
-                save_every=5000,
-            ),
-            OPEN_TEXT,
-        ),
-    },
-    "ldlm": {
-        "nano": Run(
-            "ldlm",
-            LDLMConfig(
-                width=64,
-                latent=16,
-                heads=2,
-                encoder_layers=1,
-                decoder_layers=1,
-                denoiser_layers=3,
-                recipe=Recipe(warmup=200),
-            ),
-            TrainConfig(steps=400, batch=32, lr=2e-3, warmup=50, ema=0.99, bf16=True),
-        ),
-        "micro": Run(
-            "ldlm",
-            LDLMConfig(
-                encoder_layers=1,
-                recipe=Recipe(warmup=600, decoder_noise=0.5, encoder_pull=0.05, draws=4),
-            ),
-            TrainConfig(
-                steps=7500, batch=16, lr=3e-3, warmup=200, bf16=True, final_lr=0.02, log_every=50
-            ),
-            MANY_TALES,
-        ),
-        "small": Run(
-            "ldlm",
-            LDLMConfig(
-                length=128,
-                frozen="hub:gpt2",
-                latent=128,
-                width=384,
-                heads=6,
-                encoder_layers=3,
-                decoder_layers=3,
-                token_layers=2,
-                denoiser_layers=8,
-                recipe=Recipe(warmup=5000),
-            ),
-            TrainConfig(steps=50_000, batch=128, lr=5e-4, warmup=1000, bf16=True, compile=True),
-            STORIES,
-        ),
-        "base": Run(
-            "ldlm",
-            LDLMConfig(
-                length=128,
-                frozen="hub:gpt2",
-                latent=768,
-                width=768,
-                heads=12,
-                encoder_layers=6,
-                decoder_layers=6,
-                token_layers=3,
-                denoiser_layers=12,
-                recipe=Recipe(warmup=50_000),
-            ),
-            TrainConfig(
-                steps=1_000_000,
-                batch=512,
-                lr=2e-4,
-                warmup=1000,
-                bf16=True,
-                compile=True,
-                checkpointing=True,
-                ema=0.9999,
-                eval_every=5000,
-                save_every=5000,
-            ),
-            OPEN_TEXT,
-        ),
-    },
-    "vae": {
-        "nano": Run(
-            "vae",
-            VAEConfig(width=64, latent=16, heads=2),
-            TrainConfig(steps=300, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True),
-        ),
-        "micro": Run(
-            "vae",
-            VAEConfig(),
-            TrainConfig(
-                steps=2000,
-                batch=64,
-                lr=3e-3,
-                warmup=100,
-                bf16=True,
-                ema=0.99,
-                final_lr=0.02,
-                log_every=50,
-            ),
-            MANY_TALES,
-        ),
-        "small": Run(
-            "vae",
-            VAEConfig(length=128, latent=64, width=384, heads=6, decoder_layers=2),
-            TrainConfig(steps=20_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True),
-            STORIES,
-        ),
-        "base": Run(
-            "vae",
-            VAEConfig(length=128, latent=128, width=768, heads=12, decoder_layers=4),
-            TrainConfig(
-                steps=100_000,
-                batch=512,
-                lr=3e-4,
-                warmup=1000,
-                bf16=True,
-                compile=True,
-                checkpointing=True,
-                ema=0.9999,
-                eval_every=5000,
-                save_every=5000,
-            ),
-            OPEN_TEXT,
-        ),
-    },
-    "manta": {
-        "nano": Run(
-            "manta",
-            MantaConfig(width=64, heads=2, layers=3),
-            TrainConfig(steps=600, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True),
-        ),
-        "micro": Run(
-            "manta",
-            MantaConfig(layers=4),
-            TrainConfig(
-                steps=7500,
-                batch=64,
-                lr=4e-3,
-                warmup=200,
-                bf16=True,
-                ema=0.998,
-                final_lr=0.02,
-                log_every=50,
-            ),
-            MANY_TALES,
-        ),
-        "small": Run(
-            "manta",
-            MantaConfig(length=128, width=384, heads=6, layers=8),
-            TrainConfig(steps=50_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True),
-            STORIES,
-        ),
-        "base": Run(
-            "manta",
-            MantaConfig(length=128, width=768, heads=12, layers=12),
-            TrainConfig(
-                steps=1_000_000,
-                batch=512,
-                lr=3e-4,
-                warmup=2500,
-                bf16=True,
-                compile=True,
-                checkpointing=True,
-                ema=0.9999,
-                eval_every=5000,
-                save_every=5000,
-            ),
-            OPEN_TEXT,
-        ),
-    },
-}
-
-BRIEF = replace(
-    SIZES["manta"]["micro"], model=WINDOWS, train=replace(SIZES["manta"]["micro"].train, steps=6000)
+NANO = TrainConfig(steps=600, batch=32, lr=3e-3, warmup=50, ema=0.99, bf16=True)
+MICRO = TrainConfig(
+    steps=7500,
+    batch=64,
+    lr=4e-3,
+    warmup=200,
+    bf16=True,
+    ema=0.998,
+    final_lr=0.02,
+    log_every=50,
 )
-SECOND = replace(
-    WINDOWS, told=0.9, told_first=0, ahead=6, writing_solver="paced"
-)  # round, from the weights of the first
-PULLED = Recipe(warmup=2000, decoder_noise=0.5, encoder_pull=0.05, draws=4)
+SMALL = TrainConfig(steps=50_000, batch=128, lr=1e-3, warmup=500, bf16=True, compile=True)
+BASE = TrainConfig(
+    steps=1_000_000,
+    batch=512,
+    lr=3e-4,
+    warmup=2500,
+    bf16=True,
+    compile=True,
+    checkpointing=True,
+    ema=0.9999,
+    eval_every=5000,
+    save_every=5000,
+)
+GPU = {  # a million tales in large batches
+    "steps": 18_000,
+    "batch": 256,
+    "compile": True,
+    "log_every": 200,
+    "eval_every": 6000,
+    "save_every": 1500,
+}
+SECOND = {"lr": 2e-3, "warmup": 50, "seed": 1}  # round, from the weights of the first
+
+RECIPE = Recipe(warmup=600, decoder_noise=0.5, encoder_gradient_scale=0.05, draws=4)
+BLOCKS = MantaLMConfig(
+    n_layers=4,
+    blocks=True,
+    max_offset=16.0,
+    next_token_fraction=0.35,
+    next_token_steps=700,
+    observed_fraction=0.2,
+)
+NEXT_TOKENS = replace(
+    BLOCKS,
+    next_token_fraction=0.9,
+    next_token_steps=0,
+    block_size=6,
+    generation=MantaGeneration(solver="entropy_bounded"),
+)
 
 
 def on_a_gpu(run: Run, **train) -> Run:
     """A run on a million tales in large batches, as a GPU likes them."""
-    many = {
-        "steps": 18_000,
-        "batch": 256,
-        "compile": True,
-        "log_every": 200,
-        "eval_every": 6000,
-        "save_every": 1500,
-    }
-    return replace(run, train=replace(run.train, **many | train), corpus=MILLION_TALES)
+    return replace(run, train=replace(run.train, **(GPU | train)), corpus=MILLION_TALES)
 
+
+GPT_CPU = Run(GPTConfig(), replace(MICRO, steps=5000), MANY_TALES)
+MASKED_CPU = Run(MaskedDiffusionConfig(), MICRO, MANY_TALES)
+LDLM_CPU = Run(
+    LDLMConfig(n_encoder_layers=1, recipe=RECIPE),
+    replace(MICRO, batch=16, lr=3e-3, ema=0.999),
+    MANY_TALES,
+)
+LDLM_TALES = LDLMConfig(
+    n_encoder_layers=1,
+    n_denoiser_layers=12,
+    generation=LDLMGeneration(temperature=0.5),
+    recipe=replace(RECIPE, warmup=2000),
+)
+LDLM_MATCHED = LDLMConfig(  # about as many weights as the others have
+    d_model=96,
+    n_encoder_layers=1,
+    n_decoder_layers=1,
+    n_denoiser_layers=4,
+    recipe=replace(RECIPE, warmup=1500),
+)
+VAE_TALES = Run(VAEConfig(), replace(MICRO, steps=2000, lr=3e-3, warmup=100, ema=0.99), MANY_TALES)
+MANTA_CPU = Run(BLOCKS, replace(MICRO, steps=6000), MANY_TALES)
+LDLM_SMALL = LDLMConfig(
+    seq_len=128,
+    frozen="hub:gpt2",
+    latent=128,
+    d_model=384,
+    n_heads=6,
+    n_encoder_layers=3,
+    n_decoder_layers=3,
+    n_token_layers=2,
+    n_denoiser_layers=8,
+    recipe=Recipe(warmup=5000),
+)
+LDLM_BASE = replace(
+    LDLM_SMALL,
+    latent=768,
+    d_model=768,
+    n_heads=12,
+    n_encoder_layers=6,
+    n_decoder_layers=6,
+    n_token_layers=3,
+    n_denoiser_layers=12,
+    recipe=Recipe(warmup=50_000),
+)
 
 PRESETS = {
-    "gpt-tales": on_a_gpu(SIZES["gpt"]["micro"]),
-    "masked-tales": on_a_gpu(SIZES["masked"]["micro"]),
+    # the zoo
+    "gpt-tales": on_a_gpu(GPT_CPU),
+    "masked-tales": on_a_gpu(MASKED_CPU),
     "ldlm-tales": on_a_gpu(
-        replace(
-            SIZES["ldlm"]["micro"],
-            model=LDLMConfig(
-                encoder_layers=1, denoiser_layers=12, writing_temperature=0.5, recipe=PULLED
-            ),
-        ),
+        replace(LDLM_CPU, model=LDLM_TALES),
         steps=36_000,
         batch=128,
         lr=2e-3,
@@ -340,61 +159,110 @@ PRESETS = {
         eval_every=3000,
         save_every=3000,
     ),
-    "ldlm-matched": on_a_gpu(
+    "ldlm-matched": on_a_gpu(replace(LDLM_CPU, model=LDLM_MATCHED)),
+    "manta-blocks": on_a_gpu(MANTA_CPU, steps=15_000),
+    "manta-tales": on_a_gpu(replace(MANTA_CPU, model=NEXT_TOKENS), steps=3000, **SECOND),
+    "vae-tales": VAE_TALES,
+    "gpt-cpu": GPT_CPU,
+    "masked-cpu": MASKED_CPU,
+    "ldlm-cpu": LDLM_CPU,
+    "manta-cpu-blocks": MANTA_CPU,
+    "manta-cpu": Run(NEXT_TOKENS, replace(MICRO, steps=1500, **SECOND), MANY_TALES),
+    # the dial
+    "gpt-nano": Run(GPTConfig(d_model=64, n_heads=2, n_layers=3), NANO),
+    "gpt-micro": GPT_CPU,
+    "gpt-small": Run(
+        GPTConfig(seq_len=256, d_model=384, n_heads=6, n_layers=6),
+        replace(SMALL, steps=20_000),
+        STORIES,
+    ),
+    "gpt-base": Run(
+        GPTConfig(seq_len=1024, d_model=768, n_heads=12, n_layers=12),
         replace(
-            SIZES["ldlm"]["micro"],  # about as many weights as the others have
-            model=LDLMConfig(
-                width=96,
-                encoder_layers=1,
-                decoder_layers=1,
-                denoiser_layers=4,
-                recipe=replace(PULLED, warmup=1500),
-            ),
-        )
+            BASE,
+            steps=600_000,
+            batch=480,
+            accumulate=5,
+            lr=6e-4,
+            warmup=2000,
+            weight_decay=0.1,
+            eval_every=2000,
+            save_every=2000,
+        ),
+        OPEN_TEXT,
     ),
-    "manta-windows": on_a_gpu(BRIEF, steps=15_000),
-    "manta-tales": on_a_gpu(replace(BRIEF, model=SECOND), steps=3000, lr=2e-3, warmup=50, seed=1),
-    "vae-tales": SIZES["vae"]["micro"],
-    "gpt-brief": SIZES["gpt"]["micro"],
-    "masked-brief": SIZES["masked"]["micro"],
-    "ldlm-brief": SIZES["ldlm"]["micro"],
-    "manta-brief-windows": BRIEF,
-    "manta-brief": replace(
-        BRIEF, model=SECOND, train=replace(BRIEF.train, steps=1500, lr=2e-3, warmup=50, seed=1)
+    "masked-nano": Run(MaskedDiffusionConfig(d_model=64, n_heads=2, n_layers=3), NANO),
+    "masked-micro": MASKED_CPU,
+    "masked-small": Run(
+        MaskedDiffusionConfig(seq_len=128, d_model=384, n_heads=6, n_layers=8), SMALL, STORIES
     ),
-    "gpt-nano": SIZES["gpt"]["nano"],
-    "masked-nano": SIZES["masked"]["nano"],
-    "ldlm-nano": SIZES["ldlm"]["nano"],
-    "vae-nano": SIZES["vae"]["nano"],
-    "manta-nano": SIZES["manta"]["nano"],
+    "masked-base": Run(
+        MaskedDiffusionConfig(seq_len=128, d_model=768, n_heads=12, n_layers=12), BASE, OPEN_TEXT
+    ),
+    "ldlm-nano": Run(
+        LDLMConfig(
+            d_model=64,
+            latent=16,
+            n_heads=2,
+            n_encoder_layers=1,
+            n_decoder_layers=1,
+            n_denoiser_layers=3,
+            recipe=Recipe(warmup=200),
+        ),
+        replace(NANO, steps=400, lr=2e-3),
+    ),
+    "ldlm-micro": LDLM_CPU,
+    "ldlm-small": Run(LDLM_SMALL, replace(SMALL, lr=5e-4, warmup=1000), STORIES),
+    "ldlm-base": Run(LDLM_BASE, replace(BASE, lr=2e-4, warmup=1000), OPEN_TEXT),
+    "vae-nano": Run(VAEConfig(d_model=64, latent=16, n_heads=2), replace(NANO, steps=300)),
+    "vae-micro": VAE_TALES,
+    "vae-small": Run(
+        VAEConfig(seq_len=128, latent=64, d_model=384, n_heads=6, n_decoder_layers=2),
+        replace(SMALL, steps=20_000),
+        STORIES,
+    ),
+    "vae-base": Run(
+        VAEConfig(seq_len=128, latent=128, d_model=768, n_heads=12, n_decoder_layers=4),
+        replace(BASE, steps=100_000, warmup=1000),
+        OPEN_TEXT,
+    ),
+    "manta-nano": Run(MantaLMConfig(d_model=64, n_heads=2, n_layers=3), NANO),
+    "manta-micro": Run(MantaLMConfig(n_layers=4), MICRO, MANY_TALES),
+    "manta-small": Run(
+        MantaLMConfig(seq_len=128, d_model=384, n_heads=6, n_layers=8), SMALL, STORIES
+    ),
+    "manta-base": Run(
+        MantaLMConfig(seq_len=128, d_model=768, n_heads=12, n_layers=12), BASE, OPEN_TEXT
+    ),
 }
 
 
-def find_run(kind: str, preset: str | None = None, size: str | None = None) -> Run:
+def find_run(model_type: str, preset: str | None = None, size: str | None = None) -> Run:
     """The run that a preset or a size names; without either, the smallest.
 
     Args:
-        kind: One of KINDS.
+        model_type: A key of MODEL_TYPES.
         preset: A name of PRESETS.
-        size: A name on the dial, nano, micro, small or base.
+        size: A name of SIZES.
 
     Returns:
-        A `Run`.
+        A `Run`; that of a model type without presets has the defaults of its configuration.
 
     Raises:
-        UserError: On an unknown name, a preset of the other kind, or both names at once.
-
-    Source: ours; base has the sizes of LDLM [OD].
+        UserError: On an unknown name, a preset of another model type, or both names at once.
     """
     if preset and size:
         raise UserError(
             f"--preset {preset} and --size {size} both choose the sizes: give one of them"
         )
-    if preset:
-        names = [name for name, run in PRESETS.items() if run.kind == kind]
-        if preset not in names:
-            raise UserError(f"no preset {preset!r} of a {kind}: choose one of {', '.join(names)}")
-        return PRESETS[preset]
-    if size and size not in SIZES[kind]:
-        raise UserError(f"no size {size!r}: choose one of {', '.join(SIZES[kind])}")
-    return SIZES[kind][size or "nano"]
+    names = [name for name, run in PRESETS.items() if type_of(run.model) == model_type]
+    if not names and not preset:
+        return Run(MODEL_TYPES[model_type].config(), TrainConfig())
+    if size and size not in SIZES:
+        raise UserError(f"no size {size!r}: choose one of {', '.join(SIZES)}")
+    name = current_model(preset or f"{model_type}-{size or SIZES[0]}")
+    if name not in names:
+        raise UserError(
+            f"no preset {preset!r} of a {model_type}: choose one of {', '.join(names) or 'none'}"
+        )
+    return PRESETS[name]

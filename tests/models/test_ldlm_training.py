@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from minildm.errors import UserError
 from minildm.models.ldlm import LDLM
 from minildm.models.recipe import NAIVE, Recipe, gamma
+from tests.sampling.draw import draw
 
 from .small import LENGTH, PARTS, feels, gradients, ldlm, rng, texts
 
@@ -44,14 +45,14 @@ def test_gamma_starts_at_least_rises_and_ends_at_one():
 
 def test_each_term_reaches_its_parts_and_no_other():
     assert felt(WARMUP) == {
-        "words": {"token_decoder"},
+        "tokens": {"token_decoder"},
         "hidden": {"encoder", "decoder"},
         "diffusion": {"encoder", "denoiser"},
     }
 
 
 def test_the_words_term_is_exactly_zero_elsewhere():
-    grads = gradients(ldlm(WARMUP), "words")
+    grads = gradients(ldlm(WARMUP), "tokens")
     assert all(
         torch.equal(g, torch.zeros_like(g))
         for part in PARTS
@@ -61,7 +62,10 @@ def test_the_words_term_is_exactly_zero_elsewhere():
 
 
 def test_cross_entropy_through_the_decoder_reaches_all_that_reconstructs():
-    route = {"words": {"token_decoder", "decoder", "encoder"}, "diffusion": {"encoder", "denoiser"}}
+    route = {
+        "tokens": {"token_decoder", "decoder", "encoder"},
+        "diffusion": {"encoder", "denoiser"},
+    }
     assert felt(replace(WARMUP, decoder_loss="cross_entropy")) == route
     assert felt(NAIVE) == route
 
@@ -89,7 +93,7 @@ def test_the_total_gradient_is_the_sum_of_the_routes():
 
 def test_encoder_pull_scales_what_is_left_after_the_warmup():
     grads = {
-        pull: gradients(ldlm(replace(WARMUP, encoder_pull=pull)), "diffusion", step=10)
+        pull: gradients(ldlm(replace(WARMUP, encoder_gradient_scale=pull)), "diffusion", step=10)
         for pull in (0.0, 0.1, 1.0)
     }
     assert not feels(grads[0.0]["encoder"])
@@ -112,7 +116,7 @@ def test_reconstruction_terms_by_their_formulas():
     )  # padding is a word, too
     terms = model.losses(tokens, step=0, rng=rng()).terms
     assert terms["hidden"].item() == pytest.approx((h_hat - h).square().mean().item(), rel=1e-5)
-    assert terms["words"].item() == pytest.approx(words.item(), rel=1e-5)
+    assert terms["tokens"].item() == pytest.approx(words.item(), rel=1e-5)
 
 
 def test_noise_on_the_decoder_makes_reconstruction_harder():
@@ -207,7 +211,7 @@ def test_reading_needs_the_frozen_part():
     model = LDLM(ldlm().config)
     with pytest.raises(UserError, match="loaded without its frozen encoder"):
         model.losses(texts(), step=0, rng=rng())
-    assert model.generate(1, rng=rng(), steps=2).tokens.shape == (1, LENGTH)
+    assert draw(model, 1, rng=rng(), steps=2).tokens.shape == (1, LENGTH)
 
 
 def test_losses_are_a_function_of_the_rng():
@@ -221,8 +225,8 @@ def test_losses_are_a_function_of_the_rng():
 def test_each_text_is_denoised_at_times_from_every_stratum(monkeypatch):
     """With 4 draws of 6 texts the denoiser sees 24 latents: the same 6 in each quarter of the (uniform) law of time."""
     model, seen = ldlm(replace(WARMUP, draws=4)), []
-    clean, encode = model.clean, model.encode
-    monkeypatch.setattr(model, "clean", lambda zt, t, c: seen.append((zt, t)) or clean(zt, t, c))
+    clean, encode = model.denoise, model.encode
+    monkeypatch.setattr(model, "denoise", lambda zt, t, c: seen.append((zt, t)) or clean(zt, t, c))
     codes = []
     monkeypatch.setattr(model, "encode", lambda h: codes.append(encode(h)) or codes[-1])
     model.losses(texts(), step=10, rng=rng())

@@ -3,14 +3,20 @@
 import pytest
 import torch
 
-from minildm.evaluation.likelihood import miss
+from minildm.evaluation.likelihood import figures_of
 
 from .small import rng
 from .tiny_manta import N, manta, texts
 
 
 def test_texts_are_told_first_and_some_of_them_later():
-    model = manta(windows=True, told=0.3, told_first=10, known=0.2, lag=4.0)
+    model = manta(
+        blocks=True,
+        next_token_fraction=0.3,
+        next_token_steps=10,
+        observed_fraction=0.2,
+        max_offset=4.0,
+    )
     for step, share in ((9, 1.0), (10, 0.3)):
         t, window = model.draw_times(4000, N, step, rng())
         moving = window > -torch.inf
@@ -20,7 +26,7 @@ def test_texts_are_told_first_and_some_of_them_later():
 
 
 def test_words_are_told_in_parts_of_sizes_spread_over_their_logarithm():
-    model = manta(windows=True, told=1.0, ahead=3, known=0.3)
+    model = manta(blocks=True, next_token_fraction=1.0, block_size=3, observed_fraction=0.3)
     t, window = model.draw_times(8000, 12, 0, rng())
     moving = window > -torch.inf
     assert (t[moving] == 0).all() and (t[~moving] == 1).all()
@@ -40,9 +46,9 @@ def test_words_are_told_in_parts_of_sizes_spread_over_their_logarithm():
 
 
 def test_lags_of_windows_are_spread_over_their_logarithm():
-    t, window = manta(windows=True, lag=16.0, known=0.0, together=0.25).draw_times(
-        4000, N, 0, rng()
-    )
+    t, window = manta(
+        blocks=True, max_offset=16.0, observed_fraction=0.0, fully_parallel_fraction=0.25
+    ).draw_times(4000, N, 0, rng())
     assert ((0 <= t) & (t < 1)).all() and (window.diff(dim=1) >= 0).all()
     level = (t == t[:, :1]).all(1)
     assert level.float().mean().item() == pytest.approx(0.25, abs=0.03)
@@ -57,6 +63,7 @@ def test_a_policy_is_judged_by_the_task_of_its_whole_training():
     """Not by that of its first steps, in which all words are told from noise."""
     rows = texts(64).numpy()
     first, later = (
-        miss(manta(windows=True, lag=4.0, told_first=steps), rows) for steps in (700, 0)
+        figures_of(manta(blocks=True, max_offset=4.0, next_token_steps=steps), rows)
+        for steps in (700, 0)
     )
     assert first == later

@@ -7,10 +7,11 @@ from torch.distributions import Normal, kl_divergence
 
 from minildm.errors import UserError
 from minildm.models.vae import START, VAE, VAEConfig
+from tests.sampling.draw import draw
 
 from .small import rng
 
-SIZES = {"vocabulary": 12, "length": 6, "latent": 4, "width": 16, "heads": 2}
+SIZES = {"vocab_size": 12, "seq_len": 6, "latent": 4, "d_model": 16, "n_heads": 2}
 
 
 def model(**changes) -> VAE:
@@ -30,7 +31,7 @@ def test_losses_are_cross_entropy_of_a_draw_and_weighted_nats():
     z = mean + std * torch.randn(mean.shape, generator=rng(2))
     channels = kl_divergence(Normal(mean, std), Normal(0.0, 1.0)).mean((0, 1))
     assert torch.allclose(
-        found.terms["words"], F.cross_entropy(vae.logits(z).flatten(0, 1), text.flatten())
+        found.terms["tokens"], F.cross_entropy(vae.logits(z).flatten(0, 1), text.flatten())
     )
     assert torch.allclose(found.terms["kl"], 0.3 * channels.sum())
     assert torch.allclose(found.metrics["nats"], channels.sum()) and torch.allclose(
@@ -44,14 +45,14 @@ def test_free_bits_are_a_floor_of_each_channel_and_take_away_its_gradient():
     found = vae.losses(tokens(), step=0, rng=rng())
     assert found.terms["kl"] == 4 * 1e3
     found.terms["kl"].backward()
-    assert vae.log_width.grad is None or not vae.log_width.grad.any()
+    assert vae.log_std.grad is None or not vae.log_std.grad.any()
 
 
 def test_no_posterior_is_narrower_than_the_floor_and_all_words_share_their_width():
     vae = model(floor=0.3)
     with torch.no_grad():
         assert torch.allclose(vae.posteriors(tokens())[1], torch.tensor((0.3**2 + START**2) ** 0.5))
-        vae.log_width.copy_(torch.tensor([-50.0, -2.0, 0.0, 1.0]))
+        vae.log_std.copy_(torch.tensor([-50.0, -2.0, 0.0, 1.0]))
         std = vae.posteriors(tokens())[1]
     assert (std == std[0, 0]).all() and std[0, 0, 0] == pytest.approx(0.3) and (std >= 0.3).all()
     assert torch.allclose(std[0, 0, 1:] ** 2, 0.3**2 + (2 * torch.tensor([-2.0, 0.0, 1.0])).exp())
@@ -63,7 +64,7 @@ def test_without_blocks_a_code_is_its_words_alone_and_the_decoder_sees_neighbors
     other = text.clone()
     other[:, 3] = (text[:, 3] + 1) % 12
     for layers, alone in ((0, True), (1, False)):
-        vae = model(encoder_layers=layers)
+        vae = model(n_encoder_layers=layers)
         near = (vae.posteriors(text)[0] - vae.posteriors(other)[0])[:, [0, 1, 2, 4, 5]]
         assert bool((near == 0).all()) == alone
     vae = model()
@@ -112,20 +113,20 @@ def test_decode_undoes_the_scale_of_encode():
     assert torch.allclose(
         vae.decode(vae.encode(text)), vae.logits(vae.posteriors(text)[0]), atol=1e-5
     )
-    words, chance = vae.read_off(vae.encode(text))
+    words, chance = vae.decode_tokens(vae.encode(text))
     law = vae.decode(vae.encode(text)).softmax(-1)
     assert torch.equal(words, law.argmax(-1)) and torch.allclose(chance, law.amax(-1))
 
 
 def test_texts_are_a_function_of_the_seed():
     vae = model().eval()
-    first, again, other = (vae.generate(3, rng=rng(seed)) for seed in (0, 0, 1))
+    first, again, other = (draw(vae, 3, rng=rng(seed)) for seed in (0, 0, 1))
     assert torch.equal(first.tokens, again.tokens) and not torch.equal(first.tokens, other.tokens)
-    assert first.calls == 1 and first.tokens.shape == (3, 6)
+    assert first.nfe == 1 and first.tokens.shape == (3, 6)
     with pytest.raises(UserError, match="length of 1"):
-        vae.generate(2, rng=rng(), length=1)
+        draw(vae, 2, rng=rng(), length=1)
     with pytest.raises(UserError):
-        vae.generate(0, rng=rng())
+        draw(vae, 0, rng=rng())
 
 
 def test_every_parameter_is_trained():

@@ -5,15 +5,15 @@ from functools import cache
 
 import torch
 
-from minildm.models.manta import Manta
-from minildm.models.manta_config import MantaConfig
+from minildm.models.manta import MantaLM
+from minildm.models.manta_config import MantaLMConfig
 from minildm.models.vae import VAE, VAEConfig
 
 from .small import rng
 
 WORDS, N, LATENT = 12, 8, 6
-SPACE = VAEConfig(WORDS, N, latent=LATENT, width=16, heads=2, floor=0.2)
-CONFIG = MantaConfig(WORDS, N, width=16, heads=2, layers=1, space=SPACE)
+SPACE = VAEConfig(WORDS, N, latent=LATENT, d_model=16, n_heads=2, floor=0.2)
+CONFIG = MantaLMConfig(WORDS, N, d_model=16, n_heads=2, n_layers=1, space=SPACE)
 
 
 def space() -> VAE:
@@ -25,11 +25,11 @@ def space() -> VAE:
     return vae
 
 
-def manta(**changes) -> Manta:
+def manta(**changes) -> MantaLM:
     """An untrained Manta-LM with open taps and a prior."""
     beneath = space()
     torch.manual_seed(1)
-    model = Manta(replace(CONFIG, **changes), beneath)
+    model = MantaLM(replace(CONFIG, **changes), beneath)
     with torch.no_grad():
         model.prior += torch.randn(WORDS, generator=rng(3))
         for p in model.policy.parameters():
@@ -66,8 +66,8 @@ def trained_space() -> VAE:
 
 
 @cache
-def trained(head: str = "words") -> Manta:
+def trained(head: str = "tokens") -> MantaLM:
     torch.manual_seed(1)
-    model = Manta(replace(CONFIG, head=head, width=32), trained_space())
+    model = MantaLM(replace(CONFIG, head=head, d_model=32), trained_space())
     fit(model, 300, 5e-3)
     return model

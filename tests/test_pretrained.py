@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from minildm import pretrained
 from minildm.errors import UserError
-from minildm.models.frozen_models import frozen_gpt
+from minildm.models.generation import GenerationConfig
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.ldlm import LDLM, LDLMConfig
-from minildm.models.manta import Manta
-from minildm.models.manta_config import MantaConfig
+from minildm.models.manta import MantaLM
+from minildm.models.manta_config import MantaLMConfig
 from minildm.models.vae import VAE, VAEConfig
+from minildm.sampling import Sampler
 from minildm.text.tokenizers import WordTokenizer
-from minildm.training import zoo
 from minildm.training.checkpoint import config_card, read_tensors
 from minildm.training.loop import TrainConfig, Trainer
 
@@ -24,10 +25,10 @@ ROWS = np.random.default_rng(0).integers(4, 20, (32, 8)).astype(np.uint16)
 TOKENS = torch.from_numpy(ROWS[:4].astype(np.int64))
 
 
-def train(model, run, kind, **card):
+def train(model, run, model_type, **card):
     config = TrainConfig(steps=4, batch=8, warmup=2, log_every=2, eval_every=2, save_every=2)
     card = {
-        "kind": kind,
+        "model_type": model_type,
         "tokenizer": WORDS.card(),
         **card,
         "config": {"model": config_card(model.config), "train": config_card(config)},
@@ -38,28 +39,28 @@ def train(model, run, kind, **card):
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """Runs of a GPT, published as gpt-tiny, and of an LDLM on its states; a zoo of their own."""
-    monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
+    monkeypatch.setattr(pretrained, "ZOO", tmp_path / "zoo")
     torch.manual_seed(0)
     train(
-        GPT(GPTConfig(vocabulary=20, length=8, width=16, heads=2, layers=2)),
+        GPT(GPTConfig(vocab_size=20, seq_len=8, d_model=16, n_heads=2, n_layers=2)),
         tmp_path / "gpt",
         "gpt",
     )
-    zoo.publish(tmp_path / "gpt", "gpt-tiny")
-    frozen = zoo.load_frozen("zoo:gpt-tiny", -2)[0]
+    pretrained.publish(tmp_path / "gpt", "gpt-tiny")
+    frozen = pretrained.load_frozen("zoo:gpt-tiny", -2)[0]
     frozen.calibrate(TOKENS)
     config = LDLMConfig(
-        vocabulary=20,
-        length=8,
+        vocab_size=20,
+        seq_len=8,
         frozen="zoo:gpt-tiny",
         layer=-2,
         hidden=16,
         latent=4,
-        width=16,
-        heads=2,
-        encoder_layers=1,
-        decoder_layers=1,
-        denoiser_layers=1,
+        d_model=16,
+        n_heads=2,
+        n_encoder_layers=1,
+        n_decoder_layers=1,
+        n_denoiser_layers=1,
     )
     train(
         LDLM(config, frozen),
@@ -73,18 +74,26 @@ def runs(tmp_path, monkeypatch):
 @pytest.fixture
 def latent_runs(tmp_path, monkeypatch):
     """Runs of a VAE, published as vae-tiny, and of a Manta-LM in its space; a zoo of their own."""
-    monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
+    monkeypatch.setattr(pretrained, "ZOO", tmp_path / "zoo")
     torch.manual_seed(0)
     train(
-        VAE(VAEConfig(vocabulary=20, length=8, latent=4, width=16, heads=2)),
+        VAE(VAEConfig(vocab_size=20, seq_len=8, latent=4, d_model=16, n_heads=2)),
         tmp_path / "vae",
         "vae",
     )
-    zoo.publish(tmp_path / "vae", "vae-tiny")
-    space = zoo.load_space("zoo:vae-tiny")[0]
-    config = MantaConfig(vocabulary=20, length=8, width=16, heads=2, layers=1, space=space.config)
-    train(Manta(config, space), tmp_path / "manta", "manta")
+    pretrained.publish(tmp_path / "vae", "vae-tiny")
+    space = pretrained.load_space("zoo:vae-tiny")[0]
+    config = MantaLMConfig(
+        vocab_size=20, seq_len=8, d_model=16, n_heads=2, n_layers=1, space=space.config
+    )
+    train(MantaLM(config, space), tmp_path / "manta", "manta")
     return tmp_path
+
+
+def draw(model, count, **given):
+    return Sampler(model, GenerationConfig(steps=2))(
+        count, rng=torch.Generator().manual_seed(0), **given
+    )
 
 
 def refused(make) -> str:
@@ -95,8 +104,10 @@ def refused(make) -> str:
 
 
 def test_published_is_the_average_of_the_run(runs):
-    card = json.loads(zoo.publish(runs / "gpt", "gpt-again", {"excess": 0.5}).read_text())
-    assert zoo.names() == ["gpt-again", "gpt-tiny"] and not list(zoo.ZOO.glob("*.tmp"))
+    card = json.loads(pretrained.publish(runs / "gpt", "gpt-again", {"excess": 0.5}).read_text())
+    assert pretrained.names() == ["gpt-again", "gpt-tiny"] and not list(
+        pretrained.ZOO.glob("*.tmp")
+    )
     assert (
         card["steps"] == 4
         and card["seed"] == 0
@@ -105,7 +116,7 @@ def test_published_is_the_average_of_the_run(runs):
     )
     average = read_tensors(runs / "gpt" / "step_0000004" / "average.safetensors")
     for name in ("gpt-again", "zoo:gpt-again", runs / "gpt", runs / "gpt" / "step_0000004"):
-        loaded = zoo.load(name)
+        loaded = pretrained.load(name)
         own = loaded.model.state_dict()
         assert all(torch.equal(own[k], v) for k, v in average.items()) and not loaded.model.training
         assert loaded.tokenizer.card() == WORDS.card()
@@ -114,115 +125,117 @@ def test_published_is_the_average_of_the_run(runs):
 def test_what_is_too_large_has_its_matrices_in_half_precision(runs, monkeypatch):
     average = read_tensors(runs / "ldlm" / "step_0000004" / "average.safetensors")
     monkeypatch.setattr(
-        zoo, "LARGEST", sum(x.nbytes for x in average.values())
+        pretrained, "LARGEST", sum(x.nbytes for x in average.values())
     )  # the header is too much
-    zoo.publish(runs / "ldlm", "ldlm-tiny")
+    pretrained.publish(runs / "ldlm", "ldlm-tiny")
     stored, own = (
-        read_tensors(zoo.ZOO / "ldlm-tiny.safetensors"),
-        zoo.load("ldlm-tiny").model.state_dict(),
+        read_tensors(pretrained.ZOO / "ldlm-tiny.safetensors"),
+        pretrained.load("ldlm-tiny").model.state_dict(),
     )
     for name, x in average.items():
         halved = x.dtype == torch.float32 and x.dim() > 1 and not name.startswith("frozen.")
         assert stored[name].dtype == (torch.float16 if halved else x.dtype)
         assert torch.equal(own[name], x.half().float() if halved else x)
-    monkeypatch.setattr(zoo, "LARGEST", 1000)
-    assert "too large for the zoo" in refused(lambda: zoo.publish(runs / "ldlm", "ldlm-tiny"))
+    monkeypatch.setattr(pretrained, "LARGEST", 1000)
+    assert "too large for the zoo" in refused(
+        lambda: pretrained.publish(runs / "ldlm", "ldlm-tiny")
+    )
 
 
 def test_the_best_checkpoint_stands_for_a_run(runs):
     card = runs / "gpt" / "step_0000004" / "card.json"
     card.write_text(json.dumps(json.loads(card.read_text()) | {"best": "step_0000002"}))
-    assert zoo.chosen(runs / "gpt").name == "step_0000002"
+    assert pretrained.chosen(runs / "gpt").name == "step_0000002"
 
 
 def test_an_ldlm_finds_its_frozen_encoder_and_scale_again(runs):
-    zoo.publish(runs / "ldlm", "ldlm-tiny")
+    pretrained.publish(runs / "ldlm", "ldlm-tiny")
     for name in ("ldlm-tiny", runs / "ldlm"):
-        loaded = zoo.load(name)
+        loaded = pretrained.load(name)
         assert loaded.missing is None
-        wanted = frozen_gpt(zoo.load("gpt-tiny").model, -2)
+        wanted = pretrained.load("gpt-tiny").model.as_encoder(-2, "gpt-tiny")
         wanted.calibrate(TOKENS)
         assert torch.allclose(loaded.model.hidden(TOKENS), wanted(TOKENS), atol=1e-6)
 
 
 def test_a_vae_is_a_space_and_nothing_else_is(latent_runs):
-    space, tokenizer = zoo.load_space("zoo:vae-tiny")
-    own = zoo.load(latent_runs / "vae").model
+    space, tokenizer = pretrained.load_space("zoo:vae-tiny")
+    own = pretrained.load(latent_runs / "vae").model
     assert tokenizer.card() == WORDS.card() and torch.equal(
         space.encode(TOKENS), own.encode(TOKENS)
     )
     assert (space.mean != 0).any() and not space.training
     assert "is no VAE, so it has no latent space to steer in: name a VAE for --vae" in refused(
-        lambda: zoo.load_space(str(latent_runs / "manta"))
+        lambda: pretrained.load_space(str(latent_runs / "manta"))
     )
-    assert "the zoo has vae-tiny" in refused(lambda: zoo.load_space("vae-huge"))
+    assert "the zoo has vae-tiny" in refused(lambda: pretrained.load_space("vae-huge"))
 
 
 def test_a_manta_carries_its_space_and_writes_alone(latent_runs):
-    zoo.publish(latent_runs / "manta", "manta-tiny")
-    (zoo.ZOO / "vae-tiny.json").unlink()
+    pretrained.publish(latent_runs / "manta", "manta-tiny")
+    (pretrained.ZOO / "vae-tiny.json").unlink()
     shutil.rmtree(latent_runs / "vae")
     texts = []
     for name in ("manta-tiny", latent_runs / "manta"):
-        loaded = zoo.load(name)
+        loaded = pretrained.load(name)
         assert (
             loaded.missing is None
             and isinstance(loaded.model.config.space, VAEConfig)
             and not loaded.model.training
         )
         assert not any(p.requires_grad for p in loaded.model.space.parameters())
-        texts.append(loaded.model.generate(2, steps=2, rng=torch.Generator().manual_seed(0)).tokens)
+        texts.append(draw(loaded.model, 2).tokens)
     assert torch.equal(*texts) and texts[0].shape == (2, 8)
-    card = json.loads((zoo.ZOO / "manta-tiny.json").read_text())
+    card = json.loads((pretrained.ZOO / "manta-tiny.json").read_text())
     assert (
-        card["kind"] == "manta"
+        card["model_type"] == "manta"
         and card["config"]["model"]["space"]["latent"] == 4
         and card["minutes"] >= 0
     )
-    loaded.model.generate(
-        1, steps=2, rng=torch.Generator().manual_seed(0), prompt=TOKENS[:1], mask=TOKENS[:1] > 9
-    )
+    draw(loaded.model, 1, prompt=TOKENS[:1], observed=TOKENS[:1] <= 9)
 
 
 def test_training_leaves_the_space_as_it_was(latent_runs):
     space, model = (
-        zoo.load_space("zoo:vae-tiny")[0].state_dict(),
-        zoo.load(latent_runs / "manta").model,
+        pretrained.load_space("zoo:vae-tiny")[0].state_dict(),
+        pretrained.load(latent_runs / "manta").model,
     )
     assert all(torch.equal(space[k], v) for k, v in model.space.state_dict().items())
     assert model.prior.abs().max() > 0
 
 
 def test_an_ldlm_writes_without_its_frozen_encoder(runs):
-    (zoo.ZOO / "gpt-tiny.json").unlink()
-    loaded = zoo.load(runs / "ldlm")
+    (pretrained.ZOO / "gpt-tiny.json").unlink()
+    loaded = pretrained.load(runs / "ldlm")
     assert loaded.missing.startswith("no model 'zoo:gpt-tiny'")
-    written = loaded.model.generate(2, steps=2, rng=torch.Generator().manual_seed(0))
+    written = draw(loaded.model, 2)
     assert written.tokens.shape == (2, 8)
     assert "without its frozen encoder zoo:gpt-tiny" in refused(lambda: loaded.model.hidden(TOKENS))
-    assert zoo.load(runs / "ldlm", frozen=False).missing is None
+    assert pretrained.load(runs / "ldlm", frozen=False).missing is None
 
 
 def test_a_changed_frozen_encoder_is_refused(runs):
     torch.manual_seed(1)
     train(
-        GPT(GPTConfig(vocabulary=20, length=8, width=16, heads=2, layers=2)), runs / "other", "gpt"
+        GPT(GPTConfig(vocab_size=20, seq_len=8, d_model=16, n_heads=2, n_layers=2)),
+        runs / "other",
+        "gpt",
     )
-    zoo.publish(runs / "other", "gpt-tiny")
+    pretrained.publish(runs / "other", "gpt-tiny")
     assert "was trained on another zoo:gpt-tiny than the one found" in refused(
-        lambda: zoo.load(runs / "ldlm")
+        lambda: pretrained.load(runs / "ldlm")
     )
 
 
 def test_mistakes(runs, monkeypatch):
     assert "the zoo has gpt-tiny; or name the folder of a run" in refused(
-        lambda: zoo.load("gpt-huge")
+        lambda: pretrained.load("gpt-huge")
     )
-    assert "is no GPT" in refused(lambda: zoo.load_frozen(str(runs / "ldlm"), -2))
-    assert "has no layer -9" in refused(lambda: zoo.load_frozen("zoo:gpt-tiny", -9))
-    monkeypatch.setattr(zoo, "LARGEST", 100)
-    assert "too large for the zoo" in refused(lambda: zoo.publish(runs / "gpt", "gpt-big"))
-    assert zoo.names() == ["gpt-tiny"] and not list(zoo.ZOO.glob("*.tmp"))
+    assert "is no GPT" in refused(lambda: pretrained.load_frozen(str(runs / "ldlm"), -2))
+    assert "has no layer -9" in refused(lambda: pretrained.load_frozen("zoo:gpt-tiny", -9))
+    monkeypatch.setattr(pretrained, "LARGEST", 100)
+    assert "too large for the zoo" in refused(lambda: pretrained.publish(runs / "gpt", "gpt-big"))
+    assert pretrained.names() == ["gpt-tiny"] and not list(pretrained.ZOO.glob("*.tmp"))
 
 
 def test_a_full_disk_leaves_nothing_half_written(runs, monkeypatch):
@@ -230,10 +243,12 @@ def test_a_full_disk_leaves_nothing_half_written(runs, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    before = {p.name: p.read_bytes() for p in zoo.ZOO.iterdir()}
-    monkeypatch.setattr(zoo, "save_file", full)
-    assert "No space left on device" in refused(lambda: zoo.publish(runs / "gpt", "gpt-tiny"))
-    assert {p.name: p.read_bytes() for p in zoo.ZOO.iterdir()} == before
+    before = {p.name: p.read_bytes() for p in pretrained.ZOO.iterdir()}
+    monkeypatch.setattr(pretrained, "save_file", full)
+    assert "No space left on device" in refused(
+        lambda: pretrained.publish(runs / "gpt", "gpt-tiny")
+    )
+    assert {p.name: p.read_bytes() for p in pretrained.ZOO.iterdir()} == before
 
 
 def test_a_card_without_a_frozen_encoder(runs):
@@ -241,7 +256,7 @@ def test_a_card_without_a_frozen_encoder(runs):
     card.write_text(
         json.dumps({k: v for k, v in json.loads(card.read_text()).items() if k != "frozen"})
     )
-    assert "does not say on which frozen encoder" in zoo.load(runs / "ldlm").missing
+    assert "does not say on which frozen encoder" in pretrained.load(runs / "ldlm").missing
 
 
 def test_hub_models_bring_their_tokenizer(tmp_path):
@@ -260,7 +275,7 @@ def test_hub_models_bring_their_tokenizer(tmp_path):
         eos_token_id=0,
     )
     transformers.GPT2Model(config).save_pretrained(tmp_path)
-    encoder, tokenizer = zoo.load_frozen(f"hub:{tmp_path}", -3)
+    encoder, tokenizer = pretrained.load_frozen(f"hub:{tmp_path}", -3)
     row = [1, *tokenizer.encode("a fox ran"), 2]
     assert tokenizer.decode(row) == "a fox ran" and encoder(torch.tensor([row])).shape == (
         1,
