@@ -1,1 +1,1 @@
-"""Optimal control: systems, costs-to-go, feedback laws, and the bridges between laws."""
+"""Systems, feedback policies and what they cost."""

@@ -160,29 +160,28 @@ def disturb(
     policy: Policy,
     start: Shaped[Tensor, "batch ..."],
     times: Float[Tensor, "time ..."],
-    at: int,
-    displace: Tensor | Callable[[Tensor], Tensor],
+    displacement: tuple[int, Tensor | Callable[[Tensor], Tensor]],
     method: str | Step = "rk4",
     rng: torch.Generator | None = None,
 ) -> Disturbance:
     """Displace the state once, and go on from there by feedback and by the recorded plan.
 
-    A method that draws sees the same noise in all three paths.
+    A method that draws gets the same noise in all three paths.
 
     Args:
         plant: The plant, as for `rollout`.
         policy: The feedback policy.
         start: State (batch, ...) at the first time.
         times: Increasing times, as `integrate` takes them.
-        at: Index of the time of the disturbance.
-        displace: What is added to the state there, (batch, ...), or a function of the state that
-            says it.
+        displacement: Index of the time of the disturbance, and what is added to the state there:
+            (batch, ...), or a function of the state.
         method: Solver of `integrate` between two times.
         rng: Generator of the random numbers of a method that draws.
 
     Returns:
         A `Disturbance`, whose three paths have all times.
     """
+    at, change = displacement
     first = rollout(plant, policy, start, times[: at + 1], method, rng) if at else None
     before = first.path.states if first else start[None]
     noise = rng.get_state() if rng else None
@@ -190,12 +189,12 @@ def disturb(
     def go_on(policy: Policy, z: Tensor) -> Rollout:
         if rng and noise is not None:
             rng.set_state(noise)
-        rest = rollout(plant, policy, z, times[at:], method, rng)
-        controls = torch.cat((first.controls, rest.controls)) if first else rest.controls
-        return Rollout(Trajectory(times, torch.cat((before[:-1], rest.path.states))), controls)
+        second = rollout(plant, policy, z, times[at:], method, rng)
+        controls = torch.cat((first.controls, second.controls)) if first else second.controls
+        return Rollout(Trajectory(times, torch.cat((before[:-1], second.path.states))), controls)
 
     plan = go_on(policy, before[-1])
-    displaced = before[-1] + (displace(before[-1]) if callable(displace) else displace)
+    displaced = before[-1] + (change(before[-1]) if callable(change) else change)
     closed = go_on(policy, displaced)
     replayed = go_on(replay(plan.controls, times), displaced)
     return Disturbance(plan.path, closed.path, replayed.path, at, (plan.controls, closed.controls))

@@ -110,10 +110,10 @@ def residual(
     rate = jvp(partial(value, z), (t,), (torch.ones_like(t),))[1]
     p = slope(z)
     u = best_control(system, z, p, t)
-    lowest = system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1)
     axes = torch.eye(z.shape[1]).to(z)
     second = (jvp(slope, (z,), (e.expand_as(z).contiguous(),))[1] @ e for e in axes)
-    return rate + lowest + g**2 / 2 * sum(second, torch.zeros_like(rate))
+    first_order = rate + system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1)
+    return first_order + g**2 / 2 * sum(second, torch.zeros_like(rate))
 
 
 def straight(

@@ -1,4 +1,4 @@
-"""Gradients, and the top eigenvalue of a Jacobian, of functions that are known by calling them."""
+"""Gradients and the top eigenvalue of a Jacobian, of functions that can only be called."""
 
 from collections.abc import Callable
 

@@ -80,11 +80,11 @@ def test_adjoint_equation_comes_closer_at_its_order():
 
 @pytest.mark.parametrize("method", ["euler", "rk4"])
 def test_autograd_gradient_is_that_of_the_plan(method):
-    """The gradient of chapter 01, exactly; the costate is the price of a nudge, by differences."""
+    """The gradient of chapter 01, exactly; the costate is the cost of a perturbation of the state, by differences."""
     run = wandering(CART, 12, method=method)
     got = adjoint_by_autograd(CART, run, method)
-    price = plan_cost(CART, run.path.states[0], run.path.times, method)
-    assert torch.allclose(got.gradient, slope(price, run.controls)[1], atol=1e-12)
+    cost_of_plan = plan_cost(CART, run.path.states[0], run.path.times, method)
+    assert torch.allclose(got.gradient, slope(cost_of_plan, run.controls)[1], atol=1e-12)
     moved = [
         plan_cost(CART, run.path.states[0] + e, run.path.times, method)(run.controls)
         for e in 1e-5 * torch.tensor([[0.0, 1.0], [0.0, -1.0]]).double()
@@ -113,18 +113,20 @@ def test_pull_back_is_autograd_through_every_step(method):
         )
 
 
-def test_profiles_of_the_laws_of_the_book():
-    """Under the soft law p_t = p_1 / (1 + c (1 - t)); under the pinned law no wish about the end is felt before it."""
-    y, start, wish = torch.randn(
+def test_profiles_of_the_controls_of_the_book():
+    """Under the soft terminal control p_t = p_1 / (1 + c (1 - t)); under the pinned control it vanishes before the end."""
+    y, start, end_gradient = torch.randn(
         3, 4, 3, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64
     )
     times = grid(400)
     for c in (1.0, 5.0):
 
-        def law(z, t, c=c):
+        def policy(z, t, c=c):
             return soft_terminal_control(y, z, t, c)
 
-        profile = adjoint_profile(law, integrate(law, start, times, "rk4"), wish, "rk4")
+        profile = adjoint_profile(
+            policy, integrate(policy, start, times, "rk4"), end_gradient, "rk4"
+        )
         assert profile.shape == (401, 4)
         assert torch.allclose(
             profile, (1 / (1 + c * (1 - times)))[:, None].expand(-1, 4), atol=1e-6
@@ -133,7 +135,7 @@ def test_profiles_of_the_laws_of_the_book():
     def pinned(z, t):
         return pinned_control(y, z, t)
 
-    profile = adjoint_profile(pinned, integrate(pinned, start, times), wish)
+    profile = adjoint_profile(pinned, integrate(pinned, start, times), end_gradient)
     assert profile[:-1].max() < 1e-12 and torch.equal(profile[-1], torch.ones(4).double())
 
 

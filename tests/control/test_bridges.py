@@ -1,4 +1,4 @@
-"""Bridges: exact laws against simulation, Doob's transform against quadrature and control, energy against divergence."""
+"""Bridges: exact distributions against simulation, Doob's transform against quadrature and control, energy against divergence."""
 
 import math
 
@@ -56,7 +56,7 @@ def errors(draws: torch.Tensor, mean: float, variance: float) -> tuple[float, fl
 @pytest.mark.parametrize(("z0", "y", "g"), [(0.0, 0.0, 1.0), (-1.0, 2.0, 0.5), (3.0, 1.0, 2.0)])
 @pytest.mark.parametrize("method", ["exact", "simulated"])
 def test_bridge_marginals(z0, y, g, method):
-    """Mean (1 - t) z_0 + t y and variance g^2 t (1 - t), by exact draws and by the pinned law under noise."""
+    """Mean (1 - t) z_0 + t y and variance g^2 t (1 - t), by exact draws and by the pinned control under noise."""
     start, end = (
         torch.full((MANY, 1), z0, dtype=torch.float64),
         torch.full((MANY, 1), y, dtype=torch.float64),
@@ -66,7 +66,9 @@ def test_bridge_marginals(z0, y, g, method):
         path = integrate(None, start, grid, bridge_step(end, g), rng(1))
         assert torch.allclose(path.states[-1], end, atol=1e-12)
     else:
-        path = integrate(lambda z, t: pinned_control(end, z, t), start, grid, euler_maruyama(g), rng(1))
+        path = integrate(
+            lambda z, t: pinned_control(end, z, t), start, grid, euler_maruyama(g), rng(1)
+        )
     for k in at:
         t = float(grid[k])
         assert max(errors(path.states[k, :, 0], (1 - t) * z0 + t * y, g**2 * t * (1 - t))) < 3
@@ -88,15 +90,15 @@ def test_covariance_of_two_times():
 
 
 def test_bridge_is_brownian_motion_conditioned_on_its_end():
-    """The law of Z_s given Z_t and Z_1, by Gaussian conditioning of the joint law of (Z_s, Z_1) given Z_t."""
+    """The distribution of Z_s given Z_t and Z_1, by Gaussian conditioning of the joint one of (Z_s, Z_1) given Z_t."""
     z, y, t, s, g = randn(5, 3), randn(5, 3, seed=1), 0.2, 0.7, 0.8
     to_s, to_1 = (
         g**2 * (s - t),
         g**2 * (1 - t),
     )  # variances; the covariance of Z_s and Z_1 is that of Z_s
-    law = bridge(z, y, t, s, g)
-    assert torch.allclose(law.mean, z + to_s / to_1 * (y - z))
-    assert float(law.variance) == pytest.approx(to_s - to_s**2 / to_1, rel=1e-12)
+    found = bridge(z, y, t, s, g)
+    assert torch.allclose(found.mean, z + to_s / to_1 * (y - z))
+    assert float(found.variance) == pytest.approx(to_s - to_s**2 / to_1, rel=1e-12)
 
 
 def test_a_bridge_in_two_steps_is_a_bridge_in_one():
@@ -127,31 +129,37 @@ def test_h_by_quadrature_and_in_closed_form(d):
         )
 
 
-def test_pinned_and_soft_laws_are_doob_transforms():
-    """psi = delta(y) gives the pinned law; psi = exp(-c/2g^2 |z - y|^2) gives the soft law, whatever g is."""
+def test_pinned_and_soft_terminal_controls_are_doob_transforms():
+    """psi = delta(y) gives the pinned control; psi = exp(-c/2g^2 |z - y|^2) the soft terminal one, whatever g is."""
     z, y, t = randn(7, 3), randn(3, seed=1).expand(7, 3), torch.tensor(0.3, dtype=torch.float64)
     for g in (0.3, 1.0, 4.0):
         point = Mixture(tensor(0.0), y[:1], tensor(0.0))
-        assert torch.allclose(doob(mixture_h(point, g), g)(z, t), pinned_control(y, z, t), atol=1e-12)
+        assert torch.allclose(
+            doob(mixture_h(point, g), g)(z, t), pinned_control(y, z, t), atol=1e-12
+        )
         round_weight = Mixture(tensor(0.0), y[:1], tensor(g**2 / 5))
         assert torch.allclose(
-            doob(mixture_h(round_weight, g), g)(z, t), soft_terminal_control(y, z, t, c=5.0), atol=1e-12
+            doob(mixture_h(round_weight, g), g)(z, t),
+            soft_terminal_control(y, z, t, c=5.0),
+            atol=1e-12,
         )
 
 
 def test_the_log_transform_solves_hjb():
     """dV/dt - |grad V|^2 / 2 + g^2/2 Lap V = 0, for the two-mode mixture; and V is the value that Hopf-Cole sums on a grid."""
     g, z = 0.8, torch.linspace(-4, 4, 21, dtype=torch.float64)[:, None]
-    value, law = log_transform(mixture_h(TWO_MODES, g), g), doob(mixture_h(TWO_MODES, g), g)
+    value, drift = log_transform(mixture_h(TWO_MODES, g), g), doob(mixture_h(TWO_MODES, g), g)
     for t in tensor(0.0, 0.5, 0.95):
         assert residual(value, PointMass(state=1), z, t.repeat(len(z)), g).abs().max() < 1e-10
         v, u = hopf_cole(
             lambda y: -(g**2) * TWO_MODES.log_density(y), z, t, g, Grid((-10.0,), (10.0,), (1001,))
         )
-        assert torch.allclose(v, value(z, t), atol=1e-9) and torch.allclose(u, law(z, t), atol=1e-9)
+        assert torch.allclose(v, value(z, t), atol=1e-9) and torch.allclose(
+            u, drift(z, t), atol=1e-9
+        )
 
 
-def test_brownian_motion_weighted_at_its_end_has_the_tilted_law():
+def test_brownian_motion_weighted_at_its_end_has_the_reweighted_distribution():
     """Doob's drift from z_0 reaches psi(z) N(z; z_0, g^2) / h(z_0, 0): mean and second moment within 3 standard errors."""
     g, z0 = 1.2, 0.5
     path = integrate(
@@ -174,7 +182,7 @@ def test_brownian_motion_weighted_at_its_end_has_the_tilted_law():
 
 @pytest.mark.parametrize("g", [0.5, 1.0, 2.0])
 def test_energy_is_divergence(g):
-    """E int |u|^2 / 2 dt = g^2 KL(steered paths | free paths): for the soft law the KL of two Gaussians at the end."""
+    """E int |u|^2 / 2 dt = g^2 KL(steered paths | uncontrolled paths): for the soft terminal control the KL of two Gaussians at the end."""
     c, y, steps = 4.0, 2.0, 200
     start, target = (
         torch.zeros(MANY, 1, dtype=torch.float64),
@@ -189,10 +197,10 @@ def test_energy_is_divergence(g):
         rng(4),
     )
     energy = run.controls.square().sum((0, 2)) / (2 * steps)
-    pull = c / (
+    gain = c / (
         1 + c
-    )  # the weight exp(-c/2g^2 (z - y)^2) on N(0, g^2) makes N(pull y, g^2 / (1 + c))
-    divergence = (1 / (1 + c) + (pull * y / g) ** 2 - 1 + math.log(1 + c)) / 2
+    )  # the weight exp(-c/2g^2 (z - y)^2) on N(0, g^2) makes N(gain y, g^2 / (1 + c))
+    divergence = (1 / (1 + c) + (gain * y / g) ** 2 - 1 + math.log(1 + c)) / 2
     assert abs(float(energy.mean()) - g**2 * divergence) < 3 * float(energy.std()) / math.sqrt(
         len(energy)
     )

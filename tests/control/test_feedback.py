@@ -1,4 +1,4 @@
-"""Rollouts, replays, costs and kicks: equal to their hand loops, exact where they must be, second order where they may be."""
+"""Rollouts, replays, costs and disturbances: equal to their hand loops, exact where they must be, second order where they may be."""
 
 import math
 from itertools import pairwise
@@ -23,7 +23,7 @@ def start(batch: int = 3, seed: int = 0) -> torch.Tensor:
 
 
 def swing(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """A law that looks at state and time."""
+    """A policy that depends on state and time."""
     return torch.cos(3 * t) - z[:, :1] * z[:, 1:]
 
 
@@ -31,7 +31,7 @@ def swing(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
 def test_a_rollout_is_its_hand_loop(method):
     plant, z, states, controls = Pendulum().plant, start(), [start()], []
     for t, s in pairwise(TIMES):
-        u = swing(z, t)  # one look a step, however often the solver asks the plant
+        u = swing(z, t)  # one control a step, however often the solver asks the plant
         z = STEPS[method](lambda z, t, u=u: plant(z, u, t), z, t, s)
         states.append(z)
         controls.append(u)
@@ -78,7 +78,7 @@ def test_a_method_that_draws_gets_its_generator():
 
 def test_a_replay_holds_each_control_until_the_next():
     controls = torch.arange(4.0, dtype=torch.float64)[:, None, None]
-    law, nowhere = replay(controls, TIMES), torch.zeros(1, 1, dtype=torch.float64)
+    policy, nowhere = replay(controls, TIMES), torch.zeros(1, 1, dtype=torch.float64)
     for t, k in (
         (-1.0, 0),
         (0.0, 0),
@@ -90,11 +90,11 @@ def test_a_replay_holds_each_control_until_the_next():
         (1.0, 3),
         (2.0, 3),
     ):
-        assert law(nowhere, torch.tensor(t, dtype=torch.float64)).item() == k
+        assert policy(nowhere, torch.tensor(t, dtype=torch.float64)).item() == k
 
 
 @pytest.mark.parametrize("method", list(STEPS))
-def test_a_replay_without_a_kick_repeats_the_plan_exactly(method):
+def test_a_replay_without_a_disturbance_repeats_the_plan_exactly(method):
     plan = rollout(Pendulum().plant, swing, start(), TIMES, method)
     again = rollout(Pendulum().plant, replay(plan.controls, TIMES), start(), TIMES, method)
     assert torch.equal(again.path.states, plan.path.states) and torch.equal(
@@ -160,11 +160,11 @@ def test_any_batch_and_each_row_by_itself(batch):
 
 
 @pytest.mark.parametrize("at", [0, 1, 3])
-def test_the_three_paths_of_a_kick_share_their_past_and_part_by_the_push(at):
-    push = torch.tensor([0.5, -0.2], dtype=torch.float64).expand(3, 2)
-    paths = disturb(Pendulum().plant, swing, start(), TIMES, at, push)
+def test_the_three_paths_have_one_past_and_part_by_the_displacement(at):
+    change = torch.tensor([0.5, -0.2], dtype=torch.float64).expand(3, 2)
+    paths = disturb(Pendulum().plant, swing, start(), TIMES, (at, change))
     plan, closed, replayed = paths.plan.states, paths.closed.states, paths.replayed.states
     assert plan.shape == closed.shape == replayed.shape
     for pushed in (closed, replayed):
-        assert torch.equal(pushed[:at], plan[:at]) and torch.equal(pushed[at], plan[at] + push)
+        assert torch.equal(pushed[:at], plan[:at]) and torch.equal(pushed[at], plan[at] + change)
     assert not torch.allclose(closed[-1], replayed[-1])

@@ -24,46 +24,46 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 class Counted:
     """A plan cost that counts how often it is asked."""
 
-    def __init__(self, price):
-        self.price, self.calls = price, 0
+    def __init__(self, cost):
+        self.cost, self.calls = cost, 0
 
     def __call__(self, plan):
         self.calls += 1
-        return self.price(plan)
+        return self.cost(plan)
 
 
 @pytest.mark.parametrize("method", ["euler", "midpoint", "rk4"])
 @pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
 def test_autograd_and_differences_agree(system, method):
-    price, plan = (
+    cost, plan = (
         plan_cost(system, draw(3, system.state), grid(8), method),
         draw(8, 3, system.control, seed=1),
     )
-    total, gradient = slope(price, plan)
-    assert torch.equal(total, price(plan)) and not gradient.requires_grad
-    assert torch.allclose(gradient, differences(price, plan), rtol=1e-6, atol=1e-8)
+    total, gradient = slope(cost, plan)
+    assert torch.equal(total, cost(plan)) and not gradient.requires_grad
+    assert torch.allclose(gradient, differences(cost, plan), rtol=1e-6, atol=1e-8)
 
 
 def test_a_gradient_takes_one_rollout_where_differences_take_two_for_each_number():
     system = PointMass(state=3)
     for steps in (2, 5, 11):
-        price, plan = (
+        cost, plan = (
             Counted(plan_cost(system, draw(4, 3), grid(steps), "euler")),
             draw(steps, 4, 3),
         )
-        slope(price, plan)
-        assert price.calls == 1
-        differences(price, plan)
-        assert price.calls == 1 + 2 * steps * 3
+        slope(cost, plan)
+        assert cost.calls == 1
+        differences(cost, plan)
+        assert cost.calls == 1 + 2 * steps * 3
 
 
 def test_rows_of_a_batch_do_not_meet():
-    price = plan_cost(Pendulum(), draw(3, 2), grid(6), "midpoint")
+    cost = plan_cost(Pendulum(), draw(3, 2), grid(6), "midpoint")
     alone = plan_cost(Pendulum(), draw(3, 2)[1:2], grid(6), "midpoint")
     plan = draw(6, 3, 1, seed=1)
-    assert torch.allclose(slope(price, plan)[1][:, 1:2], slope(alone, plan[:, 1:2])[1])
+    assert torch.allclose(slope(cost, plan)[1][:, 1:2], slope(alone, plan[:, 1:2])[1])
     together, single = (
-        descend(price, plan, 0.05, 10, grow=1.5),
+        descend(cost, plan, 0.05, 10, grow=1.5),
         descend(alone, plan[:, 1:2], 0.05, 10, grow=1.5),
     )
     assert torch.allclose(together.plan[:, 1:2], single.plan) and torch.allclose(
@@ -97,19 +97,19 @@ def test_descent_finds_the_optimum_of_a_point_mass():
 
 
 def test_descent_never_climbs_even_from_a_rate_that_is_far_too_large():
-    price, plan = plan_cost(Pendulum(), draw(4, 2), grid(10), "midpoint"), draw(10, 4, 1, seed=1)
-    found = descend(price, plan, rate=1e3, steps=40, grow=1.3)
-    assert found.costs.shape == (41, 4) and torch.equal(found.costs[0], price(plan))
+    cost, plan = plan_cost(Pendulum(), draw(4, 2), grid(10), "midpoint"), draw(10, 4, 1, seed=1)
+    found = descend(cost, plan, rate=1e3, steps=40, grow=1.3)
+    assert found.costs.shape == (41, 4) and torch.equal(found.costs[0], cost(plan))
     assert (found.costs.diff(dim=0) <= 0).all() and (found.costs[-1] < found.costs[0]).all()
-    assert torch.allclose(price(found.plan), found.costs[-1])
+    assert torch.allclose(cost(found.plan), found.costs[-1])
 
 
-def test_a_pendulum_at_rest_with_an_idle_motor_has_no_slope_and_a_nudge_swings_it_up():
+def test_a_pendulum_at_rest_with_an_idle_motor_has_no_slope_and_a_perturbation_swings_it_up():
     system, times = Pendulum(weight=10.0), grid(30, 3.0)
-    price, idle = (
+    cost, idle = (
         plan_cost(system, torch.zeros(1, 2, dtype=torch.float64), times, "midpoint"),
         draw(30, 1, 1) * 0,
     )
-    assert torch.equal(slope(price, idle)[1], idle)
-    stuck, moved = descend(price, idle, 0.1, 5), descend(price, idle + 0.01, 0.1, 150, grow=1.3)
+    assert torch.equal(slope(cost, idle)[1], idle)
+    stuck, moved = descend(cost, idle, 0.1, 5), descend(cost, idle + 0.01, 0.1, 150, grow=1.3)
     assert stuck.costs[-1].item() == pytest.approx(20.0) and moved.costs[-1].item() < 2.6

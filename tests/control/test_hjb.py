@@ -110,13 +110,13 @@ def test_best_control_is_a_minimum(system):
     """(02.6): no other control costs less, for random costates."""
     z, p, t = draw(20, system.state), draw(20, system.state, seed=1), torch.tensor(0.3)
 
-    def price(u: Tensor) -> Tensor:
+    def cost(u: Tensor) -> Tensor:
         return system.running(z, u, t) + (p * system.plant(z, u, t)).sum(-1)
 
     best = best_control(system, z, p, t)
     for seed in range(5):
         other = draw(20, system.control, seed=2 + seed)
-        assert torch.allclose(price(best + other) - price(best), system.effort * squares(other))
+        assert torch.allclose(cost(best + other) - cost(best), system.effort * squares(other))
     if isinstance(system, PointMass):
         assert torch.allclose(best, -p / 2)
 
@@ -124,8 +124,8 @@ def test_best_control_is_a_minimum(system):
 def test_control_is_minus_the_slope():
     z, t = draw(20, 2), torch.tensor(0.4, dtype=torch.float64)
     value = soft(4.0, 0.7)
-    law = steer(PointMass(2), lambda z, t: costate(value, z, t))
-    assert torch.allclose(law(z, t), 4 * (0.7 - z) / (1 + 4 * 0.6))
+    policy = steer(PointMass(2), lambda z, t: costate(value, z, t))
+    assert torch.allclose(policy(z, t), 4 * (0.7 - z) / (1 + 4 * 0.6))
 
 
 @pytest.mark.parametrize("t", [0.0, 0.5, 0.95])

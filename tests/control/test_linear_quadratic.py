@@ -1,4 +1,4 @@
-"""Riccati equations against scipy and simulation, and the closed-form laws against the equation that they must solve."""
+"""Riccati equations against scipy and simulation, and the closed forms against the equation that they must solve."""
 
 import math
 from itertools import pairwise
@@ -34,7 +34,7 @@ def grid(steps: int, end: float = 1.0) -> torch.Tensor:
 
 
 def random_system(d: int, m: int, seed: int = 0) -> LinearQuadratic:
-    """Unstable and coupled: motions of rate about 1, costs that see everything."""
+    """Unstable and coupled: modes of rate about 1, costs of everything."""
     A, B, q, r, end = (
         randn(*shape, seed=seed + i) / math.sqrt(d)
         for i, shape in enumerate(((d, d), (d, m), (d, d), (m, m), (d, d)))
@@ -70,40 +70,43 @@ def test_pinned_and_soft_values_solve_the_hjb_equation(d, seed):
 
 
 @pytest.mark.parametrize("shape", [(5, 1), (5, 4, 3)])
-def test_laws_are_the_downhill_gradients_of_their_values(shape):
+def test_controls_are_the_downhill_gradients_of_their_values(shape):
     """(03.15) and (03.16): u = -grad V, for states of any shape and a time for each."""
     y, z, t = randn(*shape, seed=1), randn(*shape, seed=2), grid(5)[:-1]
-    for value, law in (
+    for value, control in (
         (lambda z: pinned_value(y, z, t), pinned_control(y, z, t)),
         (lambda z: soft_terminal_value(y, z, t, 7.0, 0.3), soft_terminal_control(y, z, t, 7.0)),
     ):
         assert torch.allclose(
-            -torch.func.grad(lambda z, value=value: value(z).sum())(z), law, atol=1e-12
+            -torch.func.grad(lambda z, value=value: value(z).sum())(z), control, atol=1e-12
         )
 
 
-def test_the_soft_law_ends_in_the_pinned_one():
+def test_the_soft_terminal_control_tends_to_the_pinned_one():
     """(03.16): c to infinity, at a rate of one over c."""
     y, z, t = randn(6, 2, seed=1), randn(6, 2, seed=2), 0.4
     gaps = [
-        (soft_terminal_control(y, z, t, c) - pinned_control(y, z, t)).abs().max().item() for c in (1e3, 1e4, 1e5)
+        (soft_terminal_control(y, z, t, c) - pinned_control(y, z, t)).abs().max().item()
+        for c in (1e3, 1e4, 1e5)
     ]
     assert all(9.8 < coarse / fine < 10.2 for coarse, fine in pairwise(gaps))
     assert torch.isfinite(soft_terminal_control(y, z, 1.0, 1e5)).all()
 
 
-def test_a_least_time_bounds_the_pinned_law():
+def test_a_least_time_bounds_the_pinned_control():
     y, z = randn(6, 2, seed=1), randn(6, 2, seed=2)
     assert torch.allclose(pinned_control(y, z, 1.0, tau=0.05), 20 * (y - z))
     assert torch.equal(pinned_control(y, z, 0.5, tau=0.05), pinned_control(y, z, 0.5))
 
 
 @pytest.mark.parametrize("c", [0.5, 10.0])
-def test_the_soft_law_is_the_scalar_riccati_equation(c):
+def test_the_soft_terminal_control_is_the_scalar_riccati_equation(c):
     solution, y, z = riccati(scalar(c), grid(400)), torch.zeros(4, 1).double(), randn(4, 1)
     for t in (0.0, 0.1234, 0.5, 0.99, 1.0):
         assert torch.allclose(solution.policy(z, t), soft_terminal_control(y, z, t, c), atol=1e-8)
-        assert torch.allclose(solution.value(z, t, 0.7), soft_terminal_value(y, z, t, c, 0.7), atol=1e-8)
+        assert torch.allclose(
+            solution.value(z, t, 0.7), soft_terminal_value(y, z, t, c, 0.7), atol=1e-8
+        )
 
 
 def test_order_of_the_riccati_solution_on_its_grid_and_between():
@@ -159,7 +162,7 @@ def test_stochastic_value_by_riccati_by_scipy_and_by_simulation(d):
 
 
 def test_a_long_horizon_reaches_the_algebraic_solution():
-    """(03.5): both sides, and scipy's solver, to 1e-6; a horizon is long beside the slowest motion that is left."""
+    """(03.5): both sides, and scipy's solver, to 1e-6; a horizon is long beside the slowest mode that is left."""
     for system in (
         random_system(3, 2),
         random_system(5, 1, seed=3),
@@ -205,7 +208,9 @@ def test_the_value_is_what_the_feedback_spends_and_other_gains_spend_more():
         assert (
             cost(
                 system,
-                rollout(system.plant, lambda z, t, k=change: k * solution.policy(z, t), start, times),
+                rollout(
+                    system.plant, lambda z, t, k=change: k * solution.policy(z, t), start, times
+                ),
             )
             > spent
         ).all()

@@ -26,7 +26,8 @@ def straight(times: torch.Tensor, start: torch.Tensor, end: torch.Tensor) -> Rol
     """A guess: the straight line between two states, and no control."""
     fraction = ((times - times[0]) / (times[-1] - times[0]))[:, None, None]
     return Rollout(
-        Trajectory(times, start + fraction * (end - start)), torch.zeros(len(times) - 1, 1, 1).double()
+        Trajectory(times, start + fraction * (end - start)),
+        torch.zeros(len(times) - 1, 1, 1).double(),
     )
 
 
@@ -103,7 +104,9 @@ def test_methods_that_do_not_arrive_say_so():
     with pytest.raises(UserError, match="begin nearer to the costate"):
         shoot(UP, REST, grid(8, 4.0), torch.tensor([-3.0, 3.0]).double(), max_steps=1)
     with pytest.raises(UserError, match="begin nearer to a path"):
-        transcribe(UP, straight(grid(8, 4.0), REST, torch.tensor([math.pi, 0.0]).double()), max_steps=2)
+        transcribe(
+            UP, straight(grid(8, 4.0), REST, torch.tensor([math.pi, 0.0]).double()), max_steps=2
+        )
 
 
 @pytest.mark.parametrize("effort", [0.0, math.nan])

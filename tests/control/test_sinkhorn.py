@@ -34,7 +34,7 @@ def on_grid(mean: float, std: float, x: torch.Tensor) -> torch.Tensor:
     return (-((x[:, 0] - mean) ** 2) / (2 * std**2)).softmax(0)
 
 
-def miss(plan, a, b) -> float:
+def largest_error(plan, a, b) -> float:
     return float(
         max(
             (plan.coupling.sum(-1) - a).abs().sum(-1).max(),
@@ -49,7 +49,7 @@ def test_marginals(g, d):
     x, y = cloud(30, d), 0.5 * cloud(25, d, seed=1) + 1
     a, b = cloud(30, seed=2).softmax(0), cloud(25, seed=3).softmax(0)
     plan = sinkhorn(half_squares(x, y), a, b, g**2)
-    assert miss(plan, a, b) <= 1e-6
+    assert largest_error(plan, a, b) <= 1e-6
     again = (
         a[:, None] * b * torch.exp((plan.alpha[:, None] + plan.beta - half_squares(x, y)) / g**2)
     )
@@ -60,7 +60,7 @@ def test_marginals_on_a_grid_of_two_modes():
     x = torch.linspace(-4, 4, 41, dtype=torch.float64)[:, None]
     a, b = on_grid(0, 1, x), (on_grid(-2, 0.5, x) + on_grid(2, 0.5, x)) / 2
     for g in (0.2, 2.0):
-        assert miss(sinkhorn(half_squares(x, x), a, b, g**2), a, b) <= 1e-6
+        assert largest_error(sinkhorn(half_squares(x, x), a, b, g**2), a, b) <= 1e-6
 
 
 def test_a_batch_is_solved_like_its_members():
@@ -74,7 +74,7 @@ def test_a_batch_is_solved_like_its_members():
 def test_points_without_mass_get_none():
     a = torch.tensor([0.0, 0.5, 0.5], dtype=torch.float64)
     plan = sinkhorn(half_squares(cloud(3, 1), cloud(4, 1, seed=1)), a, even(4), 1.0)
-    assert miss(plan, a, even(4)) <= 1e-6 and (plan.coupling[0] == 0).all()
+    assert largest_error(plan, a, even(4)) <= 1e-6 and (plan.coupling[0] == 0).all()
 
 
 def test_the_mistakes_of_a_user():
@@ -119,7 +119,7 @@ def test_the_error_reported_is_that_of_the_coupling(dtype, epsilon):
             "not precise enough" in str(refused).replace("\n", " ") or "rounds" in str(refused)
         )
         return
-    assert plan.error == pytest.approx(miss(plan, a, a), abs=1e-12) and plan.error <= 1e-4
+    assert plan.error == pytest.approx(largest_error(plan, a, a), abs=1e-12) and plan.error <= 1e-4
 
 
 def test_no_other_coupling_is_better():
@@ -198,8 +198,8 @@ def test_the_schroedinger_bridge_has_its_marginals(way):
         path = integrate(None, x[i], times, bridge_step(x[j], g), rng(2))
     else:
         start = Mixture(a.log(), x, torch.zeros_like(a)).sample(many, rng(1))
-        law = doob(mixture_h(terminal_weight(plan, x, b, g), g), g)
-        path = integrate(law, start, times, euler_maruyama(g), rng(2))
+        policy = doob(mixture_h(terminal_weight(plan, x, b, g), g), g)
+        path = integrate(policy, start, times, euler_maruyama(g), rng(2))
     k = float(gaussian_covariance(s0, s1, g))
     for tenth in (2, 5, 8):
         t, z = tenth / 10, path.states[tenth * steps // 10, :, 0]
@@ -211,5 +211,7 @@ def test_the_schroedinger_bridge_has_its_marginals(way):
 def test_pairs_are_drawn_with_the_probabilities_of_the_coupling():
     p = torch.tensor([[0.1, 0.0], [0.3, 0.6]])
     i, j = draw_pairs(p, 20_000, rng())
-    share = torch.bincount(2 * i + j, minlength=4) / 20_000
-    assert share[1] == 0 and torch.allclose(share, p.flatten(), atol=3 * math.sqrt(0.25 / 20_000))
+    fraction = torch.bincount(2 * i + j, minlength=4) / 20_000
+    assert fraction[1] == 0 and torch.allclose(
+        fraction, p.flatten(), atol=3 * math.sqrt(0.25 / 20_000)
+    )

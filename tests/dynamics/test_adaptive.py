@@ -68,9 +68,9 @@ def test_every_step_keeps_the_tolerance(tolerance, times):
     """
     method = DormandPrince(tolerance, tolerance)
     path = integrate(field, exact(times[0]), times, method)
-    for (t, s), (z, ahead) in zip(pairwise(path.times), pairwise(path.states)):
+    for (t, s), (z, end) in zip(pairwise(path.times), pairwise(path.states)):
         flow = 1 / (1 / z + s - t + (torch.cos(3 * t) - torch.cos(3 * s)) / 3)
-        assert method.size(ahead - flow, z, ahead) <= 20 * tolerance**0.2
+        assert method.size(end - flow, z, end) <= 20 * tolerance**0.2
     assert (path.states[-1] - exact(times[1])).abs().max() <= 20 * tolerance
 
 
@@ -97,14 +97,14 @@ def test_the_record_has_the_accepted_times_and_the_asked_ones():
 
 @pytest.mark.parametrize("tolerance, allowed", [(1e-9, 0.03), (1e-12, 0.01)])
 def test_steps_are_short_where_the_field_is_steep(tolerance, allowed):
-    """The share of steps near a peak u = 1/(1 + x^2), x = (t - 1/2)/0.02, tends to a number, 0.61, and the area is found.
+    """The fraction of steps near a peak u = 1/(1 + x^2), x = (t - 1/2)/0.02, tends to a number, 0.61, and the area is found.
 
     The companion of order 4 errs by h^5 times the fourth derivative of u, up to a constant: steps come with density
     1/h ~ |24 (5 x^4 - 10 x^2 + 1)/(1 + x^2)^5|^(1/5). An even grid has 0.2 of its steps there.
     """
     x = torch.linspace(-25, 25, 100_001, dtype=torch.float64)
     density = ((5 * x**4 - 10 * x**2 + 1).abs() / (1 + x**2) ** 5) ** 0.2
-    share = density[x.abs() < 5].sum() / density.sum()
+    fraction = density[x.abs() < 5].sum() / density.sum()
 
     def peak(z, t):
         return (1 / (1 + ((t - 0.5) / 0.02) ** 2)).expand_as(z)
@@ -114,7 +114,7 @@ def test_steps_are_short_where_the_field_is_steep(tolerance, allowed):
     )
     middles = (path.times[1:] + path.times[:-1]) / 2
     assert ((middles - 0.5).abs() < 0.1).double().mean().item() == pytest.approx(
-        share.item(), abs=allowed
+        fraction.item(), abs=allowed
     )
     assert path.states[-1].item() == pytest.approx(0.04 * math.atan(25), abs=10 * tolerance)
 

@@ -1,4 +1,4 @@
-"""Solvers: their order of convergence on a field whose flow is known, and the record they leave."""
+"""Solvers: their order of convergence on a field with an exact flow, and the record they leave."""
 
 import math
 from itertools import pairwise
@@ -41,9 +41,9 @@ def test_steps_by_their_formulas():
     t, s = torch.tensor(0.2), torch.tensor(0.5)
     z = torch.tensor([[1.0]])
     u = field(z, t)
-    ahead, middle = z + 0.3 * u, z + 0.15 * u
-    assert torch.allclose(STEPS["euler"](field, z, t, s), ahead)
-    assert torch.allclose(STEPS["heun"](field, z, t, s), z + 0.15 * (u + field(ahead, s)))
+    end, middle = z + 0.3 * u, z + 0.15 * u
+    assert torch.allclose(STEPS["euler"](field, z, t, s), end)
+    assert torch.allclose(STEPS["heun"](field, z, t, s), z + 0.15 * (u + field(end, s)))
     assert torch.allclose(
         STEPS["midpoint"](field, z, t, s), z + 0.3 * field(middle, torch.tensor(0.35))
     )
