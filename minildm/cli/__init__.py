@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a model on a corpus; stopped at any moment, it resumes to the same weights",
     "sample": "write text with a trained model, fill gaps, repair texts, wish for a word",
     "evaluate": "write a scorecard: validity, exact likelihood, diversity, calls, latency",
+    "study": "list the studies of the book, and run one of them again",
     "doctor": "OK or the mend, for everything the book needs",
 }
 HELP = (

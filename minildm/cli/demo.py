@@ -17,18 +17,19 @@ from ..dynamics.records import Trajectory
 from ..errors import UserError, write_atomically
 from ..evaluation.scorecard import latency, validity
 from ..models.base import Generation
-from ..models.vae import VAE
-from ..text.tokenizers import SPECIALS, Tokenizer, body
-from ..training.zoo import Loaded, load, names
-from ..viz import style
-from ..viz.figures import picture
+from ..pretrained import Loaded, load, names
+from ..sampling import Sampler
+from ..text.tokenizers import Tokenizer, body
+from ..tokens import NUM_SPECIALS
+from ..viz.core import style
+from ..viz.core.figures import picture
 from .parsing import parse_flags
-from .writing import PATIENCE, check_file, confidence, device, shaded, writer
+from .writing import PATIENCE, check_file, confidence, device, shaded
 
 HEADINGS = ("model", "grammatical", "consistent", "calls", "latency of one", "tokens/s")
 FRAMES = 7  # times of the figure
 LINE = 96  # characters of a line in the figure
-OTHERS = ("-brief", "-matched")  # endings of the names of smaller models of a kind
+OTHERS = ("-cpu", "-matched")  # endings of the names of smaller models of a kind
 
 
 @dataclass(frozen=True)
@@ -56,22 +57,28 @@ class Shown:
 
 def perform(name: str, loaded: Loaded, flags: DemoFlags) -> Shown:
     """Let one model write, and judge what it wrote."""
-    write = writer(loaded, record=True)
+    model = loaded.model.to(device())
+    sampler = Sampler(model)
+
+    def write(count: int, rng: torch.Generator) -> Generation:
+        return sampler(count, rng=rng)
+
     write(1, torch.Generator(device()).manual_seed(0))  # the first call is slower than all others
-    written = write(flags.count, torch.Generator(device()).manual_seed(flags.seed))
+    rng = torch.Generator(device()).manual_seed(flags.seed)
+    written = sampler(flags.count, rng=rng, record=not model.causal)
     rows = written.tokens.tolist()
     scores = validity([loaded.tokenizer.decode(row) for row in rows])
     speed = sum(len(body(row)) for row in rows) / written.seconds
-    alone = latency(writer(loaded), device())
+    alone = latency(write, device())
     cells = (
         name,
         f"{scores['grammatical']:.0%}",
         f"{scores['consistent']:.0%}",
-        str(written.calls),
+        str(written.nfe),
         f"{1000 * alone:.0f} ms",
         f"{speed:.0f}",
     )
-    return Shown(name, loaded.tokenizer, written, confidence(loaded, written), cells)
+    return Shown(name, loaded.tokenizer, written, confidence(model, written), cells)
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
@@ -98,7 +105,7 @@ def draw_text(
     """
     x = 0
     for i, c in zip(row.tolist(), sure.tolist()):
-        if i < len(SPECIALS):
+        if i < NUM_SPECIALS:
             continue
         word = tokenizer.piece(i)
         if x + len(word) > LINE:
@@ -179,11 +186,12 @@ def main(argv: list[str]) -> None:
         name: loaded
         for name in names()
         if not name.endswith(OTHERS)
-        and not isinstance((loaded := load(name, frozen=False)).model, VAE)
+        and (loaded := load(name, frozen=False)).model.capabilities.writes
     }
     if not writers:
         raise UserError(
-            "the zoo has no language model: reinstall, or train one with `minildm train gpt --preset gpt-brief`"
+            "the zoo has no language model: reinstall, or train one with "
+            "`minildm train gpt --preset gpt-cpu`"
         )
     parts = []
     for name, loaded in tqdm(

@@ -10,9 +10,9 @@ import torch
 
 from ..errors import UserError
 from ..models.gpt import GPT, GPTConfig
+from ..pretrained import load, names
 from ..training.loop import TrainConfig
 from ..training.optim import make_optimizer
-from ..pretrained import load, names
 from .parsing import parse_flags
 from .writing import device
 

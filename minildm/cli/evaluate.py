@@ -1,9 +1,9 @@
-"""`minildm evaluate`: the scorecard of a trained model, as JSON and as lines with names and units."""
+"""`minildm evaluate`: the scorecard of a trained model, as JSON and as lines with units."""
 
 import json
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -12,132 +12,126 @@ from tqdm import tqdm
 
 from ..errors import UserError, expand, write_atomically
 from ..evaluation.diversity import training_grams
-from ..evaluation.likelihood import held_out
+from ..evaluation.likelihood import held_out, is_tales
 from ..evaluation.provenance import provenance
 from ..evaluation.report import errors, lines
-from ..evaluation.scorecard import COPIES, REPEATS, scorecard
+from ..evaluation.scorecard import COPIES, PART, REPEATS, Reference, scorecard
 from ..models.base import Generation
-from ..models.vae import VAE
-from ..text.corpora import load_corpus
+from ..models.generation import GenerationConfig
+from ..pretrained import Loaded, load, publish
+from ..sampling import Sampler
+from ..text.corpora import Corpus, load_corpus
 from ..text.tokenizers import Tokenizer, WordTokenizer
-from ..training.zoo import load, publish
+from ..tokens import BOS
 from .parsing import parse_flags
-from .writing import PATIENCE, Solver, check_file, device, writer
+from .writing import PATIENCE, DrawingFlags, check_count, check_file, check_sizes, device
 
 READ = 100_000  # training rows in which copies are looked up
 HELD_OUT = 2048  # validation rows
 
 
 @dataclass(frozen=True)
-class EvaluateFlags:
-    """Measure what a trained model writes, over several seeds, and what it knows of texts it has
-    not seen.
-    """
+class EvaluateFlags(DrawingFlags):
+    """Measure what a trained model writes over several seeds, and what it knows of new texts."""
 
     model: tyro.conf.Positional[str]  # a model of the zoo, or the folder of a run or a checkpoint
     count: int = 512  # texts a seed
     seeds: int = 3  # how many seeds, from 0
-    steps: int | None = (
-        None  # solver steps, by default 32, and of a masked model as many as there are tokens
-    )
-    solver: Solver | None = (
-        None  # ancestral; masked confidence, margin; LDLM ddim, euler, heun; Manta euler, drawn, paced
-    )
-    length: int | None = None  # longest text in tokens, by default that of training
-    temperature: float | None = (
-        None  # of the law over words, or of an LDLM's noise; by default the model's own, else 1
-    )
-    top_p: float | None = (
-        None  # of a GPT and a masked model: draw from the most probable words that have this mass
-    )
-    lag: float | None = (
-        None  # of a Manta-LM: how far the rear of a text is behind its front, by default its own; 0: together
-    )
-    entropy_bound: float | None = (
-        None  # of a Manta-LM's solver paced: nats of words drawn at one look, by default its own
-    )
-    out: Path | None = (
-        None  # the JSON file, by default scorecard.json in the run's folder or runs/MODEL.json
-    )
-    publish: str | None = (
-        None  # put the run into the zoo under this name, with these scores in its card
-    )
+    out: Path | None = None  # JSON file: scorecard.json in the run's folder, or runs/MODEL.json
+    publish: str | None = None  # put the run into the zoo under this name, with these scores
 
 
-def evaluate(flags: EvaluateFlags) -> tuple[dict, Tokenizer]:
-    """The scorecard of a model with its figures on held-out texts, and the model's tokenizer."""
-    if flags.count < 1 or flags.seeds < 1:
-        raise UserError(
-            f"{flags.count} texts of {flags.seeds} seeds are no sample: give at least 1 of each"
-        )
-    loaded = load(flags.model)
-    names = ("steps", "solver", "length", "temperature", "top_p", "lag", "entropy_bound")
-    asked = {name: getattr(flags, name) for name in names}
-    if not isinstance(loaded.model, VAE):
-        write = writer(loaded, **asked)
-    elif any(value is not None for value in asked.values()):
-        raise UserError(
-            f"a VAE writes no texts, so only what it rebuilds is measured: leave out --{', --'.join(asked)}"
-        )
-    config, tokenizer = loaded.card["config"], loaded.tokenizer
+def read_corpus(flags: EvaluateFlags, loaded: Loaded) -> Corpus:
+    """The corpus that a model was trained on."""
+    config = loaded.card["config"]
     if "corpus" not in config:
         raise UserError(
-            f"the card of {flags.model} names no corpus to measure it on: train it with `minildm train`"
+            f"the card of {flags.model} names no corpus to measure it on: train it with "
+            "`minildm train`"
         )
     source = config["corpus"]
     corpus = load_corpus(
         corpus_name(source["name"], Path(flags.model)),
-        config["model"]["length"],
+        loaded.model.config.seq_len,
         pack=source["pack"],
         documents=source["documents"],
-        tokenizer=None if isinstance(tokenizer, WordTokenizer) else tokenizer,
+        tokenizer=None if isinstance(loaded.tokenizer, WordTokenizer) else loaded.tokenizer,
         quiet=not sys.stderr.isatty(),
     )
     if loaded.card["corpus"]["sha256"] != corpus.card["sha256"]:
         raise UserError(
-            f"the corpus {source['name']} has changed since {flags.model} was trained on it: train it again"
+            f"the corpus {source['name']} has changed since {flags.model} was trained on it: train "
+            "it again"
         )
-    tales = source["name"].partition(":")[0] == "tales"
+    return corpus
+
+
+def check(flags: EvaluateFlags, loaded: Loaded) -> None:
+    """Refuse samples without texts, and options of drawing for a model that draws none."""
+    if flags.count < 1 or flags.seeds < 1:
+        raise UserError(
+            f"{flags.count} texts of {flags.seeds} seeds are no sample: give at least 1 of each"
+        )
+    title = loaded.model.title
+    if flags.config != GenerationConfig() and not loaded.model.capabilities.writes:
+        raise UserError(
+            f"{title} writes no texts, so only what it rebuilds is measured: leave out the flags "
+            "of drawing, such as --steps and --solver"
+        )
+    check_sizes(loaded.model, flags.config)
+
+
+def evaluate(flags: EvaluateFlags) -> tuple[dict, Tokenizer]:
+    """The scorecard of a model with its figures on held-out texts, and the model's tokenizer."""
+    loaded = load(flags.model)
+    check(flags, loaded)
+    model = loaded.model.to(device())
+    sampler = Sampler(model, flags.config)
+    corpus = read_corpus(flags, loaded)
+    name = loaded.card["config"]["corpus"]["name"]
+    asked = {key: value for key, value in asdict(flags.config).items() if value is not None}
     origin = {
         "model": flags.model,
-        "kind": loaded.card["kind"],
-        "corpus": source["name"],
+        "model_type": loaded.card["model_type"],
+        "corpus": name,
         "dtype": "float32",
-        "scorer": "exact law of Tales" if tales else "none",
+        "scorer": "exact distribution of Tales" if is_tales(name) else "none",
         **asked,
         "training_rows_searched": min(READ, len(corpus.train)),
         **provenance(device()),
     }
-    if isinstance(loaded.model, VAE):
-        card = {"origin": origin}
-    else:
-        training = training_grams(corpus.train[:READ], COPIES, tokenizer.size)
-        with tqdm(
-            desc="texts",
-            total=flags.count * flags.seeds + REPEATS,
-            delay=PATIENCE,
-            leave=False,
-            disable=None,
-        ) as bar:
-
-            def counted(count: int, rng: torch.Generator) -> Generation:
-                made = write(count, rng)
-                bar.update(count)
-                return made
-
-            card = scorecard(
-                counted,
-                tokenizer,
-                tales=tales,
-                training=training,
-                count=flags.count,
-                seeds=flags.seeds,
-                device=device(),
-                origin=origin,
-            )
-    card["held_out"] = held_out(loaded.model, tokenizer, source["name"], corpus.valid[:HELD_OUT])
+    card = {"origin": origin}
+    if model.capabilities.writes:
+        card = scored(flags, sampler, corpus, loaded.tokenizer, origin)
+    card["held_out"] = held_out(model, loaded.tokenizer, name, corpus.valid[:HELD_OUT])
     card["missing"] = loaded.missing
-    return card, tokenizer
+    return card, loaded.tokenizer
+
+
+def scored(
+    flags: EvaluateFlags, sampler: Sampler, corpus: Corpus, tokenizer: Tokenizer, origin: dict
+) -> dict:
+    """The scorecard, with a bar of the texts that are drawn."""
+    check_count(min(flags.count, PART), sampler.config.length, tokenizer.size)
+    total = flags.count * flags.seeds + REPEATS
+    bar = tqdm(desc="texts", total=total, delay=PATIENCE, leave=False, disable=None)
+    prompt = None if sampler.model.capabilities.latent else torch.tensor([[BOS]])
+
+    def write(count: int, rng: torch.Generator) -> Generation:
+        drawn = sampler(count, rng=rng, prompt=prompt)
+        bar.update(count)
+        return drawn
+
+    training = training_grams(corpus.train[:READ], COPIES, tokenizer.size)
+    with bar:
+        return scorecard(
+            write,
+            Reference(tokenizer, is_tales(origin["corpus"]), training),
+            count=flags.count,
+            seeds=flags.seeds,
+            device=device(),
+            origin=origin,
+        )
 
 
 def corpus_name(name: str, run: Path) -> str:
@@ -163,7 +157,8 @@ def main(argv: list[str]) -> None:
     card, tokenizer = evaluate(flags)
     if "mean" in card:
         print(
-            f"{name}: {flags.count} texts of each of {flags.seeds} seeds, mean ± standard deviation over seeds"
+            f"{name}: {flags.count} texts of each of {flags.seeds} seeds, "
+            "mean ± standard deviation over seeds"
         )
         print(
             "\n".join([*lines(card["mean"], tokenizer, card["spread"]), *errors(card["mean"])])

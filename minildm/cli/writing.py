@@ -1,11 +1,9 @@
-"""What `sample`, `evaluate` and `demo` share: a loaded model as a function that writes, and text
-shaded by confidence.
-"""
+"""What `sample`, `evaluate` and `demo` share: flags of drawing, a sampler, and shaded text."""
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,30 +12,49 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import UserError, check_place, reason
-from ..models.base import BOS, EOS, Generation, LanguageModel
-from ..models.gpt import GPT
-from ..models.ldlm import LDLM
-from ..models.manta import Manta
-from ..models.masked import Masked
-from ..models.vae import VAE
-from ..text.nearest import legal
-from ..text.tokenizers import SPECIALS, Tokenizer
-from ..training.zoo import Loaded
+from ..models.base import Generation, LanguageModel
+from ..models.generation import GenerationConfig
+from ..sampling import Sampler
+from ..text.tokenizers import Tokenizer
+from ..tokens import EOS, NUM_SPECIALS
 
-Solver = Literal[
-    "ancestral", "ddim", "euler", "heun", "confidence", "margin", "drawn", "paced"
-]  # of all kinds of models
+Solver = Literal[  # of all model types
+    "ancestral", "ddim", "euler", "heun", "confidence", "margin", "sampled", "entropy_bounded"
+]
 PATIENCE = 2.0  # seconds without a bar
-STEPS = 32  # of a model in latent space, where nobody says how many
 MOST_STEPS = 4096
 LONGEST = 16  # times the length of training that a text may have
-LARGEST = 2**28  # probabilities of words in memory
-SURE, UNSURE, LOST = (
-    "",
-    "\x1b[38;5;109m",
-    "\x1b[38;5;245m",
-)  # the terminal's own color, pale blue, gray
+LARGEST = 2**28  # probabilities of tokens in memory
+SURE = ""  # the terminal's own color
+UNSURE = "\x1b[38;5;109m"  # pale blue
+LOST = "\x1b[38;5;245m"  # gray
 END = "\x1b[0m"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingFlags:
+    """How texts are drawn; what is left out is as the model does by default."""
+
+    steps: int | None = None  # solver steps: 32, or of a masked model one a token
+    solver: Solver | None = None  # ancestral, or one that the model is said to have
+    length: int | None = None  # longest text in tokens: that of training
+    temperature: float | None = None  # of token probabilities, or of an LDLM's noise
+    top_p: float | None = None  # GPT, masked model: mass of the tokens that are drawn from
+    offset: float | None = None  # Manta-LM: by how much the last position is behind the first
+    entropy_bound: float | None = None  # Manta-LM: nats of tokens that are drawn together
+
+    @property
+    def config(self) -> GenerationConfig:
+        """What the flags ask for."""
+        return GenerationConfig(
+            steps=self.steps,
+            solver=self.solver,
+            length=self.length,
+            temperature=self.temperature,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            offset=self.offset,
+            entropy_bound=self.entropy_bound,
+        )
 
 
 def device() -> torch.device:
@@ -59,154 +76,72 @@ def check_file(path: Path) -> None:
         ) from None
 
 
-def check_sizes(model: LanguageModel, steps: int | None, length: int) -> None:
-    """Refuse numbers of steps and lengths of text that take hours or all memory and are of no use."""
-    longest = LONGEST * model.config.length
-    if length > longest:
+def check_sizes(model: LanguageModel, config: GenerationConfig) -> None:
+    """Refuse numbers of steps and tokens that take hours or all memory and are of no use."""
+    trained = model.config.seq_len
+    longest = LONGEST * trained
+    if config.length is not None and config.length > longest:
         raise UserError(
-            f"the model was trained on texts of {model.config.length} tokens and writes at most {longest}, not "
-            f"{length}: lower --length"
+            f"the model was trained on texts of {trained} tokens and writes at most {longest}, "
+            f"not {config.length}: lower --length"
         )
-    if steps is not None and steps > MOST_STEPS:
+    if config.steps is not None and config.steps > MOST_STEPS:
         raise UserError(
-            f"{steps} steps are more than any text needs: give --steps {MOST_STEPS} or fewer"
+            f"{config.steps} steps are more than any text needs: give --steps {MOST_STEPS} or fewer"
         )
 
 
-def check_count(count: int, length: int, vocabulary: int) -> None:
-    """Refuse more texts than the memory of a small machine holds the words' probabilities of."""
-    most = LARGEST // (length * vocabulary)
+def check_count(count: int, length: int, vocab_size: int) -> None:
+    """Refuse more texts than the memory of a small machine holds the token probabilities of."""
+    most = LARGEST // (length * vocab_size)
     if count > most:
         raise UserError(
-            f"{count} texts of {length} tokens at a time take too much memory: give --count {most} or less, and "
-            "another --seed for more"
+            f"{count} texts of {length} tokens at a time take too much memory: give --count {most} "
+            "or less, and another --seed for more"
+        )
+
+
+def check_writes(model: LanguageModel) -> None:
+    """Refuse a model that puts no tokens in order."""
+    if not model.capabilities.writes:
+        raise UserError(
+            f"{model.title} puts no tokens in order, so it writes no texts: name a Manta-LM, "
+            "which steers in its space"
         )
 
 
 @contextmanager
-def watched(
-    model: LanguageModel, steps: int | None, length: int, solver: str | None
-) -> Iterator[None]:
-    """Show a bar of the network's calls, in a terminal, where writing takes longer than `PATIENCE`
-    seconds.
-    """
-    calls = (
-        length
-        if isinstance(model, GPT)
-        else steps or (length if isinstance(model, Masked) else STEPS)
-    )
-    network = (
-        model.denoiser
-        if isinstance(model, LDLM)
-        else model.policy
-        if isinstance(model, Manta)
-        else model.stack
-    )
-    with tqdm(
-        desc="network calls",
-        total=2 * calls if solver == "heun" else calls,
-        delay=PATIENCE,
-        leave=False,
-        disable=None,
-    ) as bar:
-        hook = network.register_forward_hook(lambda *_: bar.update() and None)
-        try:
-            yield
-        finally:
-            hook.remove()
+def watched_sampler(model: LanguageModel, config: GenerationConfig) -> Iterator[Sampler]:
+    """A sampler with a bar of its steps, in a terminal, where it takes longer than `PATIENCE`."""
+    check_writes(model)
+    check_sizes(model, config)
+    bar = tqdm(desc="steps", delay=PATIENCE, leave=False, disable=None)
 
+    def progress(total: int) -> None:
+        bar.total = total
+        bar.update()
 
-def writer(
-    loaded: Loaded,
-    *,
-    steps: int | None = None,
-    solver: str | None = None,
-    length: int | None = None,
-    temperature: float | None = None,
-    top_p: float | None = None,
-    prompt: str | None = None,
-    lag: float | None = None,
-    entropy_bound: float | None = None,
-    record: bool = False,
-    steered: dict | None = None,
-):
-    """A loaded model as a function (count, rng) -> `Generation`; refuses what its kind cannot do.
-
-    Only what was asked for is passed on, so that the rest is the model's own; `steered` is what
-    `cli.steering` says.
-    """
-    model, steered = loaded.model.to(device()), steered or {}
-    if isinstance(model, VAE):
-        raise UserError(
-            "a VAE puts no words in order, so it writes no texts: name a Manta-LM, which steers in its space"
-        )
-    check_sizes(model, steps, length or model.config.length)
-    if temperature is not None and not 0 <= temperature < math.inf:
-        raise UserError(f"a temperature of {temperature} has no meaning: give 0 or more")
-    if top_p is not None and not (isinstance(model, GPT | Masked) and 0 < top_p <= 1):
-        raise UserError(
-            "--top-p is a share above 0, of the words of a GPT or a masked model: leave it out for another model"
-        )
-    for name, flag, value in (
-        ("a lag", "--lag", lag),
-        ("an entropy bound", "--entropy-bound", entropy_bound),
-    ):
-        if value is not None and not isinstance(model, Manta):
-            raise UserError(f"only a Manta-LM writes with {name}: leave out {flag}")
-        if value is not None and not 0 <= value < math.inf:
-            raise UserError(f"{name} of {value} has no meaning: give 0 or more")
-    if prompt is not None and "prompt" in steered:
-        raise UserError("--infill and --repair give the whole text: leave out --prompt")
-    wanted = {
-        "steps": steps,
-        "solver": solver,
-        "length": length,
-        "temperature": temperature,
-        "top_p": top_p,
-        "lag": lag,
-        "entropy_bound": entropy_bound,
-    }
-    asked = {name: value for name, value in wanted.items() if value is not None}
-    if prompt or isinstance(model, GPT | Masked):
-        asked["prompt"] = torch.tensor(
-            [[BOS, *loaded.tokenizer.encode(legal(prompt or "", loaded.tokenizer))]]
-        )
-    asked |= steered
-    asked |= {name: asked[name].to(model.device) for name in ("prompt", "mask") if name in asked}
-    if isinstance(model, GPT):
-        if steps is not None or solver is not None:
-            raise UserError("a GPT calls its network once a token: leave out --steps and --solver")
-    else:
-        asked["record"] = record
-
-    def write(count: int, rng: torch.Generator) -> Generation:
-        check_count(count, length or model.config.length, model.config.vocabulary)
-        return model.generate(count, rng=rng, **asked)
-
-    return write
+    with bar:
+        yield Sampler(model.to(device()), config, progress)
 
 
 @torch.no_grad()
-def confidence(loaded: Loaded, written: Generation) -> Tensor:
-    """The model's probability of each token (batch, length): p(w_i | w_<i) of a GPT, the decoder's
-    own otherwise.
-    """
-    if isinstance(loaded.model, GPT):
-        nats = loaded.model.token_nats(written.tokens)
-        return torch.cat((torch.ones_like(nats[:, :1]), (-nats).exp()), dim=1).cpu()
-    return written.trajectory.confidence[-1].cpu()
+def confidence(model: LanguageModel, drawn: Generation) -> Tensor:
+    """The probability of each token (batch, length), exact where the model reads left to right."""
+    if model.causal:
+        return (-model.token_nll(drawn.tokens)).exp().cpu()
+    return drawn.trajectory.confidence[-1].cpu()
 
 
 def shaded(tokenizer: Tokenizer, row: list[int], sure: list[float]) -> str:
-    """A text for a terminal: words the model was less sure of are paler, below 0.9 and below 0.5."""
+    """A text for a terminal, whose tokens are paler below the probabilities 0.9 and 0.5."""
     text = tokenizer.decode(row)
     end = row.index(EOS) if EOS in row else len(row)
-    kept = [(i, c) for i, c in zip(row[:end], sure) if i >= len(SPECIALS)]
+    kept = [(i, c) for i, c in zip(row[:end], sure) if i >= NUM_SPECIALS]
     pieces = [tokenizer.piece(i) for i, _ in kept]
     joiner = next((j for j in (" ", "") if j.join(pieces) == text), None)
     if joiner is None:  # this tokenizer's pieces do not simply add up to its text
         return text
     colors = [SURE if c >= 0.9 else UNSURE if c >= 0.5 else LOST for _, c in kept]
-    return joiner.join(
-        f"{color}{piece}{END}" if color else piece for color, piece in zip(colors, pieces)
-    )
+    shades = zip(colors, pieces)
+    return joiner.join(f"{color}{piece}{END}" if color else piece for color, piece in shades)

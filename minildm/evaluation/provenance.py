@@ -11,9 +11,7 @@ from .. import __version__
 
 
 def commit() -> str | None:
-    """The commit of this clone, with -dirty when files were changed; none outside a clone or
-    without git.
-    """
+    """The commit of this clone, with -dirty when files were changed; None without git."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],
@@ -38,7 +36,7 @@ def provenance(device: torch.device) -> dict:
     """Versions, commit and hardware of this process, ready for JSON.
 
     Args:
-        device: it works on.
+        device: The device that it works on.
 
     Returns:
         "versions", "commit" and "hardware".

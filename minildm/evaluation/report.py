@@ -1,11 +1,14 @@
 """Scorecards as lines that a person reads: a name, the figure with its unit, and what it says."""
 
+from operator import itemgetter
+
 from ..text.tokenizers import Tokenizer, WordTokenizer
 
-FIGURES = {  # figure -> name, format with the unit, meaning; {token} is a word where the vocabulary has words
+# figure -> name, format with the unit, meaning; {token} is a word where the vocabulary has words
+FIGURES = {
     "grammatical": ("grammatical tales", "{:.1%}", "follow the grammar of Tales"),
     "consistent": ("consistent tales", "{:.1%}", "are grammatical and true to themselves"),
-    "law_nats_per_token": (
+    "exact_nats_per_token": (
         "surprise of consistent tales",
         "{:.3f} nats",
         "a word, by the exact distribution",
@@ -19,8 +22,8 @@ FIGURES = {  # figure -> name, format with the unit, meaning; {token} is a word 
     "distinct_4": ("different runs of 4", "{:.1%}", "of all runs of 4 {token}s"),
     "self_repetition": ("repetition", "{:.1%}", "of runs of 4 stood in the text before"),
     "copied_4": ("copies", "{:.1%}", "of runs of 4 stand in training texts"),
-    "calls": ("network calls", "{:.0f}", "a text"),
-    "latency_s": ("time", "{:.3f} s", "to write one text alone"),
+    "nfe": ("network evaluations", "{:.0f}", "a text"),
+    "latency_s": ("time", "{:.3f} s", "to draw one text alone"),
     "tokens_per_s": ("speed", "{:.0f} {token}s/s", "in batches of up to 128 texts"),
     "nats_per_token": ("loss", "{:.4f} nats", "a {token} of unseen texts"),
     "nats_standard_error": (
@@ -39,9 +42,9 @@ FIGURES = {  # figure -> name, format with the unit, meaning; {token} is a word 
     "token_accuracy": ("{token}s rebuilt", "{:.3%}", "of unseen texts, by encoder and decoder"),
     "row_accuracy": ("tokens rebuilt", "{:.3%}", "padding counted too"),
     "whole_texts": ("texts rebuilt", "{:.1%}", "without a fault"),
-    "words": ("loss on the way", "{:.4f} nats", "a {token}, at positions under way"),
-    "clean": ("squared error of the end", "{:.4f}", "a channel; latents have variance 1"),
-    "error": ("squared error of the end", "{:.4f}", "a channel; latents have variance 1"),
+    "tokens": ("loss of the tokens", "{:.4f} nats", "a {token}, at noise levels below 1"),
+    "denoised": ("prediction error", "{:.4f}", "a channel; latents have variance 1"),
+    "error": ("prediction error", "{:.4f}", "a channel; latents have variance 1"),
 }
 LINE = "  {:<28}{:>25}  {}"  # at most 100 columns
 
@@ -66,30 +69,28 @@ def lines(
             name, form, meaning = (text.replace("{token}", token) for text in entry)
             number, _, unit = form.partition(" ")
             around = (spread or {}).get(figure)
-            parts = [
-                number.format(figures[figure]),
-                *([f"± {number.format(around)}"] if around else []),
-                unit,
-            ]
-            found.append(LINE.format(name, " ".join(filter(None, parts)), meaning))
+            shown = number.format(figures[figure])
+            shown += f" ± {number.format(around)}" if around else ""
+            shown += f" {unit}" if unit else ""
+            found.append(LINE.format(name, shown, meaning))
     return found
 
 
 def errors(figures: dict[str, float]) -> list[str]:
-    """The kinds of errors in tales as lines, the most frequent first.
+    """The errors in tales as lines, the most frequent first.
 
     Args:
-        figures: With shares "error_KIND".
+        figures: With fractions "error_TYPE".
 
     Returns:
         Lines.
     """
-    shares = {
-        name.removeprefix("error_"): share
-        for name, share in figures.items()
-        if name.startswith("error_") and share
-    }
+    found = [
+        (fraction, name.removeprefix("error_"))
+        for name, fraction in figures.items()
+        if name.startswith("error_") and fraction
+    ]
     return [
-        LINE.format(f"wrong: {kind}", f"{share:.1%}", "of tales")
-        for kind, share in sorted(shares.items(), key=lambda pair: -pair[1])
+        LINE.format(f"wrong: {name}", f"{fraction:.1%}", "of tales")
+        for fraction, name in sorted(found, key=itemgetter(0), reverse=True)
     ]

@@ -1,69 +1,80 @@
-"""Scorecards: what a model writes, measured over several seeds; validity of Tales is exact."""
+"""Scorecards: texts that a model draws, measured over several seeds; validity of Tales is exact."""
 
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from statistics import fmean, median, stdev
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..models.base import Generation
-from ..text.tales_parser import ERROR_KINDS, log_prob, parse, read, sentences
+from ..text.tales_parser import ERROR_TYPES, log_prob, parse, read, sentences
 from ..text.tokenizers import Tokenizer, body
 from . import diversity
 
 Write = Callable[[int, torch.Generator], Generation]  # (count, rng) -> texts
-PART = 128  # texts written at a time
-REPEATS = 3  # texts written alone, for the latency
+CPU = torch.device("cpu")
+PART = 128  # texts drawn at a time
+REPEATS = 3  # texts drawn alone, for the latency
 COPIES = 4  # length of the n-grams that are looked up in the training texts
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What texts are compared with."""
+
+    tokenizer: Tokenizer
+    tales: bool  # whether the grammar of Tales judges them
+    training: np.ndarray | None = None  # n-grams of the training texts, of `training_grams`
+
+
 def validity(texts: list[str]) -> dict[str, float]:
-    """How many texts are tales, how many are true to themselves, and what is wrong with the others.
+    """How many texts are tales, how many are consistent, and what is wrong with the others.
 
     Args:
         texts: The texts.
 
     Returns:
-        Shares "grammatical" and "consistent"; "error_KIND", the share of texts with such an error;
-        and, when a text is consistent, "law_nats_per_token", -log p under the exact law over all
-        words of such texts.
+        Fractions "grammatical" and "consistent"; "error_TYPE", the fraction of texts with such an
+        error; and, when a text is consistent, "exact_nats_per_token", the mean of -log p under the
+        exact distribution over all words of such texts.
     """
     reports = [parse(text) for text in texts]
-    kinds = Counter(kind for report in reports for kind in {e.kind for e in report.errors})
+    types = Counter(name for report in reports for name in {e.type for e in report.errors})
     good = [text for text, report in zip(texts, reports) if report.consistent]
     scores = {
         "grammatical": fmean(report.grammatical for report in reports),
         "consistent": len(good) / len(texts),
-        **{f"error_{kind}": kinds[kind] / len(texts) for kind in ERROR_KINDS},
+        **{f"error_{name}": types[name] / len(texts) for name in ERROR_TYPES},
     }
     if good:
-        scores["law_nats_per_token"] = -sum(map(log_prob, good)) / sum(
-            len(text.split()) for text in good
-        )
+        words = sum(len(text.split()) for text in good)
+        scores["exact_nats_per_token"] = -sum(map(log_prob, good)) / words
     return scores
 
 
 def good_sentences(texts: list[str]) -> float:
-    """Share of the sentences of texts that fit a template of the language.
+    """The fraction of the sentences of texts that fit a template of the language.
 
     Args:
         texts: The texts.
 
     Returns:
-        A share, 0 where there is no sentence.
+        The fraction, 0 where there is no sentence.
     """
     understood = sum(len(read(text)[1]) for text in texts)
     return understood / max(sum(len(sentences(text.split())) for text in texts), 1)
 
 
-def variety(rows: np.ndarray, vocabulary: int, training: np.ndarray | None) -> dict[str, float]:
-    """Figures of `diversity` for written texts.
+def variety(rows: np.ndarray, vocab_size: int, training: np.ndarray | None) -> dict[str, float]:
+    """Figures of `diversity` of texts.
 
     Args:
-        rows: (rows, length), ids.
-        vocabulary: Size.
+        rows: (rows, length) ids.
+        vocab_size: Number of tokens.
         training: From `diversity.training_grams`, if copies count.
 
     Returns:
@@ -71,86 +82,94 @@ def variety(rows: np.ndarray, vocabulary: int, training: np.ndarray | None) -> d
     """
     scores = {
         "unigram_entropy": diversity.unigram_entropy(rows),
-        **{f"distinct_{n}": diversity.distinct(rows, n, vocabulary) for n in (1, 2, 3, 4)},
-        "self_repetition": diversity.self_repetition(rows, COPIES, vocabulary),
+        **{f"distinct_{n}": diversity.distinct(rows, n, vocab_size) for n in (1, 2, 3, 4)},
+        "self_repetition": diversity.self_repetition(rows, COPIES, vocab_size),
     }
     if training is not None:
-        scores["copied_4"] = diversity.copied(rows, training, COPIES, vocabulary)
+        scores["copied_4"] = diversity.copied(rows, training, COPIES, vocab_size)
     return scores
 
 
 def latency(write: Write, device: torch.device, repeats: int = REPEATS) -> float:
-    """Median seconds to write one text alone.
+    """Median time to draw one text alone.
 
-    Args: `write`, (count, rng) -> texts; `device`; `repeats`. Returns seconds. Derived in chapter 15. Source: ours.
+    Args:
+        write: (count, rng) -> texts.
+        device: Device of the random numbers.
+        repeats: Number of texts.
+
+    Returns:
+        Seconds.
     """
     return median(write(1, torch.Generator(device).manual_seed(i)).seconds for i in range(repeats))
 
 
 def measure(
-    write: Write,
-    tokenizer: Tokenizer,
-    tales: bool,
-    training: np.ndarray | None,
-    count: int,
-    seed: int,
-    device: torch.device,
-) -> dict[str, float | int]:
-    """One row of a scorecard: `count` texts of one seed, written in parts of at most PART."""
+    write: Write, reference: Reference, count: int, seed: int, device: torch.device = CPU
+) -> dict[str, Any]:
+    """One row of a scorecard: texts of one seed, drawn in parts of at most PART.
+
+    Args:
+        write: (count, rng) -> texts.
+        reference: What texts are compared with.
+        count: Number of texts.
+        seed: Of the random numbers.
+        device: Device of the random numbers.
+
+    Returns:
+        Figures by name.
+    """
     rng = torch.Generator(device).manual_seed(seed)
     parts = [write(min(PART, count - i), rng) for i in range(0, count, PART)]
-    rows = torch.cat([p.tokens for p in parts]).cpu().numpy()
-    words = [body(row) for row in rows]
-    texts = [tokenizer.decode(row) for row in rows]
+    rows = torch.cat([part.tokens for part in parts]).cpu().numpy()
+    lengths = [len(body(row)) for row in rows]
+    texts = [reference.tokenizer.decode(row) for row in rows]
     return {
         "seed": seed,
         "count": count,
-        **(validity(texts) if tales else {}),
-        **variety(rows, tokenizer.size, training),
-        "mean_tokens": fmean(map(len, words)),
-        "calls": fmean(p.calls for p in parts),
-        "tokens_per_s": sum(map(len, words)) / sum(p.seconds for p in parts),
+        **(validity(texts) if reference.tales else {}),
+        **variety(rows, reference.tokenizer.size, reference.training),
+        "mean_tokens": fmean(lengths),
+        "nfe": fmean(part.nfe for part in parts),
+        "tokens_per_s": sum(lengths) / sum(part.seconds for part in parts),
     }
 
 
 def scorecard(
     write: Write,
-    tokenizer: Tokenizer,
+    reference: Reference,
     *,
-    tales: bool,
-    training: np.ndarray | None = None,
     count: int = 512,
     seeds: int = 3,
-    device: torch.device = torch.device("cpu"),
-    origin: dict | None = None,
-) -> dict:
-    """Measure what a model writes over several seeds.
+    device: torch.device = CPU,
+    origin: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Measure the texts that a model draws, over several seeds.
 
     Args:
         write: (count, rng) -> texts.
-        tokenizer: The tokenizer.
-        tales: : judge texts by the Tales law.
-        training: From `diversity.training_grams`.
-        count: Of texts a seed.
-        seeds: How many, from 0.
-        device: Device of the result.
-        origin: What every row should carry (model, scorer, dtype, versions, commit).
+        reference: What texts are compared with.
+        count: Number of texts of each seed.
+        seeds: Number of seeds, from 0.
+        device: Device of the random numbers.
+        origin: What every row says of model, scorer, versions and commit.
 
     Returns:
         "rows", one a seed, "mean", and "spread", the standard deviation over seeds.
     """
     began = time.perf_counter()
-    alone = latency(write, device)
-    rows = [
-        measure(write, tokenizer, tales, training, count, seed, device) | {"latency_s": alone}
-        for seed in range(seeds)
-    ]
+    alone = {"latency_s": latency(write, device)}
+    rows = [measure(write, reference, count, seed, device) | alone for seed in range(seeds)]
     names = [
-        k for k, v in rows[0].items() if isinstance(v, float) and all(k in row for row in rows)
+        name
+        for name, value in rows[0].items()
+        if isinstance(value, float) and all(name in row for row in rows)
     ]
     return {
         "rows": [{**(origin or {}), **row} for row in rows],
-        "mean": {k: fmean(row[k] for row in rows) for k in names},
-        "spread": {k: stdev([row[k] for row in rows]) if seeds > 1 else 0.0 for k in names},
+        "mean": {name: fmean(row[name] for row in rows) for name in names},
+        "spread": {
+            name: stdev([row[name] for row in rows]) if seeds > 1 else 0.0 for name in names
+        },
         "seconds": time.perf_counter() - began,
     }

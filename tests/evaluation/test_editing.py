@@ -5,25 +5,17 @@ import random
 import pytest
 import torch
 
-from minildm.evaluation.editing import (
-    NEARLY,
-    SPECIALS,
-    damage,
-    doubts,
-    fill_from_left,
-    gaps,
-    outcome,
-)
-from minildm.models.base import BOS, EOS, PAD
+from minildm.evaluation.editing import NEARLY, damage, doubts, fill_from_left, gaps, outcome
 from minildm.models.gpt import GPT, GPTConfig
-from minildm.models.manta import Manta
-from minildm.models.manta_config import MantaConfig
-from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.manta import MantaLM
+from minildm.models.manta_config import MantaLMConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.models.vae import VAEConfig
+from minildm.tokens import BOS, EOS, NUM_SPECIALS, PAD
 from tests.models.small import ldlm
 from tests.models.small import texts as texts_of_an_ldlm
 
-SIZES = {"vocabulary": 20, "length": 16, "width": 16, "heads": 2, "layers": 1}
+SIZES = {"vocab_size": 20, "seq_len": 16, "d_model": 16, "n_heads": 2, "n_layers": 1}
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -32,12 +24,12 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def texts(count: int = 6) -> torch.Tensor:
     """Rows <bos> words <eos> <pad>, with 5 to 10 words."""
-    rows = torch.full((count, SIZES["length"]), PAD)
+    rows = torch.full((count, SIZES["seq_len"]), PAD)
     for k, row in enumerate(rows):
         words = 5 + k
         row[0], row[words + 1] = BOS, EOS
         row[1 : words + 1] = torch.randint(
-            SPECIALS, SIZES["vocabulary"], (words,), generator=rng(k)
+            NUM_SPECIALS, SIZES["vocab_size"], (words,), generator=rng(k)
         )
     return rows
 
@@ -45,18 +37,21 @@ def texts(count: int = 6) -> torch.Tensor:
 def model(kind: str):
     torch.manual_seed(0)
     if kind == "manta":
-        space = VAEConfig(vocabulary=20, length=16, latent=8, width=16, heads=2)
-        return Manta(MantaConfig(**SIZES, space=space)).eval()
-    return {"gpt": GPT(GPTConfig(**SIZES)), "masked": Masked(MaskedConfig(**SIZES))}[kind].eval()
+        space = VAEConfig(vocab_size=20, seq_len=16, latent=8, d_model=16, n_heads=2)
+        return MantaLM(MantaLMConfig(**SIZES, space=space)).eval()
+    return {
+        "gpt": GPT(GPTConfig(**SIZES)),
+        "masked": MaskedDiffusion(MaskedDiffusionConfig(**SIZES)),
+    }[kind].eval()
 
 
 def test_a_gap_is_one_span_of_words_of_the_asked_share():
     tokens = texts()
     for row, text in zip(gaps(tokens, 0.4, random.Random(0)), tokens):
         places = row.nonzero()[:, 0]
-        assert len(places) == round(0.4 * int((text >= SPECIALS).sum()))
+        assert len(places) == round(0.4 * int((text >= NUM_SPECIALS).sum()))
         assert places[-1] - places[0] == len(places) - 1
-        assert (text[row] >= SPECIALS).all()
+        assert (text[row] >= NUM_SPECIALS).all()
 
 
 def test_damage_changes_the_asked_share_of_words_and_nothing_else():
@@ -64,11 +59,11 @@ def test_damage_changes_the_asked_share_of_words_and_nothing_else():
     broken = damage(tokens, 0.3, 20, random.Random(0))
     changed = broken != tokens
     assert changed.sum(1).tolist() == [
-        max(round(0.3 * int((row >= SPECIALS).sum())), 1) for row in tokens
+        max(round(0.3 * int((row >= NUM_SPECIALS).sum())), 1) for row in tokens
     ]
     assert (
-        (tokens[changed] >= SPECIALS).all()
-        and (broken[changed] >= SPECIALS).all()
+        (tokens[changed] >= NUM_SPECIALS).all()
+        and (broken[changed] >= NUM_SPECIALS).all()
         and (broken < 20).all()
     )
 
@@ -76,7 +71,7 @@ def test_damage_changes_the_asked_share_of_words_and_nothing_else():
 def test_damage_draws_all_other_words_alike():
     tokens = torch.full((3000, 1), 7)
     drawn = damage(tokens, 1.0, 10, random.Random(0)).flatten().bincount(minlength=10)
-    assert drawn[7] == 0 and (drawn[SPECIALS:7] > 500).all() and (drawn[8:] > 500).all()
+    assert drawn[7] == 0 and (drawn[NUM_SPECIALS:7] > 500).all() and (drawn[8:] > 500).all()
 
 
 def test_a_gpt_fills_gaps_with_its_own_most_probable_words():
@@ -90,14 +85,14 @@ def test_a_gpt_fills_gaps_with_its_own_most_probable_words():
 
 def test_doubts_of_a_gpt_are_its_nats():
     gpt, tokens = model("gpt"), texts()
-    assert torch.allclose(doubts(gpt, tokens, rng())[:, 1:], gpt.token_nats(tokens))
+    assert torch.allclose(doubts(gpt, tokens, rng())[:, 1:], gpt.token_nll(tokens))
 
 
 @pytest.mark.parametrize("kind", ["masked", "manta"])
 def test_a_doubt_does_not_see_the_word_it_is_about(kind):
     made, tokens = model(kind), texts()
     other = tokens.clone()
-    other[:, 3] = SPECIALS + (other[:, 3] - SPECIALS + 1) % 16
+    other[:, 3] = NUM_SPECIALS + (other[:, 3] - NUM_SPECIALS + 1) % 16
     first, second = (doubts(made, t, rng(), parts=16)[:, 3] for t in (tokens, other))
     logits = {"masked": lambda: made.logits(tokens.index_fill(1, torch.tensor([3]), 3))[:, 3]}.get(
         kind
@@ -114,7 +109,7 @@ def test_doubts_of_an_ldlm_are_the_mean_over_second_looks():
     made, tokens = ldlm().eval(), texts_of_an_ldlm()
     noise = rng(3)
     looks = [
-        made.second_look(tokens, NEARLY, noise)
+        made.self_check_logits(tokens, NEARLY, noise)
         .log_softmax(-1)
         .gather(-1, tokens[..., None])[..., 0]
         for _ in range(4)
@@ -123,9 +118,10 @@ def test_doubts_of_an_ldlm_are_the_mean_over_second_looks():
     assert torch.allclose(doubts(made, tokens, rng(3), parts=4)[:, 1:], wanted[:, 1:], atol=1e-5)
     z1, t = made.encode(made.hidden(tokens)), made.time.warp(torch.tensor([0.3]))
     zt = made.schedule.a(t) * z1 + made.schedule.b(t) * torch.randn(z1.shape, generator=rng(5))
-    guess = made.clean(zt, t.expand(len(zt)), torch.zeros_like(zt))
+    guess = made.denoise(zt, t.expand(len(zt)), torch.zeros_like(zt))
     assert torch.equal(
-        made.second_look(tokens, 0.3, rng(5)).argmax(-1), made.read_off(guess, tokens.shape[1])[0]
+        made.self_check_logits(tokens, 0.3, rng(5)).argmax(-1),
+        made.decode_tokens(guess, tokens.shape[1])[0],
     )
 
 
@@ -135,7 +131,7 @@ def test_doubts_are_zero_where_nothing_can_be_written():
     assert (
         (nats[:, 0] == 0).all()
         and (nats[tokens == PAD] == 0).all()
-        and (nats[tokens >= SPECIALS] > 0).all()
+        and (nats[tokens >= NUM_SPECIALS] > 0).all()
     )
 
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
 from minildm.evaluation.report import FIGURES, errors, lines
-from minildm.evaluation.scorecard import measure
+from minildm.evaluation.scorecard import Reference, measure
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
 
 from .test_scorecard import WORDS, write
@@ -22,13 +21,13 @@ def test_lines_fit_100_columns_whatever_the_figures(tokenizer):
 
 def test_figures_have_units_and_spreads():
     shown = lines(
-        {"excess": 0.0091736, "calls": 61.0, "grammatical": 0.5},
+        {"excess": 0.0091736, "nfe": 61.0, "grammatical": 0.5},
         WordTokenizer(["a"]),
         {"grammatical": 0.01},
     )
     assert [line.split("  ")[1] for line in shown] == [
         "grammatical tales",
-        "network calls",
+        "network evaluations",
         "excess over the entropy",
     ]
     assert "50.0% ± 1.0%  follow the grammar of Tales" in shown[0] and " 61  a text" in shown[1]
@@ -41,7 +40,7 @@ def test_tokens_are_words_where_the_vocabulary_has_words():
 
 
 def test_no_figure_that_a_person_should_see_is_left_out():
-    row = measure(write, WORDS, True, np.array([0]), 9, 0, torch.device("cpu"))
+    row = measure(write, Reference(WORDS, True, np.array([0])), 9, 0)
     aside = {"seed", "count", "mean_tokens", "distinct_1", "distinct_3"}
     assert {name for name in row if not name.startswith("error_")} - aside <= FIGURES.keys()
 

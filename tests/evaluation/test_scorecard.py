@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from minildm.evaluation.provenance import provenance
-from minildm.evaluation.scorecard import good_sentences, scorecard, validity
+from minildm.evaluation.scorecard import Reference, good_sentences, scorecard, validity
 from minildm.models.base import Generation
 from minildm.text import tales
 from minildm.text.corpora import pad_rows
@@ -28,7 +28,7 @@ def test_true_tales_are_valid_and_their_nats_are_exact():
     assert scores["grammatical"] == scores["consistent"] == 1
     assert not any(v for k, v in scores.items() if k.startswith("error_"))
     nats, words = sum(map(log_prob, TEXTS)), sum(len(text.split()) for text in TEXTS)
-    assert scores["law_nats_per_token"] == pytest.approx(-nats / words)
+    assert scores["exact_nats_per_token"] == pytest.approx(-nats / words)
 
 
 def test_good_sentences_are_those_that_a_template_reads():
@@ -46,12 +46,16 @@ def test_faults_are_counted_by_kind():
     scores = validity([*broken, TEXTS[2]])
     assert scores["grammatical"] == 2 / 4 and scores["consistent"] == 1 / 4
     assert scores["error_grammar"] == 2 / 4 and scores["error_ending"] >= 1 / 4
-    assert "law_nats_per_token" not in validity([""])
+    assert "exact_nats_per_token" not in validity([""])
 
 
 def test_rows_means_and_spreads():
     card = scorecard(
-        write, WORDS, tales=True, count=150, seeds=3, origin={"model": "law", "scorer": "exact"}
+        write,
+        Reference(WORDS, tales=True),
+        count=150,
+        seeds=3,
+        origin={"model": "exact", "scorer": "exact"},
     )
     assert [row["seed"] for row in card["rows"]] == [0, 1, 2] and all(
         row["scorer"] == "exact" for row in card["rows"]
@@ -60,7 +64,7 @@ def test_rows_means_and_spreads():
     assert card["mean"]["unigram_entropy"] == pytest.approx(np.mean(entropies))
     spread = card["spread"]["unigram_entropy"]
     assert spread == pytest.approx(np.std(entropies, ddof=1)) and spread > 0
-    assert card["mean"]["calls"] == 7 and card["mean"]["latency_s"] == 0.5
+    assert card["mean"]["nfe"] == 7 and card["mean"]["latency_s"] == 0.5
     assert card["rows"][0]["tokens_per_s"] == pytest.approx(
         card["rows"][0]["mean_tokens"] * 150 / 1.0
     )  # two parts
@@ -68,7 +72,7 @@ def test_rows_means_and_spreads():
 
 
 def test_a_single_seed_has_no_spread():
-    card = scorecard(write, WORDS, tales=False, count=3, seeds=1)
+    card = scorecard(write, Reference(WORDS, tales=False), count=3, seeds=1)
     assert set(card["spread"].values()) == {0.0} and "grammatical" not in card["mean"]
 
 

@@ -7,10 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from minildm.errors import UserError
-from minildm.models.base import BOS, EOS, PAD, nucleus
 from minildm.models.gpt import GPT, GPTConfig
+from minildm.sampling.discrete import nucleus
+from minildm.tokens import BOS, EOS, PAD
+from tests.sampling.draw import draw
 
-CONFIG = GPTConfig(vocabulary=20, length=12, width=16, heads=2, layers=3)
+CONFIG = GPTConfig(vocab_size=20, seq_len=12, d_model=16, n_heads=2, n_layers=3)
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -23,7 +25,7 @@ def model(seed: int = 0, sharp: float = 2.0) -> GPT:
     gpt = GPT(CONFIG).eval()
     with torch.no_grad():
         gpt.embedding.weight *= sharp
-        gpt.mix.taps += 0.5 * torch.randn(gpt.mix.taps.shape)
+        gpt.conv.kernel += 0.5 * torch.randn(gpt.conv.kernel.shape)
     return gpt
 
 
@@ -52,7 +54,7 @@ def test_cached_generation_equals_the_most_probable_words_computed_anew(prompt):
     tokens = start.expand(2, -1)
     while tokens.shape[1] < 12:
         tokens = torch.cat((tokens, gpt.logits(tokens)[:, -1:].argmax(-1)), dim=1)
-    written = gpt.generate(2, rng=rng(), temperature=0.0, prompt=prompt).tokens
+    written = draw(gpt, 2, rng=rng(), temperature=0.0, prompt=prompt).tokens
     ends = (tokens == EOS).long().cumsum(1) - (tokens == EOS).long()
     assert torch.equal(written, tokens.masked_fill(ends > 0, PAD))
 
@@ -60,7 +62,7 @@ def test_cached_generation_equals_the_most_probable_words_computed_anew(prompt):
 def test_words_are_drawn_with_their_probabilities():
     gpt, count = model(sharp=5.0), 4000
     law = nucleus(gpt.logits(torch.tensor([[BOS]]))[:, -1].detach(), 0.7, 0.9)[0]
-    drawn = gpt.generate(count, rng=rng(), length=2, temperature=0.7, top_p=0.9).tokens[:, 1]
+    drawn = draw(gpt, count, rng=rng(), length=2, temperature=0.7, top_p=0.9).tokens[:, 1]
     share = torch.bincount(drawn, minlength=20) / count
     assert ((share - law).abs() <= 5 * (law * (1 - law) / count).sqrt()).all()
 
@@ -71,7 +73,7 @@ def test_padding_does_not_count():
     padded = F.pad(tokens, (0, 4), value=PAD)
     losses = [gpt.losses(x, step=0, rng=rng()).total for x in (tokens, padded)]
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
-    nats = gpt.token_nats(padded)
+    nats = gpt.token_nll(padded)
     assert nats.shape == (2, 11) and (nats[:, 7:] == 0).all()
     assert nats.sum().item() / 14 == pytest.approx(losses[0].item(), rel=1e-5)
 
@@ -85,7 +87,7 @@ def test_loss_by_its_formula():
 
 def test_embeddings_start_with_unit_variance():
     torch.manual_seed(0)
-    gpt = GPT(GPTConfig(vocabulary=500, width=64))
+    gpt = GPT(GPTConfig(vocab_size=500, d_model=64))
     assert gpt.embed(torch.arange(500)).std().item() == pytest.approx(1, abs=0.02)
 
 
@@ -96,12 +98,12 @@ def test_embeddings_are_mixed_from_four_words_by_their_formula():
         mixed = gpt.embed(tokens, start)
         assert mixed.shape == (2, 9 - start, 16)
         for i in range(start, 9):
-            expected = sum(gpt.mix.taps[3 - k] * e[:, i - k] for k in range(min(4, i + 1)))
+            expected = sum(gpt.conv.kernel[3 - k] * e[:, i - k] for k in range(min(4, i + 1)))
             assert torch.allclose(mixed[:, i - start], expected, atol=1e-6)
 
 
 def test_only_padding_follows_the_end():
-    written = model(sharp=0.3).generate(200, rng=rng(), length=12).tokens
+    written = draw(model(sharp=0.3), 200, rng=rng(), length=12).tokens
     ended = (written == EOS).any(1)
     assert ended.any() and (written[:, 0] == BOS).all()
     after = (written == EOS).long().cumsum(1) - (written == EOS).long() > 0
@@ -110,7 +112,7 @@ def test_only_padding_follows_the_end():
 
 def test_the_same_rng_writes_the_same_text():
     gpt = model(sharp=0.3)
-    first, second, other = (gpt.generate(8, rng=rng(seed)).tokens for seed in (3, 3, 4))
+    first, second, other = (draw(gpt, 8, rng=rng(seed)).tokens for seed in (3, 3, 4))
     assert torch.equal(first, second) and not torch.equal(first, other)
 
 
@@ -126,10 +128,10 @@ def test_states_are_counted_as_in_a_list():
 
 def test_a_recorded_path_ends_in_the_text():
     gpt = model()
-    with_record, without = (gpt.generate(3, rng=rng(), record=flag) for flag in (True, False))
+    with_record, without = (draw(gpt, 3, rng=rng(), record=flag) for flag in (True, False))
     path = with_record.trajectory
     assert torch.equal(with_record.tokens, without.tokens) and without.trajectory is None
-    steps = with_record.calls
+    steps = with_record.nfe
     assert path.tokens.shape == path.confidence.shape == (steps, 3, 12) and path.states.shape == (
         steps,
         3,
@@ -150,4 +152,4 @@ def test_requests_that_cannot_be_fulfilled():
         ),
     ):
         with pytest.raises(UserError, match=sentence):
-            model().generate(**request, rng=rng())
+            draw(model(), **request, rng=rng())

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 
 from minildm.control.bridges import Mixture
 from minildm.control.feedback import rollout, transport
-from minildm.control.linear_quadratic import pinned_law, soft_law
+from minildm.control.linear_quadratic import pinned_control, soft_terminal_control
 from minildm.errors import UserError
-from minildm.models.manta import Manta
-from minildm.models.manta_config import MantaConfig
-from minildm.models.policy import Policy
-from minildm.models.steering import bend, says
+from minildm.models.guidance import contains, posterior_mean_guidance
+from minildm.models.manta import MantaLM
+from minildm.models.manta_config import MantaLMConfig
 from minildm.models.vae import VAEConfig
+from minildm.sampling.policy import MantaPolicy
 from minildm.transport.diffusion import straight_step
 from minildm.transport.mixtures import posterior
 from minildm.transport.paths import interpolate
@@ -90,7 +90,7 @@ def test_drawn_ends_carry_noise_to_the_law_of_words_in_any_number_of_steps(steps
     times = torch.linspace(0, 1, steps + 1)[:, None, None, None].expand(-1, count, 1, 1)
     found = {}
     for name, seed in (("drawn", 5), ("mean", None)):
-        loop = Policy(model, temperature=1.0, seed=seed)
+        loop = MantaPolicy(model, temperature=1.0, seed=seed)
         z = torch.randn(count, 1, LATENT, generator=rng(3))
         end = rollout(transport, loop, z, times, straight_step(1.0), rng(4)).path.states[-1]
         words = model.space.codebook().evidence(end, torch.full((count, 1), 0.999)).argmax(-1)
@@ -100,7 +100,7 @@ def test_drawn_ends_carry_noise_to_the_law_of_words_in_any_number_of_steps(steps
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("head", ["words", "clean"])
+@pytest.mark.parametrize("head", ["tokens", "denoised"])
 def test_who_has_arrived_stays(head):
     model, (z, t) = manta(head=head), states()
     t[:, 2] = 1.0
@@ -110,8 +110,8 @@ def test_who_has_arrived_stays(head):
         and clean[0, 0].equal(z[0, 0])
         and not torch.allclose(clean[:, 3], z[:, 3])
     )
-    assert (logits is None) == (head == "clean")
-    assert torch.equal(Policy(model)(z, t[..., None])[:, 2], torch.zeros(3, LATENT))
+    assert (logits is None) == (head == "denoised")
+    assert torch.equal(MantaPolicy(model)(z, t[..., None])[:, 2], torch.zeros(3, LATENT))
 
 
 @torch.no_grad()
@@ -119,13 +119,16 @@ def test_the_laws_are_those_of_chapter_03():
     (z, t), y = states(), torch.randn(3, N, LATENT, generator=rng(5))
     t[0, 1] = 0.999
     time = t[..., None]
-    assert torch.allclose(manta().law(y, z, time), pinned_law(y, z, time, 0.02))
-    assert torch.allclose(manta(law="soft", miss=7.0).law(y, z, time), soft_law(y, z, time, 7.0))
-    assert torch.allclose(manta().law(y, z, time)[0, 1], (y - z)[0, 1] / 0.02)
+    assert torch.allclose(manta().control(y, z, time), pinned_control(y, z, time, 0.02))
+    assert torch.allclose(
+        manta(terminal="soft", terminal_weight=7.0).control(y, z, time),
+        soft_terminal_control(y, z, time, 7.0),
+    )
+    assert torch.allclose(manta().control(y, z, time)[0, 1], (y - z)[0, 1] / 0.02)
 
 
 def test_losses_by_hand():
-    for head in ("words", "clean"):
+    for head in ("tokens", "denoised"):
         model, tokens = manta(head=head), texts(5)
         found, again = model.losses(tokens, step=0, rng=rng(4)), rng(4)
         z0, z1 = model.couple(tokens, again)
@@ -136,7 +139,7 @@ def test_losses_by_hand():
         moving, error = (t > 0) & (t < 1), (clean - z1).square().mean(-1)
         wanted = (
             error
-            if head == "clean"
+            if head == "denoised"
             else -logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
         )
         assert found.terms.keys() == {head} and torch.allclose(
@@ -150,11 +153,18 @@ def test_losses_by_hand():
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "head, kernel", [("words", "attention"), ("clean", "attention"), ("words", "causal")]
+    "head, kernel", [("tokens", "attention"), ("denoised", "attention"), ("tokens", "causal")]
 )
 def test_windows_side_by_side_are_the_windows_of_the_path_one_at_a_time(head, kernel):
     model, tokens, again = (
-        manta(head=head, kernel=kernel, windows=True, lag=N - 1.0, known=0.0, told=0.3),
+        manta(
+            head=head,
+            kernel=kernel,
+            blocks=True,
+            max_offset=N - 1.0,
+            observed_fraction=0.0,
+            next_token_fraction=0.3,
+        ),
         texts(40),
         rng(4),
     )
@@ -172,7 +182,7 @@ def test_windows_side_by_side_are_the_windows_of_the_path_one_at_a_time(head, ke
         )
         each = (
             (clean - z1).square().mean(-1)
-            if head == "clean"
+            if head == "denoised"
             else F.cross_entropy(logits.mT, tokens, reduction="none")
         )
         total += each[window == now].sum()
@@ -184,7 +194,7 @@ def test_windows_side_by_side_are_the_windows_of_the_path_one_at_a_time(head, ke
 
 @torch.no_grad()
 def test_known_words_are_shown_to_all_windows_and_are_no_targets():
-    model, tokens = manta(windows=True, lag=4.0, known=1.0), texts(200)
+    model, tokens = manta(blocks=True, max_offset=4.0, observed_fraction=1.0), texts(200)
     t, window = model.draw_times(200, N, 0, rng(4))
     known = window == -torch.inf
     assert torch.equal(known, t == 1) and 0.3 < known.float().mean() < 0.7
@@ -194,7 +204,7 @@ def test_known_words_are_shown_to_all_windows_and_are_no_targets():
     assert found.metrics["moving"] == (t < 1).float().mean()
 
 
-@pytest.mark.parametrize("head", ["words", "clean"])
+@pytest.mark.parametrize("head", ["tokens", "denoised"])
 def test_all_is_trained_but_the_space(head):
     model = manta(head=head).train()
     assert model.training and not model.space.training
@@ -210,18 +220,20 @@ def test_all_is_trained_but_the_space(head):
 
 def test_times_in_training():
     count = 4000
-    t, _ = manta(lag=3.0, together=0.25, known=0.0).draw_times(count, N, 0, rng())
+    t, _ = manta(max_offset=3.0, fully_parallel_fraction=0.25, observed_fraction=0.0).draw_times(
+        count, N, 0, rng()
+    )
     assert t.shape == (count, N) and ((0 <= t) & (t <= 1)).all() and (t.diff(dim=1) <= 0).all()
     assert (t == t[:, :1]).all(1).float().mean().item() == pytest.approx(
         0.25, abs=4 * (0.25 * 0.75 / count) ** 0.5
     )
-    level, _ = manta(lag=0.0, known=0.0).draw_times(count, N, 0, rng())
+    level, _ = manta(max_offset=0.0, observed_fraction=0.0).draw_times(count, N, 0, rng())
     assert torch.equal(level, level[:, :1].expand(-1, N))
     assert torch.allclose(level[:, 0], (torch.arange(count) + 0.5) / count, atol=1 / count)
 
 
 def test_known_words_come_in_spans_of_four_whose_time_is_one():
-    t, _ = manta(lag=0.0, known=1.0).draw_times(4000, N, 0, rng())
+    t, _ = manta(max_offset=0.0, observed_fraction=1.0).draw_times(4000, N, 0, rng())
     known = t == 1
     assert torch.equal(known[:, :4], known[:, :1].expand(-1, 4)) and torch.equal(
         known[:, 4:], known[:, 4:5].expand(-1, 4)
@@ -241,7 +253,7 @@ def test_the_law_of_time_sees_positions_under_way_and_bends_the_draws():
     assert not model.time.new_count.any() and model.time.weight.any()
     model.eval().losses(texts(6), step=0, rng=rng())
     assert not model.time.new_count.any()
-    flat = manta(lag=0.0, known=0.0)
+    flat = manta(max_offset=0.0, observed_fraction=0.0)
     before, _ = flat.draw_times(64, N, 0, rng())
     flat.time.cdf.copy_(torch.linspace(0, 1, 51).double() ** 2)
     assert torch.allclose(
@@ -252,16 +264,16 @@ def test_the_law_of_time_sees_positions_under_way_and_bends_the_draws():
 def test_an_optimal_coupling_is_shorter_and_pairs_of_reflow_are_taken_as_they_are():
     tokens, length = texts(16), []
     for coupling in ("independent", "optimal"):
-        z0, z1 = manta(head="clean", coupling=coupling).couple(tokens, rng(2))
+        z0, z1 = manta(head="denoised", coupling=coupling).couple(tokens, rng(2))
         length.append((z1 - z0).square().sum().item())
     assert length[1] < length[0]
-    model = manta(head="clean")
+    model = manta(head="denoised")
     model.pairs = lambda count, rng: (torch.zeros(count, N, LATENT), torch.ones(count, N, LATENT))
     z0, z1 = model.couple(tokens, rng())
     assert not z0.any() and (z1 == 1).all()
 
 
-@pytest.mark.parametrize("head", ["words", "clean"])
+@pytest.mark.parametrize("head", ["tokens", "denoised"])
 def test_a_moment_of_training_lowers_the_loss(head):
     model, fresh = trained(head), manta(head=head)
     before, after = (
@@ -274,14 +286,14 @@ def test_the_policy_remembers_its_last_aim_until_time_goes_back():
     model, seen = manta(self_condition=True), []
     predict = model.predict
     model.predict = lambda z, t, c, *how: seen.append(c) or predict(z, t, c, *how)
-    loop, z = Policy(model), states()[0]
+    loop, z = MantaPolicy(model), states()[0]
     with torch.no_grad():
         for time in (0.2, 0.5, 0.3):
             loop(z, torch.full((3, N, 1), time))
     assert not seen[0].any() and torch.equal(seen[1], loop.seen[0]) and not seen[2].any()
     silent = manta()
     silent.predict = model.predict
-    loop = Policy(silent)
+    loop = MantaPolicy(silent)
     with torch.no_grad():
         for time in (0.2, 0.5):
             loop(z, torch.full((3, N, 1), time))
@@ -289,7 +301,7 @@ def test_the_policy_remembers_its_last_aim_until_time_goes_back():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("head", ["words", "clean"])
+@pytest.mark.parametrize("head", ["tokens", "denoised"])
 def test_a_wish_bends_the_aim_of_those_on_their_way(head):
     model, (z, t) = manta(head=head), states()
     t[:, 2] = 1.0
@@ -299,9 +311,9 @@ def test_a_wish_bends_the_aim_of_those_on_their_way(head):
         clean, logits = model.predict(z, t, c)
         return clean, model.space.decode(clean) if logits is None else logits
 
-    bent = bend(look, says(5), 2.0, Linear(), z, t)[0].where(time < 1, z)
-    loop = Policy(model, says(5), 2.0)
-    assert torch.allclose(loop(z, time), model.law(bent, z, time), atol=1e-5) and torch.equal(
+    bent = posterior_mean_guidance(look, contains(5), 2.0, Linear(), z, t)[0].where(time < 1, z)
+    loop = MantaPolicy(model, target=contains(5), scale=2.0)
+    assert torch.allclose(loop(z, time), model.control(bent, z, time), atol=1e-5) and torch.equal(
         loop.seen[0], bent
     )
     assert torch.equal(bent[:, 2], z[:, 2]) and not torch.allclose(
@@ -311,12 +323,12 @@ def test_a_wish_bends_the_aim_of_those_on_their_way(head):
 
 def test_spaces_and_couplings_that_a_policy_cannot_have():
     with pytest.raises(UserError, match="train its VAE with --model"):
-        Manta(MantaConfig(WORDS, N, space=VAEConfig(WORDS, N, encoder_layers=1)))
+        MantaLM(MantaLMConfig(WORDS, N, space=VAEConfig(WORDS, N, n_encoder_layers=1)))
     for wrong in ({"kernel": "spectral"}, {"kernel": "slice"}, {"self_condition": True}):
-        with pytest.raises(UserError, match="no-windows"):
-            Manta(MantaConfig(WORDS, N, windows=True, space=VAEConfig(WORDS, N), **wrong))
+        with pytest.raises(UserError, match="no-blocks"):
+            MantaLM(MantaLMConfig(WORDS, N, blocks=True, space=VAEConfig(WORDS, N), **wrong))
     with pytest.raises(UserError, match="noise that does not depend on the text"):
-        Manta(MantaConfig(WORDS, N, coupling="optimal", space=VAEConfig(WORDS, N)))
+        MantaLM(MantaLMConfig(WORDS, N, coupling="optimal", space=VAEConfig(WORDS, N)))
 
 
 def test_states_on_the_path_are_those_of_the_straight_path():

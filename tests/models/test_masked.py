@@ -8,18 +8,19 @@ import torch
 
 from minildm.dynamics.solvers import integrate
 from minildm.errors import UserError
-from minildm.models.base import BOS, MASK
 from minildm.models.masked import (
     SOLVERS,
-    Masked,
-    MaskedConfig,
+    MaskedDiffusion,
+    MaskedDiffusionConfig,
     ancestral,
     margin,
     reveal_best,
     top_probability,
 )
+from minildm.tokens import BOS, MASK
+from tests.sampling.draw import draw
 
-CONFIG = MaskedConfig(vocabulary=20, length=12, width=16, heads=2, layers=2)
+CONFIG = MaskedDiffusionConfig(vocab_size=20, seq_len=12, d_model=16, n_heads=2, n_layers=2)
 FIRST = 4  # the first word of the two-word laws below
 
 
@@ -27,13 +28,13 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def model(seed: int = 0) -> Masked:
+def model(seed: int = 0) -> MaskedDiffusion:
     """A masked model with larger weights and open taps, so that its opinions differ."""
     torch.manual_seed(seed)
-    masked = Masked(CONFIG).eval()
+    masked = MaskedDiffusion(CONFIG).eval()
     with torch.no_grad():
         masked.embedding.weight *= 2
-        masked.mix.taps += 0.5 * torch.randn(masked.mix.taps.shape)
+        masked.conv.kernel += 0.5 * torch.randn(masked.conv.kernel.shape)
     return masked
 
 
@@ -132,7 +133,7 @@ def test_one_word_a_step_writes_the_law_if_the_order_looks_at_laws_and_not_at_dr
 @pytest.mark.parametrize("steps", [1, 3, 7, 12, 30])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_reveals_are_for_good_and_the_last_step_leaves_no_mask(solver, steps):
-    path = model().generate(6, rng=rng(), steps=steps, solver=solver, record=True).trajectory
+    path = draw(model(), 6, rng=rng(), steps=steps, solver=solver, record=True).trajectory
     hidden = path.tokens == MASK
     assert hidden[0].all() and not hidden[-1].any() and path.tokens.shape == (steps + 1, 6, 12)
     assert (hidden[1:] <= hidden[:-1]).all()
@@ -149,7 +150,7 @@ def test_reveals_are_for_good_and_the_last_step_leaves_no_mask(solver, steps):
 @torch.no_grad()
 def test_recorded_confidence_is_the_law_of_the_revealed_word():
     masked = model()
-    path = masked.generate(3, rng=rng(), steps=5, record=True).trajectory
+    path = draw(masked, 3, rng=rng(), steps=5, record=True).trajectory
     for k in range(5):
         new = (path.tokens[k] == MASK) & (path.tokens[k + 1] != MASK)
         law = (
@@ -183,7 +184,7 @@ def test_prompts_and_gaps():
     prompt = torch.tensor([[BOS, 5, 9, 7]])
     for solver in SOLVERS:
         assert (
-            masked.generate(3, rng=rng(), steps=4, solver=solver, prompt=prompt).tokens[:, :4]
+            draw(masked, 3, rng=rng(), steps=4, solver=solver, prompt=prompt).tokens[:, :4]
             == prompt
         ).all()
     text, gap = (
@@ -191,15 +192,15 @@ def test_prompts_and_gaps():
         torch.zeros(3, 12, dtype=torch.bool),
     )
     gap[:, 4:7] = True
-    filled = masked.generate(3, rng=rng(), steps=4, prompt=text, mask=gap, temperature=0.0).tokens
+    filled = draw(masked, 3, rng=rng(), steps=4, prompt=text, observed=~gap, temperature=0.0).tokens
     assert torch.equal(filled[~gap], text[~gap]) and (filled[gap] != MASK).all()
 
 
 def test_texts_are_a_function_of_the_seed_and_calls_are_counted():
     masked = model()
-    first, again, other = (masked.generate(4, rng=rng(seed), steps=6) for seed in (0, 0, 1))
+    first, again, other = (draw(masked, 4, rng=rng(seed), steps=6) for seed in (0, 0, 1))
     assert torch.equal(first.tokens, again.tokens) and not torch.equal(first.tokens, other.tokens)
-    assert first.calls == 6 and first.trajectory is None and first.tokens.shape == (4, 12)
+    assert first.nfe == 6 and first.trajectory is None and first.tokens.shape == (4, 12)
 
 
 def test_requests_that_cannot_be_fulfilled():
@@ -210,4 +211,4 @@ def test_requests_that_cannot_be_fulfilled():
         (dict(prompt=torch.ones(1, 12, dtype=torch.long)), "12 tokens"),
     ):
         with pytest.raises(UserError, match=said):
-            model().generate(2, rng=rng(), **wrong)
+            draw(model(), 2, rng=rng(), **wrong)

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from minildm.dynamics.precision import double, generator_on, move, uniform
-from minildm.evaluation.chains import chain_of
-from minildm.evaluation.gradient_absence import gumbel_scores
 from minildm.evaluation.likelihood import miss, nats, reconstruction
-from minildm.models.base import categorical, nucleus
+from minildm.sampling.discrete import categorical, nucleus
+from minildm.sampling.relaxed import relaxed
+from minildm.studies.ch09_gradient_absence import gumbel_scores
 from minildm.transport.couplings import entropic, optimal
 from minildm.transport.time_sampling import AdaptiveTime
+from tests.sampling.draw import draw
 
 from .small import frozen_gpt, texts
 from .standin import CPU, DEVICE, stand_in
@@ -67,7 +68,7 @@ def test_every_model_writes(kind, elsewhere):
     for way in ways:
         how = {name: x.to(DEVICE) if isinstance(x, torch.Tensor) else x for name, x in way.items()}
         recorded = {} if kind == "vae" else {"record": True, "steps": 2}
-        written = model.generate(3, rng=elsewhere.manual_seed(0), **recorded, **how)
+        written = draw(model, 3, rng=elsewhere.manual_seed(0), **recorded, **how)
         assert written.tokens.device == DEVICE and written.tokens.shape == (3, 8)
         assert 0 <= written.tokens.min().item() and written.tokens.max().item() < 20
 
@@ -139,5 +140,5 @@ def test_chains_and_noise_of_chapter_09(elsewhere):
     logits = torch.zeros(2, 5, device=DEVICE)
     assert gumbel_scores(logits, 3, elsewhere).device == DEVICE
     for kind in ("gpt", "masked", "ldlm"):
-        chain = chain_of(WAYS[kind][0]().to(DEVICE), 2, 4, elsewhere.manual_seed(0))
+        chain = relaxed(WAYS[kind][0]().to(DEVICE), 2, 4, elsewhere.manual_seed(0))
         assert chain.run().states[-1].device == DEVICE

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from minildm.models.base import LanguageModel
+from minildm.models.generation import MantaGeneration
 from minildm.models.gpt import GPT, GPTConfig
-from minildm.models.masked import Masked, MaskedConfig
-from minildm.models.steering import says
+from minildm.models.guidance import contains
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
+from tests.sampling.draw import draw
 
 from .small import ldlm, rng
 from .tiny_manta import WORDS, manta, space
@@ -24,27 +26,37 @@ def stirred(model: torch.nn.Module) -> torch.nn.Module:
 
 WAYS = {  # model -> how it is made, and ways to write with it
     "gpt": (
-        lambda: stirred(GPT(GPTConfig(WORDS, 8, width=16, heads=2, layers=2))),
+        lambda: stirred(GPT(GPTConfig(WORDS, 8, d_model=16, n_heads=2, n_layers=2))),
         [{}, {"top_p": 0.9}],
     ),
     "masked": (
-        lambda: stirred(Masked(MaskedConfig(WORDS, 8, width=16, heads=2, layers=2))),
+        lambda: stirred(
+            MaskedDiffusion(MaskedDiffusionConfig(WORDS, 8, d_model=16, n_heads=2, n_layers=2))
+        ),
         [{}, {"solver": "confidence"}, {"solver": "margin", "top_p": 0.9}],
     ),
     "vae": (space, [{}]),
     "ldlm": (
         lambda: ldlm().eval(),
-        [{}, {"solver": "ddim"}, {"solver": "euler"}, {"solver": "heun"}, {"wish": says(5)}],
+        [
+            {},
+            {"solver": "ddim"},
+            {"solver": "euler"},
+            {"solver": "heun"},
+            {"guidance_target": contains(5)},
+        ],
     ),
     "compressed": (lambda: ldlm(compression=2).eval(), [{}]),
     "manta": (
         manta,
-        [{"solver": solver, "lag": 1.0} for solver in ("ancestral", "euler", "drawn")]
-        + [{"wish": says(5)}],
+        [{"solver": solver, "offset": 1.0} for solver in ("ancestral", "euler", "sampled")]
+        + [{"guidance_target": contains(5)}],
     ),
     "windows": (
-        lambda: manta(windows=True, writing_solver="paced", ahead=3),
-        [{}, {"wish": says(5)}],
+        lambda: manta(
+            blocks=True, block_size=3, generation=MantaGeneration(solver="entropy_bounded")
+        ),
+        [{}, {"guidance_target": contains(5)}],
     ),
     **{
         kernel: (lambda kernel=kernel: manta(kernel=kernel), [{}])
@@ -65,7 +77,7 @@ def written(kind: str, dtype: torch.dtype) -> list[torch.Tensor]:
         ways = [*ways, GIVEN]
     model = make().to(dtype)
     return [
-        model.generate(3, rng=rng(), **({"record": True} if kind != "vae" else {}), **way).tokens
+        draw(model, 3, rng=rng(), **({"record": True} if kind != "vae" else {}), **way).tokens
         for way in ways
     ]
 

@@ -5,28 +5,32 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from minildm.evaluation.kicks import kicked, last_words
-from minildm.models.steering import says
+from minildm.evaluation.disturbances import Push, disturbed, last_tokens
+from minildm.models.generation import GenerationConfig
+from minildm.models.guidance import contains
+from minildm.pretrained import load
+from minildm.sampling import Sampler
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
-from minildm.training.zoo import load
 
 KEPT = Path(__file__).with_name("golden.json")
 COUNT, STEPS, SEEDS = 3, 8, (0, 1)
 PROMPT = "once at the"
+CONFIGS = {"restart": {"start": 0.6}, "guide": {"guidance_scale": 2.0}}
 MODELS = (
-    "gpt-brief",
+    "gpt-cpu",
     "gpt-tales",
-    "masked-brief",
+    "masked-cpu",
     "masked-tales",
-    "ldlm-brief",
+    "ldlm-cpu",
     "ldlm-matched",
     "ldlm-tales",
-    "manta-brief",
+    "manta-cpu",
     "manta-tales",
     "vae-tales",
 )
@@ -36,15 +40,15 @@ SOLVERS = {
     + [{"temperature": 0.5, "top_p": 0.9}],
     "ldlm": [{"solver": name} for name in ("ancestral", "ddim", "euler", "heun")]
     + [{"temperature": 0.5}, {"warped": False}],
-    "manta": [{"solver": name} for name in ("ancestral", "euler", "drawn", "paced")]
-    + [{"lag": 0.0}, {"solver": "paced", "entropy_bound": 0.5}],
+    "manta": [{"solver": name} for name in ("ancestral", "euler", "sampled", "entropy_bounded")]
+    + [{"offset": 0.0}, {"solver": "entropy_bounded", "entropy_bound": 0.5}],
     "vae": [{}],
 }
 DISTURBED = {
     "gpt": ["ancestral"],
     "masked": ["ancestral"],
     "ldlm": ["ancestral", "ddim", "euler", "heun"],
-    "manta": ["ancestral", "euler", "drawn"],
+    "manta": ["ancestral", "euler", "sampled"],
 }
 
 
@@ -87,31 +91,34 @@ def outputs(name: str, what: str, options: dict) -> list:
     for seed in SEEDS:
         if what == "losses":
             losses = model.train()(rows, step=500, rng=torch.Generator().manual_seed(seed))
-            found.append({name: f"{float(term):.9g}" for name, term in losses.terms.items()})
-            continue
-        if what == "disturb":
-            steps = {} if name.startswith("gpt") else {"steps": STEPS}
-            made = kicked(model, COUNT, seed=seed, size=1, **steps, **options)
-            ends = torch.cat(
-                [last_words(model, path) for path in (made.plan, made.closed, made.replayed)]
+            found.append(
+                {name: f"{float(term.detach()):.9g}" for name, term in losses.terms.items()}
             )
+            continue
+        config = GenerationConfig(**CONFIGS.get(what, {}), **options)
+        if what == "guide":
+            config = replace(config, guidance_target=contains(tokenizer.encode("fox")[0]))
+        if "steps" in model.capabilities.options:
+            config = replace(config, steps=STEPS)
+        else:
+            config = replace(config, solver=None)
+        sampler = Sampler(model, config)
+        if what == "disturb":
+            made = disturbed(sampler, COUNT, Push(size=1), seed=seed)
+            paths = made.plan, made.closed, made.replayed
+            ends = torch.cat([last_tokens(model, path) for path in paths])
             found.append([tokenizer.decode(ends[COUNT].tolist()), digest(ends), made.at])
             continue
-        asked = dict(options)
+        given = {"prompt": rows}
         if what == "prompt":
-            asked["prompt"] = torch.tensor([[1, *tokenizer.encode(PROMPT)]])
+            given = {"prompt": torch.tensor([[1, *tokenizer.encode(PROMPT)]])}
         elif what == "infill":
-            gap = torch.zeros(rows.shape, dtype=torch.bool)
-            gap[:, 10:20] = True
-            asked |= {"prompt": rows, "mask": gap}
-        elif what == "restart":
-            asked |= {"prompt": rows, "start": 0.6}
-        elif what == "guide":
-            asked |= {"wish": says(tokenizer.encode("fox")[0]), "strength": 2.0}
-        if not name.startswith(("gpt", "vae")):
-            asked["steps"] = STEPS
-        made = model.generate(COUNT, rng=torch.Generator().manual_seed(seed), **asked)
-        found.append([tokenizer.decode(made.tokens[0].tolist()), digest(made.tokens), made.calls])
+            given["observed"] = torch.ones(rows.shape, dtype=torch.bool)
+            given["observed"][:, 10:20] = False
+        elif what != "restart":
+            given = {}
+        made = sampler(COUNT, rng=torch.Generator().manual_seed(seed), **given)
+        found.append([tokenizer.decode(made.tokens[0].tolist()), digest(made.tokens), made.nfe])
     return found
 
 

@@ -1,33 +1,35 @@
-"""Samplers as chains: the same words and latents as the models' own samplers, from randomness drawn beforehand."""
+"""Relaxed samplers: the tokens and latents of the sampler, from randomness that is fixed."""
 
 import itertools
 
 import pytest
 import torch
 
-from minildm.evaluation.chains import (
-    chain_of,
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
+from minildm.sampling.relaxed import (
     hard,
-    latent_chain,
-    predict_words,
+    relaxed,
+    relaxed_latents,
+    relaxed_tokens,
     soft,
     straight_through,
-    token_chain,
 )
-from minildm.models.base import BOS, MASK
-from minildm.models.gpt import GPT, GPTConfig
-from minildm.models.masked import Masked, MaskedConfig
+from minildm.tokens import BOS, MASK
 from tests.models.small import ldlm, rng
+from tests.sampling.draw import draw
 
 
 def gpt(vocabulary: int = 20, length: int = 8) -> GPT:
     torch.manual_seed(0)
-    return GPT(GPTConfig(vocabulary, length, width=16, heads=2, layers=1)).eval()
+    return GPT(GPTConfig(vocabulary, length, d_model=16, n_heads=2, n_layers=1)).eval()
 
 
-def masked(vocabulary: int = 20, length: int = 8) -> Masked:
+def masked(vocabulary: int = 20, length: int = 8) -> MaskedDiffusion:
     torch.manual_seed(0)
-    model = Masked(MaskedConfig(vocabulary, length, width=16, heads=2, layers=1)).eval()
+    model = MaskedDiffusion(
+        MaskedDiffusionConfig(vocabulary, length, d_model=16, n_heads=2, n_layers=1)
+    ).eval()
     with torch.no_grad():
         model.embedding.weight *= 3
     return model
@@ -41,9 +43,9 @@ def one_hot(tokens: torch.Tensor, size: int = 20) -> torch.Tensor:
 def test_pure_words_are_scored_as_the_models_score_them():
     tokens = torch.randint(4, 20, (3, 8), generator=rng())
     z = one_hot(tokens)
-    assert torch.allclose(predict_words(gpt(), z)[:, 1:], gpt().logits(tokens)[:, :-1], atol=1e-6)
-    assert (predict_words(gpt(), z)[:, 0] == 0).all()
-    assert torch.allclose(predict_words(masked(), z), masked().logits(tokens), atol=1e-6)
+    assert torch.allclose(gpt().relaxed_logits(z)[:, 1:], gpt().logits(tokens)[:, :-1], atol=1e-6)
+    assert (gpt().relaxed_logits(z)[:, 0] == 0).all()
+    assert torch.allclose(masked().relaxed_logits(z), masked().logits(tokens), atol=1e-6)
 
 
 def test_a_hard_choice_with_gumbel_noise_is_a_draw_of_the_softmax():
@@ -67,8 +69,8 @@ def test_three_choices_agree_where_they_should():
 @torch.no_grad()
 def test_gpt_writes_each_word_from_those_before():
     model = gpt()
-    chain = chain_of(model, 3, 99, rng(4))
-    tokens = chain.words(chain.run().states[-1])
+    chain = relaxed(model, 3, 99, rng(4))
+    tokens = chain.decode(chain.run().states[-1])
     u = torch.rand(3, 8, 20, generator=rng(4), dtype=torch.float64)
     gumbel = -(-u.log()).log()
     assert (tokens[:, 0] == BOS).all() and len(chain.times) == 8
@@ -83,8 +85,8 @@ def test_gpt_writes_each_word_from_those_before():
 def test_a_masked_chain_has_the_law_of_the_ancestral_sampler(steps):
     """Two words of a vocabulary of 8, with one step the product of the marginals, with many the mean over both orders."""
     model, count = masked(8, 2), 40_000
-    chain = chain_of(model, count, steps, rng())
-    pairs = chain.words(chain.run().states[-1])
+    chain = relaxed(model, count, steps, rng())
+    pairs = chain.decode(chain.run().states[-1])
     found = torch.bincount(pairs[:, 0] * 8 + pairs[:, 1], minlength=64).double() / count
     blank = torch.tensor([[MASK, MASK]])
     first = model.logits(blank).softmax(-1)[0]
@@ -101,7 +103,7 @@ def test_a_masked_chain_has_the_law_of_the_ancestral_sampler(steps):
 
 def test_given_words_stay_and_kept_tells_what_is_written():
     tokens = torch.tensor([[BOS, 5, MASK, 7, MASK, MASK, 9, MASK]])
-    chain = token_chain(masked(), tokens, 4, rng())
+    chain = relaxed_tokens(masked(), tokens, 4, rng())
     path = chain.run()
     states = path.states.argmax(-1)
     assert (states[:, tokens != MASK] == tokens[tokens != MASK]).all() and (
@@ -114,13 +116,13 @@ def test_given_words_stay_and_kept_tells_what_is_written():
 @torch.no_grad()
 def test_a_latent_chain_ends_where_ddim_ends():
     model = ldlm().eval()
-    theirs = model.generate(4, rng=rng(2), steps=6, solver="ddim", record=True)
-    chain = chain_of(model, 4, 6, rng(2))
+    theirs = draw(model, 4, rng=rng(2), steps=6, solver="ddim", record=True)
+    chain = relaxed(model, 4, 6, rng(2))
     path = chain.run()
-    assert torch.equal(chain.words(path.states[-1]), theirs.tokens)
+    assert torch.equal(chain.decode(path.states[-1]), theirs.tokens)
     assert torch.allclose(path.states[..., : chain.moving], theirs.trajectory.states, atol=1e-5)
     assert torch.allclose(
-        path.states[1:, ..., chain.moving :], theirs.trajectory.clean[:-1], atol=1e-5
+        path.states[1:, ..., chain.moving :], theirs.trajectory.denoised[:-1], atol=1e-5
     )
     assert (chain.kept(6) == 0).all()
 
@@ -129,6 +131,6 @@ def test_a_latent_chain_ends_where_ddim_ends():
 def test_a_latent_chain_may_begin_at_any_time():
     model = ldlm().eval()
     z = torch.randn(2, 8, 4, generator=rng())
-    chain = latent_chain(model, z, torch.tensor([0.4, 1.0]), 8)
-    clean = model.clean(z, torch.full((2,), 0.4), torch.zeros_like(z))
+    chain = relaxed_latents(model, z, torch.tensor([0.4, 1.0]), 8)
+    clean = model.denoise(z, torch.full((2,), 0.4), torch.zeros_like(z))
     assert torch.allclose(chain.run().states[-1][..., :4], clean, atol=1e-6)

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minildm.models.base import nucleus
+from minildm.sampling.discrete import nucleus
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -8,12 +8,18 @@ import torch
 from minildm.control.bridges import Mixture
 from minildm.dynamics.records import Trajectory
 from minildm.models.base import Generation
-from minildm.models.steering import NEAR_NOISE, bend, comes_true, insist, says, tilt
+from minildm.models.guidance import (
+    LEAST_SIGNAL,
+    contains,
+    is_met,
+    posterior_mean_guidance,
+    reweight,
+)
+from minildm.sampling.rejection import rejection_sampling
 from minildm.transport.codebook import Codebook
-from minildm.transport.mixtures import explain, posterior
+from minildm.transport.mixtures import posterior, responsibilities
 from minildm.transport.schedules import Linear, Tangent
-
-from .small import agrees
+from tests.models.small import agrees
 
 WORDS, D, WIDTH = 4, 3, 0.3  # words, channels, variance of a code
 
@@ -34,23 +40,23 @@ def test_says_is_the_sum_over_all_texts_with_the_word(n):
     log_p = log_p.log_softmax(-1)
     for word in range(WORDS):
         total = sum(chance for text, chance in chances(log_p) if word in text)
-        assert torch.allclose(says(word)(log_p), -total.log())
+        assert torch.allclose(contains(word)(log_p), -total.log())
 
 
 def test_a_text_fulfills_a_wish_or_does_not():
     tokens = torch.tensor([[2, 0, 3], [1, 1, 1]])
-    assert comes_true(says(3), tokens, WORDS).tolist() == [True, False]
+    assert is_met(contains(3), tokens, WORDS).tolist() == [True, False]
     both_ends = agrees(torch.tensor([[2, 1, 3]]), torch.tensor([[True, False, True]]))
-    assert comes_true(both_ends, tokens, WORDS).tolist() == [True, False]
+    assert is_met(both_ends, tokens, WORDS).tolist() == [True, False]
 
 
 def test_insisting_keeps_the_law_given_the_wish():
     """Uniform pairs of words: 7/16 say word 1, tries make it 1 - (9/16)^tries, and which of the 7 it is stays uniform."""
     rng, asked = torch.Generator().manual_seed(0), []
 
-    def write(count):
-        asked.append(count)
-        tokens = torch.randint(WORDS, (count, 2), generator=rng)
+    def write(rows):
+        asked.append(len(rows))
+        tokens = torch.randint(WORDS, (len(rows), 2), generator=rng)
         states, clean, sure = tokens[None].float().repeat(3, 1, 1, 1)
         return Generation(
             tokens, 3, 0.5, Trajectory(torch.zeros(1), states, clean, tokens[None].clone(), sure)
@@ -58,10 +64,10 @@ def test_insisting_keeps_the_law_given_the_wish():
 
     for tries in (1, 2, 4):
         asked.clear()
-        made = insist(write, 20_000, says(1), tries, WORDS)
+        made = rejection_sampling(write, 20_000, contains(1), tries, WORDS)
         said = (made.tokens == 1).any(1)
         assert said.float().mean() == pytest.approx(1 - (9 / 16) ** tries, abs=0.015)
-        assert len(asked) == tries and (made.calls, made.seconds) == (3 * tries, 0.5 * tries)
+        assert len(asked) == tries and (made.nfe, made.seconds) == (3 * tries, 0.5 * tries)
         pairs = (made.tokens[said] * torch.tensor([WORDS, 1])).sum(1).bincount(
             minlength=WORDS**2
         ) / said.sum()
@@ -69,13 +75,13 @@ def test_insisting_keeps_the_law_given_the_wish():
         assert torch.equal(made.trajectory.tokens[0], made.tokens)
         assert torch.equal(made.trajectory.states[0], made.tokens.float())
     assert (
-        insist(
-            lambda count: Generation(torch.ones(count, 2, dtype=torch.long), 1, 0.0),
+        rejection_sampling(
+            lambda rows: Generation(torch.ones(len(rows), 2, dtype=torch.long), 1, 0.0),
             3,
-            says(1),
+            contains(1),
             9,
             WORDS,
-        ).calls
+        ).nfe
         == 1
     )
 
@@ -83,7 +89,7 @@ def test_insisting_keeps_the_law_given_the_wish():
 def test_certain_and_hopeless_wishes_have_finite_slopes():
     for word, top in ((0, True), (1, False)):
         logits = torch.tensor([[[60.0, -60.0]] * 3], requires_grad=True)
-        cost = says(word)(logits.log_softmax(-1))
+        cost = contains(word)(logits.log_softmax(-1))
         cost.sum().backward()
         assert torch.isfinite(cost).all() and torch.isfinite(logits.grad).all()
         assert cost.item() == pytest.approx(0, abs=1e-5) if top else cost.item() > 10
@@ -92,7 +98,7 @@ def test_certain_and_hopeless_wishes_have_finite_slopes():
 @pytest.mark.parametrize(
     "wish, fulfilled",
     [
-        (says(2), lambda text: 2 in text),
+        (contains(2), lambda text: 2 in text),
         (
             agrees(torch.tensor([[2, 0, 3]]), torch.tensor([[True, False, True]])),
             lambda text: text[0] == 2 and text[2] == 3,
@@ -107,7 +113,7 @@ def test_a_tilt_is_what_a_word_does_for_a_wish_by_enumeration(wish, fulfilled):
             total = total + chance
             for i, w in enumerate(text):
                 given[:, i, w] += chance / log_p[:, i, w].exp()
-    found = tilt(wish, log_p)
+    found = reweight(wish, log_p)
     possible = given > 0
     assert torch.allclose(found[possible], (given / total[:, None, None]).log()[possible])
     assert (found[~possible] < -20).all()
@@ -125,7 +131,7 @@ def exact(schedule, t):
         flat, times = z.flatten(0, 1), t.repeat_interleave(z.shape[1])
         clean, logits = (
             posterior(schedule, LAW, flat, times)[0],
-            explain(schedule, LAW, flat, times)[0].log(),
+            responsibilities(schedule, LAW, flat, times)[0].log(),
         )
         return clean.view_as(z), logits.view(*z.shape[:2], WORDS)
 
@@ -144,9 +150,9 @@ def ends(schedule, z, t, word):
 def test_the_bent_end_of_one_position_is_the_mean_under_bayes_rule(schedule, word):
     """With the exact law, z_hat - b^2/a grad Phi = E[z_1 | z_t, the word is w], at all times where a is not close to 0."""
     t, z = torch.linspace(0.1, 0.95, 8, dtype=torch.float64), noise(8, 1, D)
-    assert schedule.a(t).min() > NEAR_NOISE
+    assert schedule.a(t).min() > LEAST_SIGNAL
     wish = agrees(torch.tensor([[word]]), torch.tensor([[True]]))
-    bent, logits = bend(exact(schedule, t), wish, 1.0, schedule, z, t)
+    bent, logits = posterior_mean_guidance(exact(schedule, t), wish, 1.0, schedule, z, t)
     assert torch.allclose(bent, ends(schedule, z, t, word), atol=1e-9)
     assert (
         torch.allclose(logits, exact(schedule, t)(z)[1])
@@ -170,7 +176,7 @@ def test_a_word_anywhere_bends_two_positions_as_bayes_rule_does():
             pair = [ends(schedule, z[:, i : i + 1], t, w) for i, w in enumerate(text)]
             mean = mean + chance[:, None, None] * torch.cat(pair, dim=1)
             total = total + chance
-    bent = bend(exact(schedule, t), says(word), 1.0, schedule, z, t)[0]
+    bent = posterior_mean_guidance(exact(schedule, t), contains(word), 1.0, schedule, z, t)[0]
     assert torch.allclose(bent, mean / total[:, None, None], atol=1e-9)
 
 
@@ -178,7 +184,8 @@ def test_strength_scales_the_shift():
     schedule, t, z = Linear(), torch.full((3,), 0.4, dtype=torch.float64), noise(3, 2, D)
     clean = exact(schedule, t)(z)[0]
     shifts = [
-        bend(exact(schedule, t), says(1), strength, schedule, z, t)[0] - clean
+        posterior_mean_guidance(exact(schedule, t), contains(1), strength, schedule, z, t)[0]
+        - clean
         for strength in (0.0, 1.0, 2.5)
     ]
     assert (
@@ -196,8 +203,8 @@ def test_each_position_is_bent_by_its_own_time():
         return z, z @ CODES.means.T
 
     push = torch.autograd.functional.jacobian(
-        lambda z: says(1)((z @ CODES.means.T).log_softmax(-1)).sum(), z
+        lambda z: contains(1)((z @ CODES.means.T).log_softmax(-1)).sum(), z
     )
-    bent = bend(look, says(1), 1.0, schedule, z, t)[0]
-    assert torch.allclose(bent, z - ((1 - t) ** 2 / t.clamp(min=NEAR_NOISE))[..., None] * push)
+    bent = posterior_mean_guidance(look, contains(1), 1.0, schedule, z, t)[0]
+    assert torch.allclose(bent, z - ((1 - t) ** 2 / t.clamp(min=LEAST_SIGNAL))[..., None] * push)
     assert torch.equal(bent[2, 1], z[2, 1])

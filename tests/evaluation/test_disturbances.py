@@ -4,29 +4,29 @@ import pytest
 import torch
 
 from minildm import UserError
-from minildm.control.feedback import Kick
+from minildm.control.feedback import Disturbance
 from minildm.dynamics.records import Trajectory
-from minildm.evaluation.kicks import (
+from minildm.evaluation.disturbances import (
     Writer,
     agreement,
-    clock_after,
     displacement,
-    kicked,
-    last_words,
-    other_words,
+    disturbed,
+    last_tokens,
+    noise_level_after,
+    other_tokens,
     outcome,
     set_back,
-    unkicked,
+    undisturbed,
 )
-from minildm.models.base import BOS, EOS, MASK, PAD
 from minildm.models.gpt import GPT, GPTConfig
-from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.text.tokenizers import WordTokenizer
+from minildm.tokens import BOS, EOS, MASK, PAD
 from minildm.transport.schedules import Cosine, Linear, Tangent
 from tests.models.small import ldlm
 from tests.models.tiny_manta import manta
 
-SIZES = {"vocabulary": 12, "length": 8, "width": 16, "heads": 2, "layers": 1}
+SIZES = {"vocab_size": 12, "seq_len": 8, "d_model": 16, "n_heads": 2, "n_layers": 1}
 KINDS = ("gpt", "masked", "ldlm", "manta")
 
 
@@ -34,7 +34,7 @@ def made(kind: str):
     torch.manual_seed(0)
     return {
         "gpt": lambda: GPT(GPTConfig(**SIZES)),
-        "masked": lambda: Masked(MaskedConfig(**SIZES)),
+        "masked": lambda: MaskedDiffusion(MaskedDiffusionConfig(**SIZES)),
         "ldlm": ldlm,
         "manta": manta,
     }[kind]().eval()
@@ -47,7 +47,7 @@ def rng(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kick_of_size_zero_gives_one_path_three_times(kind):
     """With the default solvers, of which those of latents draw noise in every step."""
-    paths = kicked(made(kind), 5, size=0.0, steps=8)
+    paths = disturbed(made(kind), 5, size=0.0, steps=8)
     for path in (paths.closed, paths.replayed):
         assert torch.equal(path.states, paths.plan.states) and torch.equal(
             path.tokens, paths.plan.tokens
@@ -57,8 +57,8 @@ def test_a_kick_of_size_zero_gives_one_path_three_times(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_that_are_left_alone_go_by_the_plan(kind):
     plan, alone = (
-        kicked(made(kind), 5, seed=3, steps=8).plan,
-        unkicked(made(kind), 5, seed=3, steps=8),
+        disturbed(made(kind), 5, seed=3, steps=8).plan,
+        undisturbed(made(kind), 5, seed=3, steps=8),
     )
     for one in ("times", "states", "tokens", "confidence"):
         assert torch.equal(getattr(plan, one), getattr(alone, one))
@@ -90,26 +90,26 @@ def test_a_writer_hands_the_explorer_its_paths(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_paths_share_their_past_and_carry_words(kind):
-    paths = kicked(made(kind), 5, size=2.0, steps=8, moment=0.4)
+    paths = disturbed(made(kind), 5, size=2.0, steps=8, moment=0.4)
     for path in (paths.plan, paths.closed, paths.replayed):
         assert path.tokens.shape == path.confidence.shape == path.states.shape[:2] + (8,)
         assert ((path.confidence >= 0) & (path.confidence <= 1.00001)).all()
         assert torch.equal(path.states[: paths.at], paths.plan.states[: paths.at])
-        assert kind in ("gpt", "masked") or path.clean.shape == path.states.shape
+        assert kind in ("gpt", "masked") or path.denoised.shape == path.states.shape
     assert torch.equal(paths.closed.states[paths.at], paths.replayed.states[paths.at])
     assert not torch.equal(paths.closed.states[paths.at], paths.plan.states[paths.at])
 
 
 @pytest.mark.parametrize("kind", ["ldlm", "manta"])
 def test_a_replay_under_euler_keeps_exactly_the_displacement(kind):
-    paths = kicked(made(kind), 4, size=1.5, steps=8, solver="euler", lag=0.0)
+    paths = disturbed(made(kind), 4, size=1.5, steps=8, solver="euler", lag=0.0)
     moved = (paths.replayed.states - paths.plan.states)[paths.at :]
     assert torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-5)
     assert torch.allclose(moved[0].square().mean((1, 2)).sqrt(), torch.full((4,), 1.5), atol=1e-5)
 
 
 def test_with_a_lag_only_positions_under_way_are_pushed_and_the_replay_keeps_it():
-    paths = kicked(manta(), 4, steps=8, solver="euler", lag=2.0)
+    paths = disturbed(manta(), 4, steps=8, solver="euler", lag=2.0)
     t, moved = paths.plan.times[paths.at], paths.replayed.states - paths.plan.states
     under_way = ((t > 0) & (t < 1)).expand_as(moved[0])
     assert under_way.any() and not under_way.all()
@@ -122,24 +122,24 @@ def test_the_closed_loop_shrinks_a_kick_as_the_time_that_is_left_while_the_end_s
     """(1 - t)/(1 - s), as for the pinned point of chapter 03, for a policy whose z_hat does not depend on the state."""
     model, fixed = manta(), torch.randn(8, 6, generator=rng(1))
     model.predict = lambda z, t, c, *_: (fixed.expand_as(z).where(t[..., None] < 1, z), None)
-    paths = kicked(model, 3, steps=8, solver="euler", lag=0.0)
+    paths = disturbed(model, 3, steps=8, solver="euler", lag=0.0)
     moved = (paths.closed.states - paths.plan.states)[paths.at :]
     t = paths.plan.times[paths.at :]
     assert torch.allclose(moved, moved[0] * (1 - t) / (1 - t[0]), atol=1e-5)
-    assert torch.allclose(paths.closed.clean[paths.at], fixed.expand(3, 8, 6), atol=1e-4)
+    assert torch.allclose(paths.closed.denoised[paths.at], fixed.expand(3, 8, 6), atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["gpt", "masked"])
 def test_a_replay_of_words_differs_in_exactly_the_words_that_were_replaced(kind):
     for size in (1, 2):
-        paths = kicked(made(kind), 40, size=size, steps=8, moment=0.6)
+        paths = disturbed(made(kind), 40, size=size, steps=8, moment=0.6)
         differ = (paths.replayed.tokens[-1] != paths.plan.tokens[-1]).sum(1)
         written = (paths.plan.tokens[paths.at] >= 4).sum(1)
         assert torch.equal(differ, written.clamp(max=size)) and differ.max() == size
 
 
 def test_the_closed_loop_of_a_gpt_changes_nothing_before_its_word():
-    paths = kicked(made("gpt"), 40, moment=0.6)
+    paths = disturbed(made("gpt"), 40, moment=0.6)
     words, plan = paths.closed.tokens[-1], paths.plan.tokens[-1]
     assert torch.equal(
         (words != plan)[:, : paths.at + 1].sum(1), (paths.replayed.tokens[-1] != plan).sum(1)
@@ -150,9 +150,9 @@ def test_the_closed_loop_of_a_gpt_changes_nothing_before_its_word():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_path_that_is_not_told_ends_in_the_same_words(kind):
     model = made(kind)
-    told, short = (kicked(model, 3, steps=8, record=record) for record in (True, False))
+    told, short = (disturbed(model, 3, steps=8, record=record) for record in (True, False))
     assert short.closed.tokens is None and torch.equal(
-        last_words(model, short.closed), last_words(model, told.closed)
+        last_tokens(model, short.closed), last_tokens(model, told.closed)
     )
 
 
@@ -164,7 +164,7 @@ def test_a_displacement_is_of_its_size_in_each_text():
 
 def test_other_words_are_words_alike_likely_and_specials_stay():
     tokens = torch.tensor([[BOS, 7, EOS, PAD, MASK]]).repeat(4000, 1)
-    after = tokens + other_words(tokens, 3, 10, rng())
+    after = tokens + other_tokens(tokens, 3, 10, rng())
     assert torch.equal(after[:, [0, 2, 3, 4]], tokens[:, [0, 2, 3, 4]])
     counts = after[:, 1].bincount(minlength=10)
     assert (
@@ -188,7 +188,7 @@ def test_outcome_measures_the_rest_of_the_displacement():
         Trajectory(torch.linspace(0, 1, 3), states, None, words) for states in (plan, push, push)
     ]
     tokenizer = WordTokenizer(["a", "b"])
-    found = outcome(manta(), Kick(*paths, 1, (push, push)), tokenizer)
+    found = outcome(manta(), Disturbance(*paths, 1, (push, push)), tokenizer)
     assert found["closed"]["left"] == 0.25 and found["replayed"]["agreement"] == 1.0
 
 
@@ -196,12 +196,12 @@ def test_outcome_measures_the_rest_of_the_displacement():
 def test_the_clock_after_a_push_has_the_noise_of_the_pushed_state(schedule):
     """z_t + size xi, scaled by a(t')/a(t), has the coefficients of z_t': a(t') of z_1, and noise of std b(t')."""
     t = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
-    s = clock_after(schedule, t, 0.8)
+    s = noise_level_after(schedule, t, 0.8)
     scale = schedule.a(s) / schedule.a(t)
     assert (s < t).all() and torch.allclose(
         scale * (schedule.b(t) ** 2 + 0.64).sqrt(), schedule.b(s)
     )
-    assert torch.allclose(clock_after(schedule, t, 0.0), t)
+    assert torch.allclose(noise_level_after(schedule, t, 0.0), t)
 
 
 @pytest.mark.parametrize(("kind", "lag"), [("ldlm", None), ("manta", 0.0), ("manta", 2.0)])
@@ -209,7 +209,7 @@ def test_a_loop_that_is_set_back_by_nothing_goes_on_as_the_plan(kind, lag):
     how = {"steps": 8, "solver": "euler", "lag": lag}
     model = made(kind)
     if kind == "ldlm":  # without its last z_hat, which the loop that starts anew has not seen
-        clean = model.clean
-        model.clean = lambda z, t, c: clean(z, t, torch.zeros_like(c))
-    paths = kicked(model, 3, size=0.0, **how)
+        clean = model.denoise
+        model.denoise = lambda z, t, c: clean(z, t, torch.zeros_like(c))
+    paths = disturbed(model, 3, size=0.0, **how)
     assert torch.equal(set_back(model, paths, 0.0, **how), paths.plan.tokens[-1])

@@ -1,0 +1,386 @@
+"""Disturbed texts: displace the state of a sampler once, then go on by feedback or by the plan.
+
+All models go through `control.feedback.disturb`, as the pendulum of chapter 03 does. In latent
+space a disturbance displaces all coordinates under way; in token space it replaces written tokens.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..control.feedback import Disturbance, disturb, rollout, transport
+from ..dynamics.records import Trajectory
+from ..models.base import LanguageModel
+from ..models.generation import GenerationConfig
+from ..sampling.process import Process
+from ..sampling.sampler import Sampler
+from ..text.nearest import legal
+from ..text.tokenizers import Tokenizer
+from ..tokens import BOS, NUM_SPECIALS, PAD
+from ..transport.schedules import Schedule
+from .scorecard import validity
+
+PER_TEXT = 1_000_003  # keeps the noise of directions apart from that of texts
+STEP_NOISE = 2  # added to a seed: the noise of the steps
+AFTER = 3  # added to a seed: the noise of the steps after the time was set back
+
+
+@dataclass(frozen=True)
+class Push:
+    """A disturbance of a text on its way."""
+
+    moment: float = 0.5  # in (0, 1): it comes when the mean time of the positions is nearest to it
+    size: float | int = 1.0  # in standard deviations of latents, or in written tokens to replace
+    direction: int = 0  # a seed
+
+
+def displacement(
+    state: Float[Tensor, "b n d"], t: Tensor, size: float | int, rng: torch.Generator
+) -> Float[Tensor, "b n d"]:
+    """A displacement in a random direction, of root mean square `size` where positions move.
+
+    Positions are under way where 0 < t < 1. Latents have standard deviation 1.
+
+    Args:
+        state: (b, n, d).
+        t: Scalar or (b, n, 1).
+        size: In standard deviations of latents.
+        rng: Generator of the direction.
+
+    Returns:
+        (b, n, d).
+    """
+    xi = torch.randn(state.shape, generator=rng, device=state.device)
+    moving = ((t > 0) & (t < 1)).expand_as(state)
+    xi = xi * moving
+    count = moving.flatten(1).sum(1).clamp(min=1)[:, None, None]
+    return size * xi / (xi.square().sum((1, 2), keepdim=True) / count).sqrt().clamp(min=1e-9)
+
+
+def other_tokens(
+    tokens: Int[Tensor, "b n"], count: int, vocab_size: int, rng: torch.Generator
+) -> Int[Tensor, "b n"]:
+    """What to add to `count` written tokens of each text to make them other tokens, drawn evenly.
+
+    Args:
+        tokens: (b, n) ids.
+        count: Number of tokens, or as many as are written.
+        vocab_size: Number of ids.
+        rng: Generator of the places and tokens.
+
+    Returns:
+        Differences of ids (b, n).
+    """
+    written = tokens >= NUM_SPECIALS
+    order = torch.rand(tokens.shape, generator=rng, device=tokens.device).masked_fill(~written, 2.0)
+    chosen = (order.argsort(1).argsort(1) < count) & written
+    words = vocab_size - NUM_SPECIALS
+    shift = torch.randint(1, words, tokens.shape, generator=rng, device=tokens.device)
+    turned = NUM_SPECIALS + (tokens - NUM_SPECIALS + shift) % words
+    return (turned - tokens) * chosen
+
+
+def solvers_of(model: LanguageModel) -> tuple[str, ...]:
+    """The solvers whose texts can be disturbed: their state is latents or tokens alone.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Names.
+    """
+    if not model.capabilities.latent:
+        return ("ancestral",)
+    return tuple(name for name in model.capabilities.solvers if name != "entropy_bounded")
+
+
+def generator(model: LanguageModel, seed: int) -> torch.Generator:
+    """A generator on the model's device."""
+    return torch.Generator(model.device).manual_seed(seed)
+
+
+@torch.no_grad()
+def disturbed(
+    sampler: Sampler,
+    count: int,
+    push: Push = Push(),
+    *,
+    seed: int = 0,
+    prompt: Int[Tensor, "#b p"] | None = None,
+    record: bool = True,
+) -> Disturbance:
+    """Draw texts, disturb them once, and go on by feedback and by the recorded controls.
+
+    Args:
+        sampler: Of the model; not with solver entropy_bounded.
+        count: Number of texts.
+        push: The disturbance.
+        seed: Of start and noise, the same for all three paths.
+        prompt: Tokens that the texts begin with.
+        record: Else paths have only states.
+
+    Returns:
+        A `Disturbance` whose paths have tokens, confidence, and for latent models the latents that
+        each control implies.
+
+    Derived in chapter 13.
+    """
+    model = sampler.model
+    process = sampler.process(count, generator(model, seed), prompt, seed=seed, record=True)
+    mean_times = torch.stack([t.mean() for t in process.times])
+    nearest = int((mean_times - push.moment).abs().argmin())
+    at = min(max(nearest, 1), len(mean_times) - 2)
+    rng = generator(model, PER_TEXT * (push.direction + 1) + seed)
+
+    def displace(state: Tensor) -> Tensor:
+        process.policy.rewind(process.times[at].mean())
+        if process.end is None:
+            return other_tokens(state, round(push.size), model.config.vocab_size, rng)
+        return displacement(state, process.times[at], push.size, rng)
+
+    found = disturb(
+        transport,
+        process.policy,
+        process.start,
+        process.times,
+        (at, displace),
+        process.step,
+        generator(model, seed + STEP_NOISE),
+    )
+    if not record:
+        return found
+    plan_controls, closed_controls = found.controls
+    plan = described(model, process, found.plan, plan_controls)
+    closed = described(model, process, found.closed, closed_controls, plan, at)
+    replayed = described(model, process, found.replayed, plan_controls, plan, at)
+    return Disturbance(plan, closed, replayed, at, found.controls)
+
+
+@torch.no_grad()
+def undisturbed(
+    sampler: Sampler, count: int, *, seed: int = 0, prompt: Int[Tensor, "#b p"] | None = None
+) -> Trajectory:
+    """The plan of `disturbed` alone: texts that are left alone on their way.
+
+    Args:
+        sampler: Of the model.
+        count: Number of texts.
+        seed: Of start and noise.
+        prompt: Tokens that the texts begin with.
+
+    Returns:
+        The path with tokens and confidence.
+    """
+    model = sampler.model
+    process = sampler.process(count, generator(model, seed), prompt, seed=seed, record=True)
+    rng = generator(model, seed + STEP_NOISE)
+    run = rollout(transport, process.policy, process.start, process.times, process.step, rng)
+    return described(model, process, run.path, run.controls)
+
+
+def described(
+    model: LanguageModel,
+    process: Process,
+    path: Trajectory,
+    controls: Tensor,
+    past: Trajectory | None = None,
+    at: int = 0,
+) -> Trajectory:
+    """A path with its tokens, decoded from the ends its controls imply; before `at` the past's.
+
+    States of tokens are their embeddings.
+    """
+    states = path.states[at:]
+    if process.end is None:
+        parts = [model.embed(states), None, *process.read(states)]
+    else:
+        steps = zip(states, controls[at:], path.times[at:])
+        ends = torch.stack([*(process.end(z, u, t) for z, u, t in steps), states[-1]])
+        parts = [states, ends, *process.read(ends)]
+    if past:
+        before = (past.states, past.denoised, past.tokens, past.confidence)
+        parts = [
+            None if new is None else torch.cat((old[:at], new)) for old, new in zip(before, parts)
+        ]
+    return Trajectory(path.times, *parts)
+
+
+@torch.no_grad()
+def last_tokens(model: LanguageModel, path: Trajectory) -> Int[Tensor, "b n"]:
+    """The tokens at the end of a path of `disturbed`, described or not.
+
+    Args:
+        model: The model.
+        path: The path.
+
+    Returns:
+        Tokens (b, n).
+    """
+    if path.tokens is not None:
+        return path.tokens[-1]
+    return model.decode_tokens(path.states[-1])[0]
+
+
+def agreement(tokens: Int[Tensor, "b n"], plan: Int[Tensor, "b n"]) -> Float[Tensor, " b"]:
+    """The fraction of positions at which two texts have the same token, padding of both left out.
+
+    Args:
+        tokens: (b, n).
+        plan: (b, n).
+
+    Returns:
+        Fractions (b,).
+    """
+    there = (tokens != PAD) | (plan != PAD)
+    return ((tokens == plan) & there).sum(1) / there.sum(1).clamp(min=1)
+
+
+def outcome(
+    model: LanguageModel, paths: Disturbance, tokenizer: Tokenizer
+) -> dict[str, dict[str, float]]:
+    """What became of disturbed texts: agreement with the plan, validity, and what is left.
+
+    Args:
+        model: The model.
+        paths: Of `disturbed`.
+        tokenizer: The tokenizer.
+
+    Returns:
+        {path: {measure: mean over texts}}; "left" is the root mean square of the displacement at
+        the end over that at the disturbance, of latents only.
+    """
+    planned = last_tokens(model, paths.plan)
+    found = {}
+    for name in ("plan", "closed", "replayed"):
+        path = getattr(paths, name)
+        tokens = last_tokens(model, path)
+        valid = validity([tokenizer.decode(row) for row in tokens.tolist()])
+        found[name] = {
+            "agreement": float(agreement(tokens, planned).mean()),
+            "grammatical": valid["grammatical"],
+            "consistent": valid["consistent"],
+        }
+        if name != "plan" and model.capabilities.latent:
+            size = (path.states - paths.plan.states).flatten(2).square().mean(2).sqrt()
+            found[name]["left"] = float((size[-1] / size[paths.at].clamp(min=1e-9)).mean())
+    return found
+
+
+@dataclass
+class Writer:
+    """A model as the explorer of trajectories needs it: its paths, and embeddings of real texts."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    real: Int[Tensor, "texts n"]  # tokens of real texts
+    count: int = 4
+    cloud: Float[Tensor, "texts n d"] = field(init=False)
+    log_snr: Callable[[Tensor], Tensor] | None = field(init=False, default=None)
+    solvers: tuple[str, ...] = field(init=False)
+    stepped: bool = field(init=False)  # whether the number of steps can be chosen
+
+    def __post_init__(self):
+        model = self.model
+        self.solvers = solvers_of(model)
+        self.stepped = "steps" in model.capabilities.options
+        with torch.no_grad():
+            self.cloud = model.embed(self.real)
+        if model.capabilities.latent:
+            self.log_snr = model.schedule.log_snr
+
+    def paths(
+        self,
+        prompt: str,
+        solver: str,
+        steps: int,
+        seed: int,
+        moment: float,
+        size: float | int,
+        direction: int,
+    ) -> tuple[tuple[Trajectory, ...], int]:
+        """The plan and the index of the disturbance; if there is one, also the two other paths."""
+        config = GenerationConfig(
+            steps=steps if self.stepped else None, solver=solver if len(self.solvers) > 1 else None
+        )
+        sampler = Sampler(self.model, config)
+        begins = None
+        if prompt:
+            tokens = self.tokenizer.encode(legal(prompt, self.tokenizer))
+            begins = torch.tensor([[BOS, *tokens]])
+        if not size:
+            return (undisturbed(sampler, self.count, seed=seed, prompt=begins),), 0
+        push = Push(moment, size, direction)
+        found = disturbed(sampler, self.count, push, seed=seed, prompt=begins)
+        return (found.plan, found.closed, found.replayed), found.at
+
+    def pieces(self, ids: list[int]) -> list[str]:
+        """The texts of ids."""
+        return self.tokenizer.pieces(ids)
+
+
+def noise_level_after(
+    schedule: Schedule, t: Float[Tensor, "..."], size: float | int
+) -> Float[Tensor, "..."]:
+    """The time t' at which a state that was displaced at t would be as noisy as it is.
+
+    a(t')/b(t') = a(t) / sqrt(b(t)^2 + size^2)
+
+    A displacement in a random direction is noise of this standard deviation on top of that of the
+    path. Scaled by a(t')/a(t), the displaced state has the distribution of the path at t'.
+
+    Args:
+        schedule: Of the path.
+        t: In (0, 1).
+        size: In standard deviations of latents.
+
+    Returns:
+        t' <= t.
+
+    Derived in chapter 13.
+    """
+    a = schedule.a(t)
+    b = schedule.b(t)
+    return schedule.from_log_snr(2 * (a / (b**2 + size**2).sqrt()).log())
+
+
+@torch.no_grad()
+def set_back(
+    sampler: Sampler,
+    paths: Disturbance,
+    size: float | int,
+    *,
+    seed: int = 0,
+    prompt: Int[Tensor, "#b p"] | None = None,
+) -> Int[Tensor, "b n"]:
+    """The closed loop once more, told how large the disturbance was, with its times set back.
+
+    The state is scaled, the times of positions under way go back to `noise_level_after`, and run to
+    1 in the steps that are left.
+
+    Args:
+        sampler: Of a latent model, as for `disturbed`.
+        paths: What `disturbed` found.
+        size: Of the disturbance.
+        seed: As for `disturbed`.
+        prompt: As for `disturbed`.
+
+    Returns:
+        The tokens (b, n).
+    """
+    model = sampler.model
+    count = paths.plan.states.shape[1]
+    process = sampler.process(count, generator(model, seed), prompt, seed=seed, record=True)
+    times = process.times[paths.at :]
+    now = times[0]
+    moving = (now > 0) & (now < 1)
+    safe = now.where(moving, 0.5)
+    before = noise_level_after(model.schedule, safe, size).to(now.dtype)
+    z = paths.closed.states[paths.at]
+    z = (z * model.schedule.a(before) / model.schedule.a(safe)).where(moving, z)
+    times = (before + (1 - before) * (times - now) / (1 - safe)).where(moving, times)
+    rng = generator(model, seed + AFTER)
+    path = rollout(transport, process.policy, z, times, process.step, rng).path
+    return process.read(path.states[-1:])[0][0]
