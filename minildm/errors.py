@@ -1,6 +1,4 @@
-"""The one exception for a mistake of the user, and the ways to name and write files whose faults
-become it.
-"""
+"""The one exception for a mistake of the user, and ways to write files that raise it."""
 
 import tempfile
 from collections.abc import Callable
@@ -11,8 +9,9 @@ from safetensors import SafetensorError
 
 
 class UserError(ValueError):
-    """Something the user can mend: one sentence that says what was wrong and what to do; the CLI
-    exits with 2.
+    """A mistake of the user: one sentence says what was wrong and what to do.
+
+    The command line prints it and exits with 2.
     """
 
 
@@ -23,7 +22,7 @@ def reason(fault: Exception) -> str:
         fault: An OSError or another error of a reader.
 
     Returns:
-        The words.
+        The reason.
     """
     return " ".join(str(getattr(fault, "strerror", None) or fault or type(fault).__name__).split())
 
@@ -32,7 +31,7 @@ def expand(path: str | Path, advice: str = "write the whole path") -> Path:
     """A path with the home folder in the place of ~.
 
     Args:
-        path: The path.
+        path: Which may begin with ~.
         advice: What to do where there is no such home.
 
     Returns:
@@ -48,8 +47,7 @@ def expand(path: str | Path, advice: str = "write the whole path") -> Path:
 
 
 def check_place(folder: Path, advice: str = "choose another place") -> None:
-    """Refuse a folder in which nothing can be written, before long work begins; nothing is left
-    there.
+    """Refuse a folder in which nothing can be written, before long work begins.
 
     Args:
         folder: Which need not exist yet.
@@ -67,12 +65,11 @@ def check_place(folder: Path, advice: str = "choose another place") -> None:
 
 
 def write_atomically(path: Path, put: Callable[[Path], object]) -> None:
-    """Let `put` write a file beside its place, then rename it: the file is there whole, or as it
-    was before.
+    """Let `put` write a file beside its place, then rename it, so that it is never there in part.
 
     Args:
         path: Of the file.
-        put: Which writes to the path it is given.
+        put: Writes to the path that it is given.
 
     Raises:
         UserError: When the place cannot be written.

@@ -80,7 +80,7 @@ TERMS = (
     Term("pulls?", "pull(s|ed)?", "encoder gradient scale", but="pull[ _]?back"),
     Term("kinds?", r"kinds? of models?|each kind", "model type", rooms="models|sampling|training|cli"),
     Term("brief", r"brief(er)? (models?|presets?)", "-cpu"),
-    Term("journals?", "journals?", "metrics log"),
+    Term("journals?", "journals?", "metrics log", rooms="(?!citations).*"),  # BibTeX has journals
     Term("mend|mends|mended|mending", "mend(s|ed|ing)?", "fix"),
     Term("enter|leave", None, "in_proj, out_proj", rooms="nets|models"),
     Term("taps?|mix", "taps", "kernel, conv", rooms="nets|models"),
