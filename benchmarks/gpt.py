@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from timing import versus
 from torch import nn
 
-import minildm.models.gpt
+from minildm.models.generation import GenerationConfig
 from minildm.models.gpt import GPT, GPTConfig
-from minildm.training.loop import TrainConfig
-from minildm.training.optimizers import make_optimizer
+from minildm.sampling import Sampler, discrete
+from minildm.training.config import TrainConfig
+from minildm.training.optim import make_optimizer
 
 SYMBOLS, WIDTH, HEADS, LAYERS, CONTEXT, BATCH = 65, 128, 4, 4, 64, 12
 
@@ -72,7 +73,7 @@ def training_step(model, loss):
 
     def step():
         tokens = torch.randint(4, SYMBOLS, (BATCH, CONTEXT + 1))
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss(tokens).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -95,13 +96,13 @@ def main() -> None:
         rounds=40,
     )
     ours, plain = GPT(GPTConfig(SYMBOLS, 257, WIDTH, HEADS, LAYERS)), Plain(256)
-    minildm.models.gpt.EOS = -1  # an untrained model would end its texts early
+    discrete.EOS = -1  # an untrained model would end its texts early
+    sampler = Sampler(ours, GenerationConfig(length=257))
+    prompt = torch.ones(1, 1, dtype=torch.long)
     for batch in (1, 16):
         start = torch.full((batch, 1), 1)
         rows[f"256 tokens, batch {batch}"] = versus(
-            lambda batch=batch: ours.generate(
-                batch, rng=rng, length=257, prompt=torch.ones(1, 1, dtype=torch.long)
-            ),
+            lambda batch=batch: sampler(batch, rng=rng, prompt=prompt),
             lambda start=start: plain.generate(start, 256),
             rounds=3,
         )

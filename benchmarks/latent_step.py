@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from timing import versus
 from torch import nn
 
-from minildm.models.manta import Manta
-from minildm.models.manta_config import MantaConfig
+from minildm.models.manta import MantaLM
+from minildm.models.manta_config import MantaLMConfig
 from minildm.models.vae import VAEConfig
 from minildm.nets.layers import rotary_angles, rotate, time_features
 from minildm.nets.transformer import DiffusionTransformer
@@ -52,18 +52,18 @@ class Elf(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.enter, self.time = nn.Linear(2 * LATENT, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.in_proj, self.time = nn.Linear(2 * LATENT, WIDTH), nn.Linear(WIDTH, WIDTH)
         self.prefix = nn.Parameter(torch.randn(PREFIX, WIDTH))
         self.blocks = nn.ModuleList(ElfBlock() for _ in range(LAYERS))
-        self.norm, self.leave = nn.RMSNorm(WIDTH), nn.Linear(WIDTH, LATENT)
+        self.norm, self.out_proj = nn.RMSNorm(WIDTH), nn.Linear(WIDTH, LATENT)
 
     def forward(self, zt, t, c):
         prefix = self.prefix + self.time(time_features(t, WIDTH))[:, None]
-        x = torch.cat((prefix, self.enter(torch.cat((zt, c), dim=-1))), dim=1)
+        x = torch.cat((prefix, self.in_proj(torch.cat((zt, c), dim=-1))), dim=1)
         angles = rotary_angles(torch.arange(x.shape[1]), WIDTH // HEADS)
         for block in self.blocks:
             x = block(x, angles)
-        return self.leave(self.norm(x[:, PREFIX:]))
+        return self.out_proj(self.norm(x[:, PREFIX:]))
 
 
 @torch.no_grad()
@@ -76,15 +76,15 @@ def main() -> None:
         torch.full((BATCH,), 0.3),
     )
     elf, ldlm = Elf(), DiffusionTransformer(LATENT, WIDTH, HEADS, LAYERS, 1.0)
-    manta = Manta(
-        MantaConfig(width=WIDTH, heads=HEADS, layers=LAYERS, space=VAEConfig(latent=LATENT))
+    manta = MantaLM(
+        MantaLMConfig(d_model=WIDTH, n_heads=HEADS, n_layers=LAYERS, space=VAEConfig(latent=LATENT))
     ).eval()
     each = t[:, None].expand(BATCH, LENGTH).contiguous()
     calls = {
         "LDLM's denoiser": lambda: ldlm(zt, t, c),
-        "Manta's policy and its law over words": lambda: manta.predict(zt, each, c),
+        "MantaLM's policy and its law over words": lambda: manta.predict(zt, each, c),
     }
-    sizes = {"ELF's shape": elf, "LDLM": ldlm, "Manta": manta.policy}
+    sizes = {"ELF's shape": elf, "LDLM": ldlm, "MantaLM": manta.policy}
     rows = {
         "parameters": {
             name: sum(p.numel() for p in net.parameters()) for name, net in sizes.items()

@@ -20,7 +20,9 @@ import torch.nn.functional as F
 from timing import versus
 
 from minildm.evaluation.provenance import provenance
-from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.generation import GenerationConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
+from minildm.sampling import Sampler
 
 SIZE, LENGTH, WIDTH, HEADS, LAYERS, HIDDEN = 66, 64, 128, 4, 4, 3  # HIDDEN: id of the mask
 TRAIN, WRITE, CALLS = (
@@ -168,13 +170,14 @@ def main() -> None:
         {},
     )
     text = torch.randint(4, SIZE, (100_000,), generator=rng)
-    ours = Masked(MaskedConfig(SIZE, LENGTH, WIDTH, HEADS, LAYERS))
+    ours = MaskedDiffusion(MaskedDiffusionConfig(SIZE, LENGTH, WIDTH, HEADS, LAYERS))
+    sampler_of_ours = Sampler(ours, GenerationConfig(steps=CALLS, solver="confidence"))
     step = training(ours, lambda tokens: ours.losses(tokens, step=0, rng=rng).total, text, rng)
 
     def write():
-        return ours.generate(WRITE, rng=rng, steps=CALLS, solver="confidence")
+        return sampler_of_ours(WRITE, rng=rng)
 
-    assert write().calls == CALLS and (write().tokens != HIDDEN).all()
+    assert write().nfe == CALLS and (write().tokens != HIDDEN).all()
     for name, model, sampler in (("tiny-diffusion", Rotary(), surest), ("dLLM", Bert(), remasked)):
         assert (
             sampler(model, rng) != HIDDEN

@@ -1,4 +1,4 @@
-"""Why `training.muon` stacks matrices of one shape: a step of it against torch's Muon, on the matrices of the zoo's LDLM.
+"""Why `training.optim` stacks matrices of one shape: a step of it against torch's Muon, on the matrices of the zoo's LDLM.
 
 OMP_NUM_THREADS=1 python benchmarks/optimizer.py
 """
@@ -8,15 +8,14 @@ import json
 import torch
 from timing import versus
 
-from minildm.cli.writing import device
 from minildm.evaluation.provenance import provenance
-from minildm.training.muon import Muon
-from minildm.training.zoo import load
+from minildm.pretrained import load
+from minildm.training.optim import Muon
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    where = device()
+    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     shapes = [
         p.shape
         for name, p in load("ldlm-tales", frozen=False).model.named_parameters()

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/redraw.py
 
-The clock counts the process's own time, which other work on the machine does not lengthen much. A redraw is `first` when its
+What is counted is the process's own time, which other work on the machine does not lengthen much. A redraw is `first` when its
 state must be computed, and `again` when it was seen before; knobs and values are drawn at random.
 """
 
@@ -18,8 +18,9 @@ from pathlib import Path
 import matplotlib
 import torch
 
-from minildm.evaluation.kicks import Writer
+from minildm.evaluation.disturbances import Writer
 from minildm.pretrained import load
+from minildm.sampling import Sampler
 from minildm.transport.mixtures import denoising_error
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Cosine
@@ -33,19 +34,17 @@ BAR, MOVES, OUT = 0.150, 40, Path(__file__).parent / "results" / "redraw.json"
 
 
 def schedule_explorer():
-    """The explorer of chapter 07, which is handed the errors of a denoiser and a law of time."""
-    sampler, times = (
-        AdaptiveTime(bins=ch07.BINS, floor=0.01),
-        Cosine().from_log_snr(ch07.LOG_SNR),
-    )
+    """The explorer of chapter 07, which is handed the errors of a denoiser and a distribution of time."""
+    sampler = AdaptiveTime(bins=ch07.BINS, floor=0.01)
+    times = Cosine().from_log_snr(ch07.LOG_SNR)
 
-    def law(loss):
-        sampler.loss, sampler.weight = loss, torch.ones_like(loss)
+    def distribution(loss):
+        sampler.loss = loss
+        sampler.weight = torch.ones_like(loss)
         return sampler.distribution()
 
-    return ch07.explorer(
-        {std: denoising_error(Cosine(), two_modes(std), times) for std in (0.3, 0.1, 1.0)}, law
-    )
+    errors = {std: denoising_error(Cosine(), two_modes(std), times) for std in (0.3, 0.1, 1.0)}
+    return ch07.explorer(errors, distribution)
 
 
 def kernel_explorer():
@@ -60,7 +59,7 @@ def text_explorer():
     """The explorer of chapters 00 and 13, which is handed models, and here texts of theirs for real ones."""
     loaded = {name: load(name) for name in ("manta-tales", "gpt-tales")}
     real = {
-        name: one.model.generate(64, rng=torch.Generator().manual_seed(0)).tokens
+        name: Sampler(one.model)(64, rng=torch.Generator().manual_seed(0)).tokens
         for name, one in loaded.items()
     }
     return TrajectoryExplorer(

@@ -1,22 +1,17 @@
-"""What a chapter stands on: `book = minildm.chapter(12)` seeds, picks sizes by mode and shows
-figures in one style.
-"""
+"""What a chapter stands on: `book = minildm.chapter(12)` seeds, picks sizes and shows figures."""
 
 import base64
-import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from IPython.display import display
 from matplotlib.figure import Figure
 
 from .errors import UserError
+from .studies.record import results
 from .viz.core import style
 from .viz.core.figures import picture
-
-RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
 @dataclass(frozen=True)
@@ -32,11 +27,12 @@ class Sizes:
 
 
 MODES = {
-    "fast": Sizes(texts=8, draws=500, steps=8, train=8, batch=8, seeds=2),  # seconds, for tests
-    "laptop": Sizes(
-        texts=64, draws=10_000, steps=32, train=300, batch=32, seeds=3
-    ),  # minutes, the committed outputs
-    "full": Sizes(texts=512, draws=100_000, steps=64, train=20_000, batch=256, seeds=5),  # a GPU
+    # seconds, for tests
+    "fast": Sizes(texts=8, draws=500, steps=8, train=8, batch=8, seeds=2),
+    # minutes, the committed outputs
+    "laptop": Sizes(texts=64, draws=10_000, steps=32, train=300, batch=32, seeds=3),
+    # a GPU
+    "full": Sizes(texts=512, draws=100_000, steps=64, train=20_000, batch=256, seeds=5),
 }
 
 
@@ -51,17 +47,15 @@ class Book:
     rng: torch.Generator
 
     def figure(self, figure: Figure, name: str, alt: str) -> None:
-        """Show a figure, described by `alt`; the one command also writes it to figures/, under the
-        chapter's name.
-        """
+        """Show a figure, described by `alt`; `minildm.book` also writes it to figures/."""
         png = base64.b64encode(picture(figure)).decode()
         width = round(96 * figure.get_figwidth())
         meta = {"alt": alt, "figure": f"{self.name}_{name}", "width": width}
         display({"image/png": png, "text/plain": alt}, metadata={"image/png": meta}, raw=True)
 
     def results(self, name: str) -> dict:
-        """A study of `benchmarks/results`, which lies beside the book."""
-        return json.loads((RESULTS / f"{name}.json").read_text())
+        """The committed record of a study, for example of ch12_recipe."""
+        return results(name)
 
     def html(self, page: str, text: str) -> None:
         """Show a piece of HTML, or `text` where HTML cannot be shown."""
@@ -69,8 +63,7 @@ class Book:
 
 
 def chapter(number: int | str) -> Book:
-    """Open a chapter: seed, read MINILDM_MODE, choose the CPU, set the plot style, and print one
-    line.
+    """Open a chapter: seed, read MINILDM_MODE, set the plot style, and print one line.
 
     Args:
         number: Of the chapter, or letter of the appendix.

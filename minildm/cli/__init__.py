@@ -16,7 +16,7 @@ COMMANDS = {
     "sample": "write text with a trained model, fill gaps, repair texts, wish for a word",
     "evaluate": "write a scorecard: validity, exact likelihood, diversity, calls, latency",
     "study": "list the studies of the book, and run one of them again",
-    "doctor": "OK or the mend, for everything the book needs",
+    "doctor": "OK or how to fix it, for everything the book needs",
 }
 HELP = (
     "usage: minildm COMMAND ...\n\n"

@@ -1,9 +1,8 @@
-"""Adjoint profiles of language models: how much of a wish about the finished text is felt at each
-earlier time.
-"""
+"""Adjoint profiles: how much of a cost of the finished text reaches each earlier time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
@@ -12,35 +11,44 @@ from torch.func import grad
 
 from ..control.adjoint import pull_back
 from ..dynamics.records import Trajectory
-from ..evaluation.chains import Chain
+from ..sampling.relaxed import RelaxedProcess, hard, relaxed, soft, straight_through
+from ..text.tales import split
+from .common import SMALL_MODELS, band, generator, small_model
+from .record import Record
 
-Wish = Callable[[Tensor], Tensor]  # scores of words (batch, n, vocabulary) -> Phi (batch,)
+TerminalCost = Callable[[Tensor], Tensor]  # token scores (batch, n, vocab_size) -> Phi (batch,)
+CHOICES = {"hard": hard, "soft": soft(1.0), "straight_through": straight_through(1.0)}
 
 
-def wish(words: Int[Tensor, " p"], at: Int[Tensor, " p"]) -> Wish:
-    """The terminal cost of wanting certain words at certain positions.
+def terminal_cost(tokens: Int[Tensor, " p"], at: Int[Tensor, " p"]) -> TerminalCost:
+    """The cost of a text that should have certain tokens at certain positions.
 
-    Phi = - sum over p of score of words_p at position at_p
+    Phi = - sum over p of the score of tokens_p at position at_p
 
     Args:
-        words: (p,), ids.
-        at: (p,), positions.
+        tokens: The tokens that should stand there.
+        at: Their positions.
 
     Returns:
-        Scores (batch, n, vocabulary) -> Phi (batch,).
+        Token scores (batch, n, vocab_size) -> Phi (batch,).
 
     Derived in chapter 09.
     """
-    return lambda scores: -scores[:, at, words].sum(-1)
+
+    def phi(scores: Tensor) -> Tensor:
+        return -scores[:, at, tokens].sum(-1)
+
+    return phi
 
 
 @dataclass
 class AdjointProfile:
-    """How much of a wish is felt: all of it, and what reaches the state through decisions still to
-    come.
+    """How much of a terminal cost reaches each time, in all and through later decisions.
 
-    p_k = dPhi/dz_k;  total = |p_k| / |p_S|;  through = |p_k - kept_k p_S| / |p_S|, as words already
-    written are carried along unchanged, and what the wish says of them comes back by copying alone
+    p_k = dPhi/dz_k;  total = |p_k| / |p_S|;  through = |p_k - K_k p_S| / |p_S|
+
+    K_k is 1 where a token is written already: it is carried along unchanged, so what the cost says
+    of it comes back by copying alone.
     """
 
     times: Float[Tensor, " time"]
@@ -49,17 +57,29 @@ class AdjointProfile:
     costates: Float[Tensor, "time batch n channels"]
 
 
-def profile(chain: Chain, path: Trajectory, phi: Wish) -> AdjointProfile:
-    """The adjoint profile of a sampler, by the costates of `control.adjoint` along its recorded path.
+def profile(process: RelaxedProcess, path: Trajectory, phi: TerminalCost) -> AdjointProfile:
+    """The adjoint profile of a sampler, by the costates along its recorded path.
 
-    The Jacobian of a hard step is diagonal: 1 where a word is carried along, 0 elsewhere. So `through` is exactly 0 at all
-    times; soft choices and latents, which are never final, have it positive.
-    Args: `chain`; `path` that it ran; `phi`. Returns an `AdjointProfile`. Derived in chapter 09.
-    Source: ours, after Manta-LM.
+    The Jacobian of a hard choice is diagonal, 1 where a token is carried along and 0 elsewhere, so
+    `through` is exactly 0. It is positive for soft choices, and for latents, which are never final.
+
+    Args:
+        process: The sampler.
+        path: The path that it took.
+        phi: The terminal cost.
+
+    Returns:
+        The profile.
+
+    Derived in chapter 09.
     """
-    wanted = grad(lambda z: phi(chain.scores(z)).sum())(path.states[-1])
-    costates = pull_back(chain.field, path, wanted, chain.step)[..., : chain.moving]
-    copies = torch.stack([chain.kept(k) * costates[-1] for k in range(len(path.times))])
+
+    def total_cost(z: Tensor) -> Tensor:
+        return phi(process.scores(z)).sum()
+
+    last = grad(total_cost)(path.states[-1])
+    costates = pull_back(process.field, path, last, process.step)[..., : process.moving]
+    copies = torch.stack([process.kept(k) * costates[-1] for k in range(len(path.times))])
     size = costates[-1].flatten(1).norm(dim=-1)
     return AdjointProfile(
         path.times,
@@ -67,3 +87,40 @@ def profile(chain: Chain, path: Trajectory, phi: Wish) -> AdjointProfile:
         (costates - copies).flatten(2).norm(dim=-1) / size,
         costates,
     )
+
+
+def another_tale(tokenizer) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"]]:
+    """The tokens of a test tale, and their positions behind <bos>."""
+    tokens = torch.tensor(tokenizer.encode(split("test", 1)[0]))
+    return tokens, torch.arange(1, len(tokens) + 1)
+
+
+def run(
+    out: Path = Path("runs/ch09_adjoint_profiles.json"), texts: int = 16, steps: int = 32
+) -> None:
+    """How much of a cost of the finished text reaches each earlier time, in three models.
+
+    Args:
+        out: File of the record.
+        texts: Texts of each sampler, of a GPT half as many.
+        steps: Steps of each sampler.
+    """
+    record = Record(out, texts=texts, steps=steps)
+    for model_type in SMALL_MODELS:
+        loaded = small_model(model_type)
+        phi = terminal_cost(*another_tale(loaded.tokenizer))
+        count = texts // 2 if model_type == "gpt" else texts
+        for name, choice in CHOICES.items() if model_type != "ldlm" else [("latents", hard)]:
+            case = {"model": model_type, "choice": name}
+            if case in record:
+                continue
+            process = relaxed(loaded.model, count, steps, generator(), choice)
+            found = profile(process, process.run(), phi)
+            figures = {
+                "largest_through": found.through[:-1].max().item(),
+                "least_through": found.through[:-1].min().item(),
+                "times": found.times.tolist(),
+                "total": band(found.total),
+                "through": band(found.through),
+            }
+            record.add(case | figures)

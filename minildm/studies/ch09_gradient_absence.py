@@ -1,9 +1,8 @@
-"""Gradient absence: what a gradient must be estimated by where the cost has none, and how much more
-that estimate scatters.
+"""Gradient absence: estimates of a gradient with and without derivatives of the cost.
 
-A choice of words can only be scored (REINFORCE); a latent can be nudged (pathwise). Both are drawn
-here, one row a draw, and their scatter is compared at equal calls of the network, a backward pass
-being worth two forward ones.
+The cost of a choice of tokens can only be scored (REINFORCE); a latent can be perturbed (pathwise).
+Both estimates are drawn here, one row a draw, and their variances are compared at equal numbers of
+network evaluations, where a backward pass counts as two forward ones.
 """
 
 from collections.abc import Callable
@@ -16,20 +15,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..dynamics.precision import double, uniform
-from ..dynamics.records import Trajectory
-from ..dynamics.solvers import integrate
-from .ch09_adjoint_profiles import Wish
-from ..evaluation.chains import Chain, Choice, hard
+from ..sampling.relaxed import Choice, hard
 
 Cost = Callable[[Tensor], Tensor]  # (draws, ...) -> (draws,), each row by itself
 
 
 @dataclass
 class Estimates:
-    """Single-draw estimates of one gradient, and what each cost in forward passes."""
+    """Single-draw estimates of one gradient, and network evaluations that each takes."""
 
     draws: Float[Tensor, "draws parameters"]
-    calls: int
+    nfe: int
 
     @property
     def mean(self) -> Float[Tensor, " parameters"]:
@@ -46,9 +42,7 @@ class Interval:
 
 
 def centered(costs: Float[Tensor, " draws"]) -> Float[Tensor, " draws"]:
-    """Each cost less the mean of the others, which leaves REINFORCE without bias and takes most of
-    its scatter.
-    """
+    """Each cost less the mean of the others, a baseline that leaves REINFORCE without bias."""
     return (costs - costs.mean()) * len(costs) / (len(costs) - 1)
 
 
@@ -56,18 +50,28 @@ def gaussian(
     mean: Float[Tensor, "..."], std: float, count: int, rng: torch.Generator
 ) -> Float[Tensor, "draws ..."]:
     """Draws of mean + std xi."""
-    return mean + std * torch.randn(
-        count, *mean.shape, generator=rng, dtype=mean.dtype, device=mean.device
-    )
+    shape = count, *mean.shape
+    xi = torch.randn(shape, generator=rng, dtype=mean.dtype, device=mean.device)
+    return mean + std * xi
 
 
 def reinforce(
     cost: Cost, mean: Float[Tensor, "..."], std: float, count: int, rng: torch.Generator
 ) -> Estimates:
-    """The score-function estimate of d/dm E cost(m + s xi), which only needs values of the cost.
+    """The score-function estimate of d/dm E cost(m + s xi), which needs only values of the cost.
 
-    (cost(z) - baseline) (z - m) / s^2, baseline the mean cost of the other draws
-    Args: `cost`; `mean` m of any shape; `std` s > 0; `count` of draws, 2 or more; `rng`. Returns `Estimates`, 1 call each.
+    (cost(z) - baseline) (z - m) / s^2,  baseline the mean cost of the other draws
+
+    Args:
+        cost: Of points (draws, ...).
+        mean: The point m, of any shape.
+        std: The standard deviation s, above 0.
+        count: Number of draws, 2 or more.
+        rng: Generator of the random numbers.
+
+    Returns:
+        Estimates of one network evaluation each.
+
     Derived in chapter 09. Source: Williams 1992.
     """
     z = gaussian(mean, std, count, rng)
@@ -79,15 +83,19 @@ def reinforce(
 def pathwise(
     cost: Cost, mean: Float[Tensor, "..."], std: float, count: int, rng: torch.Generator
 ) -> Estimates:
-    """The pathwise estimate of d/dm E cost(m + s xi), the gradient of the cost at the draw.
+    """The pathwise estimate of d/dm E cost(m + s xi): the gradient of the cost at the draw.
 
     grad cost(m + s xi)
 
     Args:
-        cost: Differentiable; the rest as for `reinforce`.
+        cost: Of points (draws, ...), differentiable.
+        mean: The point m, of any shape.
+        std: The standard deviation s.
+        count: Number of draws.
+        rng: Generator of the random numbers.
 
     Returns:
-        `Estimates`, 3 calls each, with the backward pass.
+        Estimates of three network evaluations each, with the backward pass.
     """
     z = gaussian(mean, std, count, rng).requires_grad_()
     (slopes,) = torch.autograd.grad(cost(z).sum(), z)
@@ -95,7 +103,7 @@ def pathwise(
 
 
 def gumbel_scores(
-    logits: Float[Tensor, "n vocabulary"], count: int, rng: torch.Generator
+    logits: Float[Tensor, "n vocab_size"], count: int, rng: torch.Generator
 ) -> Tensor:
     """Logits with Gumbel noise, whose highest is a draw of their softmax."""
     u = uniform(count, *logits.shape, rng=rng)
@@ -103,13 +111,22 @@ def gumbel_scores(
 
 
 def reinforce_words(
-    cost: Cost, logits: Float[Tensor, "n vocabulary"], count: int, rng: torch.Generator
+    cost: Cost, logits: Float[Tensor, "n vocab_size"], count: int, rng: torch.Generator
 ) -> Estimates:
-    """The score-function estimate of d/dlogits E cost(words), words drawn independently from softmax(logits).
+    """The score-function estimate of d/dlogits E cost(w) for independent w_i ~ softmax(logits_i).
 
     (cost(w) - baseline) (e_w - softmax(logits))
-    Args: `cost` of one-hot words (draws, n, vocabulary); `logits`; `count` of draws, 2 or more; `rng`.
-    Returns `Estimates`, 1 call each. Derived in chapter 09. Source: Williams 1992.
+
+    Args:
+        cost: Of one-hot tokens (draws, n, vocab_size).
+        logits: Of each position (n, vocab_size).
+        count: Number of draws, 2 or more.
+        rng: Generator of the random numbers.
+
+    Returns:
+        Estimates of one network evaluation each.
+
+    Derived in chapter 09. Source: Williams 1992.
     """
     words = hard(gumbel_scores(logits, count, rng))
     costs = centered(cost(words))
@@ -118,81 +135,74 @@ def reinforce_words(
 
 def relaxed_words(
     cost: Cost,
-    logits: Float[Tensor, "n vocabulary"],
+    logits: Float[Tensor, "n vocab_size"],
     count: int,
     rng: torch.Generator,
     choice: Choice,
 ) -> Estimates:
-    """The gradient of cost(choice(logits + gumbel)): biased through `soft` and `straight_through`, 0 through `hard`.
+    """The gradient of cost(choice(logits + gumbel)), biased for soft choices and 0 for hard ones.
 
-    Args: `cost` of points of the simplex (draws, n, vocabulary), differentiable; `logits`; `count`; `rng`; `choice`.
-    Returns `Estimates`, 3 calls each. Derived in chapter 09. Source: Gumbel-softmax 1611.01144.
+    Args:
+        cost: Of points of the simplex (draws, n, vocab_size), differentiable.
+        logits: Of each position (n, vocab_size).
+        count: Number of draws.
+        rng: Generator of the random numbers.
+        choice: `hard`, `soft` or `straight_through`.
+
+    Returns:
+        Estimates of three network evaluations each.
+
+    Derived in chapter 09. Source: Gumbel-softmax 1611.01144.
     """
     scores = gumbel_scores(logits, count, rng).requires_grad_()
     total = cost(choice(scores)).sum() + 0 * scores.sum()
     return Estimates(torch.autograd.grad(total, scores)[0].flatten(1), 3)
 
 
-def exact_words(cost: Cost, logits: Float[Tensor, "n vocabulary"]) -> Float[Tensor, "n vocabulary"]:
-    """The gradient that both estimate, d/dlogits sum over all sequences of p(w) cost(w), by trying all sequences.
+def exact_words(cost: Cost, logits: Float[Tensor, "n vocab_size"]) -> Float[Tensor, "n vocab_size"]:
+    """The gradient that both estimate, by trying all vocab_size^n sequences.
 
-    Args: `cost`; `logits` (n, vocabulary), of which there are vocabulary^n sequences. Returns the gradient.
-    Derived in chapter 09. Source: textbook.
+    d/dlogits sum over w of p(w) cost(w)
+
+    Args:
+        cost: Of one-hot tokens (draws, n, vocab_size).
+        logits: Of each position (n, vocab_size).
+
+    Returns:
+        The gradient.
+
+    Derived in chapter 09.
     """
     n, size = logits.shape
     logits = logits.detach().requires_grad_()
     every = torch.tensor(list(product(range(size), repeat=n)), device=logits.device)
     words = F.one_hot(every, size).to(logits.dtype)
-    chances = (words * logits.log_softmax(-1)).sum((1, 2)).exp()
-    return torch.autograd.grad((chances * cost(words).detach()).sum(), logits)[0]
+    probs = (words * logits.log_softmax(-1)).sum((1, 2)).exp()
+    return torch.autograd.grad((probs * cost(words).detach()).sum(), logits)[0]
 
 
-def nudge_cost(chain: Chain, path: Trajectory, k: int, phi: Wish) -> Cost:
-    """The cost of the end as a function of the latents at a time: nudge z_k, and let the sampler go
-    on.
-
-    nudged z_k (draws, n, moving) -> Phi(scores of z_S)
-
-    Args:
-        chain: Of latents.
-        path: That it ran.
-        k: An index of its times.
-        phi: . The text is the first of the batch.
-
-    Returns:
-        A cost for `reinforce` and `pathwise`, whose mean is path.states[k][0, :, :moving].
-
-    Derived in chapter 09.
-    """
-    memory = path.states[k][:1, :, chain.moving :]
-
-    def cost(z: Tensor) -> Tensor:
-        state = torch.cat((z, memory.expand(len(z), -1, -1)), dim=-1)
-        return phi(
-            chain.scores(
-                integrate(chain.field, state, chain.times[k:], chain.step, record=False).states[-1]
-            )
-        )
-
-    return cost
-
-
-def spread(estimates: Estimates) -> float:
-    """The scatter of one draw about its mean, the trace of its covariance.
-
-    E |g - E g|^2
-    Args: `estimates`. Returns the total variance. Derived in chapter 09. Source: textbook.
-    """
+def total_variance(estimates: Estimates) -> float:
+    """The variance of a single draw, the trace of its covariance: E |g - E g|^2."""
     return double(estimates.draws).var(0).sum().item()
 
 
 def variance_ratio(
     a: Estimates, b: Estimates, rng: torch.Generator, resamples: int = 1000, level: float = 0.95
 ) -> Interval:
-    """How many times the calls one estimate needs for the precision of another, with a bootstrap interval.
+    """How many times the network evaluations of b estimate a needs for the same precision.
 
-    (spread_a calls_a) / (spread_b calls_b)
-    Args: `a`, `b`; `rng`; `resamples` of the draws of each; `level` of the interval. Returns an `Interval`.
+    (variance_a nfe_a) / (variance_b nfe_b), with a bootstrap interval
+
+    Args:
+        a: Estimates that are compared.
+        b: Estimates to which they are compared.
+        rng: Generator of the random numbers.
+        resamples: Number of bootstrap samples of each.
+        level: Confidence of the interval.
+
+    Returns:
+        The ratio with its bounds.
+
     Derived in chapter 09. Source: Efron 1979.
     """
 
@@ -200,13 +210,12 @@ def variance_ratio(
         x = double(estimates.draws - estimates.mean)
         count = len(x)
         picked = torch.randint(count, (resamples, count), generator=rng)
-        weights = x.new_zeros(resamples, count).scatter_add_(
-            1, picked, x.new_ones(resamples, count)
-        )
+        ones = x.new_ones(resamples, count)
+        weights = torch.zeros_like(ones).scatter_add_(1, picked, ones)
         mean = weights @ x / count
         return (weights @ x.square().sum(1) / count - mean.square().sum(1)) * count / (count - 1)
 
     tail = (1 - level) / 2
-    ratios = resampled(a) * a.calls / (resampled(b) * b.calls)
+    ratios = resampled(a) * a.nfe / (resampled(b) * b.nfe)
     low, high = ratios.quantile(torch.tensor([tail, 1 - tail], dtype=ratios.dtype)).tolist()
-    return Interval(spread(a) * a.calls / (spread(b) * b.calls), low, high)
+    return Interval(total_variance(a) * a.nfe / (total_variance(b) * b.nfe), low, high)

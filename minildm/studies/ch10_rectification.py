@@ -1,305 +1,282 @@
-"""Rectification: how stiff the space of a trained VAE is, and how many steps a sampler needs in it.
-
-An encoder that sees one word at a time makes the law of a word's latent a mixture with one Gaussian
-a word. So the field that a perfect policy would have for a word alone is known in closed form, and
-its stiffness can be computed without training a flow.
-"""
+"""Rectification: how the weight of the KL divergence shapes a latent space and its samplers."""
 
 import math
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from ..dynamics.adaptive import DormandPrince
 from ..dynamics.precision import double
-from ..dynamics.records import Field
 from ..dynamics.solvers import integrate
-from ..errors import UserError
-from ..models.vae import VAE
+from ..models.vae import VAE, VAEConfig
+from ..text.batches import tensor
+from ..text.corpora import Corpus, load_corpus
+from ..text.tales_parser import parse
+from ..training.config import TrainConfig
+from .ch10_latent_codes import codes, decode_between, fraction_of_neither, perturbed_accuracy
+from .ch10_word_field import (
+    WordDistribution,
+    pair_expansion_rates,
+    responsibilities,
+    word_distribution,
+    word_jacobian,
+    word_velocity,
+)
+from .common import generator, trained
+from .record import Record
 
-LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # numbers of Euler steps that are tried
-
-
-@dataclass(frozen=True)
-class WordLaw:
-    """The law of a word's standardized latent z_1, sum_k w_k N(m_k, diag v_k), a Gaussian for each
-    word that occurs.
-    """
-
-    log_weights: Float[Tensor, " k"]  # log share of a word among all words
-    means: Float[Tensor, "k d"]
-    variances: Float[Tensor, "k d"]
-    tokens: Int[Tensor, " k"]  # ids of the words
-
-    def sample(
-        self, count: int, rng: torch.Generator
-    ) -> tuple[Int[Tensor, " count"], Float[Tensor, "count d"]]:
-        """Draw words, as places in the law, and their latents."""
-        k = torch.multinomial(self.log_weights.exp(), count, replacement=True, generator=rng)
-        xi = torch.randn(count, self.means.shape[1], generator=rng, dtype=self.means.dtype)
-        return k, self.means[k] + self.variances[k].sqrt() * xi
-
-
-@torch.no_grad()
-def word_law(model: VAE, counts: Int[Tensor, " vocabulary"]) -> WordLaw:
-    """The exact law of one word's standardized latent, in double precision.
-
-    Args:
-        model: Whose encoder has no blocks.
-        counts: Of each word in the texts.
-
-    Returns:
-        A `WordLaw`.
-
-    Raises:
-        UserError: When the encoder looks at neighbors.
-    """
-    if model.config.n_encoder_layers:
-        raise UserError(
-            "this encoder looks at a word's neighbors, so the law of a word is no mixture over words: "
-            "train with --model.encoder-layers 0"
-        )
-    tokens = counts.nonzero()[:, 0]
-    mean, std = (double(part[:, 0]) for part in model.posteriors(tokens[:, None]))
-    scale = double(model.std)
-    share = double(counts[tokens])
-    return WordLaw(
-        (share / share.sum()).log(), (mean - double(model.mean)) / scale, (std / scale) ** 2, tokens
-    )
-
-
-# --- the field of a perfect policy for one word ----------------------------------------------------------------------------
-
-
-def read(
-    law: WordLaw, z: Float[Tensor, "batch d"], t: Float[Tensor, ""] | float = 1.0
-) -> Float[Tensor, "batch k"]:
-    """How likely each word made z_t on the straight path; at t = 1 the best reader of one latent.
-
-    r_k ~ w_k prod_c N(z_c; t m_kc, q_kc),  q = (1 - t)^2 + t^2 v
-
-    Args:
-        law: The distribution.
-        z: (batch, d).
-        t: Time, a scalar or (batch,).
-
-    Returns:
-        Probabilities (batch, k).
-
-    Derived in chapter 10.
-    """
-    q = (1 - t) ** 2 + t**2 * law.variances
-    precision = 1 / q
-    squares = (
-        z**2 @ precision.T
-        - 2 * t * z @ (precision * law.means).T
-        + (t**2 * precision * law.means**2).sum(1)
-    )
-    return (law.log_weights - squares / 2 - q.log().sum(1) / 2).softmax(-1)
-
-
-def law_velocity(law: WordLaw) -> Field:
-    """The field that flow matching learns for the law on the straight path, u = (E[z_1 | z_t = z] -
-    z) / (1 - t).
-
-    u = sum_k r_k (m_k + l_k (z - t m_k)),  l = (t v - (1 - t)) / q, channel by channel
-
-    Args:
-        law: The distribution.
-
-    Returns:
-        A field of z (batch, d) and scalar t.
-
-    Derived in chapter 10.
-    """
-
-    def field(z: Tensor, t: Tensor) -> Tensor:
-        r = read(law, z, t)
-        rates = (t * law.variances - (1 - t)) / ((1 - t) ** 2 + t**2 * law.variances)
-        return r @ ((1 - t * rates) * law.means) + z * (r @ rates)
-
-    return field
-
-
-def law_jacobian(
-    law: WordLaw, z: Float[Tensor, "batch d"], t: Float[Tensor, ""]
-) -> Float[Tensor, "batch d d"]:
-    """The Jacobian of `law_velocity`, `transport.expansion_rate.mixture_jacobian` with a width for each
-    word and channel.
-
-    diag(sum_k r_k l_k) + sum_k r_k c_k (g_k - sum_j r_j g_j)',  c_k = m_k + l_k (z - t m_k),  g_k =
-    -(z - t m_k) / q_k
-
-    Args:
-        law: The distribution.
-        z: (batch, d).
-        t: Scalar.
-
-    Returns:
-        (batch, d, d), symmetric.
-
-    Derived in chapter 10.
-    """
-    q = (1 - t) ** 2 + t**2 * law.variances
-    rates, r = (t * law.variances - (1 - t)) / q, read(law, z, t)
-    gap = z[:, None] - t * law.means
-    pulls, scores = law.means + rates * gap, -gap / q
-    turns = scores - (r[..., None] * scores).sum(1, keepdim=True)
-    return torch.diag_embed(r @ rates) + torch.einsum("bki,bkj->bij", r[..., None] * pulls, turns)
-
-
-def border(law: WordLaw, i: int, j: int, times: Float[Tensor, " time"]) -> Float[Tensor, " time"]:
-    """Top rate halfway between two words, each as likely as the other, at each time:
-    `midpoint_expansion_rate` of a pair.
-
-    Args:
-        law: The distribution.
-        i, j: Places of the words in it.
-        times: Times (time,).
-
-    Returns:
-        Rates (time,).
-    """
-    pair = WordLaw(
-        torch.full((2,), 0.5).double().log(),
-        law.means[[i, j]],
-        law.variances[[i, j]].mean(0, keepdim=True).expand(2, -1),
-        law.tokens[[i, j]],
-    )
-    middle = pair.means.mean(0, keepdim=True)
-    return torch.stack(
-        [torch.linalg.eigvalsh(law_jacobian(pair, t * middle, t))[0, -1] for t in times]
-    )
-
-
-# --- steps to tolerance ----------------------------------------------------------------------------------------------------
+RUNGS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # numbers of Euler steps that are tried
+WEIGHTS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+TRAIN = TrainConfig(steps=600, batch=16, lr=3e-3, warmup=50, ema=0.99, bf16=True, save_every=600)
+START = 0.5  # std at the start, amid what the weights ask for: Adam moves its logarithm slowly
+PATHS, PAIRS, TEXTS = 512, 40, 256
+TOLERANCE = 0.05  # error of the end, in standard deviations of the latents
+LATE = 1 - torch.logspace(-2.5, 0, 120, dtype=torch.float64)
 
 
 @dataclass(frozen=True)
-class Walks:
+class EulerEnds:
     """Ends of many paths from the same noise: exact, and in Euler steps by their number."""
 
     exact: Float[Tensor, "batch d"]
     ends: dict[int, Float[Tensor, "batch d"]]
 
     def errors(self, quantile: float | None = None) -> dict[int, float]:
-        """Root mean square error of a channel at the end, over all paths or of the one at a
-        quantile, 0.5 the typical path.
-        """
+        """Root mean square error of a channel, over all paths or of the path at a quantile."""
         off = {steps: (end - self.exact).square().mean(1) for steps, end in self.ends.items()}
         return {
             steps: float(each.mean() if quantile is None else each.quantile(quantile)) ** 0.5
             for steps, each in off.items()
         }
 
-    def misread(self, law: WordLaw) -> dict[int, float]:
-        """Share of ends that the best reader reads as another word than the exact end."""
-        words = read(law, self.exact).argmax(1)
+    def misread(self, words: WordDistribution) -> dict[int, float]:
+        """Fraction of ends that the best decoder reads as another word than the exact end."""
+        exact = responsibilities(words, self.exact).argmax(1)
         return {
-            steps: float(double(read(law, end).argmax(1) != words).mean())
+            steps: float(double(responsibilities(words, end).argmax(1) != exact).mean())
             for steps, end in self.ends.items()
         }
 
 
-def walks(
-    law: WordLaw,
+def euler_ends(
+    words: WordDistribution,
     count: int,
     rng: torch.Generator,
-    ladder: Sequence[int] = LADDER,
+    rungs: Sequence[int] = RUNGS,
     tolerance: float = 1e-5,
-) -> Walks:
-    """Carry noise to words with even Euler steps and with an adaptive solver.
+) -> EulerEnds:
+    """Carry noise to words with uniform Euler steps and with an adaptive solver.
 
     Args:
-        law: The distribution.
-        count: Of paths.
+        words: Distribution of the words' latents.
+        count: Number of paths.
         rng: Generator of the random numbers.
-        ladder: Numbers of steps.
+        rungs: Numbers of Euler steps.
         tolerance: Of the adaptive solver, which counts as exact.
 
     Returns:
-        `Walks`.
+        The ends of all paths.
     """
-    field, z0 = (
-        law_velocity(law),
-        torch.randn(count, law.means.shape[1], generator=rng, dtype=law.means.dtype),
-    )
-    ends = torch.tensor([0.0, 1.0], dtype=z0.dtype)
-    exact = integrate(field, z0, ends, DormandPrince(tolerance, tolerance), record=False).states[-1]
-    return Walks(
-        exact,
-        {
-            steps: integrate(
-                field, z0, torch.linspace(0, 1, steps + 1, dtype=z0.dtype), record=False
-            ).states[-1]
-            for steps in ladder
-        },
-    )
+    field = word_velocity(words)
+    z0 = torch.randn(count, words.means.shape[1], generator=rng, dtype=words.means.dtype)
+    whole = torch.tensor([0.0, 1.0], dtype=z0.dtype)
+    solver = DormandPrince(tolerance, tolerance)
+    exact = integrate(field, z0, whole, solver, record=False).states[-1]
+    ends = {}
+    for steps in rungs:
+        times = torch.linspace(0, 1, steps + 1, dtype=z0.dtype)
+        ends[steps] = integrate(field, z0, times, record=False).states[-1]
+    return EulerEnds(exact, ends)
 
 
 def first_within(errors: dict[int, float], tolerance: float) -> float:
-    """Steps from which on all errors are within the tolerance, between two rungs of the ladder on a line of logarithms.
+    """The number of steps from which on all errors are within the tolerance.
 
-    Args: `errors` by number of steps; `tolerance`. Returns a number of steps, infinite if even the most are too few.
-    Derived in chapter 10. Source: ours.
-    """
-    ladder = sorted(errors)
-    late = [steps for steps in ladder if errors[steps] > tolerance]
-    if not late:
-        return float(ladder[0])
-    if late[-1] == ladder[-1]:
-        return float("inf")
-    a, b = late[-1], ladder[ladder.index(late[-1]) + 1]
-    high, low = errors[a], max(errors[b], tolerance * 1e-6)
-    share = torch.tensor(high / tolerance).log() / torch.tensor(high / low).log()
-    return float(a * (b / a) ** share)
-
-
-def squeezed(std: Float[Tensor, "*w"], steps: int) -> Float[Tensor, "*w"]:
-    """The width that even Euler steps give a word once it is decided, instead of s: the product of
-    1 + l(k/S) / S.
+    Between two numbers of steps the logarithm of the error is taken as linear.
 
     Args:
-        std: s > 0.
-        steps: S.
+        errors: By number of steps.
+        tolerance: Largest error.
 
     Returns:
-        c_S like `std`.
+        A number of steps, infinite if even the most are too few.
+
+    Derived in chapter 10.
+    """
+    rungs = sorted(errors)
+    late = [steps for steps in rungs if errors[steps] > tolerance]
+    if not late:
+        return float(rungs[0])
+    if late[-1] == rungs[-1]:
+        return float("inf")
+    a = late[-1]
+    b = rungs[rungs.index(a) + 1]
+    low = max(errors[b], tolerance * 1e-6)
+    fraction = torch.tensor(errors[a] / tolerance).log() / torch.tensor(errors[a] / low).log()
+    return float(a * (b / a) ** fraction)
+
+
+def euler_std(std: Float[Tensor, "*w"], steps: int) -> Float[Tensor, "*w"]:
+    """The standard deviation that Euler steps give a word once it is decided, instead of s.
+
+    c_S = prod over k of (1 + l(k/S) / S)
+
+    Args:
+        std: The standard deviation s, above 0.
+        steps: The number S of uniform steps.
+
+    Returns:
+        c_S, of the shape of `std`.
     """
     t = torch.arange(steps, dtype=std.dtype) / steps
     variance = std[..., None] ** 2
     return (1 + (t * variance - (1 - t)) / ((1 - t) ** 2 + t**2 * variance) / steps).prod(-1)
 
 
-def decided(std: Float[Tensor, "*w"]) -> Float[Tensor, "*w"]:
-    """What arriving at a decided word costs Euler: S log(s / c_S) for many steps, 1/2 + pi (1 +
-    s^2) / (8 s).
+def euler_error_constant(std: Float[Tensor, "*w"]) -> Float[Tensor, "*w"]:
+    """The number of Euler steps times the relative error of a path whose word is decided.
+
+    C = lim S log(s / c_S) = 1/2 + pi (1 + s^2) / (8 s)
 
     Args:
-        std: s > 0.
+        std: The standard deviation s, above 0.
 
     Returns:
-        Steps times relative error.
+        C, of the shape of `std`.
     """
     return 0.5 + math.pi * (1 + std**2) / (8 * std)
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Rank correlation: the correlation of the places in order, equal values sharing their mean
-    place.
+    """The rank correlation; equal values share their mean rank.
 
     Args:
-        x, y: Equally long.
+        x: Numbers.
+        y: As many numbers.
 
     Returns:
         A number in [-1, 1].
     """
 
-    def places(values: Sequence[float]) -> Tensor:
+    def ranks(values: Sequence[float]) -> Tensor:
         v = torch.tensor(values, dtype=torch.float64)
         return (v[:, None] > v).sum(1) + ((v[:, None] == v).sum(1) - 1) / 2
 
-    return float(torch.corrcoef(torch.stack((places(x), places(y))))[0, 1])
+    return float(torch.corrcoef(torch.stack((ranks(x), ranks(y))))[0, 1])
+
+
+def train_space(weight: float, seed: int, corpus: Corpus) -> VAE:
+    """A VAE that was trained with this weight of the KL divergence."""
+    torch.manual_seed(seed)
+    model = VAE(VAEConfig(vocab_size=corpus.tokenizer.size, kl=weight))
+    nn.init.constant_(model.log_std, math.log(START))
+    with tempfile.TemporaryDirectory() as folder:
+        trained(model, corpus.train, replace(TRAIN, seed=seed), Path(folder))
+    return model.eval()
+
+
+def between_texts(
+    model: VAE, corpus: Corpus, rng: torch.Generator | None
+) -> dict[str, list[float]]:
+    """What lies between pairs of unseen tales, by the fraction of the way from one to the other."""
+    rows = tensor(corpus.valid[:TEXTS])
+    fractions = torch.linspace(0, 1, 9)
+    sums = {name: torch.zeros(9) for name in ("grammatical", "neither", "confidence")}
+    for one, other in rows.view(-1, 2, rows.shape[1]):
+        tokens, confidence = decode_between(model, one, other, fractions, rng)
+        texts = [corpus.tokenizer.decode(row) for row in tokens.tolist()]
+        sums["grammatical"] += torch.tensor([float(parse(text).grammatical) for text in texts])
+        sums["neither"] += fraction_of_neither(one, other, tokens)
+        sums["confidence"] += confidence.mean(1)
+    return {name: (2 * value / TEXTS).tolist() for name, value in sums.items()}
+
+
+def largest_rates(words: WordDistribution, rng: torch.Generator) -> dict[str, float]:
+    """The expansion rate at the border of two words, and its peak over time on typical paths."""
+    drawn = torch.multinomial(words.log_weights.exp(), 4 * PAIRS, replacement=True, generator=rng)
+    pairs = [(i, j) for i, j in drawn.view(-1, 2).tolist() if i != j]
+    border = sorted(float(pair_expansion_rates(words, i, j, LATE).max()) for i, j in pairs)[:PAIRS]
+    times = torch.linspace(0, 1, 101, dtype=torch.float64)
+    z = torch.randn(64, words.means.shape[1], generator=rng, dtype=torch.float64)
+    path = integrate(word_velocity(words), z, times, "heun")
+    typical = [
+        float(torch.linalg.eigvalsh(word_jacobian(words, z, t))[:, -1].mean())
+        for z, t in zip(path.states[:-1:2], times[:-1:2])
+    ]
+    return {"border": border[len(border) // 2], "typical": max(typical)}
+
+
+def steps_needed(ends: EulerEnds, words: WordDistribution, width: float) -> dict[str, Any]:
+    """Euler errors of the ends, and the numbers of steps that several tolerances need."""
+    errors = {"all": ends.errors(), "typical": ends.errors(0.5), "late": ends.errors(0.95)}
+    misread = ends.misread(words)
+    steps = {name: first_within(off, TOLERANCE) for name, off in errors.items()}
+    steps["width"] = first_within(errors["typical"], width / 10)
+    steps["words"] = first_within(misread, 0.01)
+    return {"steps": steps, "errors": errors, "misread": misread}
+
+
+@torch.no_grad()
+def measure(model: VAE, corpus: Corpus, seed: int) -> dict[str, Any]:
+    """All that chapter 10 asks of a latent space."""
+    counts = torch.bincount(tensor(corpus.train).flatten(), minlength=corpus.tokenizer.size)
+    words = word_distribution(model, counts)
+    rng = generator(seed)
+    rows = tensor(corpus.valid)
+    weights = words.log_weights.exp()
+    widths = weights @ words.variances.sqrt()
+    width = float((weights @ words.variances.sqrt()).mean())
+    found = codes(model, words, rng)
+    ends = euler_ends(words, PATHS, rng)
+    k, z = words.sample(4000, rng)
+    active = found.channels > 0.1
+
+    def accuracy(rng: torch.Generator | None) -> float:
+        return float((model.decode_tokens(model.encode(rows, rng))[0] == rows).float().mean())
+
+    def perturbed(rng: torch.Generator | None) -> list[float]:
+        few = rows[:TEXTS]
+        return [perturbed_accuracy(model, words, few, x, rng) for x in (0.25, 0.5, 0.75, 1.0)]
+
+    return {
+        "width": width,
+        "widths": widths.tolist(),
+        "active_width": float(widths[active].mean()) if active.any() else 1.0,
+        "nats": found.nats,
+        "information": found.information,
+        "entropy": found.entropy,
+        "active": found.active,
+        "collapsed": found.collapsed,
+        "read_draws": accuracy(rng),
+        "read_means": accuracy(None),
+        "best_reader": float((responsibilities(words, z).argmax(1) == k).double().mean()),
+        **steps_needed(ends, words, width),
+        "expansion_rate": largest_rates(words, rng),
+        "between": {
+            "means": between_texts(model, corpus, None),
+            "draws": between_texts(model, corpus, rng),
+        },
+        "perturbed": {"nearest": perturbed(None), "random": perturbed(rng)},
+    }
+
+
+def run(out: Path = Path("runs/ch10_rectification.json"), seeds: int = 3) -> None:
+    """What a latent space costs, carries and needs, for 6 weights of the KL divergence.
+
+    Args:
+        out: File of the record.
+        seeds: Seeds of each weight; every one trains a small VAE.
+    """
+    corpus = load_corpus("tales", 64)
+    record = Record(out, train=asdict(TRAIN), model=asdict(VAEConfig()), start=START)
+    for seed in range(seeds):
+        for weight in WEIGHTS:
+            case = {"weight": weight, "seed": seed}
+            if case not in record:
+                record.add(case | measure(train_space(weight, seed, corpus), corpus, seed))

@@ -2,16 +2,16 @@
 
 import torch
 
-from minildm.evaluation import rectification
 from minildm.models.vae import divergence
+from minildm.studies import ch10_rectification, ch10_word_field
 
 from .inline import inline, normal, uniform
 
 
-def words(rng: torch.Generator) -> rectification.WordLaw:
+def words(rng: torch.Generator) -> ch10_word_field.WordDistribution:
     """Five words of one width a channel, in three channels."""
     variances = (normal(rng, 3).exp() / 4).expand(5, -1)
-    return rectification.WordLaw(
+    return ch10_word_field.WordDistribution(
         normal(rng, 5).log_softmax(0), 2 * normal(rng, 5, 3), variances, torch.arange(5)
     )
 
@@ -29,7 +29,7 @@ def field_to_words(word_field, rng):
         normal(rng, 4, 3),
         torch.tensor(uniform(rng, 0.1, 0.9), dtype=torch.float64),
     )
-    return word_field(law)(z, t), rectification.law_velocity(law)(z, t)
+    return word_field(law)(z, t), ch10_word_field.word_velocity(law)(z, t)
 
 
 @inline("10", "jacobian_by_hand")
@@ -39,10 +39,10 @@ def stiffness_of_the_field_to_words(jacobian_by_hand, rng):
         normal(rng, 3),
         torch.tensor(uniform(rng, 0.1, 0.9), dtype=torch.float64),
     )
-    return jacobian_by_hand(law, z, t), rectification.law_jacobian(law, z[None], t)[0]
+    return jacobian_by_hand(law, z, t), ch10_word_field.word_jacobian(law, z[None], t)[0]
 
 
 @inline("10", "euler_product")
 def width_by_euler(euler_product, rng):
     std = torch.tensor(uniform(rng, 0.1, 1.0), dtype=torch.float64)
-    return euler_product(std, 12), rectification.squeezed(std, 12)
+    return euler_product(std, 12), ch10_rectification.euler_std(std, 12)

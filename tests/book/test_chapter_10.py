@@ -1,6 +1,5 @@
 """The boxed equations of chapter 10, both sides evaluated."""
 
-import json
 import math
 
 import pytest
@@ -8,25 +7,24 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from minildm.book import ROOT
+from minildm import pretrained
 from minildm.checks import ch10
 from minildm.dynamics.jacobians import top_eigenvalue
-from minildm.evaluation.readings import codes
-from minildm.evaluation.rectification import (
-    WordLaw,
-    border,
-    decided,
-    law_jacobian,
-    law_velocity,
-    read,
-    squeezed,
-    word_law,
-)
 from minildm.models.vae import VAE, VAEConfig, divergence
+from minildm.studies.ch10_latent_codes import codes
+from minildm.studies.ch10_rectification import euler_error_constant, euler_std
+from minildm.studies.ch10_word_field import (
+    WordDistribution,
+    pair_expansion_rates,
+    responsibilities,
+    word_distribution,
+    word_jacobian,
+    word_velocity,
+)
+from minildm.studies.record import results
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
-from minildm.training import zoo
-from minildm.transport.stiffness import midpoint_stiffness
+from minildm.transport.expansion_rate import midpoint_expansion_rate
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -37,10 +35,10 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=rng(seed), dtype=torch.float64)
 
 
-def some_law(k: int = 5, d: int = 3, seed: int = 0) -> WordLaw:
+def some_law(k: int = 5, d: int = 3, seed: int = 0) -> WordDistribution:
     """Words of one width a channel, as the VAE makes them."""
     variances = (randn(d, seed=seed + 2) / 2).exp() / 4
-    return WordLaw(
+    return WordDistribution(
         randn(k, seed=seed).log_softmax(0),
         2 * randn(k, d, seed=seed + 1),
         variances.expand(k, -1),
@@ -91,7 +89,7 @@ def test_the_divergence_of_a_channel():
     assert torch.allclose(divergence(mean, std), integral, atol=1e-8)
 
 
-def on_a_grid(law: WordLaw) -> tuple[Tensor, Tensor, Tensor]:
+def on_a_grid(law: WordDistribution) -> tuple[Tensor, Tensor, Tensor]:
     """A fine grid on the line, the densities of each word's code on it, and of all codes."""
     z = torch.linspace(-25, 25, 50_001, dtype=torch.float64)
     each = Normal(law.means, law.variances.sqrt()).log_prob(z).exp()
@@ -117,7 +115,7 @@ def test_what_a_decoder_of_draws_cannot_do(std):
     means = torch.tensor([[-1.5], [-0.5], [0.5], [1.5]], dtype=torch.float64) * math.sqrt(
         (1 - std**2) / 1.25
     )
-    law = WordLaw(
+    law = WordDistribution(
         torch.full((4,), 0.25).log().double(),
         means,
         torch.full((4, 1), std**2).double(),
@@ -126,10 +124,14 @@ def test_what_a_decoder_of_draws_cannot_do(std):
     z, each, _ = on_a_grid(law)
     price, entropy = divergence(means, torch.tensor(std)).mean(), math.log(4)
     for sharpness in (0.5, 1.0, 3.0):
-        decoder = (sharpness * read(law, z[:, None]).clamp(min=1e-30).log()).softmax(1).T
+        decoder = (
+            (sharpness * responsibilities(law, z[:, None]).clamp(min=1e-30).log()).softmax(1).T
+        )
         nats = -torch.trapezoid(each * decoder.clamp(min=1e-30).log(), z).mean()
         assert price + nats >= entropy
-    assert (read(law, means).argmax(1) == torch.arange(4)).all()  # from means all are read
+    assert (
+        responsibilities(law, means).argmax(1) == torch.arange(4)
+    ).all()  # from means all are read
     assert (price < entropy) == (std > 0.5)  # and that at any price
 
 
@@ -147,7 +149,7 @@ def test_no_loss_is_below_what_a_code_can_tell(beta):
     misfit = torch.trapezoid(torch.special.xlogy(all_codes, all_codes) - all_codes * prior, z)
     bound = entropy - (1 - beta) * information + beta * misfit
     for blur in (0.0, 0.2):
-        reader = ((1 - blur) * read(law, z[:, None]) + blur / 4).T
+        reader = ((1 - blur) * responsibilities(law, z[:, None]) + blur / 4).T
         nats = -share @ torch.trapezoid(torch.special.xlogy(each, reader.clamp(min=1e-300)), z)
         assert (
             torch.isclose(nats + beta * price, bound) if blur == 0 else nats + beta * price > bound
@@ -182,14 +184,14 @@ def test_the_field_of_words(t):
     rate = (t * v - (1 - t)) / q
     first = (r[..., None] * (law.means + rate * (z[:, None] - t * law.means))).sum(1)
     assert torch.allclose(first, rate * z + (1 - t) / q * (r @ law.means))
-    assert torch.allclose(first, law_velocity(law)(z, time))
+    assert torch.allclose(first, word_velocity(law)(z, time))
     # the pair behind z: given z1, noise is (z - t z1) / (1 - t), so E[z1 - z0 | z] is a ratio of two means over z1
     _, z1 = law.sample(400_000, rng(3))
     z0 = (z[:1] - t * z1) / (1 - t)
     weight = (-z0.square().sum(1) / 2).softmax(0)
     assert (1 / weight.square().sum()) > 1000
     assert torch.allclose(
-        weight @ (z1 - z0), law_velocity(law)(z[:1], time)[0], atol=0.08 / (1 - t)
+        weight @ (z1 - z0), word_velocity(law)(z[:1], time)[0], atol=0.08 / (1 - t)
     )
 
 
@@ -198,22 +200,27 @@ def test_the_stiffness_of_words(t):
     """(10.16): formula, autograd, and the top eigenvalue by products; the border of two words of one width is chapter 08's."""
     law, time = some_law(6, 4), torch.tensor(t, dtype=torch.float64)
     z, v = randn(5, 4, seed=9), law.variances[0]
-    q, r = (1 - t) ** 2 + t**2 * v, read(law, z, t)
+    q, r = (1 - t) ** 2 + t**2 * v, responsibilities(law, z, t)
     centered = law.means - (r @ law.means)[:, None]
     spread = torch.einsum("bk,bki,bkj->bij", r, centered, centered)
     formula = torch.diag((t * v - (1 - t)) / q) + t * (1 - t) * spread / q[:, None] / q
-    field = law_velocity(law)
+    field = word_velocity(law)
     autograd = torch.func.vmap(torch.func.jacrev(lambda one: field(one[None], time)[0]))(z)
-    assert torch.allclose(formula, autograd) and torch.allclose(formula, law_jacobian(law, z, time))
+    assert torch.allclose(formula, autograd) and torch.allclose(
+        formula, word_jacobian(law, z, time)
+    )
     top = torch.linalg.eigvalsh(formula)[:, -1]
     assert (
         (top_eigenvalue(field, z, time, rng(), rounds=4) - top).abs()
         <= 1e-6 * top.abs().clamp(min=1)
     ).all()
-    alike = WordLaw(law.log_weights, law.means, torch.full_like(law.variances, 0.04), law.tokens)
+    alike = WordDistribution(
+        law.log_weights, law.means, torch.full_like(law.variances, 0.04), law.tokens
+    )
     distance = float((law.means[0] - law.means[1]).norm())
     assert torch.allclose(
-        border(alike, 0, 1, time[None]), midpoint_stiffness(distance, 0.2, time[None])
+        pair_expansion_rates(alike, 0, 1, time[None]),
+        midpoint_expansion_rate(distance, 0.2, time[None]),
     )
 
 
@@ -221,8 +228,13 @@ def test_the_stiffness_of_words(t):
 def test_the_price_of_a_decided_word(std):
     """(10.18): S log(s / c_S) for the product of Euler's factors against 1/2 + pi (1 + s^2) / (8 s), and the integral in it."""
     s = torch.tensor(std, dtype=torch.float64)
-    gaps = [float(steps * (s / squeezed(s, steps)).log() - decided(s)) for steps in (500, 1000)]
-    assert abs(gaps[1]) < 1e-3 * float(decided(s)) and abs(gaps[1]) < 0.6 * abs(gaps[0])
+    gaps = [
+        float(steps * (s / euler_std(s, steps)).log() - euler_error_constant(s))
+        for steps in (500, 1000)
+    ]
+    assert abs(gaps[1]) < 1e-3 * float(euler_error_constant(s)) and abs(gaps[1]) < 0.6 * abs(
+        gaps[0]
+    )
     t = torch.linspace(0, 1, 400_001, dtype=torch.float64)
     rate = (t * s**2 - (1 - t)) / ((1 - t) ** 2 + t**2 * s**2)
     assert torch.isclose(torch.trapezoid(rate**2, t), math.pi * (1 + s**2) / (4 * s) - 1, rtol=1e-6)
@@ -232,7 +244,7 @@ def test_words_flip_on_the_line_between_them():
     """(10.20): log odds of the reader on the line between two means, linear with slope D^2."""
     law, x = some_law(5, 3), torch.linspace(0, 1, 21, dtype=torch.float64)
     for i, j in ((0, 1), (2, 4)):
-        r = read(law, torch.lerp(law.means[i], law.means[j], x[:, None]))
+        r = responsibilities(law, torch.lerp(law.means[i], law.means[j], x[:, None]))
         squared = ((law.means[j] - law.means[i]) ** 2 / law.variances[0]).sum()
         odds = law.log_weights[j] - law.log_weights[i] + (x - 0.5) * squared
         assert torch.allclose((r[:, j] / r[:, i]).log(), odds, atol=1e-8)
@@ -241,18 +253,18 @@ def test_words_flip_on_the_line_between_them():
 def test_a_trained_space_obeys_its_budget():
     """(10.7), (10.8): the information of a VAE's codes is below their price, and below the entropy, whatever the weights."""
     torch.manual_seed(0)
-    model = VAE(VAEConfig(vocabulary=12, length=6, latent=4, width=16, heads=2)).eval()
+    model = VAE(VAEConfig(vocab_size=12, seq_len=6, latent=4, d_model=16, n_heads=2)).eval()
     counts = torch.tensor([0, 3, 1, 5, 2, 8, 1, 1, 4, 0, 2, 6])
-    found = codes(model, word_law(model, counts), rng(), draws=400)
+    found = codes(model, word_distribution(model, counts), rng(), draws=400)
     assert 0 < found.information < found.nats and found.information <= found.entropy + 1e-9
 
 
 @torch.no_grad()
 def test_the_zoo_space_is_read_from_draws():
     """The bar of the VAE: more than 99.5% of the words of unseen tales, from draws of their posteriors, at its KL weight."""
-    loaded = zoo.load("vae-tales")
-    rows = tensor(load_corpus("tales", loaded.model.config.length).valid[:64])
-    read = loaded.model.read_off(loaded.model.encode(rows, rng()))[0]
+    loaded = pretrained.load("vae-tales")
+    rows = tensor(load_corpus("tales", loaded.model.config.seq_len).valid[:64])
+    read = loaded.model.decode_tokens(loaded.model.encode(rows, rng()))[0]
     assert (read == rows).double().mean() > 0.995 and loaded.card["scores"]["held_out"][
         "token_accuracy"
     ] > 0.995
@@ -260,8 +272,8 @@ def test_the_zoo_space_is_read_from_draws():
 
 def test_the_study_is_complete():
     """Six weights of the divergence with three seeds each, all of one training."""
-    study = json.loads((ROOT / "benchmarks" / "results" / "rectification.json").read_text())
-    found = {(run["weight"], run["seed"]) for run in study["runs"]}
-    assert len(study["runs"]) == 18 and found == {
+    study = results("ch10_rectification")
+    found = {(run["weight"], run["seed"]) for run in study["rows"]}
+    assert len(study["rows"]) == 18 and found == {
         (10.0**-k, seed) for k in range(6) for seed in range(3)
     }

@@ -1,6 +1,5 @@
 """The boxed equations of chapter 12, both sides evaluated."""
 
-import json
 import math
 import re
 
@@ -9,13 +8,14 @@ import torch
 from torch import Tensor
 
 from minildm.models.recipe import gamma
-from minildm.transport.heads import noise_from_clean, velocity_from_clean
+from minildm.studies.record import results
+from minildm.transport.heads import noise_from_denoised, velocity_from_denoised
 from minildm.transport.paths import interpolate
 from minildm.transport.schedules import Linear, Tangent, expand
 from minildm.transport.time_sampling import AdaptiveTime
 
 from .draws import randn, rng
-from .notebooks import CHAPTERS, ROOT, load, prose
+from .notebooks import CHAPTERS, load, prose
 
 
 def test_the_best_noisy_decoder_is_a_posterior_mean():
@@ -76,12 +76,13 @@ def test_noise_and_velocity_follow_from_a_clean_prediction(schedule):
     slope = (interpolate(schedule, z1, z0, t + tiny) - interpolate(schedule, z1, z0, t - tiny)) / (
         2 * tiny
     )
-    assert torch.allclose(noise_from_clean(schedule, zt, z1, t), z0)
-    assert torch.allclose(velocity_from_clean(schedule, zt, z1, t), slope, atol=1e-7)
+    assert torch.allclose(noise_from_denoised(schedule, zt, z1, t), z0)
+    assert torch.allclose(velocity_from_denoised(schedule, zt, z1, t), slope, atol=1e-7)
     clean, s = randn(6, 3, seed=1), expand(t, z1)
     noise = (zt - schedule.a(s) * clean) / schedule.b(s)
     assert torch.allclose(
-        velocity_from_clean(schedule, zt, clean, t), schedule.da(s) * clean + schedule.db(s) * noise
+        velocity_from_denoised(schedule, zt, clean, t),
+        schedule.da(s) * clean + schedule.db(s) * noise,
     )
 
 
@@ -149,7 +150,7 @@ def test_loss_is_affine_in_warped_time(d):
     path, sampler = Tangent(d), AdaptiveTime(bins=400, floor=0.0)
     sampler.loss = path.b((torch.arange(400, dtype=torch.float64) + 0.5) / 400) ** 2
     sampler.weight = torch.ones(400, dtype=torch.float64)
-    sampler.cdf = sampler.law()
+    sampler.cdf = sampler.distribution()
     v = torch.linspace(0, 1, 101, dtype=torch.float64)
     assert torch.allclose(path.b(sampler.warp(v).double()) ** 2, 1 - v, atol=0.01)
     assert torch.allclose(
@@ -159,9 +160,9 @@ def test_loss_is_affine_in_warped_time(d):
 
 def test_the_linear_model_says_that_the_small_recipe_collapses_without_norm():
     """(12.12) and (12.15) at the values of the ablation: the only minimum is at q = 0, for uniform and for adapted times."""
-    study = json.loads((ROOT / "benchmarks" / "results" / "recipe_nano.json").read_text())
+    study = results("ch12_recipe")
     made, counted = study["recipes"]["no norm"], study["model"]["hidden"] / study["model"]["latent"]
-    pull, noise = made["encoder_pull"] * counted, made["decoder_noise"] ** 2
+    pull, noise = made["encoder_gradient_scale"] * counted, made["decoder_noise"] ** 2
     v, q = (
         (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000,
         torch.linspace(0, 4, 2001, dtype=torch.float64),
@@ -171,7 +172,7 @@ def test_the_linear_model_says_that_the_small_recipe_collapses_without_norm():
     for rho in ((path.a(v) / path.b(v)) ** 2, v / (1 - v)):
         loss = noise / (q + noise) + pull * (q[:, None] / (1 + rho * q[:, None])).mean(1)
         assert (loss.diff() > 0).all()
-    trained = [run["latent_std"] for run in study["runs"] if run["variant"] == "no norm"]
+    trained = [run["latent_std"] for run in study["rows"] if run["variant"] == "no norm"]
     assert len(trained) == 3 and min(trained) > 0.5  # what the runs did instead
 
 

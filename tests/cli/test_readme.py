@@ -1,15 +1,16 @@
-"""What the README says of filling gaps is what `benchmarks/infilling.py` measured."""
+"""What the README says of filling gaps is what `minildm study ch13_infilling` measured."""
 
-import json
 import shlex
 from pathlib import Path
 from statistics import fmean, stdev
 
 import pytest
 
+from minildm.studies.record import results
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text().replace("\\\n", "")
-ROWS = json.loads((ROOT / "benchmarks" / "results" / "infilling.json").read_text())["rows"]
+ROWS = results("ch13_infilling")["rows"]
 
 
 def rows(model: str, gaps: str) -> list[dict]:
@@ -58,7 +59,7 @@ def test_there_are_three_seeds_of_at_least_a_hundred(model, gaps):
 
 
 def quality(way: str, steps: int, figure: str) -> list[float]:
-    study = json.loads((ROOT / "benchmarks" / "results" / "quality.json").read_text())
+    study = results("ch13_quality")
     return [
         100 * row[figure] for row in study["rows"] if (row["way"], row["steps"]) == (way, steps)
     ]
@@ -69,7 +70,7 @@ def test_the_parallel_mode_stands_beside_the_paced_one():
         ("grammatical", "grammatical"),
         ("consistent", "consistent with its own world"),
     ):
-        found = quality("manta, no lag", 32, figure)
+        found = quality("manta, no offset", 32, figure)
         line = next(
             line
             for line in README.splitlines()
@@ -78,7 +79,12 @@ def test_the_parallel_mode_stands_beside_the_paced_one():
         assert line.split("|")[7].strip() == f"{fmean(found):.1f}% ± {stdev(found):.1f}"
 
 
-PARALLEL = [("manta, no lag", 32), ("manta, lag 2", 64), ("manta, lag 2", 32), ("manta, lag 2", 16)]
+PARALLEL = [
+    ("manta, no offset", 32),
+    ("manta, offset 2", 64),
+    ("manta, offset 2", 32),
+    ("manta, offset 2", 16),
+]
 
 
 @pytest.mark.parametrize("way, steps", PARALLEL)

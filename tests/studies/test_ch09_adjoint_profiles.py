@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.func import jacrev
 
-from minildm.studies.ch09_adjoint_profiles import profile, wish
-from minildm.evaluation.chains import chain_of, hard, soft, straight_through
-from tests.evaluation.test_chains import gpt, masked
-from tests.studies.test_ch09_singularity import linear_chain
+from minildm.sampling.relaxed import hard, relaxed, soft, straight_through
+from minildm.studies.ch09_adjoint_profiles import profile, terminal_cost
 from tests.models.small import ldlm, rng
+from tests.studies.small import gpt, masked
+from tests.studies.test_ch09_singularity import linear_chain
 
-ALL = wish(torch.tensor([5, 9, 17, 7, 6, 8, 11]), torch.arange(1, 8))
+ALL = terminal_cost(torch.tensor([5, 9, 17, 7, 6, 8, 11]), torch.arange(1, 8))
 
 
 def test_a_linear_systems_profile_is_its_matrix_exponential():
@@ -21,7 +21,7 @@ def test_a_linear_systems_profile_is_its_matrix_exponential():
     times = torch.tensor([0.0, 0.2, 0.7, 1.0], dtype=torch.float64)
     exact = replace(
         linear_chain(matrix, times),
-        step=lambda f, z, t, s, _: z @ torch.matrix_exp(matrix * (s - t)).T,
+        step=lambda f, z, t, s, rng=None: z @ torch.matrix_exp(matrix * (s - t)).T,
     )
     c = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
     found = profile(exact, exact.run(), lambda scores: (scores * c).sum((1, 2)))
@@ -35,7 +35,7 @@ def test_a_linear_systems_profile_is_its_matrix_exponential():
 @pytest.mark.parametrize("model", [gpt(), masked()], ids=["gpt", "masked"])
 def test_hard_words_feel_nothing_through_their_choices(model):
     """Exactly 0 at every time; what is felt in all is the share of the wished words that stand already, which are copied."""
-    chain = chain_of(model, 3, 5, rng(1), hard)
+    chain = relaxed(model, 3, 5, rng(1), hard)
     found = profile(chain, chain.run(), ALL)
     assert (
         (found.through == 0).all() and (found.total[0] == 0).all() and (found.total[-1] == 1).all()
@@ -45,7 +45,7 @@ def test_hard_words_feel_nothing_through_their_choices(model):
 
 
 def test_why_the_jacobian_of_a_hard_step_copies_or_forgets():
-    chain = chain_of(masked(vocabulary=6, length=4), 1, 3, rng(2))
+    chain = relaxed(masked(vocab_size=6, seq_len=4), 1, 3, rng(2))
     z = chain.run().states[1]
     J = jacrev(lambda z: chain.step(chain.field, z, *chain.times[1:3], None))(z).reshape(24, 24)
     arrives = (chain.times[1] <= chain.arrival) & (chain.arrival < chain.times[2])
@@ -57,7 +57,7 @@ def test_why_the_jacobian_of_a_hard_step_copies_or_forgets():
 )
 @pytest.mark.parametrize("model", [gpt(), masked()], ids=["gpt", "masked"])
 def test_relaxed_words_feel_their_choices(model, choice):
-    chain = chain_of(model, 2, 5, rng(1), choice)
+    chain = relaxed(model, 2, 5, rng(1), choice)
     found = profile(chain, chain.run(), ALL)
     to_come = chain.times[:, None] <= chain.arrival.amax(
         1
@@ -67,7 +67,7 @@ def test_relaxed_words_feel_their_choices(model, choice):
 
 def test_soft_costates_are_slopes_of_the_whole_sampler():
     model = masked().double()
-    chain = chain_of(model, 1, 3, rng(1), soft(1.0))
+    chain = relaxed(model, 1, 3, rng(1), soft(1.0))
     chain = replace(chain, start=chain.start.double(), times=chain.times.double())
     costates = profile(chain, chain.run(), ALL).costates
 
@@ -83,7 +83,7 @@ def test_soft_costates_are_slopes_of_the_whole_sampler():
 
 def test_latents_feel_a_wish_at_every_time():
     model = ldlm().eval()
-    chain = chain_of(model, 3, 6, rng(1))
+    chain = relaxed(model, 3, 6, rng(1))
     found = profile(chain, chain.run(), ALL)
     assert (
         (found.total > 0).all()
@@ -94,7 +94,7 @@ def test_latents_feel_a_wish_at_every_time():
 
 def test_latent_costates_are_slopes_of_the_whole_sampler():
     model = ldlm().eval()
-    chain = chain_of(model, 1, 4, rng(1))
+    chain = relaxed(model, 1, 4, rng(1))
     found = profile(chain, chain.run(), ALL)
     along = found.costates[0] / found.costates[0].norm()
     nudge = 0.02 * torch.cat((along, torch.zeros_like(along)), dim=-1)

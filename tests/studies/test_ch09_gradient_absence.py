@@ -3,20 +3,20 @@
 import pytest
 import torch
 
-from minildm.evaluation.chains import hard, soft, straight_through
+from minildm.sampling.relaxed import hard, soft, straight_through
 from minildm.studies.ch09_gradient_absence import (
     Estimates,
     exact_words,
-    nudge_cost,
     pathwise,
     reinforce,
     reinforce_words,
     relaxed_words,
-    spread,
+    total_variance,
     variance_ratio,
 )
-from tests.studies.test_ch09_singularity import linear_chain
+from minildm.studies.ch09_gradient_variance import perturbed_cost
 from tests.models.small import rng
+from tests.studies.test_ch09_singularity import linear_chain
 
 MATRIX = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, -0.3], [0.0, -0.3, 3.0]], dtype=torch.float64)
 MEAN = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -53,8 +53,8 @@ def test_the_scatter_is_that_of_the_closed_forms():
         estimate(lambda z: a * z[:, 0] ** 2 / 2, mean, s, count, rng())
         for estimate in (reinforce, pathwise)
     )
-    assert spread(direct) == pytest.approx(a**2 * s**2, rel=0.02)
-    assert spread(scored) == pytest.approx(2 * a**2 * m**2 + 2.5 * a**2 * s**2, rel=0.03)
+    assert total_variance(direct) == pytest.approx(a**2 * s**2, rel=0.02)
+    assert total_variance(scored) == pytest.approx(2 * a**2 * m**2 + 2.5 * a**2 * s**2, rel=0.03)
 
 
 def test_the_ratio_is_at_equal_calls_and_its_interval_covers():
@@ -83,8 +83,8 @@ def test_in_many_dimensions_reinforce_needs_many_times_the_calls():
         estimate(lambda z: z @ c, torch.zeros_like(c), 0.3, 20_000, rng())
         for estimate in (reinforce, pathwise)
     )
-    assert spread(direct) == pytest.approx(0, abs=1e-20)
-    assert spread(scored) == pytest.approx(51 * (c @ c).item(), rel=0.05)
+    assert total_variance(direct) == pytest.approx(0, abs=1e-20)
+    assert total_variance(scored) == pytest.approx(51 * (c @ c).item(), rel=0.05)
 
 
 def test_one_words_exact_gradient_is_its_closed_form():
@@ -115,7 +115,7 @@ def test_a_nudge_of_a_linear_chain_costs_by_its_products():
     chain = linear_chain(MATRIX, times)
     path = chain.run()
     c = torch.tensor([1.0, 2.0, -1.0], dtype=torch.float64)
-    cost = nudge_cost(chain, path, 2, lambda scores: (scores * c).sum((1, 2)))
+    cost = perturbed_cost(chain, path, 2, lambda scores: (scores * c).sum((1, 2)))
     assert cost(path.states[2][:1]).item() == pytest.approx(
         (path.states[-1][0, 0] * c).sum().item()
     )

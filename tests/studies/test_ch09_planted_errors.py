@@ -5,19 +5,19 @@ import random
 import pytest
 import torch
 
+from minildm.models.base import LanguageModel
+from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.studies.ch09_planted_errors import (
     CLASSES,
     Outcomes,
     Plants,
+    binned_means,
     finish,
-    given,
-    heat,
     plant_and_finish,
     plants,
+    prefix_length,
 )
-from minildm.models.base import LanguageModel
-from minildm.models.gpt import GPT, GPTConfig
-from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.text.tales import LEXICON, vocabulary
 from minildm.text.tales_parser import parse
 from minildm.text.tokenizers import WordTokenizer
@@ -38,7 +38,9 @@ def gpt(size: int = WORDS.size, length: int = 64) -> GPT:
 
 def masked(size: int = WORDS.size, length: int = 64) -> MaskedDiffusion:
     torch.manual_seed(0)
-    return MaskedDiffusion(MaskedDiffusionConfig(size, length, d_model=16, n_heads=2, n_layers=1)).eval()
+    return MaskedDiffusion(
+        MaskedDiffusionConfig(size, length, d_model=16, n_heads=2, n_layers=1)
+    ).eval()
 
 
 def test_each_error_is_one_word_of_the_class_and_contradicts_its_tale(errors):
@@ -76,7 +78,7 @@ def test_what_is_noticed_in_the_prefix_cannot_be_mended_by_what_follows(errors):
     """GPT's tale stays wrong where a contradicting sentence is over before the prefix ends, whatever is written behind it."""
     for t in (0.6, 0.75):
         rows = finish(gpt(), errors.damaged, errors.position, t, 4, 0)
-        settled = errors.noticed < given(t, 64)
+        settled = errors.noticed < prefix_length(t, 64)
         assert settled.any() and not any(
             parse(WORDS.decode(row.tolist())).consistent for row in rows[settled]
         )
@@ -93,7 +95,7 @@ def test_gpt_and_masked_keep_what_is_given_and_write_the_rest(errors):
         )
         assert (rows != errors.tokens).float().mean() > 0.4
     assert torch.equal(
-        finish(gpt(), errors.tokens, errors.position, 0.3, 4, 0)[:, : given(0.3, 64)],
+        finish(gpt(), errors.tokens, errors.position, 0.3, 4, 0)[:, : prefix_length(0.3, 64)],
         errors.tokens[:, :20],
     )
 
@@ -141,7 +143,7 @@ def test_means_by_position_and_time():
             torch.tensor(positions), flags, flags, flags, flags, flags.long(), flags.float()
         )
 
-    table = heat(
+    table = binned_means(
         [outcome([1, 5, 6], [True, False, True]), outcome([2, 3], [False, True])],
         lambda o: o.replaced,
         [0, 4, 8],
@@ -150,4 +152,4 @@ def test_means_by_position_and_time():
 
 
 def test_the_prefix_of_a_time():
-    assert [given(t, 64) for t in (0.0, 0.01, 0.5, 1.0)] == [1, 1, 32, 64]
+    assert [prefix_length(t, 64) for t in (0.0, 0.01, 0.5, 1.0)] == [1, 1, 32, 64]

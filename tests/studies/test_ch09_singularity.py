@@ -6,17 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minildm.dynamics.records import Trajectory
-from minildm.evaluation.chains import Chain, chain_of
+from minildm.sampling.relaxed import RelaxedProcess, relaxed
 from minildm.studies.ch09_singularity import (
     energy,
+    expansion_rates,
     jump_cost,
     speeds,
-    steps_to,
+    steps_to_tolerance,
     straightness,
-    top_rates,
 )
-from tests.evaluation.test_chains import gpt, masked
 from tests.models.small import rng
+from tests.studies.small import gpt, masked
 
 
 def path(seed: int = 0, times: int = 6, batch: int = 3) -> Trajectory:
@@ -43,7 +43,7 @@ def test_a_jump_costs_more_the_shorter_its_step(steps):
 def test_words_jump_so_their_energy_is_words_times_steps():
     """A word jumps sqrt(2) between corners, so each costs 1/tau = S: 7 words in 7 steps of GPT 49, 8 words in 4 steps 32."""
     for model, steps, cost in ((gpt(), 7, 49), (masked(), 4, 32), (masked(), 16, 128)):
-        run = chain_of(model, 2, steps, rng()).run()
+        run = relaxed(model, 2, steps, rng()).run()
         assert energy(run).tolist() == pytest.approx([cost] * 2)
 
 
@@ -65,17 +65,17 @@ def test_what_a_state_only_remembers_does_not_move():
     assert torch.equal(energy(p, moving=1), energy(Trajectory(p.times, p.states[..., :1])))
 
 
-def linear_chain(matrix: torch.Tensor, times: torch.Tensor, memory: int = 0) -> Chain:
+def linear_chain(matrix: torch.Tensor, times: torch.Tensor, memory: int = 0) -> RelaxedProcess:
     """Euler steps of dz/dt = A z, with channels behind z that are overwritten by noise of the step."""
     size = len(matrix)
 
-    def step(field, z, t, s, _):
+    def step(field, z, t, s, rng=None):
         moved = z[..., :size] + (s - t) * field(z, t)
         return torch.cat((moved, 7 * moved[..., :memory]), dim=-1)
 
     start = torch.randn(2, 1, size + memory, generator=rng(), dtype=torch.float64)
     never = start.new_full((2, 1), torch.inf)
-    return Chain(
+    return RelaxedProcess(
         lambda z, t: z[..., :size] @ matrix.T, step, start, times, lambda z: z, never, size
     )
 
@@ -84,7 +84,7 @@ def linear_chain(matrix: torch.Tensor, times: torch.Tensor, memory: int = 0) -> 
 def test_the_top_rate_of_a_linear_chain_is_that_of_its_matrix(memory):
     matrix = torch.randn(4, 4, generator=rng(3), dtype=torch.float64)
     chain = linear_chain(matrix, torch.linspace(0, 1, 4, dtype=torch.float64), memory)
-    rates = top_rates(chain, chain.run(), rng(), rounds=300)
+    rates = expansion_rates(chain, chain.run(), rng(), rounds=300)
     assert rates.shape == (3, 2)
     assert torch.allclose(
         rates, torch.linalg.eigvalsh((matrix + matrix.T) / 2)[-1].expand(3, 2), atol=1e-6
@@ -93,12 +93,16 @@ def test_the_top_rate_of_a_linear_chain_is_that_of_its_matrix(memory):
 
 def test_hard_words_part_at_the_rate_of_forgetting_or_not_at_all():
     """Off the borders of decision F_k copies or forgets, so v_k has rates 0 and -1/tau: the singular part is in the jumps."""
-    chain = chain_of(masked(), 2, 4, rng())
-    rates = top_rates(chain, chain.run(), rng(), rounds=200)
+    chain = relaxed(masked(), 2, 4, rng())
+    rates = expansion_rates(chain, chain.run(), rng(), rounds=200)
     assert (rates <= 1e-4).all() and (rates[1:] > -1e-2).all()
 
 
 def test_steps_to_is_the_least_number_from_which_all_are_close():
     far = {1: 2.0, 2: 1.01, 4: 1.2, 8: 1.04, 16: 1.0}
     ends = {steps: torch.full((2, 3), value) for steps, value in far.items()}
-    assert steps_to(0.05, ends) == 8 and steps_to(0.3, ends) == 2 and steps_to(0.01, ends) is None
+    assert (
+        steps_to_tolerance(0.05, ends) == 8
+        and steps_to_tolerance(0.3, ends) == 2
+        and steps_to_tolerance(0.01, ends) is None
+    )
