@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save, save_file
@@ -76,10 +77,10 @@ def open_files(name: str) -> tuple[dict, Path, str]:
             "or name the folder of a run"
         )
     folder = folder if (folder / "card.json").exists() else chosen(folder)
-    return checkpoint.read_card(folder), folder / "average.safetensors", str(folder)
+    return checkpoint.read_card(folder), checkpoint.ema_file(folder), str(folder)
 
 
-def read_model(card: dict, source: str) -> tuple[Tokenizer, str, object, LanguageModel]:
+def read_model(card: dict, source: str) -> tuple[Tokenizer, str, Any, LanguageModel]:
     """Tokenizer, model type, configuration and outline of the model that a card describes."""
     try:
         tokenizer = load_tokenizer(card["tokenizer"])
@@ -288,7 +289,7 @@ def publish(run: Path, name: str, scores: dict | None = None) -> Path:
         "minutes": round(minutes(run), 1),
         "scores": scores or {},
     }
-    tensors = checkpoint.read_tensors(folder / "average.safetensors")
+    tensors = checkpoint.read_tensors(checkpoint.ema_file(folder))
     if packed(tensors) > LARGEST:
         tensors = halved(tensors)
     if packed(tensors) > LARGEST:

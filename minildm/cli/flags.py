@@ -91,8 +91,8 @@ def train_flags(model_type: str) -> tuple[type, type]:
             f"\n\n{foundation.title.capitalize()} of Tales is {foundation.default}. "
             f"For another corpus {foundation.advice}."
         )
-        kind = Annotated[str, tyro.conf.arg(help=foundation.help)]
-        own.append((foundation.flag, kind, foundation.default))
+        annotated = Annotated[str, tyro.conf.arg(help=foundation.help)]
+        own.append((foundation.flag, annotated, foundation.default))
     name = f"Train{entry.model.__name__}"
     namespace = documented(text, TrainFlags)
     flags = make_dataclass(name, own, bases=(TrainFlags,), frozen=True, namespace=namespace)

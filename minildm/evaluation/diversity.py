@@ -34,7 +34,8 @@ def grams(rows: np.ndarray, n: int, vocab_size: int) -> list[np.ndarray]:
     """
     runs = sliding_window_view(np.asarray(rows, dtype=np.int64), n, axis=1)
     codes = runs @ vocab_size ** np.arange(n - 1, -1, -1)
-    return [code[keep] for code, keep in zip(codes, (runs >= NUM_SPECIALS).all(-1))]
+    plain = np.asarray((runs >= NUM_SPECIALS).all(-1))
+    return [code[keep] for code, keep in zip(codes, plain)]
 
 
 def unigram_entropy(rows: np.ndarray) -> float:

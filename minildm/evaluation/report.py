@@ -25,7 +25,7 @@ FIGURES = {
     "nfe": ("network evaluations", "{:.0f}", "a text"),
     "latency_s": ("time", "{:.3f} s", "to draw one text alone"),
     "tokens_per_s": ("speed", "{:.0f} {token}s/s", "in batches of up to 128 texts"),
-    "nats_per_token": ("loss", "{:.4f} nats", "a {token} of unseen texts"),
+    "nats_per_token": ("loss", "{:.4f} nats", "a {token} of held-out texts"),
     "nats_standard_error": (
         "standard error of the loss",
         "{:.4f} nats",
@@ -39,7 +39,7 @@ FIGURES = {
         "no model can have a smaller loss",
     ),
     "excess": ("excess over the entropy", "{:.2%}", "(loss - entropy) / entropy, of a tale"),
-    "token_accuracy": ("{token}s rebuilt", "{:.3%}", "of unseen texts, by encoder and decoder"),
+    "token_accuracy": ("{token}s rebuilt", "{:.3%}", "of held-out texts, by encoder and decoder"),
     "row_accuracy": ("tokens rebuilt", "{:.3%}", "padding counted too"),
     "whole_texts": ("texts rebuilt", "{:.1%}", "without a fault"),
     "tokens": ("loss of the tokens", "{:.4f} nats", "a {token}, at noise levels below 1"),

@@ -25,7 +25,8 @@ class Losses:
 
     @property
     def total(self) -> Tensor:
-        return sum(self.terms.values())
+        first, *others = self.terms.values()
+        return sum(others, start=first)
 
 
 @dataclass

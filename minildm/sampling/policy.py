@@ -83,8 +83,9 @@ class MantaPolicy:
         positions = torch.arange(last, device=z.device)
         mask = attention_mask(t, block_order(t, self.observed[:, :last]), positions, first)
         rows = slice(first, last)
+        context = model.context(t[:, rows], positions, mask)
         denoised, logits = model.predict_rows(
-            z[:, rows], t[:, rows], c[:, rows], positions, mask, self.temperature, self.cache, seed
+            z[:, rows], t[:, rows], c[:, rows], context, self.temperature, self.cache, seed
         )
         if logits is not None:
             logits = F.pad(logits, (0, 0, first, n - last))

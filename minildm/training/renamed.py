@@ -1,4 +1,4 @@
-"""Names that cards, weights and flags had before: one table, by which what was saved then is still read."""
+"""Names that cards, weights and flags had before, so that what was saved then is still read."""
 
 import re
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from minildm import pretrained
 from minildm.cli import main
-from minildm.training import zoo
 
 TINY = [
     "--train.batch",
@@ -11,7 +11,7 @@ TINY = [
     "--train.no-bf16",
     "--train.log-every",
     "1",
-    "--model.width",
+    "--model.d-model",
     "16",
     "--documents",
     "60",
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MINILDM_CACHE", str(place / "cache"))
-        patch.setattr(zoo, "ZOO", place / "zoo")
+        patch.setattr(pretrained, "ZOO", place / "zoo")
         yield place
 
 
@@ -74,7 +74,7 @@ def ldlm_run(folder, gpt_run):
             *TINY,
             "--train.steps",
             "4",
-            "--model.denoiser-layers",
+            "--model.n-denoiser-layers",
             "1",
             "--frozen",
             str(gpt_run),
@@ -114,7 +114,7 @@ def manta_run(folder, vae_run):
             "6",
             "--train.save-every",
             "3",
-            "--model.layers",
+            "--model.n-layers",
             "1",
             "--vae",
             str(vae_run),
@@ -128,8 +128,8 @@ def manta_run(folder, vae_run):
 @pytest.fixture(scope="package")
 def stocked_zoo(gpt_run, masked_run, ldlm_run, vae_run, manta_run):
     for run in (gpt_run, masked_run, ldlm_run, vae_run, manta_run):
-        zoo.publish(run, f"{run.name}-tiny")
-    return zoo.ZOO
+        pretrained.publish(run, f"{run.name}-tiny")
+    return pretrained.ZOO
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from .conftest import TINY
         (["train", "rnn"], "say what to train"),
         (
             ["train", "gpt", "--preset", "gpt-novels"],
-            "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-brief,",
+            "no preset 'gpt-novels' of a gpt: choose one of gpt-tales, gpt-cpu,",
         ),
         (["train", "gpt", "--preset", "ldlm-nano"], "no preset 'ldlm-nano' of a gpt"),
         (
@@ -33,7 +33,7 @@ from .conftest import TINY
         (["train", "gpt", "--length", "2"], "a row of 2 tokens holds no text"),
         (["train", "gpt", "--documents", "0"], "0 documents"),
         (
-            ["train", "gpt", "--model.width", "18", "--documents", "9"],
+            ["train", "gpt", "--model.d-model", "18", "--documents", "9"],
             "a width of 18 cannot be cut into 2 heads of even size",
         ),
         (["train", "ldlm", "--frozen", "zoo:gpt-novels"], "no model 'zoo:gpt-novels'"),
@@ -41,13 +41,22 @@ from .conftest import TINY
         (["train", "manta", "--vae", "zoo:vae-novels"], "no model 'zoo:vae-novels'"),
         (
             ["train", "manta", "--preset", "vae-nano"],
-            "no preset 'vae-nano' of a manta: choose one of manta-windows, manta-tales, "
-            "manta-brief-windows, manta-brief, manta-nano",
+            "no preset 'vae-nano' of a manta: choose one of manta-blocks, manta-tales, "
+            "manta-cpu-blocks, manta-cpu, manta-nano",
+        ),
+        (["train", "gpt", "--model.width", "16"], "--model.width is now called --model.d-model"),
+        (
+            ["train", "manta", "--model.writing-lag=1"],
+            "--model.writing-lag is now called --model.generation.offset",
+        ),
+        (
+            ["train", "gpt", "--vocabulary", "300"],
+            "--vocabulary is now called --vocab-size",
         ),
         (["train", "gpt", "--documents", "9", "--weights", "runs/none"], "no model 'runs/none'"),
         (
-            ["train", "gpt", "--documents", "9", "--model.layers", "0"],
-            "--model.layers must be at least 1 and finite, not 0",
+            ["train", "gpt", "--documents", "9", "--model.n-layers", "0"],
+            "--model.n-layers must be at least 1 and finite, not 0",
         ),
         (
             ["train", "vae", "--documents", "9", "--model.latent", "0"],
@@ -76,16 +85,20 @@ def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):
             ["recipe.decoder-noise", "nan"],
             "--model.recipe.decoder-noise must be at least 0 and finite, not nan",
         ),
-        ("manta", ["writing-lag", "-1"], "--model.writing-lag must be at least 0"),
         (
             "manta",
-            ["writing-solver", "paced"],
-            "solver paced needs words that see no noise: train with --model.windows",
+            ["generation.offset", "-1"],
+            "--model.generation.offset must be at least 0",
         ),
         (
             "manta",
-            ["head", "clean", "--model.writing-solver", "drawn"],
-            "has no law over them: take ancestral or euler",
+            ["generation.solver", "entropy_bounded"],
+            "cannot draw by solver entropy_bounded: choose one of ancestral, euler, sampled",
+        ),
+        (
+            "manta",
+            ["head", "denoised", "--model.generation.solver", "sampled"],
+            "cannot draw by solver sampled: choose one of ancestral, euler",
         ),
     ],
 )
@@ -133,7 +146,7 @@ def test_flags_that_do_not_parse(argv, said, refused):
             ["train", "gpt", "--stpes", "5"],
             "`minildm train gpt` has no flag --stpes: did you mean --train.steps?",
         ),
-        (["train", "ldlm", "--denoiser-layer", "5"], "did you mean --model.denoiser-layers?"),
+        (["train", "ldlm", "--n-denoiser-layer", "5"], "did you mean --model.n-denoiser-layers?"),
         (
             ["train", "gpt", "--wings", "2"],
             "no flag --wings: `minildm train gpt --help` explains those there are",
@@ -209,11 +222,11 @@ def copy(gpt_run, tmp_path):
 
 
 def test_truncated_and_corrupted_weights(copy, sentence):
-    weights = copy / "average.safetensors"
+    weights = copy / "ema.safetensors"
     whole = weights.read_bytes()
     for content in (whole[: len(whole) // 2], b"\xff" * 64 + whole[64:], b""):
         weights.write_bytes(content)
-        assert "average.safetensors is truncated or damaged" in sentence("sample", str(copy))
+        assert "ema.safetensors is truncated or damaged" in sentence("sample", str(copy))
     weights.unlink()
     assert "there is no file" in sentence("sample", str(copy))
 
@@ -225,9 +238,9 @@ def edit(copy, change) -> None:
 
 
 def test_cards_that_do_not_fit(copy, sentence):
-    edit(copy, lambda card: card["config"]["model"].update(width=32))
+    edit(copy, lambda card: card["config"]["model"].update(d_model=32))
     assert "does not fit the configuration" in sentence("sample", str(copy))
-    edit(copy, lambda card: card["config"]["model"].update(width=16, vocabulary=99))
+    edit(copy, lambda card: card["config"]["model"].update(d_model=16, vocab_size=99))
     assert "has a vocabulary of 99 but its tokenizer one of" in sentence("sample", str(copy))
     edit(copy, lambda card: card["tokenizer"]["words"].append("dragon"))
     assert "has a vocabulary of 99" in sentence("sample", str(copy))
@@ -238,17 +251,17 @@ def test_cards_that_do_not_fit(copy, sentence):
 
 
 def test_sizes_of_a_damaged_card_are_not_called_flags(copy, sentence):
-    edit(copy, lambda card: card["config"]["model"].update(width=0))
+    edit(copy, lambda card: card["config"]["model"].update(d_model=0))
     said = sentence("sample", str(copy))
     assert (
-        f"the card of {copy} is damaged or not one of this version (model.width must be at least 1"
+        f"the card of {copy} is damaged or not one of this version (model.d-model must be at least 1"
         in said
     )
     assert "--model" not in said
 
 
 def test_a_checkpoint_of_another_model(copy, ldlm_run, sentence):
-    shutil.copy(next(ldlm_run.glob("step_*")) / "average.safetensors", copy)
+    shutil.copy(next(ldlm_run.glob("step_*")) / "ema.safetensors", copy)
     assert "is a checkpoint of another model" in sentence("sample", str(copy))
 
 

@@ -6,33 +6,34 @@ import shutil
 import pytest
 import torch
 
+from minildm import pretrained
 from minildm.cli import main
 from minildm.cli.flags import parse
-from minildm.training import zoo
+from minildm.models.registry import MODEL_TYPES, type_of
+from minildm.pretrained import load
 from minildm.training.checkpoint import read_card, read_tensors, steps_saved
-from minildm.training.presets import KINDS, PRESETS, SIZES
-from minildm.training.zoo import load
+from minildm.training.presets import PRESETS
 
 from .conftest import TINY
 
 
-def test_a_run_leaves_checkpoints_a_journal_and_a_full_card(gpt_run):
+def test_a_run_leaves_checkpoints_metrics_and_a_full_card(gpt_run):
     assert [p.name for p in steps_saved(gpt_run)] == ["step_0000003", "step_0000006"]
-    lines = [json.loads(line) for line in (gpt_run / "journal.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (gpt_run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
     assert (
         lines[-1]["kind"] == "evaluation" and lines[-1]["text"] and lines[-1]["nats_per_token"] > 0
     )
     card = read_card(gpt_run / "step_0000006")
-    assert card["kind"] == "gpt" and card["command"].startswith("minildm train gpt ")
+    assert card["model_type"] == "gpt" and card["command"].startswith("minildm train gpt ")
     assert card["config"]["corpus"] == {
         "name": "tales",
-        "vocabulary": 512,
+        "vocab_size": 512,
         "pack": False,
         "documents": 60,
     }
     assert (
-        card["config"]["model"]["vocabulary"]
+        card["config"]["model"]["vocab_size"]
         == card["corpus"]["vocabulary"]
         == load(gpt_run).tokenizer.size
     )
@@ -46,7 +47,7 @@ def test_an_ldlm_run_names_its_frozen_model_and_keeps_its_scale(ldlm_run, gpt_ru
         "fingerprint": load(ldlm_run).model.frozen.fingerprint(),
     }
     assert card["config"]["model"]["hidden"] == 16
-    tensors = read_tensors(steps_saved(ldlm_run)[-1] / "average.safetensors")
+    tensors = read_tensors(steps_saved(ldlm_run)[-1] / "ema.safetensors")
     assert tensors["frozen.whiten"].shape == (16, 16) and not any(
         name.startswith("frozen.network") for name in tensors
     )
@@ -55,14 +56,17 @@ def test_an_ldlm_run_names_its_frozen_model_and_keeps_its_scale(ldlm_run, gpt_ru
 def test_a_manta_run_carries_the_vae_that_it_stands_on(manta_run, vae_run):
     card, beneath = (read_card(steps_saved(run)[-1]) for run in (manta_run, vae_run))
     assert (
-        card["kind"] == "manta" and card["config"]["model"]["space"] == beneath["config"]["model"]
+        card["model_type"] == "manta"
+        and card["config"]["model"]["space"] == beneath["config"]["model"]
     )
     tensors, space = (
-        read_tensors(zoo.chosen(run) / "average.safetensors") for run in (manta_run, vae_run)
+        read_tensors(pretrained.chosen(run) / "ema.safetensors") for run in (manta_run, vae_run)
     )
     assert all(torch.equal(tensors[f"space.{name}"], value) for name, value in space.items())
-    lines = [json.loads(line) for line in (manta_run / "journal.jsonl").read_text().splitlines()]
-    assert {"words", "error", "grammatical", "text"} <= lines[-1].keys() and lines[-1]["words"] > 0
+    lines = [json.loads(line) for line in (manta_run / "metrics.jsonl").read_text().splitlines()]
+    assert {"tokens", "error", "grammatical", "text"} <= lines[-1].keys() and lines[-1][
+        "tokens"
+    ] > 0
 
 
 @pytest.mark.parametrize("kind", ["gpt", "vae", "manta"])
@@ -75,7 +79,7 @@ def test_it_resumes_and_ends_with_the_same_weights(
     )
     shutil.copytree(run, stopped)
     shutil.rmtree(stopped / "step_0000006")
-    own = ["--model.layers", "1", "--vae", str(vae_run)] if kind == "manta" else []
+    own = ["--model.n-layers", "1", "--vae", str(vae_run)] if kind == "manta" else []
     main(
         [
             "train",
@@ -91,7 +95,7 @@ def test_it_resumes_and_ends_with_the_same_weights(
         ]
     )
     assert f"resumed {stopped} at step 3 of 6" in capsys.readouterr().out
-    for name in ("model", "average", "optimizer"):
+    for name in ("model", "ema", "optimizer"):
         one, two = (
             read_tensors(place / "step_0000006" / f"{name}.safetensors") for place in (run, stopped)
         )
@@ -125,8 +129,8 @@ def test_another_round_starts_with_the_weights_of_the_first(gpt_run, folder, cap
         ]
     )
     assert "resumed" not in capsys.readouterr().out
-    one = read_tensors(zoo.chosen(gpt_run) / "average.safetensors")
-    two = read_tensors(second / "step_0000002" / "average.safetensors")
+    one = read_tensors(pretrained.chosen(gpt_run) / "ema.safetensors")
+    two = read_tensors(second / "step_0000002" / "ema.safetensors")
     assert one.keys() == two.keys() and all(torch.allclose(one[k], two[k], atol=1e-6) for k in one)
     assert f"--weights {gpt_run}" in read_card(second / "step_0000002")["command"]
 
@@ -137,9 +141,9 @@ def test_a_second_round_may_add_what_is_silent_at_first(vae_run, folder):
         *TINY,
         "--vae",
         str(vae_run),
-        "--model.layers",
+        "--model.n-layers",
         "1",
-        "--model.windows",
+        "--model.blocks",
         "--train.steps",
         "1",
         "--train.warmup",
@@ -152,7 +156,7 @@ def test_a_second_round_may_add_what_is_silent_at_first(vae_run, folder):
             "train",
             "manta",
             *windows,
-            "--model.ahead",
+            "--model.block-size",
             "3",
             "--weights",
             str(first),
@@ -164,8 +168,13 @@ def test_a_second_round_may_add_what_is_silent_at_first(vae_run, folder):
             str(second),
         ]
     )
-    one, two = (read_tensors(zoo.chosen(run) / "average.safetensors") for run in (first, second))
-    assert two.keys() - one.keys() == {"policy.gap"} and two["policy.gap"].abs().max() < 1e-20
+    one, two = (
+        read_tensors(pretrained.chosen(run) / "ema.safetensors") for run in (first, second)
+    )
+    assert (
+        two.keys() - one.keys() == {"policy.gap_embedding"}
+        and two["policy.gap_embedding"].abs().max() < 1e-20
+    )
     assert all(
         torch.allclose(one[name], two[name], atol=1e-6)
         for name in one
@@ -176,10 +185,10 @@ def test_a_second_round_may_add_what_is_silent_at_first(vae_run, folder):
 def test_a_start_that_does_not_fit_is_refused(gpt_run, vae_run, prose, sentence, tmp_path):
     flags = [*TINY, "--weights", str(gpt_run), "--out", str(tmp_path / "run")]
     assert "is a checkpoint of another model" in sentence(
-        "train", "gpt", *flags, "--model.layers", "2"
+        "train", "gpt", *flags, "--model.n-layers", "2"
     )
     assert "does not fit the configuration" in sentence(
-        "train", "gpt", *flags, "--model.width", "32"
+        "train", "gpt", *flags, "--model.d-model", "32"
     )
     said = sentence("train", "gpt", *flags, "--corpus", prose)
     assert (
@@ -206,18 +215,18 @@ def test_a_manta_on_what_is_no_space_for_it(gpt_run, prose, vae_run, sentence, t
             *TINY,
             "--train.steps",
             "1",
-            "--model.encoder-layers",
+            "--model.n-encoder-layers",
             "1",
             "--out",
             str(tmp_path / "mixed"),
         ]
     )
     said = sentence("train", "manta", *TINY, "--vae", str(tmp_path / "mixed"), *out)
-    assert "train its VAE with --model.encoder-layers 0" in said
+    assert "train its VAE with --model.n-encoder-layers 0" in said
     said = sentence(
         "train", "manta", *TINY, "--vae", str(vae_run), "--model.coupling", "optimal", *out
     )
-    assert "take --model.head clean" in said and not (tmp_path / "run").exists()
+    assert "take --model.head denoised" in said and not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_another_run_is_refused_field_by_field(gpt_run, sentence):
@@ -298,7 +307,7 @@ def test_an_ldlm_on_prose_takes_the_tokens_of_the_gpt_trained_on_it(
         "--pack",
         "--length",
         "16",
-        "--vocabulary",
+        "--vocab-size",
         "280",
     ]
     main(["train", "gpt", *common, "--out", f"{tmp_path}/gpt"])
@@ -315,25 +324,25 @@ def test_an_ldlm_on_prose_takes_the_tokens_of_the_gpt_trained_on_it(
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_flags_start_from_the_preset(name):
-    kind = PRESETS[name].kind
+    kind = type_of(PRESETS[name].model)
     assert parse([kind, "--preset", name])[1].train == PRESETS[name].train
     flags = parse([kind, "--preset", name, "--train.lr", "0.5", "--length", "32"])[1]
     assert flags.train.lr == 0.5 and flags.length == 32 and flags.out == f"runs/{name}"
     assert (
-        flags.model.width == PRESETS[name].model.width
+        flags.model.d_model == PRESETS[name].model.d_model
         and flags.train.steps == PRESETS[name].train.steps
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MODEL_TYPES)
 def test_base_is_the_published_size(kind):
     model = parse([kind, "--size", "base"])[1].model
-    assert (model.width, model.heads) == (768, 12)
+    assert (model.d_model, model.n_heads) == (768, 12)
     if kind == "ldlm":
         assert (
-            model.denoiser_layers,
-            model.encoder_layers,
-            model.decoder_layers,
-            model.token_layers,
+            model.n_denoiser_layers,
+            model.n_encoder_layers,
+            model.n_decoder_layers,
+            model.n_token_layers,
         ) == (12, 6, 6, 3)
-        assert model.latent == 768 and SIZES[kind]["base"].model.frozen == "hub:gpt2"
+        assert model.latent == 768 and PRESETS["ldlm-base"].model.frozen == "hub:gpt2"

@@ -16,16 +16,16 @@ from minildm.cli import main
 from minildm.training.checkpoint import read_card, steps_saved
 
 SMALL = [
-    "--model.width",
+    "--model.d-model",
     "16",
-    "--model.layers",
+    "--model.n-layers",
     "1",
     "--train.batch",
     "4",
     "--train.no-bf16",
     "--length",
     "32",
-    "--vocabulary",
+    "--vocab-size",
     "280",
     "--train.eval-every",
     "4",
@@ -104,7 +104,7 @@ def test_a_vae_is_followed_by_a_manta(prose, tmp_path, capsys):
         [
             "train",
             "vae",
-            *[x for x in SMALL if x not in ("--model.layers", "1")],
+            *[x for x in SMALL if x not in ("--model.n-layers", "1")],
             "--corpus",
             prose,
             "--train.steps",
@@ -129,8 +129,8 @@ def test_places_are_looked_at_before_the_corpus(place, prose, sentence, tmp_path
 
 def test_sizes_are_looked_at_before_the_corpus(prose, sentence, tmp_path):
     for flags, said in (
-        (["--model.width", "1000000"], "million weights needs"),
-        (["--model.layers", "9999"], "at most 1000"),
+        (["--model.d-model", "1000000"], "million weights needs"),
+        (["--model.n-layers", "9999"], "at most 1000"),
         (["--length", "100000"], "--length must be at most 16384, not 100000"),
     ):
         assert said in sentence(

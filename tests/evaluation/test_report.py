@@ -35,8 +35,8 @@ def test_figures_have_units_and_spreads():
 
 
 def test_tokens_are_words_where_the_vocabulary_has_words():
-    assert "a word of unseen texts" in lines({"nats_per_token": 1.0}, WordTokenizer(["a"]))[0]
-    assert "a token of unseen texts" in lines({"nats_per_token": 1.0}, PAIRS)[0]
+    assert "a word of held-out texts" in lines({"nats_per_token": 1.0}, WordTokenizer(["a"]))[0]
+    assert "a token of held-out texts" in lines({"nats_per_token": 1.0}, PAIRS)[0]
 
 
 def test_no_figure_that_a_person_should_see_is_left_out():
