@@ -1,4 +1,4 @@
-"""Kicked texts: three equal paths without a push, and with one what each way of going on must keep."""
+"""Disturbed texts: three equal paths without a disturbance, and what each path keeps with one."""
 
 import pytest
 import torch
@@ -7,6 +7,7 @@ from minildm import UserError
 from minildm.control.feedback import Disturbance
 from minildm.dynamics.records import Trajectory
 from minildm.evaluation.disturbances import (
+    Push,
     Writer,
     agreement,
     displacement,
@@ -18,8 +19,10 @@ from minildm.evaluation.disturbances import (
     set_back,
     undisturbed,
 )
+from minildm.models.generation import GenerationConfig
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
+from minildm.sampling import Sampler
 from minildm.text.tokenizers import WordTokenizer
 from minildm.tokens import BOS, EOS, MASK, PAD
 from minildm.transport.schedules import Cosine, Linear, Tangent
@@ -40,6 +43,13 @@ def made(kind: str):
     }[kind]().eval()
 
 
+def sampler(model, **how) -> Sampler:
+    """A sampler with those of the options that the model has."""
+    how = {"solver": "ancestral", **how} if model.capabilities.latent else how
+    how = {name: x for name, x in how.items() if name in model.capabilities.options}
+    return Sampler(model, GenerationConfig(**how))
+
+
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -47,7 +57,7 @@ def rng(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_kick_of_size_zero_gives_one_path_three_times(kind):
     """With the default solvers, of which those of latents draw noise in every step."""
-    paths = disturbed(made(kind), 5, size=0.0, steps=8)
+    paths = disturbed(sampler(made(kind), steps=8), 5, Push(size=0.0))
     for path in (paths.closed, paths.replayed):
         assert torch.equal(path.states, paths.plan.states) and torch.equal(
             path.tokens, paths.plan.tokens
@@ -57,8 +67,8 @@ def test_a_kick_of_size_zero_gives_one_path_three_times(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_that_are_left_alone_go_by_the_plan(kind):
     plan, alone = (
-        disturbed(made(kind), 5, seed=3, steps=8).plan,
-        undisturbed(made(kind), 5, seed=3, steps=8),
+        disturbed(sampler(made(kind), steps=8), 5, seed=3).plan,
+        undisturbed(sampler(made(kind), steps=8), 5, seed=3),
     )
     for one in ("times", "states", "tokens", "confidence"):
         assert torch.equal(getattr(plan, one), getattr(alone, one))
@@ -90,7 +100,7 @@ def test_a_writer_hands_the_explorer_its_paths(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_paths_share_their_past_and_carry_words(kind):
-    paths = disturbed(made(kind), 5, size=2.0, steps=8, moment=0.4)
+    paths = disturbed(sampler(made(kind), steps=8), 5, Push(size=2.0, moment=0.4))
     for path in (paths.plan, paths.closed, paths.replayed):
         assert path.tokens.shape == path.confidence.shape == path.states.shape[:2] + (8,)
         assert ((path.confidence >= 0) & (path.confidence <= 1.00001)).all()
@@ -102,14 +112,14 @@ def test_paths_share_their_past_and_carry_words(kind):
 
 @pytest.mark.parametrize("kind", ["ldlm", "manta"])
 def test_a_replay_under_euler_keeps_exactly_the_displacement(kind):
-    paths = disturbed(made(kind), 4, size=1.5, steps=8, solver="euler", lag=0.0)
+    paths = disturbed(sampler(made(kind), steps=8, solver="euler", offset=0.0), 4, Push(size=1.5))
     moved = (paths.replayed.states - paths.plan.states)[paths.at :]
     assert torch.allclose(moved, moved[:1].expand_as(moved), atol=1e-5)
     assert torch.allclose(moved[0].square().mean((1, 2)).sqrt(), torch.full((4,), 1.5), atol=1e-5)
 
 
 def test_with_a_lag_only_positions_under_way_are_pushed_and_the_replay_keeps_it():
-    paths = disturbed(manta(), 4, steps=8, solver="euler", lag=2.0)
+    paths = disturbed(sampler(manta(), steps=8, solver="euler", offset=2.0), 4)
     t, moved = paths.plan.times[paths.at], paths.replayed.states - paths.plan.states
     under_way = ((t > 0) & (t < 1)).expand_as(moved[0])
     assert under_way.any() and not under_way.all()
@@ -122,7 +132,7 @@ def test_the_closed_loop_shrinks_a_kick_as_the_time_that_is_left_while_the_end_s
     """(1 - t)/(1 - s), as for the pinned point of chapter 03, for a policy whose z_hat does not depend on the state."""
     model, fixed = manta(), torch.randn(8, 6, generator=rng(1))
     model.predict = lambda z, t, c, *_: (fixed.expand_as(z).where(t[..., None] < 1, z), None)
-    paths = disturbed(model, 3, steps=8, solver="euler", lag=0.0)
+    paths = disturbed(sampler(model, steps=8, solver="euler", offset=0.0), 3)
     moved = (paths.closed.states - paths.plan.states)[paths.at :]
     t = paths.plan.times[paths.at :]
     assert torch.allclose(moved, moved[0] * (1 - t) / (1 - t[0]), atol=1e-5)
@@ -132,14 +142,14 @@ def test_the_closed_loop_shrinks_a_kick_as_the_time_that_is_left_while_the_end_s
 @pytest.mark.parametrize("kind", ["gpt", "masked"])
 def test_a_replay_of_words_differs_in_exactly_the_words_that_were_replaced(kind):
     for size in (1, 2):
-        paths = disturbed(made(kind), 40, size=size, steps=8, moment=0.6)
+        paths = disturbed(sampler(made(kind), steps=8), 40, Push(size=size, moment=0.6))
         differ = (paths.replayed.tokens[-1] != paths.plan.tokens[-1]).sum(1)
         written = (paths.plan.tokens[paths.at] >= 4).sum(1)
         assert torch.equal(differ, written.clamp(max=size)) and differ.max() == size
 
 
 def test_the_closed_loop_of_a_gpt_changes_nothing_before_its_word():
-    paths = disturbed(made("gpt"), 40, moment=0.6)
+    paths = disturbed(sampler(made("gpt")), 40, Push(moment=0.6))
     words, plan = paths.closed.tokens[-1], paths.plan.tokens[-1]
     assert torch.equal(
         (words != plan)[:, : paths.at + 1].sum(1), (paths.replayed.tokens[-1] != plan).sum(1)
@@ -150,7 +160,7 @@ def test_the_closed_loop_of_a_gpt_changes_nothing_before_its_word():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_path_that_is_not_told_ends_in_the_same_words(kind):
     model = made(kind)
-    told, short = (disturbed(model, 3, steps=8, record=record) for record in (True, False))
+    told, short = (disturbed(sampler(model, steps=8), 3, record=record) for record in (True, False))
     assert short.closed.tokens is None and torch.equal(
         last_tokens(model, short.closed), last_tokens(model, told.closed)
     )
@@ -206,10 +216,10 @@ def test_the_clock_after_a_push_has_the_noise_of_the_pushed_state(schedule):
 
 @pytest.mark.parametrize(("kind", "lag"), [("ldlm", None), ("manta", 0.0), ("manta", 2.0)])
 def test_a_loop_that_is_set_back_by_nothing_goes_on_as_the_plan(kind, lag):
-    how = {"steps": 8, "solver": "euler", "lag": lag}
+    how = {"steps": 8, "solver": "euler", "offset": lag}
     model = made(kind)
     if kind == "ldlm":  # without its last z_hat, which the loop that starts anew has not seen
         clean = model.denoise
         model.denoise = lambda z, t, c: clean(z, t, torch.zeros_like(c))
-    paths = disturbed(model, 3, size=0.0, **how)
-    assert torch.equal(set_back(model, paths, 0.0, **how), paths.plan.tokens[-1])
+    paths = disturbed(sampler(model, **how), 3, Push(size=0.0))
+    assert torch.equal(set_back(sampler(model, **how), paths, 0.0), paths.plan.tokens[-1])

@@ -5,8 +5,9 @@ import random
 import pytest
 import torch
 
-from minildm.evaluation.editing import NEARLY, damage, doubts, fill_from_left, gaps, outcome
+from minildm.evaluation.editing import damage, fill_from_left, gaps, outcome
 from minildm.models.gpt import GPT, GPTConfig
+from minildm.models.ldlm import SELF_CHECK
 from minildm.models.manta import MantaLM
 from minildm.models.manta_config import MantaLMConfig
 from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
@@ -77,23 +78,18 @@ def test_damage_draws_all_other_words_alike():
 def test_a_gpt_fills_gaps_with_its_own_most_probable_words():
     gpt, tokens = model("gpt"), texts()
     mask = gaps(tokens, 0.4, random.Random(1))
-    filled = fill_from_left(gpt, tokens, mask, rng(), temperature=0.0)
+    filled = fill_from_left(gpt, tokens, ~mask, rng(), temperature=0.0)
     assert torch.equal(filled[~mask], tokens[~mask])
     best = gpt.logits(filled)[:, :-1].argmax(-1)
     assert torch.equal(filled[:, 1:][mask[:, 1:]], best[mask[:, 1:]])
 
 
-def test_doubts_of_a_gpt_are_its_nats():
-    gpt, tokens = model("gpt"), texts()
-    assert torch.allclose(doubts(gpt, tokens, rng())[:, 1:], gpt.token_nll(tokens))
-
-
 @pytest.mark.parametrize("kind", ["masked", "manta"])
-def test_a_doubt_does_not_see_the_word_it_is_about(kind):
+def test_the_likelihood_of_a_token_does_not_see_that_token(kind):
     made, tokens = model(kind), texts()
     other = tokens.clone()
     other[:, 3] = NUM_SPECIALS + (other[:, 3] - NUM_SPECIALS + 1) % 16
-    first, second = (doubts(made, t, rng(), parts=16)[:, 3] for t in (tokens, other))
+    first, second = (made.token_nll(t, rng(), parts=16)[:, 3] for t in (tokens, other))
     logits = {"masked": lambda: made.logits(tokens.index_fill(1, torch.tensor([3]), 3))[:, 3]}.get(
         kind
     )
@@ -105,17 +101,17 @@ def test_a_doubt_does_not_see_the_word_it_is_about(kind):
 
 
 @torch.no_grad()
-def test_doubts_of_an_ldlm_are_the_mean_over_second_looks():
+def test_the_likelihood_of_an_ldlm_is_the_mean_over_self_checks():
     made, tokens = ldlm().eval(), texts_of_an_ldlm()
     noise = rng(3)
     looks = [
-        made.self_check_logits(tokens, NEARLY, noise)
+        made.self_check_logits(tokens, SELF_CHECK, noise)
         .log_softmax(-1)
         .gather(-1, tokens[..., None])[..., 0]
         for _ in range(4)
     ]
     wanted = -torch.stack(looks).mean(0).masked_fill(tokens == PAD, 0)
-    assert torch.allclose(doubts(made, tokens, rng(3), parts=4)[:, 1:], wanted[:, 1:], atol=1e-5)
+    assert torch.allclose(made.token_nll(tokens, rng(3), parts=4)[:, 1:], wanted[:, 1:], atol=1e-5)
     z1, t = made.encode(made.hidden(tokens)), made.time.warp(torch.tensor([0.3]))
     zt = made.schedule.a(t) * z1 + made.schedule.b(t) * torch.randn(z1.shape, generator=rng(5))
     guess = made.denoise(zt, t.expand(len(zt)), torch.zeros_like(zt))
@@ -125,9 +121,9 @@ def test_doubts_of_an_ldlm_are_the_mean_over_second_looks():
     )
 
 
-def test_doubts_are_zero_where_nothing_can_be_written():
+def test_likelihoods_are_zero_where_nothing_can_be_written():
     tokens = texts()
-    nats = doubts(model("masked"), tokens, rng())
+    nats = model("masked").token_nll(tokens, rng())
     assert (
         (nats[:, 0] == 0).all()
         and (nats[tokens == PAD] == 0).all()

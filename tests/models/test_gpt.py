@@ -74,7 +74,7 @@ def test_padding_does_not_count():
     losses = [gpt.losses(x, step=0, rng=rng()).total for x in (tokens, padded)]
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)
     nats = gpt.token_nll(padded)
-    assert nats.shape == (2, 11) and (nats[:, 7:] == 0).all()
+    assert nats.shape == (2, 12) and (nats[:, 0] == 0).all() and (nats[:, 8:] == 0).all()
     assert nats.sum().item() / 14 == pytest.approx(losses[0].item(), rel=1e-5)
 
 
@@ -131,13 +131,8 @@ def test_a_recorded_path_ends_in_the_text():
     with_record, without = (draw(gpt, 3, rng=rng(), record=flag) for flag in (True, False))
     path = with_record.trajectory
     assert torch.equal(with_record.tokens, without.tokens) and without.trajectory is None
-    steps = with_record.nfe
-    assert path.tokens.shape == path.confidence.shape == (steps, 3, 12) and path.states.shape == (
-        steps,
-        3,
-        12,
-        16,
-    )
+    assert path.tokens.shape == path.confidence.shape == (12, 3, 12)
+    assert path.states.shape == (12, 3, 12, 16)
     assert torch.equal(path.tokens[-1], with_record.tokens) and path.times[-1] == 1
     assert (path.confidence > 0).all() and (path.confidence <= 1).all()
 
@@ -145,7 +140,7 @@ def test_a_recorded_path_ends_in_the_text():
 def test_requests_that_cannot_be_fulfilled():
     for request, sentence in (
         (dict(count=0), "cannot write 0 texts"),
-        (dict(count=1, length=1), "leaves no room for words"),
+        (dict(count=1, length=1), "leaves no room for a text"),
         (
             dict(count=1, length=3, prompt=torch.tensor([[1, 4, 5]])),
             "prompt has 3 tokens but the text only 3",

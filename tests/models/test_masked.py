@@ -8,15 +8,10 @@ import torch
 
 from minildm.dynamics.solvers import integrate
 from minildm.errors import UserError
-from minildm.models.masked import (
-    SOLVERS,
-    MaskedDiffusion,
-    MaskedDiffusionConfig,
-    ancestral,
-    margin,
-    reveal_best,
-    top_probability,
-)
+from minildm.models.generation import GenerationConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
+from minildm.sampling.discrete import Unmasking, margin, top_probability, write
+from minildm.sampling.process import Request
 from minildm.tokens import BOS, MASK
 from tests.sampling.draw import draw
 
@@ -95,15 +90,31 @@ def oracle(tokens, t):
     return torch.stack(rows) if rows else torch.zeros(0, 6, dtype=torch.float64)
 
 
-def written(steps: int, step, count: int = 4000) -> torch.Tensor:
+class Oracle(MaskedDiffusion):
+    """The exact predictor as a model of pairs of words."""
+
+    def __init__(self):
+        super().__init__(MaskedDiffusionConfig(6, 2, d_model=4, n_heads=1, n_layers=1))
+
+    def logits(self, tokens):
+        logits = torch.zeros(*tokens.shape, 6, dtype=torch.float64)
+        logits[tokens == MASK] = oracle(tokens, None).log()
+        return logits
+
+
+def unmasking(steps: int, solver: str, count: int) -> Unmasking:
+    """The sampler of `count` pairs by the exact predictor."""
+    config = GenerationConfig(steps=steps, solver=solver, length=2, temperature=1.0)
+    given = torch.zeros(count, 2, dtype=torch.long)
+    request = Request(config, given, given.bool(), rng(steps))
+    return Unmasking(Oracle(), request, torch.linspace(0, 1, steps + 1))
+
+
+def written(steps: int, solver: str, count: int = 4000) -> torch.Tensor:
     """Shares of the four pairs among texts written by the exact predictor."""
+    policy = unmasking(steps, solver, count)
     start = torch.full((count, 2), MASK)
-    tokens = (
-        integrate(
-            oracle, start, torch.linspace(0, 1, steps + 1), step, rng(steps), record=False
-        ).states[-1]
-        - FIRST
-    )
+    tokens = integrate(policy, start, policy.times, write, record=False).states[-1] - FIRST
     return torch.bincount(tokens[:, 0] * 2 + tokens[:, 1], minlength=4).view(2, 2) / count
 
 
@@ -112,26 +123,26 @@ def test_one_step_writes_the_product_of_marginals_and_many_write_the_law():
     joint = pair_law()
     product = joint.sum(1)[:, None] * joint.sum(0)
     spread = 4 * (0.25 / 4000) ** 0.5
-    assert (written(1, ancestral) - product).abs().max() < spread
+    assert (written(1, "ancestral") - product).abs().max() < spread
     together = 1 / 32  # two words meet in one of 32 steps
     assert (
-        written(32, ancestral) - ((1 - together) * joint + together * product)
+        written(32, "ancestral") - ((1 - together) * joint + together * product)
     ).abs().max() < spread
 
 
 def test_one_word_a_step_writes_the_law_if_the_order_looks_at_laws_and_not_at_draws():
     """Margins choose the place before its word. Confidence chooses among drawn words, so probable words win: of (a, b) drawn
     from the product, b = 1 goes first with its .55, else a with its .5, which gives the law below."""
-    twos, spread = torch.full((4000, 1), 2), 4 * (0.25 / 4000) ** 0.5
-    assert (written(2, reveal_best(margin, twos)) - pair_law()).abs().max() < spread
+    spread = 4 * (0.25 / 4000) ** 0.5
+    assert (written(2, "margin") - pair_law()).abs().max() < spread
     biased = torch.tensor(
         [[0.45 * 0.5 * 0.8, 0.45 * 0.5 * 0.2 + 0.1], [0.45 * 0.5 * 0.1, 0.45 * 0.5 * 0.9 + 0.45]]
     )
-    assert (written(2, reveal_best(top_probability, twos)) - biased).abs().max() < spread
+    assert (written(2, "confidence") - biased).abs().max() < spread
 
 
 @pytest.mark.parametrize("steps", [1, 3, 7, 12, 30])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MaskedDiffusion.capabilities.solvers)
 def test_reveals_are_for_good_and_the_last_step_leaves_no_mask(solver, steps):
     path = draw(model(), 6, rng=rng(), steps=steps, solver=solver, record=True).trajectory
     hidden = path.tokens == MASK
@@ -169,20 +180,17 @@ def test_the_surest_go_first():
         top_probability(law, words), torch.tensor([0.5, 0.5, 0.4], dtype=torch.float64)
     )
     assert torch.allclose(margin(law, words), torch.tensor([0.2, 0.05, 0.2], dtype=torch.float64))
-    sure = torch.tensor(
-        [[0.0] * 4 + [0.9, 0.1], [0.0] * 4 + [0.2, 0.8], [0.0] * 4 + [1.0, 0.0]],
-        dtype=torch.float64,
-    )
-    tokens = torch.full((1, 3), MASK)
-    step = reveal_best(top_probability, torch.tensor([[3]]))
-    after = step(lambda z, t: sure, tokens, torch.tensor(0.0), torch.tensor(1 / 3), rng())
-    assert after.tolist() == [[MASK, MASK, 4]]
+    policy = unmasking(3, "confidence", 1)
+    masked = torch.ones(1, 3, dtype=torch.bool)
+    policy.masks = torch.tensor([[3]])
+    first = policy.surest(masked, torch.tensor([0.9, 0.8, 1.0]), torch.tensor(1 / 3))
+    assert first.tolist() == [[False, False, True]]
 
 
 def test_prompts_and_gaps():
     masked = model()
     prompt = torch.tensor([[BOS, 5, 9, 7]])
-    for solver in SOLVERS:
+    for solver in MaskedDiffusion.capabilities.solvers:
         assert (
             draw(masked, 3, rng=rng(), steps=4, solver=solver, prompt=prompt).tokens[:, :4]
             == prompt
@@ -205,7 +213,7 @@ def test_texts_are_a_function_of_the_seed_and_calls_are_counted():
 
 def test_requests_that_cannot_be_fulfilled():
     for wrong, said in (
-        (dict(solver="heun"), "no sampler 'heun' of a masked model"),
+        (dict(solver="heun"), "a masked model has no solver 'heun'"),
         (dict(steps=0), "in 0 steps"),
         (dict(length=1), "length of 1"),
         (dict(prompt=torch.ones(1, 12, dtype=torch.long)), "12 tokens"),

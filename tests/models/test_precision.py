@@ -65,7 +65,7 @@ WAYS = {  # model -> how it is made, and ways to write with it
 }
 GIVEN = {
     "prompt": torch.tensor([[1, 4, 5, 6, 7, 8, 9, 2]]),
-    "mask": torch.tensor([[0, 0, 1, 1, 0, 1, 0, 0]], dtype=torch.bool),
+    "observed": torch.tensor([[1, 1, 0, 0, 1, 0, 1, 1]], dtype=torch.bool),
 }
 
 
@@ -76,10 +76,7 @@ def written(kind: str, dtype: torch.dtype) -> list[torch.Tensor]:
     if kind not in ("gpt", "vae"):
         ways = [*ways, GIVEN]
     model = make().to(dtype)
-    return [
-        draw(model, 3, rng=rng(), **({"record": True} if kind != "vae" else {}), **way).tokens
-        for way in ways
-    ]
+    return [draw(model, 3, rng=rng(), record=True, **way).tokens for way in ways]
 
 
 @pytest.mark.parametrize("kind", WAYS)
