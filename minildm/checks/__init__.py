@@ -1,3 +1,1 @@
-"""Checks of the exercises: each takes the reader's function and prints a verdict; one file a
-chapter.
-"""
+"""Checks of the exercises: each runs the reader's function and prints a verdict."""

@@ -1,4 +1,4 @@
-"""Checks of chapter 02: a step backwards, a residual, controls towards ends, and a judge of kinks."""
+"""Checks of chapter 02: dynamic programming, a residual, controls towards ends, kinks."""
 
 import math
 
@@ -7,12 +7,8 @@ import torch
 from ..control.grid import Grid
 from ..control.hjb import hopf_cole, hopf_lax
 from ..control.systems import PointMass, TwoWells
+from .draws import double, rand, randn
 from .verdict import exercise
-
-
-def draws(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    """Standard normal numbers in float64."""
-    return torch.randn(shape, generator=rng, dtype=torch.float64)
 
 
 @exercise(
@@ -20,48 +16,45 @@ def draws(rng: torch.Generator, *shape: int) -> torch.Tensor:
     hints=(
         "what does one move cost from one cell, all in all?",
         "make a row for each move: what it costs from every cell; then compare the rows",
-        "where a move leads out of the row its entry is infinite; the answer is the least entry of each column",
+        "where a move leads out of the row, its entry is infinite; take the least of each column",
     ),
 )
 def check_1():
-    """Free moves of one cell spread the minimum; dear ones change nothing; the chapter's table; any
-    row; the edge.
-    """
-    table = torch.tensor([3.0, 1.0, 6.0, 4.0, 0.0], dtype=torch.float64)
-    yield (table, [-1, 0, 1], [0.0, 0.0, 0.0]), torch.tensor([1.0, 1, 1, 0, 0], dtype=torch.float64)
+    """Moves that cost nothing, moves that cost too much, the chapter's table, and any row."""
+    table = double(3.0, 1.0, 6.0, 4.0, 0.0)
+    yield (table, [-1, 0, 1], [0.0, 0.0, 0.0]), double(1.0, 1, 1, 0, 0)
     yield (table, [-1, 0, 1], [9.0, 0.0, 9.0]), table
     yield (
         (table, [-1, 0, 1], [0.8, 0.0, 0.8]),
-        torch.tensor([1.8, 1, 1.8, 0.8, 0], dtype=torch.float64),
+        double(1.8, 1, 1.8, 0.8, 0),
     )
     rng = torch.Generator().manual_seed(1)
     for n, moves in ((1, [0, 3]), (6, [-2, 1]), (9, [-4, -1, 0, 2, 5]), (5, [2]), (4, [-3, 1])):
-        values, prices = draws(rng, n), draws(rng, len(moves)).abs().tolist()
+        values = randn(rng, n)
+        costs = randn(rng, len(moves)).abs().tolist()
         best = [
             min(
-                (p + float(values[i + m]) for m, p in zip(moves, prices) if 0 <= i + m < n),
+                (cost + float(values[i + m]) for m, cost in zip(moves, costs) if 0 <= i + m < n),
                 default=math.inf,
             )
             for i in range(n)
         ]
-        yield (values, moves, prices), torch.tensor(best, dtype=torch.float64)
+        yield (values, moves, costs), torch.tensor(best, dtype=torch.float64)
 
 
 @exercise(
     "02.2",
     hints=(
-        "the states of a batch do not influence each other: what then is the gradient of the sum over the batch?",
+        "states of a batch do not influence each other: what is the gradient of their sum?",
         "two first derivatives from one call, and V_zz as the derivative of one of them",
-        "autograd forgets how a gradient was made unless it is told to keep that for a second derivative",
+        "for a second derivative, autograd must keep the graph of the first one",
     ),
 )
 def check_2():
-    """Zero on the closed form, with noise and without, and -V_z^2 on twice of it; on a polynomial
-    what is found by hand.
-    """
+    """Zero on the closed form, -V_z^2 on twice of it; a polynomial by hand."""
     rng = torch.Generator().manual_seed(2)
     for c, y, g in ((1.0, 0.0, 0.0), (4.0, 1.0, 0.0), (4.0, -1.0, 0.7)):
-        z, t = draws(rng, 9), 0.9 * torch.rand(9, generator=rng, dtype=torch.float64)
+        z, t = randn(rng, 9), 0.9 * rand(rng, 9)
 
         def value(z, t, c=c, y=y, g=g):
             return c * (z - y) ** 2 / (2 * (1 + c * (1 - t))) + g**2 / 2 * torch.log(
@@ -74,8 +67,8 @@ def check_2():
             -((c * (z - y) / (1 + c * (1 - t))) ** 2),
         )
     for g in (0.0, 0.5, 2.0):
-        a, b = draws(rng, 2).tolist()
-        z, t = draws(rng, 6), draws(rng, 6)
+        a, b = randn(rng, 2).tolist()
+        z, t = randn(rng, 6), randn(rng, 6)
         by_hand = (
             a * z**3 - (3 * a * t * z**2 + 2 * b * z) ** 2 / 2 + g**2 / 2 * (6 * a * t * z + 2 * b)
         )
@@ -86,28 +79,27 @@ def check_2():
     "02.3",
     hints=(
         "what does it cost from one state to go to one end, and to end there?",
-        "collect these costs in a table (batch, end); without noise each row has a best end, with noise a weighted mean",
-        "the weights of (02.18) do not change when a constant is taken from all costs of a row: take the least",
+        "collect the costs in a table (batch, end): a row has a best end, or, with noise, a mean",
+        "the weights of (02.18) stay when the least cost of a row is taken from all of its costs",
     ),
 )
 def check_3():
-    """One end leaves no choice; the formulas of Hopf-Lax and Hopf-Cole on a grid; weights so sharp
-    that they underflow.
-    """
+    """One end; Hopf-Lax and Hopf-Cole on a grid; weights that underflow."""
     rng, t = torch.Generator().manual_seed(3), 0.4
-    z = draws(rng, 7, 3)
-    y = draws(rng, 1, 3)
+    z = randn(rng, 7, 3)
+    y = randn(rng, 1, 3)
     for g in (0.0, 0.3):
-        yield (y, draws(rng, 1), z, t, g), (y - z) / (1 - t)
+        yield (y, randn(rng, 1), z, t, g), (y - z) / (1 - t)
     line, wells = Grid((-3.0,), (3.0,), (601,)), TwoWells()
-    z = draws(rng, 20, 1).clamp(-2, 2)
+    z = randn(rng, 20, 1).clamp(-2, 2)
     for g in (0.2, 0.5, 1.0):
         expected = hopf_cole(wells.terminal, z, torch.tensor(t, dtype=torch.float64), g, line)[1]
         yield (line.points(), wells.terminal(line.points()), z, t, g), expected
     coarse = Grid((-2.0, -2.0), (2.0, 2.0), (9, 9))
-    z, clock = draws(rng, 10, 2), torch.tensor(t, dtype=torch.float64)
+    z = randn(rng, 10, 2)
+    now = torch.tensor(t, dtype=torch.float64)
     terminal = PointMass(weight=3.0, target=0.3).terminal
-    nearest = hopf_lax(terminal, z, clock, coarse, halvings=0)[1]
+    nearest = hopf_lax(terminal, z, now, coarse, halvings=0)[1]
     for g in (0.0, 1e-4):
         yield (coarse.points(), terminal(coarse.points()), z, t, g), nearest
 
@@ -115,20 +107,19 @@ def check_3():
 @exercise(
     "02.4",
     hints=(
-        "which of the two kinds of kink does (02.14) forbid?",
+        "which of the two sorts of kink does (02.14) forbid?",
         "take the step of the grid for delta: each three neighbors give one second difference",
         "one of them that is too large, by more than rounding, is enough to refuse the whole row",
     ),
 )
 def check_4():
-    """Lower edges of parabolas pass, whatever their ends, and ridges too; sharp valleys and too
-    much curvature do not.
-    """
+    """Lower envelopes of parabolas and ridges pass; sharp valleys and high curvature do not."""
     rng = torch.Generator().manual_seed(4)
     for count, tau in ((81, 0.1), (81, 0.5), (41, 1.0), (201, 2.0)):
         z = torch.linspace(-2, 2, count, dtype=torch.float64)
-        dz, ends, prices = 4 / (count - 1), draws(rng, 6), draws(rng, 6)
-        edge = (prices + (z[:, None] - ends) ** 2 / (2 * tau)).amin(1)
+        dz = 4 / (count - 1)
+        ends, costs = randn(rng, 6), randn(rng, 6)
+        edge = (costs + (z[:, None] - ends) ** 2 / (2 * tau)).amin(1)
         yield (edge, dz, tau), True
         yield (edge - 0.3 * z.abs() / tau, dz, tau), True
         yield (edge + 10 * z.abs() / tau, dz, tau), False

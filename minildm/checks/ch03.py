@@ -1,17 +1,12 @@
-"""Checks of chapter 03: one step of dynamic programming, a law for sentences, costates of any
-steps, closed loops.
-"""
+"""Checks of chapter 03: dynamic programming, minimum-energy control, costates, and gains."""
 
 import torch
 
-from ..control.linear_quadratic import algebraic, linearize, pinned_law, soft_law
+from ..control.linear_quadratic import algebraic, linearize, pinned_control, soft_terminal_control
 from ..control.systems import DoubleIntegrator
+from .draws import double, rand, randn
 from .rules import Small
 from .verdict import Must, as_numbers, exercise
-
-
-def _randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
 @exercise(
@@ -19,20 +14,19 @@ def _randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
     hints=(
         "what does the next state cost, written as a function of z and u?",
         "the sum of both costs is a parabola in u: where is its lowest point, for a given z?",
-        "K comes from a linear system whose matrix is the curvature of that parabola; P is the form in z that u = -Kz leaves",
+        "K solves a linear system with the curvature of that parabola; P is what u = -Kz leaves",
     ),
 )
 def check_1():
-    """Identity: nothing to steer with. Oracle: the least squares of stacked square roots, any
-    sizes.
-    """
+    """Without any control, and by least squares of stacked square roots."""
     rng = torch.Generator().manual_seed(1)
     for n, m in ((1, 1), (2, 1), (3, 2), (5, 5)):
-        F, G, q, r, p = (
-            _randn(rng, *shape) for shape in ((n, n), (n, m), (n, n), (m + 1, m), (n, n))
-        )
+        shapes = ((n, n), (n, m), (n, n), (m + 1, m), (n, n))
+        F, G, q, r, p = (randn(rng, *shape) for shape in shapes)
         p = torch.cat((p, torch.eye(n, dtype=torch.float64)))
-        Q, R, P = q.T @ q, r.T @ r + torch.eye(m, dtype=torch.float64), p.T @ p
+        Q = q.T @ q
+        R = r.T @ r + torch.eye(m, dtype=torch.float64)
+        P = p.T @ p
         yield (
             (F, torch.zeros_like(G), Q, R, P),
             (torch.zeros(m, n, dtype=torch.float64), Q + F.T @ P @ F),
@@ -52,27 +46,25 @@ def check_1():
     hints=(
         "which of the two forms of (03.15) also makes sense for an infinite c?",
         "compute the time to go first, one number for each sentence, and keep it above tau",
-        "a number for each sentence must get as many dimensions as z has before z can be divided by it",
+        "give the numbers as many dimensions as z has before you divide z by them",
     ),
 )
 def check_2():
-    """Any shape, a time for each sentence, finite and infinite weights, and a least time that binds
-    in some sentences.
-    """
+    """Any shape, a time a sentence, any weight, and a least time to go that some reach."""
     rng = torch.Generator().manual_seed(2)
     for shape in ((3, 2), (4, 5, 3), (2, 3, 2, 2)):
-        y, z = _randn(rng, *shape), _randn(rng, *shape)
-        t = torch.rand(shape[0], generator=rng, dtype=torch.float64)
+        y, z = randn(rng, *shape), randn(rng, *shape)
+        t = rand(rng, shape[0])
         for c in (0.5, 20.0):
-            yield (y, z, t, c, 0.0), soft_law(y, z, t, c)
-        yield (y, z, t, float("inf"), 0.0), pinned_law(y, z, t)
+            yield (y, z, t, c, 0.0), soft_terminal_control(y, z, t, c)
+        yield (y, z, t, float("inf"), 0.0), pinned_control(y, z, t)
         yield (
             (y, z, torch.ones_like(t), float("inf"), 0.05),
-            pinned_law(y, z, torch.ones_like(t), 0.05),
+            pinned_control(y, z, torch.ones_like(t), 0.05),
         )
         late = torch.linspace(0.3, 1.0, shape[0], dtype=torch.float64)
         for c, tau in ((float("inf"), 0.1), (50.0, 0.1), (5.0, 0.3)):
-            left = torch.tensor([max(1 / c + 1 - float(s), tau) for s in late], dtype=torch.float64)
+            left = double(*(max(1 / c + 1 - float(s), tau) for s in late))
             for k in range(
                 shape[0]
             ):  # a case for each sentence, so that a fast one does not hide the others
@@ -81,7 +73,7 @@ def check_2():
             yield (y, z, late, c, tau), torch.stack([(a - b) / s for a, b, s in zip(y, z, left)])
 
 
-class _Step:
+class Step:
     """z -> tanh(z W + shift), a step whose derivative is known: d/dz = diag(1 - tanh^2) W'."""
 
     def __init__(self, W: torch.Tensor, shift: float):
@@ -90,7 +82,7 @@ class _Step:
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         return torch.tanh(z @ self.W + self.shift)
 
-    def pull(self, z: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    def vjp(self, z: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
         return ((1 - self(z) ** 2) * p) @ self.W.T
 
     def __repr__(self) -> str:
@@ -101,24 +93,24 @@ class _Step:
     "03.3",
     rule=lambda inputs: Small(most=inputs[1].numel()),
     hints=(
-        "which costate is known before any step has been looked at?",
-        "walk from the last step to the first; each needs the state before it, which the record has",
-        "the derivative of the number p . step(z) by z is what you need, and autograd gives it without a Jacobian",
+        "which costate is given before any step is taken back?",
+        "go from the last step to the first; each needs the state before it, which is recorded",
+        "autograd gives the derivative of the number p . step(z) by z without a Jacobian",
     ),
 )
 def check_3():
     """No step at all, steps that do nothing, and steps of any length whose derivative is known."""
     rng = torch.Generator().manual_seed(3)
-    z, p = _randn(rng, 2, 3, 4)
+    z, p = randn(rng, 2, 3, 4)
     yield ([torch.clone, torch.clone], z.expand(3, 3, 4), p), p.expand(3, 3, 4)
     for batch, d, count in ((1, 1, 0), (2, 4, 1), (3, 8, 3)):
-        steps = [_Step(_randn(rng, d, d), 0.1 * k) for k in range(count)]
-        states, p = [_randn(rng, batch, d)], _randn(rng, batch, d)
+        steps = [Step(randn(rng, d, d), 0.1 * k) for k in range(count)]
+        states, p = [randn(rng, batch, d)], randn(rng, batch, d)
         for step in steps:
             states.append(step(states[-1]))
         costates = [p]
         for step, z in zip(reversed(steps), reversed(states[:-1])):
-            costates.append(step.pull(z, costates[-1]))
+            costates.append(step.vjp(z, costates[-1]))
         yield (steps, torch.stack(states), p), torch.stack(costates[::-1])
 
 
@@ -126,38 +118,36 @@ def check_3():
     "03.4",
     hints=(
         "in which direction should the force be when the cart stands to the right of home?",
-        "u = -Kz: the first number answers the position, like a spring, the second the velocity, like a brake",
+        "u = -Kz: its first number acts like a spring, the second like a brake",
         "movement 1 found the best two numbers for this cart; round ones near them lose little",
     ),
 )
 def check_4():
-    """Behavior: the cart comes home from anywhere, at no more than a given share above the least
-    cost.
-    """
+    """The cart comes home from anywhere, at a cost not far above the least one."""
     system = linearize(
         DoubleIntegrator(running_weight=1.0), torch.zeros(2).double(), torch.zeros(1).double()
     )
     best = algebraic(system)
 
-    def good(K: object) -> bool:
-        K = as_numbers(K)
+    def good(got: object) -> bool:
+        K = as_numbers(got)
         if K is None or K.shape != (1, 2):
             return False
         K = K.double()
         closed = system.A - system.B @ K
         if torch.linalg.eigvals(closed).real.max() >= 0:
             return False
-        spent = torch.linalg.solve(
+        cost = torch.linalg.solve(
             torch.kron(closed.T.contiguous(), torch.eye(2).double())
             + torch.kron(torch.eye(2).double(), closed.T.contiguous()),
             -(system.Q + K.T @ system.R @ K).flatten(),
         ).view(2, 2)
-        return bool(torch.linalg.eigvals(spent @ torch.linalg.inv(best)).real.max() < 1.3)
+        return bool(torch.linalg.eigvals(cost @ torch.linalg.inv(best)).real.max() < 1.3)
 
     yield (
         (),
         Must(
-            "a gain (1, 2) with A - BK stable, at most 30% dearer than the best from any start",
+            "a gain (1, 2) with A - BK stable that costs at most 30% more than the best",
             good,
         ),
     )

@@ -1,36 +1,28 @@
-"""Checks of chapter 04: a step with noise, a price for noise, a bridge between any times, Doob's
-drift, Sinkhorn's sweep.
-"""
+"""Checks of chapter 04: a noisy step, a value, bridges, Doob's drift, Sinkhorn, a variance."""
 
 import math
 
 import torch
 
 from ..control.bridges import Mixture, doob, mixture_h
-from ..control.linear_quadratic import soft_value
+from ..control.linear_quadratic import soft_terminal_value
 from ..control.sinkhorn import half_squares
 from ..dynamics.solvers import euler_maruyama
+from .draws import double, rand, randn
 from .rules import without_autograd
 from .verdict import Must, as_numbers, exercise
-
-
-def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    """Standard Gaussian numbers in double precision."""
-    return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
 @exercise(
     "04.1",
     hints=(
         "how far does the drift carry the point in a time h, and how far does the noise?",
-        "variances of independent kicks add up over time, so look at how the size of a kick depends on h",
+        "variances of independent increments add up: how does the size of one depend on h?",
         "(04.2) has one term that is linear in h and one that is not; both are added to z",
     ),
 )
 def check_1():
-    """Steps of any length equal the package's, which draws the same xi; a step of length zero stays
-    where it is.
-    """
+    """The package's step with the same xi; a step of length zero stays where it is."""
     rng = torch.Generator().manual_seed(1)
     for shape in ((3,), (2, 4), (5, 1, 2)):
         for t, h, g in ((0.0, 0.5, 1.0), (0.2, 0.01, 3.0), (0.9, 0.0, 2.0), (0.1, 0.3, 0.0)):
@@ -40,10 +32,8 @@ def check_1():
                 shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
             )
             step = euler_maruyama(g)
-            now, then = (
-                torch.tensor(t, dtype=torch.float64),
-                torch.tensor(t, dtype=torch.float64) + h,
-            )
+            now = torch.tensor(t, dtype=torch.float64)
+            then = now + h
             expected = step(lambda z, t, u=u: u, z, now, then, torch.Generator().manual_seed(seed))
             yield (z, u, float(then - now), g, xi), expected
 
@@ -53,33 +43,29 @@ def check_1():
     hints=(
         "what is paid by a point that already stands on its target?",
         "(04.12) has a part that depends on the place and a part that every coordinate pays alike",
-        "the logarithm has the same argument as the denominator of the first part; count the coordinates",
+        "the logarithm is of the denominator of the first part; count the coordinates",
     ),
 )
 def check_2():
-    """The value of the soft law under noise, in any number of dimensions; at t = 1 it is the
-    terminal cost.
-    """
+    """The value with a terminal cost under noise, in any dimension; the cost itself at t = 1."""
     rng = torch.Generator().manual_seed(2)
     for batch, d in ((1, 1), (4, 2), (3, 16)):
         z, y = randn(rng, batch, d), randn(rng, batch, d)
         for c, g, t in ((1.0, 0.0, 0.3), (10.0, 1.0, 0.0), (3.0, 2.0, 0.7)):
-            yield (z, y, t, c, g), soft_value(y, z, t, c, g)
+            yield (z, y, t, c, g), soft_terminal_value(y, z, t, c, g)
         yield (z, y, 1.0, 5.0, 2.0), 5 * (z - y).square().sum(-1) / 2
 
 
 @exercise(
     "04.3",
     hints=(
-        "which durations does the derivation of (04.13) use, and which of them change when the end is at r?",
+        "which durations does (04.13) use, and which of them change when the end is at r?",
         "scale time so that the bridge runs from 0 to 1",
-        "the mean is on the straight line; the variance is a product of two durations over their sum, times the noise",
+        "the mean is on a straight line; the variance is a product of durations over their sum",
     ),
 )
 def check_3():
-    """Conditioning of the Gaussian pair (Z_s, Z_r) given Z_t; the middle of a long bridge; both
-    ends.
-    """
+    """Conditioning of the Gaussian pair (Z_s, Z_r) given Z_t; both ends."""
     rng = torch.Generator().manual_seed(3)
     for shape in ((2,), (3, 2)):
         z, y = randn(rng, *shape), randn(rng, *shape)
@@ -93,16 +79,14 @@ def check_3():
 @exercise(
     "04.4",
     hints=(
-        "what is h for this weight, if each mode is blurred by free motion?",
-        "the derivative of a sum of Gaussians over the sum is a mean of single derivatives: with which weights?",
-        "the weights are responsibilities; compute them from logarithms, so that they survive when every density underflows",
+        "what is h for this weight, if uncontrolled noise blurs each mode?",
+        "the derivative of a sum over the sum is a mean of single derivatives: with which weights?",
+        "the weights are responsibilities: compute them from logarithms, since densities underflow",
     ),
     rule=lambda inputs: without_autograd(),
 )
 def check_4():
-    """One mode of no width is the pinned law; between two even modes nothing moves; else the
-    autograd of log h.
-    """
+    """One mode of no variance, two equal modes, and the autograd of log h."""
     rng = torch.Generator().manual_seed(4)
     z, y = randn(rng, 5), randn(rng, 1)
     yield (z, 0.4, torch.ones(1, dtype=torch.float64), y, 0.0, 2.0), (y - z) / 0.6
@@ -111,7 +95,7 @@ def check_4():
             torch.zeros(1, dtype=torch.float64),
             0.2,
             torch.full((2,), 0.5, dtype=torch.float64),
-            torch.tensor([-2.0, 2.0], dtype=torch.float64),
+            double(-2.0, 2.0),
             0.1,
             1.0,
         ),
@@ -137,13 +121,12 @@ def check_4():
     "04.5",
     hints=(
         "which numbers underflow when all costs are large against epsilon?",
-        "keep potentials in place of factors, and use logsumexp; each half of a round makes one marginal right",
-        "after a half round one marginal is exact, so measure the other one, and go on until its total error is small enough",
+        "keep potentials, not factors, and use logsumexp; each half round makes one marginal right",
+        "after a half round one marginal is exact: go on until the error of the other is small",
     ),
 )
 def check_5():
-    """A coupling with marginals right to 1e-8 whose logarithm is C / -epsilon plus a row term plus
-    a column term.
+    """Marginals right to 1e-8, and log plan + C / epsilon a row term plus a column term.
 
     Some clouds are far apart, where exp(-C/epsilon) is zero everywhere; others converge after
     hundreds of rounds only.
@@ -167,8 +150,8 @@ def check_5():
                 return False
             gain = plan.double().log() + cost / epsilon
             apart = gain - gain[:1] - gain[:, :1] + gain[:1, :1]
-            misses = [float(miss.abs().sum()) for miss in (plan.sum(0) - b, plan.sum(1) - a)]
-            return max(misses) < 1.01e-8 and float(apart.abs().max()) < 1e-6
+            errors = [float(x.abs().sum()) for x in (plan.sum(0) - b, plan.sum(1) - a)]
+            return max(errors) < 1.01e-8 and float(apart.abs().max()) < 1e-6
 
         yield (
             (cost, a, b, epsilon),
@@ -180,17 +163,15 @@ def check_5():
     "04.6",
     hints=(
         "of which independent parts does Z_t in (04.14) consist?",
-        "both ends vary, they vary together, and the bridge between them adds its own variance",
-        "take the variance of (1 - t) z_0 + t z_1 with the covariance of (04.23), and add that of the bridge",
+        "both ends vary, they are correlated, and the bridge between them adds its own variance",
+        "the variance of (1 - t) z_0 + t z_1, with (04.23) as covariance, plus the bridge's",
     ),
 )
 def check_6():
-    """Both ends for any noise; the straight blend for no noise; Sinkhorn's covariance solves k g^2
-    = s0^2 s1^2 - k^2.
-    """
+    """Both ends, no noise, and Sinkhorn's covariance, which solves k g^2 = s0^2 s1^2 - k^2."""
     rng = torch.Generator().manual_seed(6)
     for _ in range(6):
-        s0, s1, g = (0.2 + 2 * torch.rand(3, generator=rng, dtype=torch.float64)).tolist()
+        s0, s1, g = (0.2 + 2 * rand(rng, 3)).tolist()
         yield (0.0, s0, s1, g), s0**2
         yield (1.0, s0, s1, g), s1**2
         t = float(torch.rand(1, generator=rng))

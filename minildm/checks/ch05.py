@@ -1,6 +1,4 @@
-"""Checks of chapter 05: a Gaussian's flow, boxes that look upwind, a mixture's flow, other noise,
-the error of a probe.
-"""
+"""Checks of chapter 05: the flow of a Gaussian, finite volumes, mixtures, other noise, probes."""
 
 from itertools import product
 
@@ -9,36 +7,25 @@ import torch
 from ..control.bridges import Mixture
 from ..transport.mixtures import mixture_score, mixture_velocity
 from ..transport.schedules import Linear
+from .draws import rand, randn
 from .rules import without_autograd
 from .verdict import exercise
-
-
-def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    """Standard Gaussian numbers in double precision."""
-    return torch.randn(*shape, generator=rng, dtype=torch.float64)
-
-
-def rand(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    """Uniform numbers in double precision."""
-    return torch.rand(shape, generator=rng, dtype=torch.float64)
 
 
 @exercise(
     "05.1",
     hints=(
-        "which mean and which width does the cloud have at time t?",
-        "(05.5) asks for the derivative of the mean and for the relative growth of the width",
-        "work with the variance: the relative growth of the width is half of the relative growth of the variance",
+        "which mean and which standard deviation does the cloud have at time t?",
+        "(05.5) needs the derivative of the mean and the relative growth of the standard deviation",
+        "the relative growth of a standard deviation is half of that of the variance",
     ),
 )
 def check_1():
-    """The flow from N(0, I) to N(m, s^2 I): where it starts, where it carries one standard
-    deviation, and in between.
-    """
+    """The flow from N(0, I) to N(m, s^2 I): at both ends and in between."""
     rng = torch.Generator().manual_seed(1)
     for batch, d in ((1, 1), (4, 2), (3, 7)):
         m, s = randn(rng, d), 0.2 + 2 * float(rand(rng))
-        law = Mixture(
+        data = Mixture(
             torch.zeros(1, dtype=torch.float64),
             m[None],
             torch.full((1,), s**2, dtype=torch.float64),
@@ -48,7 +35,7 @@ def check_1():
         for t in (0.1, 0.5, 0.9):
             yield (
                 (z, t, m, s),
-                mixture_velocity(Linear(), law)(z, torch.tensor(t, dtype=torch.float64)),
+                mixture_velocity(Linear(), data)(z, torch.tensor(t, dtype=torch.float64)),
             )
         yield (m[None] + s, 1.0, m, s), (m + s)[None]
 
@@ -56,15 +43,13 @@ def check_1():
 @exercise(
     "05.2",
     hints=(
-        "which of its two boxes does an edge empty, if the drift is positive there?",
-        "split the drift at the edges into a positive and a negative part, and let each take the density it comes from",
-        "each flux leaves one box and enters its neighbor; outer walls have none, and the slope of p is over the width",
+        "which of its two cells does an edge empty, if the drift is positive there?",
+        "split the drift at the edges by sign, and let each part take the density of its own side",
+        "each flux leaves one cell for its neighbor; outer walls have none; slopes are per width",
     ),
 )
 def check_2():
-    """Boxes by a loop over edges; a single full box under a strong drift gives only what it has;
-    nothing moves without flux.
-    """
+    """Finite volumes by a loop over edges, from a random and from a single full cell."""
     rng = torch.Generator().manual_seed(2)
     for n, g in ((2, 0.0), (5, 1.0), (30, 0.4)):
         p, v, width, h = rand(rng, n), randn(rng, n - 1), 0.1 + float(rand(rng)), 0.01
@@ -89,23 +74,19 @@ def check_2():
     "05.3",
     hints=(
         "far from all modes every density underflows; what of them does not?",
-        "responsibilities need only ratios of densities, so take a softmax of logarithms, with all terms that depend on the mode",
-        "velocity and score are means over modes with the same responsibilities, of (05.7) and of single Gaussian scores",
+        "take a softmax of the logarithms of the densities, with all terms that depend on the mode",
+        "both are means over modes with these responsibilities, of (05.7) and of Gaussian scores",
     ),
     rule=lambda inputs: without_autograd(),
 )
 def check_3():
-    """Velocity and score of a mixture on the line: one mode, many modes, far out in the tail, and
-    at both ends of time.
-    """
+    """Velocity and score of a mixture on the line, also far out and at both ends of time."""
     rng = torch.Generator().manual_seed(3)
     for modes in (1, 2, 5):
-        weights, means, stds = (
-            randn(rng, modes).softmax(0),
-            2 * randn(rng, modes),
-            0.1 + rand(rng, modes),
-        )
-        law = Mixture(weights.log(), means[:, None], stds**2)
+        weights = randn(rng, modes).softmax(0)
+        means = 2 * randn(rng, modes)
+        stds = 0.1 + rand(rng, modes)
+        data = Mixture(weights.log(), means[:, None], stds**2)
         for t, z in (
             (0.0, randn(rng, 4)),
             (0.6, randn(rng, 6)),
@@ -113,23 +94,21 @@ def check_3():
             (0.999, randn(rng, 2)),
         ):
             now = torch.tensor(t, dtype=torch.float64)
-            u, score = (
-                make(Linear(), law)(z[:, None], now)[:, 0]
-                for make in (mixture_velocity, mixture_score)
-            )
-            yield (z, t, weights, means, stds), (u, score)
+            u = mixture_velocity(Linear(), data)(z[:, None], now)
+            score = mixture_score(Linear(), data)(z[:, None], now)
+            yield (z, t, weights, means, stds), (u[:, 0], score[:, 0])
 
 
 @exercise(
     "05.4",
     hints=(
-        "which flow has the same density as the motion that you are given?",
+        "which flow has the same density as the process that you are given?",
         "go through that flow: take the first noise out of the drift, then put the other one in",
         "both times the score is multiplied by half of a squared noise, once with each sign",
     ),
 )
 def check_4():
-    """Drifts of one law: no noise, the same noise, more, less; a law at rest stays at rest."""
+    """Drifts that keep one density, under more and less noise; a density at rest stays."""
     rng = torch.Generator().manual_seed(4)
     for shape in ((3,), (2, 4), (2, 3, 2)):
         v, score = randn(rng, *shape), randn(rng, *shape)
@@ -146,11 +125,11 @@ def check_4():
     hints=(
         "which products of two signs still fluctuate, and which are constant?",
         "write e'Je as the trace plus a sum over pairs i < j",
-        "each pair contributes one product of signs with its own coefficient; products of different pairs are uncorrelated",
+        "each pair gives one product of signs with a coefficient; different pairs are uncorrelated",
     ),
 )
 def check_5():
-    """The variance over all 2^d vectors of signs; none for a diagonal matrix, none for a rotation."""
+    """The variance over all 2^d vectors of signs; zero for diagonal and for skew matrices."""
     rng = torch.Generator().manual_seed(5)
     for batch, d in ((1, 1), (3, 2), (2, 6)):
         J = randn(rng, batch, d, d)

@@ -1,6 +1,4 @@
-"""Checks of chapter 06: a pair, the mean field of a data set, pairs on the line, energies of a
-flow, its acceleration.
-"""
+"""Checks of chapter 06: conditional and marginal velocity, pairs on the line, energies."""
 
 import torch
 
@@ -9,37 +7,26 @@ from ..transport.energies import flow_energy, straightness
 from ..transport.mixtures import mixture_velocity
 from ..transport.planar import two_modes
 from ..transport.schedules import Linear
+from .draws import double, rand, randn
 from .rules import Counted, Small
 from .verdict import exercise
-
-
-def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    """Standard Gaussian numbers in double precision."""
-    return torch.randn(*shape, generator=rng, dtype=torch.float64)
-
-
-def rand(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    """Uniform numbers in double precision."""
-    return torch.rand(*shape, generator=rng, dtype=torch.float64)
 
 
 @exercise(
     "06.1",
     hints=(
         "where on its line is each pair at its own time?",
-        "give the times a shape that multiplies rows; of the three forms in (06.4) not all can be evaluated at both ends",
+        "give the times a shape that multiplies rows; not all forms of (06.4) hold at both ends",
         "choose the form of the velocity that never divides",
     ),
 )
 def check_1():
-    """Points and velocities of straight paths: states of any shape, each with its own time; both
-    ends of time.
-    """
+    """Points and velocities of straight paths, each with its own time; both ends of time."""
     rng = torch.Generator().manual_seed(1)
     for shape in ((3, 1), (4, 2), (2, 3, 5)):
         z0, z1, t = randn(rng, *shape), randn(rng, *shape), rand(rng, shape[0])
-        share = t.reshape(-1, *[1] * (len(shape) - 1))
-        yield (z0, z1, t), (z0 + share * (z1 - z0), z1 - z0)
+        wide = t.reshape(-1, *[1] * (len(shape) - 1))
+        yield (z0, z1, t), (z0 + wide * (z1 - z0), z1 - z0)
         yield (z0, z1, torch.zeros_like(t)), (z0, z1 - z0)
         yield (z0, z1, torch.ones_like(t)), (z1, z1 - z0)
 
@@ -48,14 +35,13 @@ def check_1():
     "06.2",
     hints=(
         "given that the data point is y_i, how is z_t distributed?",
-        "Bayes' rule gives a weight to each data point; then (06.6) asks for the mean of the data under these weights",
-        "all densities underflow near t = 1 or far out: compute the weights from logarithms, less the largest",
+        "Bayes' rule gives each data point a weight; (06.6) asks for the mean under these weights",
+        "all densities underflow near t = 1 or far out: compute the weights from logarithms",
     ),
     tolerance=1e-3,
 )
 def check_2():
-    """One data point: the pinned law. At t = 0: the mean of the data. Else the mixture of Gaussians
-    of no width.
+    """One data point: the conditional velocity. At t = 0: the mean of the data. Else a mixture.
 
     Late, and far from all data, no density is a number above zero. The tolerance is that of single
     precision over 1 - t.
@@ -67,8 +53,7 @@ def check_2():
         for t in (0.3, 0.7, 0.999):
             for place in (t * data[:1] + (1 - t) * z, z, 5 + 3 * z):
                 gap = -(place[:, None] - t * data).square().sum(-1) / (2 * (1 - t) ** 2)
-                share = (gap - gap.max(dim=1, keepdim=True).values).exp()
-                mean = (share[..., None] * data).sum(1) / share.sum(1, keepdim=True)
+                mean = gap.softmax(1) @ data
                 yield (place, t, data), (mean - place) / (1 - t)
 
 
@@ -77,7 +62,7 @@ def check_2():
     hints=(
         "which noise belongs to the smallest data point?",
         "both sides must be in the same order, but the data may not be moved",
-        "sort the noise, and put each value at the place where the data point of that rank stands",
+        "sort the noise, and put each value where the data point of that rank stands",
     ),
 )
 def check_3():
@@ -96,14 +81,12 @@ def check_3():
     "06.4",
     hints=(
         "which velocity has a recorded path between two of its times?",
-        "a piece lasts as long as its two times are apart, so a square of a velocity must be weighted by that duration",
-        "add the pieces of each path and take the mean over paths; (06.14) then asks for the energy of the straight path",
+        "weight the square of each piece's velocity by the duration of the piece",
+        "add the pieces, take the mean over paths; (06.14) also needs the energy of straight paths",
     ),
 )
 def check_4():
-    """Energy and straightness of recorded paths at uneven times; straight ones have none of the
-    second.
-    """
+    """Energy and straightness of recorded paths at uneven times, and of straight paths."""
     rng = torch.Generator().manual_seed(4)
     for time, batch, d in ((2, 3, 1), (5, 4, 2), (30, 2, 3)):
         steps = rand(rng, time - 1) + 0.1
@@ -126,14 +109,13 @@ def check_4():
     rule=lambda inputs: Small(most=8 * inputs[1].numel()),
 )
 def check_5():
-    """A turn accelerates towards its center, a push that grows with time evenly, a pinned law not
-    at all; then a mixture.
+    """A rotation, a field that grows with time, a conditional velocity, and a mixture.
 
-    The field may be called once for the velocity and once for the derivative, and no Jacobian may
-    be made.
+    The field may be evaluated once for the velocity and once for the derivative, and no Jacobian
+    may be made.
     """
     rng = torch.Generator().manual_seed(5)
-    for t in torch.tensor([0.0, 0.2, 0.6], dtype=torch.float64):
+    for t in double(0.0, 0.2, 0.6):
         z = randn(rng, 4, 16)
         for field, expected in (
             (lambda z, t: torch.cat((-2 * z[:, 8:], 2 * z[:, :8]), dim=1), -4 * z),
@@ -144,8 +126,7 @@ def check_5():
             yield (Counted(field, 2, "the field"), z, t), expected
         field, z, h = mixture_velocity(Linear(), two_modes(1.0)), randn(rng, 3, 1), 1e-4
         u = field(z, t)
-        ahead, behind = (field(z + s * u, t + s) for s in (h, -h))
-        far, back = (field(z + s * u, t + s) for s in (2 * h, -2 * h))
+        far, ahead, behind, back = (field(z + s * h * u, t + s * h) for s in (2, 1, -1, -2))
         yield (
             (Counted(field, 2, "the field"), z, t),
             (8 * (ahead - behind) - (far - back)) / (12 * h),

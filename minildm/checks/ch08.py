@@ -1,24 +1,17 @@
-"""Checks of chapter 08: a step with its error, DDIM, the posterior step, expansion of a mixture, a
-step that remembers.
-"""
+"""Checks of chapter 08: errors of a step, DDIM, the posterior step, expansion, multistep."""
 
 import torch
+from torch import Tensor
 
 from ..dynamics.solvers import heun
+from .draws import double, rand, randn
 from .rules import Counted
 from .verdict import exercise
 
 
-def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    """Standard Gaussian numbers in double precision."""
-    return torch.randn(*shape, generator=rng, dtype=torch.float64)
-
-
 def coefficients(rng: torch.Generator) -> tuple[float, float, float, float]:
     """a and b at some time, and at a later one, of some path from noise to data."""
-    t, s = (
-        torch.rand(2, generator=rng, dtype=torch.float64).sort().values.mul(0.8).add(0.1).tolist()
-    )
+    t, s = rand(rng, 2).sort().values.mul(0.8).add(0.1).tolist()
     power = 1 + float(torch.rand((), generator=rng))
     return t, (1 - t) ** power, s, (1 - s) ** power
 
@@ -26,15 +19,13 @@ def coefficients(rng: torch.Generator) -> tuple[float, float, float, float]:
 @exercise(
     "08.1",
     hints=(
-        "at which two places does Heun's method ask for a slope, and which of the two does Euler's method use?",
-        "call the field once where the step begins and once where Euler's step ends; both results need only these two slopes",
-        "the error is the state that Heun's method reaches less the state that Euler's method reaches; write it with the slopes",
+        "at which two places does Heun's method ask for a slope, and which one does Euler use?",
+        "evaluate the field where the step begins and where Euler's step ends: both need no more",
+        "the error is Heun's state less Euler's state; write it with the two slopes",
     ),
 )
 def check_1():
-    """The package's Heun, forward and backward; a constant field has no error; u = t is Euler's
-    fault by h^2/2 exactly.
-    """
+    """The package's Heun step; a constant field has no error; u = t gives h^2/2 exactly."""
     rng = torch.Generator().manual_seed(1)
     for shape in ((3,), (2, 4), (5, 1, 2)):
         z, weight = randn(rng, *shape), randn(rng, *shape)
@@ -43,10 +34,7 @@ def check_1():
             return torch.sin(weight * z) + t**2
 
         for t, h in ((0.0, 0.5), (0.3, 0.2), (1.0, -0.4)):
-            now, then = (
-                torch.tensor(t, dtype=torch.float64),
-                torch.tensor(t + h, dtype=torch.float64),
-            )
+            now, then = double(t, t + h)
             ahead = heun(u, z, now, then)
             yield (
                 (Counted(u, 2, "u = sin(w z) + t^2"), z, t, h),
@@ -71,17 +59,12 @@ def check_1():
     ),
 )
 def check_2():
-    """A point of the path of any pair goes to the point of the same pair; to t = 1 it is the
-    prediction; staying stays.
-    """
+    """A point of the path of any pair goes to the point of the same pair; both ends."""
     rng = torch.Generator().manual_seed(2)
     for shape in ((4,), (2, 3), (5, 2, 2)):
         for _ in range(4):
-            z1, z0, (a, b, a_next, b_next) = (
-                randn(rng, *shape),
-                randn(rng, *shape),
-                coefficients(rng),
-            )
+            z1, z0 = randn(rng, *shape), randn(rng, *shape)
+            a, b, a_next, b_next = coefficients(rng)
             yield (a * z1 + b * z0, z1, a, b, a_next, b_next), a_next * z1 + b_next * z0
             yield (a * z1 + b * z0, z1, a, b, 1.0, 0.0), z1
             yield (z0, z1, a, b, a, b), z0
@@ -91,21 +74,18 @@ def check_2():
 @exercise(
     "08.3",
     hints=(
-        "given the data, which Gaussian is the next state, and how does the present state depend on it?",
-        "the present state is a multiple of the next one plus fresh noise; find the multiple and the variance of that noise",
-        "condition two Gaussian numbers on each other: the gain is their covariance over the variance of the present state",
+        "given the data, which Gaussian is the next state, and how does this one depend on it?",
+        "this state is a multiple of the next one plus noise: find the multiple and variance",
+        "condition one Gaussian on the other: the gain is covariance over variance",
     ),
 )
 def check_3():
-    """Conditioning of the joint Gaussian of (z_next, z_k) given z_1; from pure noise; to the end."""
+    """Conditioning of the joint Gaussian of (z_next, z_k) given z_1; from noise; to the end."""
     rng = torch.Generator().manual_seed(3)
     for shape in ((3,), (2, 5)):
         for _ in range(6):
-            z, z1, (a, b, a_next, b_next) = (
-                randn(rng, *shape),
-                randn(rng, *shape),
-                coefficients(rng),
-            )
+            z, z1 = randn(rng, *shape), randn(rng, *shape)
+            a, b, a_next, b_next = coefficients(rng)
             cross = a / a_next * b_next**2
             yield (
                 (z, z1, a, b, a_next, b_next),
@@ -118,14 +98,13 @@ def check_3():
 @exercise(
     "08.4",
     hints=(
-        "how sure is the point of its mode, and by which numbers, one for each mode, would you say so?",
-        "(08.15) needs the variance of the means under the probabilities of the modes given z, not under `weights`",
-        "a density far from all modes is zero for the computer: compute the probabilities from logarithms, as a softmax does",
+        "with which probability does z belong to each mode?",
+        "(08.15) needs the variance of the means given z, not under `weights`",
+        "far from all modes every density is zero for the computer: use logarithms and a softmax",
     ),
 )
 def check_4():
-    """The autograd of the closed-form field, for any weights, places and coefficients; one mode
-    alone is linear.
+    """The autograd of the closed-form field, for any weights, places and coefficients.
 
     Last come narrow modes close to the end of the straight path: on the border, and where every
     density is zero.
@@ -133,39 +112,28 @@ def check_4():
     rng = torch.Generator().manual_seed(4)
     for batch, modes in ((5, 1), (4, 2), (3, 6)):
         for _ in range(4):
-            z, means, weights = (
-                randn(rng, batch),
-                2 * randn(rng, modes),
-                randn(rng, modes).softmax(0),
-            )
-            a, b, da, db, std = (0.3 + torch.rand(5, generator=rng, dtype=torch.float64)).tolist()
-            yield (
-                (z, means, weights, a, b, da, -db, std),
-                slopes(z, means, weights, a, b, da, -db, std),
-            )
-    for place, means in ((0.0, (-2.0, 2.0)), (8.0, (-2.0, 2.0)), (-9.0, (-1.0, 0.0, 2.0))):
-        z, means = (
-            torch.full((2,), place, dtype=torch.float64),
-            torch.tensor(means, dtype=torch.float64),
-        )
+            z = randn(rng, batch)
+            means = 2 * randn(rng, modes)
+            weights = randn(rng, modes).softmax(0)
+            a, b, da, db, std = (0.3 + rand(rng, 5)).tolist()
+            inputs = z, means, weights, a, b, da, -db, std
+            yield inputs, slopes(*inputs)
+    for place, means in (
+        (0.0, double(-2.0, 2.0)),
+        (8.0, double(-2.0, 2.0)),
+        (-9.0, double(-1.0, 0.0, 2.0)),
+    ):
         weights = torch.full_like(means, 1 / len(means))
-        yield (
-            (z, means, weights, 0.99, 0.01, 1.0, -1.0, 0.03),
-            slopes(z, means, weights, 0.99, 0.01, 1.0, -1.0, 0.03),
-        )
+        inputs = double(place, place), means, weights, 0.99, 0.01, 1.0, -1.0, 0.03
+        yield inputs, slopes(*inputs)
 
 
-def slopes(
-    z: torch.Tensor,
-    means: torch.Tensor,
-    weights: torch.Tensor,
-    a: float,
-    b: float,
-    da: float,
-    db: float,
-    std: float,
-) -> torch.Tensor:
-    """The slope of the field of a mixture on the line at each of the points z, by autograd."""
+def slopes(z: Tensor, means: Tensor, weights: Tensor, *path: float) -> Tensor:
+    """The slope at the points z of the field of a mixture on the line, by autograd.
+
+    The path gives a, b, their derivatives, and the standard deviation of each mode.
+    """
+    a, b, da, db, std = path
     q = a**2 * std**2 + b**2
 
     def u(point):
@@ -179,26 +147,20 @@ def slopes(
 @exercise(
     "08.5",
     hints=(
-        "in (08.7), what is held constant by DDIM, and what would you put there if you knew it at two values of rho?",
-        "the straight line through two predictions has a slope in rho; use it in the integral from rho to rho_next",
-        "the integral of a straight line is its value in the middle of the interval times the length of the interval",
+        "what does DDIM take as constant in (08.7), and what if you knew it at two values of rho?",
+        "the line through two predictions has a slope in rho: integrate it from rho to rho_next",
+        "the integral of a straight line is its middle value times the length of the interval",
     ),
 )
 def check_5():
-    """Exact when the prediction is a straight line in rho = a/b; with two equal predictions it is
-    DDIM.
-    """
+    """Exact for a prediction that is straight in rho = a/b; DDIM for two equal predictions."""
     rng = torch.Generator().manual_seed(5)
     for shape in ((4,), (2, 3)):
         for _ in range(6):
-            z, c0, c1, (a, b, a_next, b_next) = (
-                randn(rng, *shape),
-                randn(rng, *shape),
-                randn(rng, *shape),
-                coefficients(rng),
-            )
+            z, c0, c1 = randn(rng, *shape), randn(rng, *shape), randn(rng, *shape)
+            a, b, a_next, b_next = coefficients(rng)
             rho, rho_next = a / b, a_next / b_next
-            before = 0.8 * rho * float(torch.rand((), generator=rng, dtype=torch.float64))
+            before = 0.8 * rho * float(rand(rng))
             exact = b_next * (z / b + c0 * (rho_next - rho) + c1 * (rho_next**2 - rho**2) / 2)
             yield (z, c0 + c1 * rho, c0 + c1 * before, before, a, b, a_next, b_next), exact
             yield (

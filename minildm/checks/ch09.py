@@ -1,6 +1,4 @@
-"""Checks of chapter 09: an ancestral step, a total correlation, the price of steps, a soft choice's
-adjoint, a baseline.
-"""
+"""Checks of chapter 09: an ancestral step, total correlation, adjoints, a baseline."""
 
 import math
 from collections.abc import Iterator
@@ -8,14 +6,10 @@ from contextlib import contextmanager
 
 import torch
 
-from ..models.base import MASK
+from ..tokens import MASK
+from .draws import rand, randn
 from .rules import Small, without_autograd
 from .verdict import exercise
-
-
-def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    """Standard Gaussian numbers in double precision."""
-    return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
 def entropy(p: torch.Tensor) -> torch.Tensor:
@@ -27,30 +21,28 @@ def entropy(p: torch.Tensor) -> torch.Tensor:
     "09.1",
     hints=(
         "which positions may change at all, and which of them would have opened before t?",
-        "a position that is still masked at t has an opening time between t and 1; how likely is it that the time is before s?",
-        "compare `chance` with the probability (09.4), and take the drawn word only where there is a mask",
+        "a masked position opens at a time between t and 1: how likely is it before s?",
+        "compare `chance` with (09.4), and take the sampled token only where there is a mask",
     ),
 )
 def check_1():
-    """Whether each mask opens, decided one by one; from t = 0 to 1 all do, and nothing happens in
-    no time.
-    """
+    """Whether each mask opens, decided one by one; all do from 0 to 1, none in no time."""
     rng = torch.Generator().manual_seed(1)
     for shape in ((1, 4), (3, 7), (5, 2)):
         for t, s in ((0.0, 1.0), (0.2, 0.5), (0.9, 0.95), (0.4, 0.4)):
             tokens = torch.randint(3, 9, shape, generator=rng)
-            words = torch.randint(4, 9, shape, generator=rng)
-            chance = torch.rand(shape, generator=rng, dtype=torch.float64)
+            sampled = torch.randint(4, 9, shape, generator=rng)
+            chance = rand(rng, *shape)
             expected = torch.tensor(
                 [
                     [
-                        word if token == MASK and (1 - t) * u < s - t else token
-                        for token, word, u in zip(*row)
+                        new if token == MASK and (1 - t) * u < s - t else token
+                        for token, new, u in zip(*row)
                     ]
-                    for row in zip(tokens.tolist(), words.tolist(), chance.tolist())
+                    for row in zip(tokens.tolist(), sampled.tolist(), chance.tolist())
                 ]
             )
-            yield (tokens, words, chance, t, s), expected
+            yield (tokens, sampled, chance, t, s), expected
 
 
 @exercise(
@@ -58,13 +50,11 @@ def check_1():
     hints=(
         "how would you draw all words independently of each other, and from which tables?",
         "you need an entropy for each axis alone and one of the whole table",
-        "for the marginal of one word, sum the table over all other axes; in an entropy, 0 log 0 counts as zero",
+        "for the marginal of one word, sum over all other axes; in an entropy 0 log 0 is zero",
     ),
 )
 def check_2():
-    """A product has none, copies cost (m - 1) log N, names without repetition log N/(N - 1); else
-    KL to the product.
-    """
+    """Products, copies, names without repetition; else the KL to the product of marginals."""
     rng = torch.Generator().manual_seed(2)
     a, b, c = (randn(rng, k).softmax(0) for k in (3, 4, 2))
     yield (a[:, None, None] * b[:, None] * c,), 0.0
@@ -86,8 +76,8 @@ def check_2():
     "09.3",
     hints=(
         "in which cases do the two words cost anything at all?",
-        "what is g(t) of (09.12) for two words: which kind of curve, and by how much does it fall?",
-        "the price is due when both words fall into the same step, and then it is what one word says about the other",
+        "which curve is g(t) of (09.12) for two words, and by how much does it fall?",
+        "the cost arises when both fall into one step, and is then their mutual information",
     ),
 )
 def check_3():
@@ -103,9 +93,7 @@ def check_3():
 
 @contextmanager
 def by_hand(scores: torch.Tensor) -> Iterator[None]:
-    """Inside, neither derivatives by autograd nor a tensor as large as a matrix for each choice are
-    allowed.
-    """
+    """Inside, neither autograd nor a tensor as large as a matrix for each choice is allowed."""
     with without_autograd(), Small(most=2 * scores.numel()):
         yield
 
@@ -115,20 +103,18 @@ def by_hand(scores: torch.Tensor) -> Iterator[None]:
     rule=lambda inputs: by_hand(inputs[0]),
     hints=(
         "the matrix of (09.20) has two parts: what does each of them do to a vector?",
-        "the diagonal multiplies entry by entry, and the outer product needs only one number for each choice",
-        "the number is the mean of v under pi; the matrix is symmetric, so transposing it changes nothing; mind tau",
+        "the diagonal multiplies entry by entry; the outer product needs one number a choice",
+        "the number is the mean of v under pi; the matrix is symmetric; mind tau",
     ),
 )
 def check_4():
-    """The vector-Jacobian product of softmax(scores / tau), by autograd; it vanishes for a constant
-    v.
-    """
+    """The vector-Jacobian product of softmax(scores / tau) by autograd; zero for a constant v."""
     rng = torch.Generator().manual_seed(4)
     for shape in ((5,), (2, 7), (4, 1, 6)):
         for tau in (0.5, 1.0, 3.0):
             scores, v = randn(rng, *shape), randn(rng, *shape)
-            _, pull = torch.func.vjp(lambda x, tau=tau: (x / tau).softmax(-1), scores)
-            yield (scores, tau, v), pull(v)[0]
+            chosen = torch.func.vjp(lambda x, tau=tau: (x / tau).softmax(-1), scores)
+            yield (scores, tau, v), chosen[1](v)[0]
             yield (
                 (scores, tau, torch.ones(shape, dtype=torch.float64)),
                 torch.zeros(shape, dtype=torch.float64),
@@ -138,15 +124,13 @@ def check_4():
 @exercise(
     "09.5",
     hints=(
-        "which number may be subtracted from a cost without changing the mean of (09.23), and on what may it not depend?",
+        "which number may be subtracted from a cost without changing the mean of (09.23)?",
         "the baseline of each draw is another number: a mean over all draws but this one",
-        "the sum over the others is the sum over all less the own cost; then multiply by the scores and average over draws",
+        "the sum over the others is the sum over all less the own cost; then average over draws",
     ),
 )
 def check_5():
-    """Costs less the mean of the others, times scores; equal costs give zero; two draws give half
-    the difference twice.
-    """
+    """Costs less the mean of the others, times scores; equal costs give zero."""
     rng = torch.Generator().manual_seed(5)
     for draws, d in ((2, 1), (5, 3), (20, 4)):
         costs, scores = randn(rng, draws), randn(rng, draws, d)

@@ -1,32 +1,24 @@
-"""Checks of chapter 11: attention with weights, weights of uneven points, turning, a filter by
-waves, a matrix of slices.
-"""
+"""Checks of chapter 11: attention with weights, quadrature, rotations, filters, slices."""
 
 import math
 
 import torch
 
+from .draws import double, randn
 from .rules import Small
 from .verdict import exercise
-
-
-def randn(rng: torch.Generator, *shape: int) -> torch.Tensor:
-    """Standard Gaussian numbers in double precision."""
-    return torch.randn(*shape, generator=rng, dtype=torch.float64)
 
 
 @exercise(
     "11.1",
     hints=(
-        "what becomes of a factor in front of an exponential when it is written inside of the exponent?",
-        "a weight stands in the numerator and in the denominator, and what it is added to there grows with the width d",
-        "scores divided by the square root of d, each with the logarithm of its weight added; a softmax of torch divides safely",
+        "what becomes of a factor of an exponential when it is written in the exponent?",
+        "a weight stands in numerator and denominator; what is the scale of a score in d channels?",
+        "scores over the square root of d, plus the logarithm of the weight, then a softmax",
     ),
 )
 def check_1():
-    """Plain attention to points that are repeated as often as their weights say; nothing from
-    weight zero; large scores.
-    """
+    """Plain attention to points repeated as often as their weights say; large scores."""
     rng = torch.Generator().manual_seed(1)
     for n, d, c in ((2, 2, 1), (4, 3, 5), (6, 8, 2)):
         q, k, v = randn(rng, n, d), randn(rng, n, d), randn(rng, n, c)
@@ -45,13 +37,13 @@ def check_1():
 @exercise(
     "11.2",
     hints=(
-        "what is the integral of a straight line over one gap, in terms of its values at the two ends?",
-        "look at one point: which gaps does its value enter, and with which share of each?",
-        "half of the gap to its left and half of the gap to its right, where there is one; then make the sum one",
+        "what is the integral of a straight line over one gap, by its values at the two ends?",
+        "take one point: to which gaps does its value contribute, and with which factor?",
+        "half of the gap on each side, where there is one; then make the sum one",
     ),
 )
 def check_2():
-    """Integrals of functions that are straight between neighbors: one tooth of a saw at each point."""
+    """Integrals of hat functions: one at a point, zero at the others, straight between."""
     rng = torch.Generator().manual_seed(2)
     for n in (2, 3, 7):
         points = (3 * randn(rng, n)).sort().values
@@ -69,7 +61,7 @@ def check_2():
         yield (points,), torch.tensor(teeth, dtype=torch.float64) / length
     yield (
         (torch.arange(5, dtype=torch.float64),),
-        torch.tensor([0.125, 0.25, 0.25, 0.25, 0.125], dtype=torch.float64),
+        double(0.125, 0.25, 0.25, 0.25, 0.125),
     )
 
 
@@ -79,7 +71,7 @@ def check_2():
     hints=(
         "which two numbers of a row does one rotation mix, and by which angle?",
         "(11.12) is a matrix of two rows: each of the two new numbers needs both of the old ones",
-        "split each row into its halves; cosine and sine of position times rate mix them, with one minus sign, and join again",
+        "split rows into halves, combine them by cosine and sine of position times rate, and join",
     ),
 )
 def check_3():
@@ -103,9 +95,9 @@ def check_3():
     "11.4",
     rule=lambda inputs: Small(most=len(inputs[0]) ** 2 - 1),
     hints=(
-        "in which order can the double sum over points and waves be taken so that no pair of points appears?",
-        "first the coefficient of each wave, then its product with R, then the sum over waves at each position",
-        "what wave -m gives is the conjugate of what wave m gives: together twice a real part; wave 0 has no partner",
+        "in which order can one sum over points and waves so that no pair of points appears?",
+        "first the coefficient of each wave, then times R, then the sum over waves at a position",
+        "waves m and -m give conjugates: together twice a real part; wave 0 has no partner",
     ),
 )
 def check_4():
@@ -128,26 +120,26 @@ def check_4():
 @exercise(
     "11.5",
     hints=(
-        "which of the three factors in (11.19) divides by something, and over what does that sum run?",
-        "read s_g as a mean: the weights of the points inside of one slice sum to one",
-        "from a point to slices, from slices to slices, and from a slice to the points in it: three matrices in this order",
+        "which of the three factors in (11.19) divides by a sum, and over what does it run?",
+        "s_g is a mean: the weights of the points inside of one slice sum to one",
+        "three matrices: from a point to slices, from slices to slices, from a slice to points",
     ),
 )
 def check_5():
     """Entry by entry; one slice gives the weights in every row."""
     rng = torch.Generator().manual_seed(5)
     for n, G in ((4, 1), (5, 2), (6, 4)):
-        share, weights, T = randn(rng, n, G).softmax(1), randn(rng, n).softmax(0), randn(rng, G, G)
-        mass = [float((weights * share[:, g]).sum()) for g in range(G)]
+        assign, weights, T = randn(rng, n, G).softmax(1), randn(rng, n).softmax(0), randn(rng, G, G)
+        mass = [float((weights * assign[:, g]).sum()) for g in range(G)]
         expected = torch.zeros(n, n, dtype=torch.float64)
         for i in range(n):
             for j in range(n):
                 expected[i, j] = sum(
-                    share[i, g] * T[g, e] * weights[j] * share[j, e] / mass[e]
+                    assign[i, g] * T[g, e] * weights[j] * assign[j, e] / mass[e]
                     for g in range(G)
                     for e in range(G)
                 )
-        yield (share, weights, T), expected
+        yield (assign, weights, T), expected
     weights = randn(rng, 3).softmax(0)
     yield (
         (torch.ones(3, 1, dtype=torch.float64), weights, torch.ones(1, 1, dtype=torch.float64)),

@@ -1,6 +1,4 @@
-"""Ways that an exercise may forbid: automatic differentiation, needless calls of a function, large
-or complex tensors.
-"""
+"""What an exercise may forbid: autograd, repeated evaluations, large or complex tensors."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -32,33 +30,35 @@ def without_autograd():
 
 
 class Counted:
-    """A function that may be called `most` times; the next call raises RuleBroken. `calls` counts
-    them, `name` is shown.
+    """A function that may be evaluated `most` times; the next time raises RuleBroken.
+
+    `evaluations` counts them, and `name` is what a reader is shown.
     """
 
     def __init__(self, function: Callable, most: int, name: str):
         self.function = function
         self.most = most
         self.name = name
-        self.calls = 0
+        self.evaluations = 0
 
     def __repr__(self) -> str:
-        return f"{self.name} (calls allowed: {self.most})"
+        return f"{self.name} (evaluations allowed: {self.most})"
 
     def __call__(self, *arguments):
-        self.calls += 1
-        if self.calls > self.most:
+        self.evaluations += 1
+        if self.evaluations > self.most:
             raise RuleBroken(
-                f"{self.name} may be called {self.most} times here: keep what it returned and use it again."
+                f"{self.name} may be evaluated {self.most} times here: "
+                "keep what it returned and use it again."
             )
         return self.function(*arguments)
 
 
 class Small(TorchDispatchMode):
-    """Inside, a tensor of more than `most` numbers, or a complex one where `real`, raises
-    RuleBroken.
+    """Inside, a tensor of more than `most` numbers, or a complex one, raises RuleBroken.
 
-    A view counts as what it is a view of, so that an expanded vector is still a vector.
+    A view counts as what it is a view of, so that an expanded vector is still a vector. Complex
+    numbers are refused only where `real`.
     """
 
     def __init__(self, most: int, real: bool = False):
@@ -78,7 +78,8 @@ class Small(TorchDispatchMode):
         numbers = made.untyped_storage().nbytes() // made.element_size()
         if numbers > self.most:
             raise RuleBroken(
-                f"A tensor of {numbers} numbers was made; this exercise must do with at most {self.most}."
+                f"A tensor of {numbers} numbers was made; "
+                f"this exercise must do with at most {self.most}."
             )
         if self.real and made.is_complex():
             raise RuleBroken("This exercise asks for real numbers only: a complex tensor was made.")

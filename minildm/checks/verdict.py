@@ -1,8 +1,7 @@
-"""What every check shares: run the reader's function on inputs, compare with an oracle, print one
-verdict.
-"""
+"""What every check shares: run the reader's function, compare, and print one verdict."""
 
 import functools
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
@@ -18,64 +17,101 @@ ROUNDING = 1e-2  # of the largest expected number: below it, an error may come f
 
 
 class Must(NamedTuple):
-    """An expectation that many answers meet: what it is in words, and whether an answer meets it."""
+    """An expectation that many answers meet: in words, and as a test of an answer."""
 
     what: str
     met: Callable[[object], bool]
 
 
-def exercise(
-    number: str,
-    hints: tuple[str, ...],
-    tolerance: float = TOLERANCE,
-    rule: Callable[[tuple], AbstractContextManager] = lambda inputs: nullcontext(),
-):
-    """Make a check out of a generator of (inputs, expected) that is given nothing but its own
-    randomness.
+Cases = Callable[[], Iterable[tuple[tuple, object]]]  # makes (inputs, expected)
+Rule = Callable[[tuple], AbstractContextManager]
 
-    The check takes the reader's function, runs it on every input, and prints `passed`, `open` (the
-    hole still raises NotImplementedError) or the first failing input with the expected value. Each
-    further attempt that computes something is answered with the next of `hints`. Numbers may differ
-    by `tolerance` times the largest expected one. The function runs inside of `rule(inputs)`, which
-    raises RuleBroken when the answer is reached by a way that the exercise forbids.
+
+def allow_all(inputs: tuple) -> AbstractContextManager:
+    """The rule that forbids nothing."""
+    return nullcontext()
+
+
+class Check:
+    """Runs the reader's function on every input of an exercise, and prints one verdict.
+
+    It prints `passed`, `open` (the hole still raises NotImplementedError) or the first failing
+    input with the expected value. Each further attempt that computes something is answered with the
+    next of `hints`. Numbers may differ by `tolerance` times the largest expected one. The function
+    runs inside of `rule(inputs)`, which raises RuleBroken when the answer is reached by a way that
+    the exercise forbids.
     """
 
-    def make(cases: Callable[[], Iterable[tuple[tuple, object]]]):
-        attempts = 0
+    def __init__(
+        self, cases: Cases, number: str, hints: tuple[str, ...], tolerance: float, rule: Rule
+    ):
+        functools.update_wrapper(self, cases)
+        self.cases = cases
+        self.number = number
+        self.hints = hints
+        self.tolerance = tolerance
+        self.rule = rule
+        self.attempts = 0
 
-        @functools.wraps(cases)
-        def check(student: Callable) -> None:
-            nonlocal attempts
-            count = 0
-            for inputs, expected in cases():
-                try:
-                    with rule(inputs):
-                        got = student(*inputs)
-                except NotImplementedError:
-                    print(f"exercise {number}: open. Fill the hole, run the cell, and check again.")
-                    return
-                except RuleBroken as broken:
-                    print(f"exercise {number}: not yet. {broken}")
-                    return
-                except Exception as error:
-                    got = error
-                found = fault(got, expected, tolerance)
-                if found:
-                    print(
-                        f"exercise {number}: not yet.\n  input    {brief(inputs)}\n  expected {brief(expected)}\n"
-                        f"  got      {brief(got)}\n  fault    {found}"
-                    )
-                    if got is not None:
-                        stage = min(attempts, len(hints) - 1)
-                        print(f"  hint     {stage + 1} of {len(hints)}: {hints[stage]}")
-                        attempts += 1
-                    return
-                count += 1
-            print(f"exercise {number}: passed on {count} inputs.")
+    def __call__(self, student: Callable) -> None:
+        try:
+            verdict = self.verdict(student)
+        except NotImplementedError:
+            verdict = "open. Fill the hole, run the cell, and check again."
+        except RuleBroken as broken:
+            verdict = f"not yet. {broken}"
+        print(f"exercise {self.number}: {verdict}")
 
-        return check
+    def verdict(self, student: Callable) -> str:
+        """What is said about the reader's function."""
+        count = 0
+        for inputs, expected in self.cases():
+            got = self.answer(student, inputs)
+            found = fault(got, expected, self.tolerance)
+            if found:
+                lines = (
+                    "not yet.",
+                    f"input    {in_short(inputs)}",
+                    f"expected {in_short(expected)}",
+                    f"got      {in_short(got)}",
+                    f"fault    {found}",
+                )
+                return "\n  ".join(lines if got is None else (*lines, self.next_hint()))
+            count += 1
+        return f"passed on {count} inputs."
 
-    return make
+    def answer(self, student: Callable, inputs: tuple) -> object:
+        """What the reader's function returns, or the exception that it raises."""
+        try:
+            with self.rule(inputs):
+                return student(*inputs)
+        except (NotImplementedError, RuleBroken):
+            raise
+        except Exception as error:
+            return error
+
+    def next_hint(self) -> str:
+        """The hint for this attempt; the last one again and again."""
+        stage = min(self.attempts, len(self.hints) - 1)
+        self.attempts += 1
+        return f"hint     {stage + 1} of {len(self.hints)}: {self.hints[stage]}"
+
+
+def exercise(
+    number: str, hints: tuple[str, ...], tolerance: float = TOLERANCE, rule: Rule = allow_all
+) -> Callable[[Cases], Check]:
+    """Make a `Check` out of a generator of (inputs, expected) that has its own randomness.
+
+    Args:
+        number: Of the exercise, such as "04.2".
+        hints: From a first question to the whole way.
+        tolerance: Largest difference of numbers, over the largest expected one.
+        rule: Makes a context in which forbidden ways raise RuleBroken.
+
+    Returns:
+        A decorator.
+    """
+    return lambda cases: Check(cases, number, hints, tolerance, rule)
 
 
 def fault(got: object, expected: object, tolerance: float = TOLERANCE) -> str | None:
@@ -96,7 +132,7 @@ def fault(got: object, expected: object, tolerance: float = TOLERANCE) -> str | 
         return fault_of_numbers(got, torch.as_tensor(expected), tolerance)
     plain = as_plain(got)
     if isinstance(plain, Tensor | np.ndarray):
-        return f"one value is expected, not {plain.numel() if isinstance(plain, Tensor) else plain.size}"
+        return f"one value is expected, not {math.prod(plain.shape)}"
     return None if plain == expected else "the two differ"
 
 
@@ -121,11 +157,8 @@ def fault_of_numbers(got: object, expected: Tensor, tolerance: float) -> str | N
     if not (expected.is_floating_point() or expected.is_complex()):
         wrong = int((numbers != expected).sum())
         return f"{wrong} of {expected.numel()} entries differ" if wrong else None
-    wide = torch.promote_types(numbers.dtype, torch.float64)
-    numbers, expected = (
-        numbers.to(wide),
-        expected.to(torch.promote_types(expected.dtype, torch.float64)),
-    )
+    numbers = numbers.to(torch.promote_types(numbers.dtype, torch.float64))
+    expected = expected.to(torch.promote_types(expected.dtype, torch.float64))
     equal = (numbers == expected) | (numbers.isnan() & expected.isnan())  # also infinities
     gaps = torch.where(equal, 0.0, (numbers - expected).abs())
     finite = expected[expected.isfinite()].abs()
@@ -144,36 +177,33 @@ def as_numbers(value: object) -> Tensor | None:
     if isinstance(value, Tensor):
         return value.detach()
     if isinstance(value, list | tuple):
-        parts = [as_numbers(part) for part in value]
-        if any(part is None for part in parts) or len({part.shape for part in parts}) != 1:
+        parts = [part for part in map(as_numbers, value) if part is not None]
+        if len(parts) != len(value) or len({part.shape for part in parts}) != 1:
             return None
         return torch.stack(parts)
-    array = (
-        np.asarray(value)
-        if isinstance(value, bool | int | float | complex | np.generic | np.ndarray)
-        else None
-    )
-    return torch.as_tensor(array) if array is not None and array.dtype.kind in "biufc" else None
+    if not isinstance(value, bool | int | float | complex | np.generic | np.ndarray):
+        return None
+    array = np.asarray(value)
+    return torch.as_tensor(array) if array.dtype.kind in "biufc" else None
 
 
 def as_plain(value: object) -> object:
     """A number of one entry as Python's own; anything else as it is."""
-    return (
-        value.item()
-        if isinstance(value, Tensor | np.generic | np.ndarray) and np.prod(value.shape) == 1
-        else value
-    )
+    if isinstance(value, Tensor | np.generic | np.ndarray) and math.prod(value.shape) == 1:
+        return value.item()
+    return value
 
 
-def brief(value: object) -> str:
+def in_short(value: object) -> str:
     """A value in one line that a reader can take in."""
     if isinstance(value, Must):
         return value.what
     if isinstance(value, Tensor):
         numbers = ", ".join(f"{x:.6g}" for x in value.flatten()[:6].tolist())
-        return f"shape {tuple(value.shape)}: {numbers}{', ...' if value.numel() > 6 else ''}"
+        more = ", ..." if value.numel() > 6 else ""
+        return f"shape {tuple(value.shape)}: {numbers}{more}"
     if isinstance(value, Exception):
         return f"{type(value).__name__}: {value}"
     if isinstance(value, tuple):
-        return " | ".join(map(brief, value))
+        return " | ".join(map(in_short, value))
     return f"{value:.9g}" if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from minildm.checks import ch09
-from minildm.models.base import MASK
+from minildm.tokens import MASK
 
 from .answers import Answers
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from minildm.checks.rules import Counted, RuleBroken, Small, without_autograd
-from minildm.checks.verdict import Must, brief, exercise, fault
+from minildm.checks.verdict import Must, exercise, fault, in_short
 
 HINTS = ("what is left of x when it is halved?", "multiply", "x times x")
 
@@ -131,7 +131,7 @@ def test_many_values_are_not_one():
 
 
 def test_brief_is_one_line():
-    assert brief(torch.arange(8.0)) == "shape (8,): 0, 1, 2, 3, 4, 5, ..."
+    assert in_short(torch.arange(8.0)) == "shape (8,): 0, 1, 2, 3, 4, 5, ..."
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,9 @@ def test_autograd_is_seen_however_it_is_called(derive, capsys):
 
 def test_calls_are_counted():
     counted = Counted(torch.sin, most=2, name="the sine")
-    assert str(counted) == "the sine (calls allowed: 2)"
+    assert str(counted) == "the sine (evaluations allowed: 2)"
     counted(torch.zeros(1)), counted(torch.zeros(1))
-    assert counted.calls == 2
+    assert counted.evaluations == 2
     with pytest.raises(RuleBroken, match="2 times"):
         counted(torch.zeros(1))
 
