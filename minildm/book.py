@@ -121,9 +121,7 @@ def faults(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def run(path: Path, mode: str = "laptop") -> nbformat.NotebookNode:
-    """Run a notebook without outputs and return it with them; raises UserError with the cell that
-    failed.
-    """
+    """Run a notebook from an empty state; returns it with outputs, or names a cell that failed."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
@@ -166,12 +164,8 @@ def linked(path: Path) -> None:
 
 
 def chapters(names: list[str]) -> list[Path]:
-    """Chapters and appendices by name, all without names, each followed by its solutions, if it has
-    any.
-    """
-    found = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) + sorted(
-        NOTEBOOKS.glob("appendix_[a-z]_*.ipynb")
-    )
+    """Notebooks by name, all without names, each followed by its solutions, if it has any."""
+    found = sorted(NOTEBOOKS.glob("*.ipynb"))
     named = {match[0]: path for path in found if (match := NAME.match(path.name))}
     missing = [name for name in names if name not in named]
     if missing:

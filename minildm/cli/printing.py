@@ -1,5 +1,4 @@
-"""Printing that never ends a command: what a terminal cannot show becomes "?", and nobody reading
-is no fault.
+"""Printing that never ends a command: what a terminal cannot show becomes "?".
 
 Inside `safe_output` plain `print`, `tqdm` and `tqdm.write` are safe, because they write to the
 streams that it puts in place.
@@ -11,33 +10,31 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import BinaryIO, TextIO
+
+from typing_extensions import Buffer
 
 from ..errors import UserError
 
-NOBODY_READS = (
-    errno.EPIPE,
-    errno.EBADF,
-    errno.EIO,
-)  # a broken pipe, a closed stream, a terminal that is gone
+# A broken pipe, a closed stream, a terminal that is gone.
+NOBODY_READS = (errno.EPIPE, errno.EBADF, errno.EIO)
 
 
 class Patient(io.RawIOBase):
-    """A raw stream that drops what cannot be written, and remembers the first fault that loses text
-    somebody wanted.
-    """
+    """A raw stream that drops what cannot be written, and keeps the first fault that matters."""
 
-    def __init__(self, raw: io.RawIOBase):
-        self.raw, self.fault = raw, None
+    def __init__(self, raw: BinaryIO):
+        self.raw = raw
+        self.fault: OSError | None = None
 
-    def write(self, data) -> int:
+    def write(self, data: Buffer, /) -> int:
         """Write some bytes or drop them; returns how many."""
         try:
             return self.raw.write(data)
         except OSError as fault:
             if fault.errno not in NOBODY_READS:
                 self.fault = self.fault or fault
-            return len(data)
+            return memoryview(data).nbytes
 
     def writable(self) -> bool:
         """Always."""
@@ -52,24 +49,20 @@ class Patient(io.RawIOBase):
         return self.raw.isatty()
 
 
-def safe(stream: TextIO | None) -> tuple[TextIO, Patient]:
-    """A text stream in the place of one of the process, and the raw stream below it; for a closed
-    one, the null device's.
-    """
-    if stream is None:
-        raw, encoding = io.FileIO(os.devnull, "w"), "ascii"
+def safe(stream: TextIO | None) -> "tuple[io.TextIOWrapper[io.BufferedWriter[Patient]], Patient]":
+    """A text stream in the place of one of the process, and the raw stream below it."""
+    if stream is None:  # it was closed
+        patient = Patient(open(os.devnull, "wb", buffering=0))
     else:
-        raw, encoding = getattr(stream.buffer, "raw", stream.buffer), stream.encoding
-    patient = Patient(raw)
-    return io.TextIOWrapper(
-        io.BufferedWriter(patient), encoding, "replace", line_buffering=True
-    ), patient
+        patient = Patient(getattr(stream.buffer, "raw", stream.buffer))
+    encoding = stream.encoding if stream else "ascii"
+    writer = io.BufferedWriter(patient)
+    return io.TextIOWrapper(writer, encoding, "replace", line_buffering=True), patient
 
 
 @contextmanager
 def safe_output() -> Iterator[None]:
-    """Let all output go through streams that never raise; those that a test or a notebook put in
-    place stay.
+    """Let all output go through streams that never raise; those of a test or a notebook stay.
 
     Raises:
         UserError: At the end when a full disk has lost a part of the standard output.
@@ -78,16 +71,17 @@ def safe_output() -> Iterator[None]:
     if real != (sys.__stdout__, sys.__stderr__):
         yield
         return
-    (sys.stdout, out), (sys.stderr, _) = safe(real[0]), safe(real[1])
+    (out, patient), (err, _) = map(safe, real)
+    sys.stdout, sys.stderr = out, err
     try:
         yield
-        sys.stdout.flush()
-        if out.fault:
+        out.flush()
+        if patient.fault:
             raise UserError(
-                f"the output cannot be written ({out.fault.strerror}): send it to another place"
+                f"the output cannot be written ({patient.fault.strerror}): send it to another place"
             )
     finally:
-        for stream in (sys.stdout, sys.stderr):
+        for stream in (out, err):
             stream.flush()
-            stream.detach().detach()
+            stream.detach().detach()  # so that the stream below stays open
         sys.stdout, sys.stderr = real

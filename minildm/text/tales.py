@@ -1,4 +1,4 @@
-"""The Tales language: a small world told in words, whose distribution is known exactly.
+"""The Tales language: a small world in words, whose distribution is known exactly.
 
 One generative program, `narrate`, asks a function `choose(what, options)` for every decision, and
 every decision is uniform. Drawing at random samples a tale, replaying what a parser read scores
@@ -167,13 +167,13 @@ def possible(world: list[Character], lexicon: Lexicon) -> dict[str, list[tuple[A
     free = [a for a in world if len(a.things) < lexicon.hands]
     used = {thing for a in world for thing in a.things}
     pairs = [(a, b) for a in world for b in world if a is not b]
-    together = [(a, b) for a, b in pairs if a.place == b.place]
+    neighbors = [(a, b) for a, b in pairs if a.place == b.place]
     moves = {
         "went": [(a, to) for a in world for to in lexicon.place if to != a.place],
         "found": [(a, thing) for a in free for thing in lexicon.thing if thing not in used],
         "lost": [(a, thing) for a in world for thing in a.things],
-        "gave": [(a, thing, b) for a, b in together if b in free for thing in a.things],
-        "took": [(a, thing, b) for a, b in together if a in free for thing in b.things],
+        "gave": [(a, thing, b) for a, b in neighbors if b in free for thing in a.things],
+        "took": [(a, thing, b) for a, b in neighbors if a in free for thing in b.things],
         "wanted": [(a, thing, b) for a, b in pairs for thing in b.things],
         "became": [(a, mood) for a in world for mood in lexicon.mood if mood != a.mood],
         "said": [(a,) for a in world],

@@ -35,9 +35,9 @@ def realize(sign: Signature, lexicon: Lexicon) -> list[Character]:
     things = iter(lexicon.thing)
     world = []
     for place, room in zip(lexicon.place, sign):
-        for held, moody in room:
+        for count, moody in room:
             mood = lexicon.mood[0] if moody else None
-            holds = {next(things): lexicon.color[0] for _ in range(held)}
+            holds = {next(things): lexicon.color[0] for _ in range(count)}
             world.append(Character("", "", "", place, mood, holds))
     return world
 
@@ -72,7 +72,7 @@ def outcomes(program: Callable[[Choose], Result]) -> Iterator[tuple[Result, floa
 
 @cache
 def transitions(sign: Signature, lexicon: Lexicon) -> tuple[float, dict[Signature, float]]:
-    """Entropy in nats of one event told from a signature, and the distribution of the next one."""
+    """Entropy in nats of one event from a signature on, and the distribution of the next one."""
 
     def tell(choose: Choose) -> tuple[Signature, str]:
         def choose_but_color(what: str, options: Sequence[Option], /) -> Option:

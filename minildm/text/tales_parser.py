@@ -174,10 +174,10 @@ class Reader:
         a.place = s.words["to"]
 
     def feeling(self, s: Sentence, a: Character) -> None:
-        """Check that a mood that is told of is new, or that one that is spoken of is there."""
+        """Check that a mood that begins is new, or that one that is spoken of is there."""
         becomes, mood = s.key == "became", s.words["mood"]
         if (mood == a.mood) == becomes:
-            self.note(s.at["mood"], "mood", f"{a.name} is {a.mood or 'in no mood that was told'}")
+            self.note(s.at["mood"], "mood", f"{a.name} is {a.mood or 'in no mood so far'}")
         if becomes:
             a.mood = mood
 
@@ -194,7 +194,7 @@ class Reader:
             return
         else:
             color = holder.things[thing]
-            self.held(s, holder, people)
+            self.holding(s, holder, people)
         taker = people[TAKER[event]] if event in TAKER else None
         if taker and taker is not holder and len(taker.things) >= self.lexicon.hands:
             self.note(s.at[TAKER[event]], "holder", f"{taker.name} has no free hand")
@@ -203,7 +203,7 @@ class Reader:
         if taker:
             taker.things[thing] = color
 
-    def held(self, s: Sentence, holder: Character, people: dict[str, Character]) -> None:
+    def holding(self, s: Sentence, holder: Character, people: dict[str, Character]) -> None:
         """Check the color and the holder of a thing that an event is about."""
         event, thing = s.key.split("_")[0], s.words["thing"]
         a, b = people["a"], people.get("b")
@@ -233,7 +233,7 @@ class Reader:
         for slot, truth in truths.items():
             said = s.words.get(slot, truth)
             if said != truth:
-                message = f"in the end the {slot} is {truth or 'not told'}, not {said}"
+                message = f"in the end the {slot} is {truth or 'not known'}, not {said}"
                 self.note(s.at[slot], "ending", message)
         if s.key == "end_nothing" and a.things:
             message = f"in the end {a.name} has the {' and the '.join(a.things)}"

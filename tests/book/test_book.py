@@ -1,4 +1,4 @@
-"""The book's own tools: opening a chapter, scripts and notebooks, normalized outputs, and verdicts."""
+"""The book's own tools: opening a chapter, normalized outputs, and verdicts."""
 
 import base64
 
@@ -8,20 +8,6 @@ import pytest
 import minildm
 from minildm import UserError, book
 from minildm.viz.core.figures import panels
-
-SCRIPT = '''# %% [markdown]
-r"""
-# 99 · Title
-
-"quoted" and $\\alpha$
-"""
-
-# %%
-x = 1
-
-# %% tags=["nbval-check-output"]
-print(x)
-'''
 
 
 def test_chapter_reads_the_mode(monkeypatch, capsys):
@@ -72,19 +58,13 @@ def test_chapters_and_appendices_are_found_by_name(tmp_path, monkeypatch):
     assert book.chapters(["appendix_a"]) == [tmp_path / names[2]]
 
 
-def test_script_and_notebook_are_the_same():
-    notebook = book.from_script(SCRIPT)
-    nbformat.validate(notebook)
-    assert [cell.cell_type for cell in notebook.cells] == ["markdown", "code", "code"]
-    assert notebook.cells[0].source == '# 99 · Title\n\n"quoted" and $\\alpha$'
-    assert notebook.cells[2].metadata["tags"] == ["nbval-check-output"]
-    assert book.to_script(notebook) == SCRIPT
-
-
-@pytest.mark.parametrize("text", ["x = 1\n", "# %% [raw]\nx\n"])
-def test_a_bad_script_is_refused(text):
-    with pytest.raises(UserError, match="cell"):
-        book.from_script(text)
+def test_cells_are_numbered():
+    cells = [nbformat.v4.new_markdown_cell("# Title"), nbformat.v4.new_code_cell("x = 1")]
+    cells[1].metadata = {"tags": ["nbval-check-output"], "jupyter": {"source_hidden": True}}
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    book.normalize(notebook)
+    assert [cell.id for cell in notebook.cells] == ["cell-00", "cell-01"]
+    assert notebook.cells[1].metadata == {"tags": ["nbval-check-output"]}
 
 
 def test_random_names_of_widgets_are_numbered():
@@ -136,7 +116,8 @@ def test_citations_are_linked_in_place(tmp_path, monkeypatch):
     )
     (tmp_path / "references.bib").write_text(entry)
     path = tmp_path / "00_start.ipynb"
-    book.save(book.from_script('# %% [markdown]\nr"""\nas known [@Bell1957].\n"""\n'), path)
+    cell = nbformat.v4.new_markdown_cell("as known [@Bell1957].")
+    book.save(nbformat.v4.new_notebook(cells=[cell]), path)
     book.linked(path)
     assert book.read(path).cells[0].source == (
         'as known ([Bell, 1957](https://doi.org/10.1/2 "Bell1957: Programs")).\n\n### References\n\n'

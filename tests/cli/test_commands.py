@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 import minildm
 from minildm.cli import COMMANDS, demo, evaluate, main, sample, writing
 from minildm.cli.writing import shaded
+from minildm.pretrained import load
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
-from minildm.training.zoo import load
 
 from .conftest import TINY
 
@@ -154,7 +154,7 @@ def test_evaluate_a_gpt_on_tales(gpt_run, capsys, tmp_path):
         assert {"scorer", "dtype", "seed", "versions", "commit"} <= row.keys() and row[
             "scorer"
         ] == "exact law of Tales"
-    assert card["held_out"]["excess"] > 0 and card["mean"]["calls"] <= 19
+    assert card["held_out"]["excess"] > 0 and card["mean"]["nfe"] <= 19
     mean = sum(row["unigram_entropy"] for row in card["rows"]) / 2
     assert card["mean"]["unigram_entropy"] == pytest.approx(mean)
 
@@ -180,11 +180,11 @@ def test_evaluate_a_masked_model_on_tales(masked_run, capsys, tmp_path):
     assert (
         card["held_out"]["excess"] > 0
         and card["held_out"]["nats_standard_error"] > 0
-        and card["mean"]["calls"] == 5
+        and card["mean"]["nfe"] == 5
     )
     assert card["rows"][0]["top_p"] == 0.9
     said = capsys.readouterr().out
-    assert "masked: held-out texts\n  loss " in said and "nats  a word of unseen texts" in said
+    assert "masked: held-out texts\n  loss " in said and "nats  a word of held-out texts" in said
 
 
 def test_evaluate_an_ldlm_and_publish_it(ldlm_run, folder, capsys):
@@ -205,7 +205,7 @@ def test_evaluate_an_ldlm_and_publish_it(ldlm_run, folder, capsys):
     assert "ldlm: held-out texts\n  words rebuilt " in capsys.readouterr().out
     card = load("ldlm-scored", frozen=False).card
     assert (
-        card["scores"]["mean"]["calls"] == 2
+        card["scores"]["mean"]["nfe"] == 2
         and card["steps"] == 4
         and card["seed"] == 0
         and card["minutes"] >= 0
@@ -233,7 +233,7 @@ def test_evaluate_a_manta_and_publish_it(manta_run, folder, capsys):
     )
     assert "manta: held-out texts\n  loss on the way " in capsys.readouterr().out
     card = load("manta-scored").card
-    assert card["scores"]["mean"]["calls"] == 2 and card["scores"]["held_out"]["error"] > 0
+    assert card["scores"]["mean"]["nfe"] == 2 and card["scores"]["held_out"]["error"] > 0
     row = json.loads((manta_run / "scorecard.json").read_text())["rows"][0]
     assert row["lag"] == 1 and row["temperature"] == 0.5 and row["kind"] == "manta"
 
@@ -370,7 +370,7 @@ def test_demo_shows_every_language_model_and_draws(stocked_zoo, tmp_path, capsys
     assert (tmp_path / "figures" / "demo.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_doctor_says_ok_or_the_mend(stocked_zoo, capsys):
+def test_doctor_says_ok_or_how_to_fix_it(stocked_zoo, capsys):
     main(["doctor"])
     said = capsys.readouterr().out
     assert (
@@ -384,7 +384,7 @@ def test_doctor_says_ok_or_the_mend(stocked_zoo, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["doctor"])
     weights.write_bytes(whole)
-    assert ended.value.code == 1 and "MEND  zoo:gpt-tiny" in capsys.readouterr().out
+    assert ended.value.code == 1 and "FIX   zoo:gpt-tiny" in capsys.readouterr().out
 
 
 def test_doctor_names_what_is_missing(monkeypatch):
@@ -392,7 +392,7 @@ def test_doctor_names_what_is_missing(monkeypatch):
 
     monkeypatch.setattr(doctor, "NEEDED", ("torch", "no-such-thing"))
     lines = list(doctor.packages())
-    assert ("MEND", "no-such-thing", "missing: pip install no-such-thing") in lines
+    assert ("FIX", "no-such-thing", "missing: pip install no-such-thing") in lines
 
 
 def test_doctor_knows_every_dependency():
