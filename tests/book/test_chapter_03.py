@@ -17,7 +17,7 @@ from minildm.control.planning import extremal, kkt, transcribe
 from minildm.control.systems import Pendulum
 from minildm.dynamics.records import Trajectory
 from minildm.dynamics.solvers import rk4
-from minildm.viz.chapters.ch03 import share_left
+from minildm.viz.chapters.ch03 import fraction_left
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -193,11 +193,11 @@ def test_soft_and_pinned_laws_are_way_to_go_over_time_to_go():
 
 
 @pytest.mark.parametrize("c", [0.7, 20.0])
-def test_share_of_a_kick_that_is_left(c):
+def test_fraction_of_a_disturbance_that_is_left(c):
     """(03.18): feedback by the formula, a replayed plan all of it."""
     y, start, push = draw(3, 4, 2)
     times = grid(25)
-    paths = disturb(transport, lambda z, t: soft_terminal_control(y, z, t, c), start, times, 10, push, "euler")
-    share = share_left(c, times[10:], times[10])[:, None, None]
-    assert torch.allclose((paths.closed.states - paths.plan.states)[10:], share * push)
+    paths = disturb(transport, lambda z, t: soft_terminal_control(y, z, t, c), start, times, (10, push), "euler")
+    fraction = fraction_left(c, times[10:], times[10])[:, None, None]
+    assert torch.allclose((paths.closed.states - paths.plan.states)[10:], fraction * push)
     assert torch.allclose((paths.replayed.states - paths.plan.states)[10:], push.expand(16, 4, 2))

@@ -6,12 +6,12 @@ import pytest
 
 from minildm.viz.chapters import ch09, ch12
 from minildm.viz.core import player, style
-from minildm.viz.trajectory import pictures, text
+from minildm.viz.trajectory import excerpts, page
 
 LEAST = 4.5  # contrast of text that WCAG 2.1 asks for
 STYLES = {
-    "scene": pictures.PAGE,
-    "words": text.STYLE,
+    "scene": page.STYLE,
+    "excerpts": excerpts.STYLE,
     "planting": ch09.CSS,
     "switchboard": ch12.CSS,
     "player": player.STYLE,
@@ -58,8 +58,8 @@ def test_text_that_has_a_color_has_its_paper(name):
 
 
 def test_shaded_words_can_be_read():
-    shades = re.findall(r"background:rgba\((\d+),(\d+),(\d+),([\d.]+)\)", text.STYLE)
-    assert len(shades) == text.LEVELS
+    shades = re.findall(r"background:rgba\((\d+),(\d+),(\d+),([\d.]+)\)", excerpts.STYLE)
+    assert len(shades) == excerpts.LEVELS
     for *color, alpha in shades:
         assert contrast(style.INK, over_white(*map(int, color), float(alpha))) >= LEAST
 
@@ -80,7 +80,7 @@ def test_no_text_of_a_page_has_a_pale_color():
         **dict.fromkeys(ch12.FIGURES, 0.5),
         "curve": {"step": [0, 50], "tokens": [5.0, 2.0], "diffusion": [1.0, 0.5]},
     }
-    board = ch12.RecipeSwitchboard({"runs": [run], "recipes": {"full": recipe}})
+    board = ch12.RecipeSwitchboard({"rows": [run], "recipes": {"full": recipe}})
     texts = re.findall(r'<text[^>]* fill="(#\w+)"', board.page("full", 0))
     assert len(texts) == 2 and all(contrast(color, style.PAPER) >= LEAST for color in texts)
     assert not re.search(r'style="[^"]*(?<![-\w])color:', board.page("full", 0))

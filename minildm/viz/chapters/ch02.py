@@ -1,6 +1,4 @@
-"""The cost-to-go as time runs backwards: a map of V with the flow that its policy makes, and a cut
-through it.
-"""
+"""Chapter 02: the cost-to-go as time runs backwards, and the flow that its policy makes."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,25 +15,23 @@ from ..core import style
 from ..core.figures import panels
 from ..core.knobs import Explorer
 
-SHARES = tuple(round(1 - k / 10, 1) for k in range(11))  # of the horizon, from the end backwards
+FRACTIONS = tuple(round(1 - k / 10, 1) for k in range(11))  # of the horizon, from the end backwards
 NOISES = (0.0, 0.3, 0.6, 1.0)
 STEPS = 40
+REACH = 5.0  # the largest control along each axis
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A system with its horizon, its grid, the part of the grid that is shown, and how far controls
-    reach.
-    """
+    """A system with its horizon, its grid, and the part of the grid that is shown."""
 
     system: System
     horizon: float
     grid: Grid
     low: tuple[float, float]
     high: tuple[float, float]
-    reach: float
     names: tuple[str, str]
-    tilt: float  # the cut goes along second = tilt * first
+    slope: float  # the cut goes along second = slope * first
     cut: str
 
 
@@ -46,7 +42,6 @@ STAGES = {
         Grid((-3.0, -3.0), (3.0, 3.0), (61, 61)),
         (-2.0, -2.0),
         (2.0, 2.0),
-        5.0,
         ("first coordinate", "second"),
         1.0,
         "a cut through both wells",
@@ -57,7 +52,6 @@ STAGES = {
         Grid((-5.0, -4.0), (5.0, 4.0), (81, 65)),
         (-2.5, -2.0),
         (2.5, 2.0),
-        5.0,
         ("position q", "velocity v"),
         0.0,
         "a cut at v = 0",
@@ -68,7 +62,6 @@ STAGES = {
         Grid((0.0, -5.0), (2 * pi, 5.0), (72, 81), circles=(0,)),
         (0.0, -3.0),
         (2 * pi, 3.0),
-        5.0,
         ("angle q, upright at π", "velocity v"),
         0.0,
         "a cut at v = 0",
@@ -78,29 +71,26 @@ STAGES = {
 
 @dataclass
 class Scene:
-    """One picture: the map of V on its axes, arrows of the steered flow, and cuts through V now and
-    at the end.
-    """
+    """One picture: V on its axes, the steered flow, and cuts through V now and at the end."""
 
     stage: Stage
     time: float
-    first: Tensor
-    second: Tensor
-    value: Tensor
-    at: Tensor
-    flow: Tensor
-    cut: Tensor
-    end: Tensor
+    first: Tensor  # coordinates along the first axis, (n,)
+    second: Tensor  # along the second, (m,)
+    value: Tensor  # V, (n, m)
+    at: Tensor  # where the arrows of the flow are, (k, 2)
+    flow: Tensor  # (k, 2)
+    cut: Tensor  # V along the cut, (n,)
+    end: Tensor  # the terminal cost along the cut, (n,)
 
 
 @cache
 def solution(name: str, g: float) -> CostToGo:
-    """The cost-to-go of a stage under noise."""
+    """The cost-to-go of a stage under noise g."""
     stage = STAGES[name]
     dims = stage.system.control
-    controls = Grid(
-        (-stage.reach,) * dims, (stage.reach,) * dims, (31 if dims == 1 else 13,) * dims
-    ).points()
+    choices = 31 if dims == 1 else 13
+    controls = Grid((-REACH,) * dims, (REACH,) * dims, (choices,) * dims).points()
     times = torch.linspace(0, stage.horizon, STEPS + 1, dtype=controls.dtype)
     return solve(stage.system, stage.grid, controls, times, g)
 
@@ -110,46 +100,40 @@ def scene(system: str, time: float, g: float) -> Scene:
 
     Args:
         system: A name of STAGES.
-        time: As a share of the horizon.
+        time: As a fraction of the horizon.
         g: Noise.
 
     Returns:
         A `Scene`.
     """
-    stage, ahead = STAGES[system], solution(system, g)
-    t = time * ahead.times[-1]
+    stage = STAGES[system]
+    cost_to_go = solution(system, g)
+    t = time * cost_to_go.times[-1]
     first, second = (
         torch.linspace(low, high, n, dtype=t.dtype)
         for low, high, n in zip(stage.low, stage.high, (61, 49))
     )
-    value = ahead.value(torch.cartesian_prod(first, second), t).reshape(61, 49)
+    value = cost_to_go.value(torch.cartesian_prod(first, second), t).reshape(61, 49)
     at = Grid(stage.low, stage.high, (11, 9)).points()
-    u = steer(stage.system, ahead.costate)(at, t)
+    u = steer(stage.system, cost_to_go.costate)(at, t)
     flow = stage.system.plant(at, u, t)
-    line = torch.stack((first, stage.tilt * first), 1)
-    end = ahead.value(line, ahead.times[-1])
-    return Scene(stage, float(t), first, second, value, at, flow, ahead.value(line, t), end)
+    line = torch.stack((first, stage.slope * first), 1)
+    cut = cost_to_go.value(line, t)
+    end = cost_to_go.value(line, cost_to_go.times[-1])
+    return Scene(stage, float(t), first, second, value, at, flow, cut, end)
 
 
 def draw(scene: Scene) -> Figure:
-    """Left, V in purple with the steered flow in orange; right, V along a line, and Phi for
-    comparison.
-    """
+    """Left, V in purple with the steered flow in orange; right, V along a line, beside Phi."""
     stage = scene.stage
     figure, (left, right) = panels(2)
     figure.set_size_inches(5.8, 2.0)  # frames of it are in the chapter's file
-    top = float(scene.end.max()) * 1.2
+    top = 1.2 * float(scene.end.max())
     levels = top * torch.linspace(0, 1, 8) ** 2
-    left.contourf(
-        scene.first,
-        scene.second,
-        scene.value.T.clamp(0, top * 0.999),
-        levels=levels,
-        cmap="Purples",
-    )
-    arrows = scene.flow / (
-        scene.flow.norm(dim=1, keepdim=True) + 0.2 * scene.flow.norm(dim=1).max() + 1e-9
-    )
+    shown = scene.value.T.clamp(0, top * 0.999)
+    left.contourf(scene.first, scene.second, shown, levels=levels, cmap="Purples")
+    length = scene.flow.norm(dim=1, keepdim=True)
+    arrows = scene.flow / (length + 0.2 * length.max() + 1e-9)
     left.quiver(
         *scene.at.T,
         *arrows.T,
@@ -175,12 +159,12 @@ def draw(scene: Scene) -> Figure:
 
 
 def explorer() -> Explorer:
-    """The explorer of chapter 02: knobs `time`, `system` and noise `g`."""
+    """The explorer of chapter 02: knobs `system`, `time` and noise `g`."""
     return Explorer(
         scene,
         draw,
-        {"system": tuple(STAGES), "time": SHARES, "g": NOISES},
-        "Left: a map of the cost-to-go with arrows of the steered flow. Right: a cut through it at this time, and "
-        "the terminal cost.",
+        {"system": tuple(STAGES), "time": FRACTIONS, "g": NOISES},
+        "Left: a map of the cost-to-go with arrows of the steered flow. Right: a cut through it at "
+        "this time, and the terminal cost.",
         between=("time", "g"),
     )

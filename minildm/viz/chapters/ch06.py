@@ -1,6 +1,4 @@
-"""Trajectories by coupling on the line: straight paths of pairs, which cross, and the flow of their
-mean, which does not.
-"""
+"""Chapter 06: straight paths of pairs, which cross, and the marginal flow, which does not."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,76 +12,63 @@ from ...control.bridges import Mixture
 from ..core import style
 from ..core.figures import panels
 from ..core.knobs import Explorer
-from .ch04 import START, round_mixture
+from ..core.line import STANDARD, cdf, interpolate, line_mixture, middles, plot_paths
 
-LAWS = {
-    "two narrow modes": round_mixture([0.5, 0.5], [-2.0, 2.0], 0.1),
-    "two wide modes": round_mixture([0.5, 0.5], [-2.0, 2.0], 1.0),
-    "three modes": round_mixture([0.2, 0.5, 0.3], [-2.0, 0.0, 2.5], 0.2),
-    "noise itself": round_mixture([1.0], [0.0], 1.0),
+DATA = {
+    "two narrow modes": line_mixture([0.5, 0.5], [-2.0, 2.0], [0.1, 0.1]),
+    "two wide modes": line_mixture([0.5, 0.5], [-2.0, 2.0], [1.0, 1.0]),
+    "three modes": line_mixture([0.2, 0.5, 0.3], [-2.0, 0.0, 2.5], [0.2, 0.2, 0.2]),
+    "noise itself": STANDARD,
 }
-BATCHES = (
-    1,
-    2,
-    4,
-    8,
-    16,
-    64,
-)  # pairs are the best within a batch of this size; 1 is the independent coupling
+BATCHES = (1, 2, 4, 8, 16, 64)  # pairs are the best within a batch; 1 is the independent coupling
 REFLOWS = ("none", "once")
 MOMENTS = (0.5, 0.0, 0.25, 0.75, 1.0)  # t of the histogram
-SHOWN, DRAWS, CELLS = 16, 2000, 256
+SHOWN = 16
+DRAWS = 2000
+CELLS = 256
 TIMES = torch.linspace(0, 1, 41, dtype=torch.float64)
 LINE = torch.linspace(-6, 6, 241, dtype=torch.float64)  # where densities and fields are computed
 FINE = torch.linspace(-8, 8, 8001, dtype=torch.float64)
 
-
-def shares(count: int) -> Float[Tensor, " count"]:
-    """The middles of equal parts of [0, 1]: ranks of points of one law."""
-    return (torch.arange(count, dtype=torch.float64) + 0.5) / count
+Energies = tuple[float, float, float]  # conditional, marginal, W_2^2
 
 
-def below(law: Mixture, z: Tensor) -> Tensor:
-    """F(z), the share of a law on the line that lies below z."""
-    return (
-        torch.special.ndtr((z[..., None] - law.means[:, 0]) / law.variances.sqrt())
-        @ law.log_weights.exp()
-    )
+def columns_at(table: Float[Tensor, "cell n"], place: Float[Tensor, "m n"]) -> Tensor:
+    """Each column of a table at places between its rows, linearly.
 
+    Args:
+        table: A function of the row in each column.
+        place: Rows, which need not be whole numbers.
 
-def between(table: Float[Tensor, "cell ..."], place: Tensor) -> Tensor:
-    """Rows of a table at places that are not whole numbers; column j of the answer is of column j,
-    linear in between.
+    Returns:
+        Values (m, n), of column j in column j.
     """
     place = place.clamp(0, len(table) - 1)
-    low, columns = place.floor().long().clamp(max=len(table) - 2), torch.arange(table.shape[1])
-    share = place - low
-    return (1 - share) * table[low, columns] + share * table[low + 1, columns]
+    low = place.floor().long().clamp(max=len(table) - 2)
+    columns = torch.arange(table.shape[1])
+    return torch.lerp(table[low, columns], table[low + 1, columns], place - low)
 
 
-def look_up(
-    x: Float[Tensor, " n"], rising: Float[Tensor, " cell"], values: Float[Tensor, " cell"]
-) -> Float[Tensor, " n"]:
-    """The piecewise linear function with these values at these rising places."""
-    high = torch.searchsorted(rising, x).clamp(1, len(rising) - 1)
-    share = (x - rising[high - 1]) / (rising[high] - rising[high - 1]).clamp(min=1e-300)
-    return torch.lerp(values[high - 1], values[high], share.clamp(0, 1))
-
-
-def quantiles(law: Mixture, ranks: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """F^-1: the points of a law on the line that have these ranks."""
-    return look_up(ranks, below(law, FINE), FINE)
+def quantiles(data: Mixture, ranks: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """F^-1: the points of a distribution on the line that have these ranks."""
+    return interpolate(ranks, cdf(data, FINE), FINE)
 
 
 def bernstein(batch: int, p: Float[Tensor, " n"]) -> Float[Tensor, "batch n"]:
-    """b_k(p) = (n-1 over k) p^k (1-p)^(n-1-k): how likely k of the n - 1 other points of a batch
-    have lower ranks.
+    """How likely k of the n - 1 other points of a batch have lower ranks.
+
+    b_k(p) = (n-1 over k) p^k (1-p)^(n-1-k)
+
+    Args:
+        batch: n.
+        p: Rank of a point.
+
+    Returns:
+        b_k for k = 0 .. n - 1.
     """
-    p, k, n = (
-        p.clamp(1e-15, 1 - 1e-15),
-        torch.arange(batch, dtype=torch.float64)[:, None],
-        torch.tensor(batch).double(),
-    )
+    p = p.clamp(1e-15, 1 - 1e-15)
+    k = torch.arange(batch, dtype=torch.float64)[:, None]
+    n = torch.tensor(batch, dtype=torch.float64)
     log_choose = torch.lgamma(n) - torch.lgamma(k + 1) - torch.lgamma(n - k)
     return (log_choose + k * p.log() + (n - 1 - k) * torch.log1p(-p)).exp()
 
@@ -98,81 +83,89 @@ def copula(batch: int, p: Float[Tensor, " n"], q: Float[Tensor, " m"]) -> Float[
 
     Returns:
         c (n, m).
+
+    Derived in chapter 06.
     """
     return batch * bernstein(batch, p).T @ bernstein(batch, q)
 
 
-def masses(law: Mixture, stride: int) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Places on the line where a law has mass, and how much: every stride-th of FINE."""
+def masses(mixture: Mixture, stride: int) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Where a distribution has mass on the line, and how much: every stride-th place of FINE."""
     z = FINE[::stride]
-    mass = law.log_density(z[:, None]).exp() * (z[1] - z[0])
+    mass = mixture.log_density(z[:, None]).exp() * (z[1] - z[0])
     return z[mass > 1e-12], mass[mass > 1e-12]
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The mean field of a coupling: the law at each of TIMES on LINE, the field there, and three
-    energies.
-    """
+    """The marginal flow of a coupling: density and field at TIMES on LINE, and energies."""
 
     density: Float[Tensor, "time line"]
     field: Float[Tensor, "time line"]
-    energies: tuple[float, float, float]  # conditional, marginal, W_2^2
+    energies: Energies
 
 
 @lru_cache
-def flow_of(data: str, batch: int) -> Flow:
-    """p_t(z) and u(z, t) = E[z_1 - z_0 | z_t = z] of straight paths between the best pairs of batches, by quadrature.
+def flow_of(name: str, batch: int) -> Flow:
+    """The marginal flow of straight paths between the best pairs of batches, by quadrature.
 
-    Args: `data`, a name of LAWS; `batch`. Returns a `Flow`.
+    p_t(z) and u(z, t) = E[z_1 - z_0 | z_t = z]
+
+    Args:
+        name: A name of DATA.
+        batch: Size of a batch.
+
+    Returns:
+        A `Flow`.
     """
-    law, laws, fields = LAWS[data], [], []
-    (x, mass_x), (y, mass_y) = masses(START, 40), masses(law, 25)
-    rank_x, rank_y, ranks = below(START, x), below(law, y), shares(CELLS)
-    by_x, by_y = copula(batch, ranks, rank_x), copula(batch, ranks, rank_y)
+    data = DATA[name]
+    x, mass_x = masses(STANDARD, 40)
+    y, mass_y = masses(data, 25)
+    rank_x = cdf(STANDARD, x)
+    rank_y = cdf(data, y)
+    ranks = middles(CELLS)
+    by_x = copula(batch, ranks, rank_x)
+    by_y = copula(batch, ranks, rank_y)
+    densities = []
+    fields = []
     for t in TIMES:
-        if t < 0.5:  # over data y; the noise that passes z at t is then known
-            ends, other, side, mass, table, scale = y, START, 1 - t, mass_y, by_y, t
-        else:  # over noise x
-            ends, other, side, mass, table, scale = x, law, t, mass_x, by_x, 1 - t
-        partner = (LINE[:, None] - scale * ends) / side
-        weight = (
-            other.log_density(partner.reshape(-1, 1)).exp().reshape(partner.shape) / side * mass
-        )
-        weight = weight * between(table, below(other, partner) * CELLS - 0.5)
-        laws.append(weight.sum(1))
-        move = (ends - partner) if t < 0.5 else (partner - ends)
-        fields.append((weight * move).sum(1) / laws[-1].clamp(min=1e-30))
-    density, field = torch.stack(laws), torch.stack(fields)
+        over_data = bool(
+            t < 0.5
+        )  # then z and the data give the noise; else z and the noise the data
+        ends, mass, table, scale = (y, mass_y, by_y, t) if over_data else (x, mass_x, by_x, 1 - t)
+        other = STANDARD if over_data else data
+        partner = (LINE[:, None] - scale * ends) / (1 - scale)
+        found = other.log_density(partner.reshape(-1, 1)).exp().reshape(partner.shape)
+        weight = found / (1 - scale) * mass * columns_at(table, cdf(other, partner) * CELLS - 0.5)
+        move = ends - partner if over_data else partner - ends
+        densities.append(weight.sum(1))
+        fields.append((weight * move).sum(1) / densities[-1].clamp(min=1e-30))
+    density = torch.stack(densities)
+    field = torch.stack(fields)
     power = (density * field**2).sum(1) * (LINE[1] - LINE[0])
-    size, middles = (
-        1 + float(law.log_weights.exp() @ (law.means[:, 0] ** 2 + law.variances)),
-        shares(20_000),
-    )
-    together = float((mass_x * x) @ copula(batch, rank_x, rank_y) @ (mass_y * y))  # E z_0 z_1
-    best = size - 2 * float((torch.special.ndtri(middles) * quantiles(law, middles)).mean())
-    return Flow(density, field, (size - 2 * together, float(torch.trapezoid(power, TIMES)), best))
+    squares = 1 + float(data.log_weights.exp() @ (data.means[:, 0] ** 2 + data.variances))
+    paired = float((mass_x * x) @ copula(batch, rank_x, rank_y) @ (mass_y * y))  # E z_0 z_1
+    fine = middles(20_000)
+    best = float((torch.special.ndtri(fine) * quantiles(data, fine)).mean())
+    marginal = float(torch.trapezoid(power, TIMES))
+    return Flow(density, field, (squares - 2 * paired, marginal, squares - 2 * best))
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What one picture shows: pairs and their straight paths, the paths of the flow, one moment,
-    and the energies.
-    """
+    """What one picture shows: pairs with their straight paths, and the paths of their flow."""
 
     data: str
     pairs: Float[Tensor, "2 draw"]  # z_0 and z_1; the first SHOWN are drawn as lines
     flow: Float[Tensor, "time shown"]
     moment: float
     density: Float[Tensor, " line"]  # at that moment, on LINE
-    energies: tuple[float, float, float]
+    energies: Energies
     top: float  # no density on the way is larger
 
     @property
     def crossings(self) -> tuple[int, int]:
-        """How many pairs of lines change their order on the way: of straight paths, and of the
-        flow.
-        """
+        """How many pairs of lines change their order: of straight paths, and of the flow."""
         return inversions(*self.pairs[:, :SHOWN]), inversions(self.flow[0], self.flow[-1])
 
 
@@ -181,84 +174,94 @@ def inversions(start: Float[Tensor, " n"], end: Float[Tensor, " n"]) -> int:
     return int(((start[:, None] < start) & (end[:, None] > end)).sum())
 
 
+def partners(batch: int, ranks: Float[Tensor, " n"], rng: torch.Generator) -> Tensor:
+    """Ranks of data for ranks of noise, drawn from the copula of a batch."""
+    cells = torch.multinomial(copula(batch, ranks, middles(CELLS)), 1, generator=rng)[:, 0]
+    return (cells + torch.rand(len(ranks), generator=rng, dtype=torch.float64)) / CELLS
+
+
+def sorted_density(data: Mixture, t: float) -> Float[Tensor, " line"]:
+    """The density at time t of straight paths between points of one rank, on LINE."""
+    ranks = middles(2000)
+    middle = torch.lerp(torch.special.ndtri(ranks), quantiles(data, ranks), t)
+    density = interpolate(LINE, (middle[1:] + middle[:-1]) / 2, 1 / 2000 / middle.diff())
+    density[(middle[0] > LINE) | (middle[-1] < LINE)] = 0
+    return density
+
+
 def matched(batch: int, reflow: str, time: float, data: str) -> Matched:
-    """Pairs of a coupling and the flow of their mean.
+    """Pairs of a coupling and their marginal flow.
 
     Args:
         batch: Of the coupling.
-        reflow: A name of REFLOWS: take the ends of the flow as pairs instead.
+        reflow: A name of REFLOWS: whether to take the ends of the flow as pairs instead.
         time: That the histogram shows.
-        data: A name of LAWS.
+        data: A name of DATA.
 
     Returns:
         `Matched`.
     """
-    rng, law, levels = torch.Generator().manual_seed(29), LAWS[data], shares(SHOWN)
-    order, k = torch.randperm(DRAWS, generator=rng), round(time * (len(TIMES) - 1))
-    p = torch.cat((levels, shares(DRAWS)[order]))
-    q = p
-    if reflow == "none":
-        rows = copula(batch, p, shares(CELLS))
-        cells = torch.multinomial(rows, 1, generator=rng)[:, 0]
-        q = (cells + torch.rand(len(p), generator=rng, dtype=torch.float64)) / CELLS
-    made, z0, z1 = flow_of(data, batch), torch.special.ndtri(p), quantiles(law, q)
-    top = max(0.6, float(law.log_density(LINE[:, None]).exp().max()))
-    if reflow == "none":  # on the line a flow keeps ranks, so its paths are curves of equal rank
+    rng = torch.Generator().manual_seed(29)
+    mixture = DATA[data]
+    levels = middles(SHOWN)
+    p = torch.cat((levels, middles(DRAWS)[torch.randperm(DRAWS, generator=rng)]))
+    q = p if reflow == "once" else partners(batch, p, rng)
+    z0 = torch.special.ndtri(p)
+    z1 = quantiles(mixture, q)
+    made = flow_of(data, batch)
+    top = max(0.6, float(mixture.log_density(LINE[:, None]).exp().max()))
+    if reflow == "once":
+        paths = torch.lerp(z0[:SHOWN], z1[:SHOWN], TIMES[:, None])
+        density = sorted_density(mixture, time)
+        least = made.energies[2]
+        energies = least, least, least
+    else:  # on the line a flow keeps ranks, so its paths are curves of equal rank
         mass = made.density.cumsum(1)
-        paths = torch.stack([look_up(levels, row / row[-1], LINE) for row in mass])
-        return Matched(
-            data, torch.stack((z0, z1)), paths, time, made.density[k], made.energies, top
-        )
-    x, y = torch.special.ndtri(shares(2000)), quantiles(law, shares(2000))
-    middle = (1 - time) * x + time * y
-    density = look_up(LINE, (middle[1:] + middle[:-1]) / 2, 1 / 2000 / middle.diff())
-    density[(middle[0] > LINE) | (middle[-1] < LINE)] = 0
-    lines = torch.lerp(z0[:SHOWN], z1[:SHOWN], TIMES[:, None])
-    return Matched(data, torch.stack((z0, z1)), lines, time, density, made.energies[2:] * 3, top)
+        paths = torch.stack([interpolate(levels, row / row[-1], LINE) for row in mass])
+        density = made.density[round(time * (len(TIMES) - 1))]
+        energies = made.energies
+    return Matched(data, torch.stack((z0, z1)), paths, time, density, energies, top)
 
 
 def draw(shown: Matched) -> Figure:
-    """Straight paths of pairs, paths of the flow, the law at one time, and the three energies."""
+    """Straight paths of pairs, paths of the flow, the density at one time, and three energies."""
     figure, axes = panels(4, height=2.3, width_ratios=(1, 1, 0.6, 0.55))
     z0, z1 = shown.pairs
     straight = torch.lerp(z0[:SHOWN], z1[:SHOWN], TIMES[:, None])
-    gap = torch.full((SHOWN, 1), torch.nan)  # one line with gaps is drawn faster than many lines
-    for axis, paths, name, crossings in zip(
-        axes, (straight, shown.flow), ("pairs", "flow"), shown.crossings
-    ):
-        for up, color in ((False, style.NOISE), (True, style.DATA)):
-            some = torch.cat((paths.T, gap), dim=1)[(paths[-1] > 0) == up]
-            axis.plot(
-                torch.cat((TIMES, gap[0])).repeat(len(some)), some.flatten(), color=color, lw=0.7
-            )
+    names = ("pairs", "flow")
+    for axis, paths, name, crossings in zip(axes, (straight, shown.flow), names, shown.crossings):
+        up = paths[-1] > 0
+        plot_paths(axis, TIMES, paths[:, ~up], color=style.NOISE, lw=0.7)
+        plot_paths(axis, TIMES, paths[:, up], color=style.DATA, lw=0.7)
         axis.axvline(shown.moment, color=style.VALUE, lw=1)
         axis.set(xlabel="time t", ylim=(-4, 4), title=f"{name}: {crossings} crossings")
+    *_, here, bars = axes
     axes[0].set_ylabel("state z")
-    heights, edges = torch.histogram(
-        torch.lerp(z0, z1, shown.moment), 48, range=(-4.0, 4.0), density=True
+    cloud = torch.lerp(z0, z1, shown.moment)
+    heights, edges = torch.histogram(cloud, 48, range=(-4.0, 4.0), density=True)
+    here.stairs(heights, edges, orientation="horizontal", fill=True, color=style.GRID)
+    here.plot(shown.density, LINE, color=style.VALUE, lw=1.3)
+    here.set(
+        xlabel="density", title=f"t = {shown.moment:g}", xlim=(0, 1.15 * shown.top), ylim=(-4, 4)
     )
-    axes[2].stairs(heights, edges, orientation="horizontal", fill=True, color=style.GRID)
-    axes[2].plot(shown.density, LINE, color=style.VALUE, lw=1.3)
-    axes[2].set(
-        xlabel="density", xlim=(0, 1.15 * shown.top), ylim=(-4, 4), title=f"law at {shown.moment:g}"
-    )
-    axes[2].tick_params(labelleft=False)
+    here.tick_params(labelleft=False)
     colors = (style.NOISE, style.CONTROL, style.DATA)
-    axes[3].bar(("pairs", "flow", "best"), shown.energies, color=colors, width=0.7)
+    bars.bar((*names, "best"), shown.energies, color=colors, width=0.7)
     for place, value in enumerate(shown.energies):
-        axes[3].text(place, value + 0.05, f"{value:.2f}", ha="center", fontsize=7)
-    axes[3].set(title="energy", ylim=(0, 6.6))
-    axes[3].tick_params(axis="x", labelsize=7)
+        bars.text(place, value + 0.05, f"{value:.2f}", ha="center", fontsize=7)
+    bars.set(title="energy", ylim=(0, 6.6))
+    bars.tick_params(axis="x", labelsize=7)
     return figure
 
 
 def explorer() -> Explorer:
-    """The explorer of chapter 06."""
+    """The explorer of chapter 06: knobs `batch`, `reflow`, `time` and `data`."""
     return Explorer(
         matched,
         draw,
-        {"batch": BATCHES, "reflow": REFLOWS, "time": MOMENTS, "data": tuple(LAWS)},
-        "From left to right: straight paths from noise to data by pairs, with the number of crossings; paths of "
-        "the flow of their mean, which do not cross; the law at one time; three energies as bars.",
+        {"batch": BATCHES, "reflow": REFLOWS, "time": MOMENTS, "data": tuple(DATA)},
+        "From left to right: straight paths from noise to data by pairs, with the number of "
+        "crossings; paths of their marginal flow, which do not cross; the density at one time; "
+        "three energies as bars.",
         between=("batch", "time"),
     )

@@ -1,12 +1,8 @@
-"""Steps against error: a solver carries noise to two modes on the straight path, beside the exact
-flow.
-"""
+"""Chapter 08: steps against error, for solvers that carry noise to two modes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
@@ -14,26 +10,36 @@ from torch import Tensor
 
 from ...dynamics.records import Field, Trajectory
 from ...dynamics.solvers import integrate
+from ...transport.mixtures import denoising_error
+from ...transport.planar import two_modes
+from ...transport.schedules import Linear
 from ..core import style
 from ..core.figures import panels
 from ..core.knobs import Explorer
+from ..core.line import interpolate, middles, plot_paths, quantile_flow
 
 MODE = 2.0  # distance of a mode from zero
-CALLS = {"euler": 1, "midpoint": 2, "heun": 2, "rk4": 4}  # of the field, a step
-COLORS = dict(zip(CALLS, (style.ERROR, style.VALUE, style.CONTROL, style.DATA)))
+NFE = {"euler": 1, "midpoint": 2, "heun": 2, "rk4": 4}  # function evaluations of a step
+COLORS = dict(zip(NFE, (style.ERROR, style.VALUE, style.CONTROL, style.DATA)))
 STEPS = (8, 3, 4, 6, 12, 16, 24, 32, 48, 64)
-GRIDS = ("even", "log-SNR", "warped")
+GRIDS = ("uniform", "log-SNR", "warped")
 STDS = (0.3, 0.05, 0.1, 0.2, 0.5, 1.0)
-STARTS = torch.special.ndtri((torch.arange(40, dtype=torch.float64) + 0.5) / 40)[
-    :, None
-]  # quantiles of the noise
+STARTS = torch.special.ndtri(middles(40))[:, None]  # quantiles of the noise
 FINE = torch.linspace(0, 1, 101, dtype=torch.float64)
 
 
 def velocity(std: float) -> Field:
-    """The field of flow matching for two even modes at -m and m of this width.
+    """The field of flow matching for two equal modes at -m and m on the straight path.
 
     u = ((1 - t) m tanh(t m z/q) + (t s^2 - (1 - t)) z) / q,  q = (1 - t)^2 + t^2 s^2
+
+    Args:
+        std: s of a mode.
+
+    Returns:
+        A field of z (batch, 1) and t.
+
+    Derived in chapter 06.
     """
 
     def field(z: Tensor, t: Tensor) -> Tensor:
@@ -45,53 +51,41 @@ def velocity(std: float) -> Field:
 
 @lru_cache
 def flow(std: float) -> Float[Tensor, "time start"]:
-    """Where STARTS are at the times FINE: on the line a flow keeps quantiles, F_t(z_t) = F_0(z_0);
-    by halving.
-    """
-    means, width = FINE[:, None] * MODE, ((1 - FINE) ** 2 + (FINE * std) ** 2).sqrt()[:, None]
-    low = torch.full((len(FINE), len(STARTS)), -10.0, dtype=torch.float64)
-    high = -low
-    for _ in range(50):
-        z = (low + high) / 2
-        below = (
-            torch.special.ndtr((z - means) / width) + torch.special.ndtr((z + means) / width)
-        ) / 2
-        less = below < torch.special.ndtr(STARTS[:, 0])
-        low, high = torch.where(less, z, low), torch.where(less, high, z)
-    return (low + high) / 2
+    """Where STARTS are at the times FINE, exactly."""
+    means = FINE[:, None] * torch.tensor([-MODE, MODE], dtype=torch.float64)
+    return quantile_flow(means, ((1 - FINE) ** 2 + (FINE * std) ** 2).sqrt(), STARTS[:, 0])
 
 
 @lru_cache
-def warp(std: float) -> Callable[[Tensor], Tensor]:
-    """F^-1 of the law of time that makes the loss of a perfect denoiser fall evenly, F = (L(0) -
-    L(t)) / L(0).
+def warped_time(std: float) -> tuple[Float[Tensor, " time"], Float[Tensor, " time"]]:
+    """Times t, and the part of a perfect denoiser's loss that is gone at each.
+
+    F = (L(0) - L(t)) / L(0)
     """
-    t, z = (
-        torch.linspace(0, 1, 401, dtype=torch.float64)[:, None],
-        torch.linspace(-6, 6, 241, dtype=torch.float64),
-    )
-    q = (1 - t) ** 2 + (t * std) ** 2
-    weights = (
-        torch.cat([-((z - sign * t * MODE) ** 2) / (2 * q) for sign in (-1, 1)])
-        .reshape(2, len(t), -1)
-        .logsumexp(0)
-    )
-    spread = (1 - t) ** 2 * std**2 / q + (
-        (1 - t) ** 2 / q * MODE / torch.cosh((t * MODE / q * z).clamp(-300, 300))
-    ) ** 2
-    loss = (weights.softmax(1) * spread).sum(1)
-    share = (loss[0] - loss) / loss[0]
-    return lambda v: torch.from_numpy(np.interp(v.numpy(), share.numpy(), t[:, 0].numpy()))
+    t = torch.linspace(0, 1, 401, dtype=torch.float64)
+    loss = denoising_error(Linear(), two_modes(std), t)
+    return t, 1 - loss / loss[0]
 
 
-def grid(name: str, steps: int, std: float) -> Float[Tensor, " time"]:
-    """Times from 0 to 1: even, even in the log-SNR between -8 and 8, or with even falls of the
-    loss.
+def time_grid(name: str, steps: int, std: float) -> Float[Tensor, " time"]:
+    """Times from 0 to 1.
+
+    Args:
+        name: "uniform"; "log-SNR", uniform in the log-SNR between -8 and 8; or "warped", with
+            equal falls of the loss.
+        steps: Number of steps.
+        std: Of a mode.
+
+    Returns:
+        Times (steps + 1,).
     """
-    even = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+    times = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     if name == "log-SNR":
-        even[1:-1] = torch.linspace(-4, 4, steps - 1, dtype=torch.float64).sigmoid()
-    return warp(std)(even) if name == "warped" else even
+        times[1:-1] = torch.linspace(-4, 4, steps - 1, dtype=torch.float64).sigmoid()
+    if name == "warped":
+        t, fallen = warped_time(std)
+        return interpolate(times, fallen, t)
+    return times
 
 
 def error(path: Trajectory, std: float) -> float:
@@ -102,20 +96,17 @@ def error(path: Trajectory, std: float) -> float:
 @lru_cache
 def curves(name: str, std: float) -> dict[str, list[float]]:
     """The error at the end for each solver and each number of steps, small to large."""
+    field = velocity(std)
+    grids = [time_grid(name, steps, std) for steps in sorted(STEPS)]
     return {
-        solver: [
-            error(
-                integrate(velocity(std), STARTS, grid(name, steps, std), solver, record=False), std
-            )
-            for steps in sorted(STEPS)
-        ]
-        for solver in CALLS
+        solver: [error(integrate(field, STARTS, t, solver, record=False), std) for t in grids]
+        for solver in NFE
     }
 
 
 @dataclass(frozen=True)
 class Stepping:
-    """What one picture shows: the path of a solver, the exact paths, and the errors of all solvers."""
+    """What one picture shows: the path of a solver, exact paths, and the errors of all solvers."""
 
     path: Trajectory
     exact: Float[Tensor, "time start"]
@@ -129,65 +120,43 @@ def stepping(steps: int, solver: str, grid: str, std: float) -> Stepping:
 
     Args:
         steps: Number of steps.
-        solver: Of CALLS.
-        grid: Of GRIDS.
-        std: The width of a mode.
+        solver: A name of NFE.
+        grid: A name of GRIDS.
+        std: Of a mode.
 
     Returns:
         A `Stepping`.
     """
-    path = integrate(velocity(std), STARTS, globals()["grid"](grid, steps, std), solver)
+    path = integrate(velocity(std), STARTS, time_grid(grid, steps, std), solver)
     return Stepping(path, flow(std), solver, error(path, std), curves(grid, std))
 
 
 def draw(shown: Stepping) -> Figure:
-    """Paths over time, and errors against calls of the field."""
+    """Paths over time, and errors against function evaluations."""
     figure, (space, errors) = panels(2, height=2.7)
-    few, many = slice(1, None, 3), sorted(STEPS)
-    exact, states, gap = shown.exact[:, few], shown.path.states[:, few, 0], torch.nan
-    for times, lines, look in (
-        (FINE, exact, {"color": style.NOISE, "lw": 1.0, "label": "exact"}),
-        (
-            shown.path.times,
-            states,
-            {
-                "color": COLORS[shown.solver],
-                "lw": 0.9,
-                "marker": ".",
-                "ms": 3,
-                "label": shown.solver,
-            },
-        ),
-    ):
-        ends = torch.full((1, lines.shape[1]), gap)
-        space.plot(
-            torch.cat((times, ends[0, :1])).repeat(lines.shape[1]),
-            torch.cat((lines, ends)).T.flatten(),
-            **look,
-        )
-    space.set(
-        xlabel="time t", ylabel="state z", ylim=(-4, 4), title=f"{len(shown.path.times) - 1} steps"
-    )
+    few = slice(1, None, 3)
+    color = COLORS[shown.solver]
+    steps = len(shown.path.times) - 1
+    plot_paths(space, FINE, shown.exact[:, few], color=style.NOISE, lw=1.0, label="exact")
+    solved = shown.path.states[:, few, 0]
+    look = {"lw": 0.9, "marker": ".", "ms": 3, "label": shown.solver}
+    plot_paths(space, shown.path.times, solved, color=color, **look)
+    space.set(xlabel="time t", ylabel="state z", ylim=(-4, 4), title=f"{steps} steps")
     space.legend(loc="upper left", ncols=2)
     for solver, values in shown.curves.items():
-        chosen = solver == shown.solver
-        errors.plot(
-            [CALLS[solver] * steps for steps in many],
-            values,
-            color=COLORS[solver],
-            label=solver,
-            lw=2.2 if chosen else 0.9,
-        )
-    calls = CALLS[shown.solver] * (len(shown.path.times) - 1)
-    errors.plot(calls, shown.error, "o", color=COLORS[shown.solver], ms=7)
+        width = 2.2 if solver == shown.solver else 0.9
+        nfe = [NFE[solver] * steps for steps in sorted(STEPS)]
+        errors.plot(nfe, values, color=COLORS[solver], label=solver, lw=width)
+    nfe = NFE[shown.solver] * steps
+    errors.plot(nfe, shown.error, "o", color=color, ms=7)
     errors.set(
-        xlabel="calls of the field",
+        xlabel="function evaluations (NFE)",
         ylabel="error at t = 1",
+        title=f"NFE {nfe}: error {shown.error:.1e}",
         xscale="log",
         yscale="log",
         xlim=(2.5, 300),
         ylim=(1e-8, 5),
-        title=f"{calls} calls: error {shown.error:.1e}",
     )
     errors.set_xticks((3, 10, 30, 100, 300), ("3", "10", "30", "100", "300"))
     errors.minorticks_off()
@@ -196,12 +165,12 @@ def draw(shown: Stepping) -> Figure:
 
 
 def explorer() -> Explorer:
-    """The explorer of chapter 08."""
+    """The explorer of chapter 08: knobs `steps`, `solver`, `grid` and `std`."""
     return Explorer(
         stepping,
         draw,
-        {"steps": STEPS, "solver": tuple(CALLS), "grid": GRIDS, "std": STDS},
-        "Left, paths of a solver from noise to two modes over the exact paths; right, the error at the end "
-        "against calls of the field for four solvers, with a dot where the left panel is.",
+        {"steps": STEPS, "solver": tuple(NFE), "grid": GRIDS, "std": STDS},
+        "Left, paths of a solver from noise to two modes over the exact paths; right, the error at "
+        "the end against function evaluations for four solvers, with a dot for the left panel.",
         between=("steps", "std"),
     )

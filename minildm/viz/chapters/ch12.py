@@ -1,9 +1,8 @@
-"""The recipe switchboard: which ingredients are on, and the training curves and figures of the runs
-with just these.
-"""
+"""Chapter 12: the recipe switchboard, with training curves and figures of an ablation."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import Any
 
 import ipywidgets as widgets
 from matplotlib.figure import Figure
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from ..core import style
 from ..core.figures import panels
 from ..core.frames import FrameStack
+from ..core.knobs import Control
 
 INGREDIENTS = ("MSE on states", "warm-up", "adaptive time", "decoder noise")
 CURVES = {"diffusion": style.CONTROL, "tokens": style.DATA}  # a term of the loss -> its color
@@ -23,12 +23,15 @@ FIGURES = {
     "latent_std": "{:.2f}",
     "latent_rank": "{:.1f}",
 }
-WIDE, HIGH, TOP = 330, 190, 7.0  # of a frame's curves: pixels, and nats at the upper edge
+WIDE = 330  # of a frame's curves, in pixels
+HIGH = 190
+TOP = 7.0  # nats at the upper edge
 CSS = (
     f"<style>.recipe{{display:flex;flex-wrap:wrap;gap:4px 18px;font:13px sans-serif;{style.CARD}}}"
     ".recipe .head{flex:1 1 100%}.recipe td{padding:1px 8px 1px 0}"
-    f".recipe b{{display:inline-block;padding:1px 7px;margin:2px;border-radius:8px;font-weight:400;color:{style.INK};"
-    f"background:{style.GRID}}}.recipe .on{{color:{style.PAPER};background:{style.VALUE}}}</style>"
+    ".recipe b{display:inline-block;padding:1px 7px;margin:2px;border-radius:8px;font-weight:400;"
+    f"color:{style.INK};background:{style.GRID}}}"
+    f".recipe .on{{color:{style.PAPER};background:{style.VALUE}}}</style>"
 )
 
 
@@ -50,22 +53,40 @@ def switches(recipe: dict) -> dict[str, bool]:
     return dict(zip(INGREDIENTS, on))
 
 
-def extras(recipe: dict) -> str:
-    """What else a recipe sets, in words."""
-    return f"latent norm: {recipe['latent_norm']}; encoder gradient scale: {recipe['encoder_gradient_scale']:g}"
+def table(heads: Sequence[str], columns: Sequence[dict]) -> str:
+    """The FIGURES of some runs as an HTML table.
+
+    Args:
+        heads: Of the first column and of each run.
+        columns: A figure by its name, for each run.
+
+    Returns:
+        The table.
+    """
+    rows = [heads]
+    for name, form in FIGURES.items():
+        rows.append([name.replace("_", " "), *(form.format(column[name]) for column in columns)])
+    cells = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
+    return f"<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+def over_runs(statistic: Callable[[list[float]], float], runs: list[dict]) -> dict[str, float]:
+    """A statistic of each of the FIGURES."""
+    return {name: statistic([run[name] for run in runs]) for name in FIGURES}
 
 
 class RecipeSwitchboard:
     """Runs of an ablation, picked by switching ingredients on and off.
 
     Args:
-        study: : {"runs": [{"variant", "seed", figures, "curve": {"step", "tokens", "diffusion"}}],
+        study: {"rows": [{"variant", "seed", figures, "curve": {"step", "tokens", "diffusion"}}],
             "recipes": {variant: fields}}.
     """
 
     def __init__(self, study: dict):
-        self.recipes, self.seeds = study["recipes"], sorted({run["seed"] for run in study["runs"]})
-        self.runs = {(run["variant"], run["seed"]): run for run in study["runs"]}
+        self.recipes = study["recipes"]
+        self.seeds = sorted({run["seed"] for run in study["rows"]})
+        self.runs = {(run["variant"], run["seed"]): run for run in study["rows"]}
         self.variants = [v for v in self.recipes if (v, self.seeds[0]) in self.runs]
 
     def of(self, variant: str) -> list[dict]:
@@ -76,79 +97,70 @@ class RecipeSwitchboard:
         """Variants with exactly these ingredients."""
         return [v for v in self.variants if switches(self.recipes[v]) == on]
 
-    def head(self, variant: str) -> str:
+    def head(self, variant: str, runs: str) -> str:
         """What a recipe sets, as HTML: a badge for each ingredient, and the rest in words."""
-        chips = " ".join(
+        recipe = self.recipes[variant]
+        badges = " ".join(
             f'<b class="{"on" if on else "off"}">{"" if on else "no "}{name}</b>'
-            for name, on in switches(self.recipes[variant]).items()
+            for name, on in switches(recipe).items()
         )
-        return f"{chips}<br>{extras(self.recipes[variant])}"
+        scale = recipe["encoder_gradient_scale"]
+        return (
+            f'<div class="recipe"><div class="head"><i>{variant}</i>, {runs} {badges}<br>'
+            f"latent norm: {recipe['latent_norm']}; encoder gradient scale: {scale:g}</div>"
+        )
 
     def page(self, variant: str, seed: int) -> str:
         """One run as HTML: its switches, its curves, its figures beside the variant's means."""
         run = self.runs.get((variant, seed))
         if run is None:
             return f"<p>{variant}, seed {seed}: not run</p>"
-        mean = {name: fmean(other[name] for other in self.of(variant)) for name in FIGURES}
-        rows = "".join(
-            f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(run[name])}</td>"
-            f"<td>{form.format(mean[name])}</td></tr>"
-            for name, form in FIGURES.items()
-        )
-        return (
-            f'<div class="recipe"><div class="head"><i>{variant}</i>, seed {seed} {self.head(variant)}</div>'
-            f"{self.curves([run['curve']])}"
-            f"<table><tr><td></td><td>this seed</td><td>mean</td></tr>{rows}</table></div>"
-        )
+        figures = table(["", "this seed", "mean"], [run, over_runs(fmean, self.of(variant))])
+        return f"{self.head(variant, f'seed {seed}')}{self.curves([run['curve']])}{figures}</div>"
 
     def moment(self, variant: str, points: int) -> str:
-        """All runs of a variant as HTML: their curves up to a number of points, and their figures
-        after training.
-        """
+        """All runs of a variant as HTML: curves up to a number of points, and the final figures."""
         runs = self.of(variant)
-        rows = "".join(
-            f"<tr><td>{name.replace('_', ' ')}</td><td>{form.format(min(run[name] for run in runs))}</td>"
-            f"<td>{form.format(max(run[name] for run in runs))}</td></tr>"
-            for name, form in FIGURES.items()
-        )
+        extremes = [over_runs(min, runs), over_runs(max, runs)]
         return (
-            f'<div class="recipe"><div class="head"><i>{variant}</i>, {len(runs)} seeds {self.head(variant)}</div>'
+            f"{self.head(variant, f'{len(runs)} seeds')}"
             f"{self.curves([run['curve'] for run in runs], points)}"
-            f"<table><tr><td>after training</td><td>least</td><td>most</td></tr>{rows}</table></div>"
+            f"{table(['after training', 'least', 'most'], extremes)}</div>"
         )
 
     def curves(self, curves: list[dict], points: int | None = None) -> str:
-        """The two terms of runs against steps, as a small SVG, up to a number of points; zero is
-        the lower edge.
+        """The two terms of runs against steps, as a small SVG whose lower edge is zero.
+
+        Args:
+            curves: Of the runs.
+            points: How many of each to show, by default all.
+
+        Returns:
+            The SVG.
         """
-        lines = ""
+        width = 2 if len(curves) == 1 else 1
+        parts = []
         for i, (term, color) in enumerate(CURVES.items()):
             for curve in curves:
                 at = " ".join(
                     f"{WIDE * s / curve['step'][-1]:.0f},{HIGH * (1 - min(y, TOP) / TOP):.0f}"
                     for s, y in list(zip(curve["step"], curve[term]))[:points]
                 )
-                lines += f'<polyline points="{at}" fill="none" stroke="{color}" stroke-width="{2 if len(curves) == 1 else 1}"/>'
-            lines += (
+                look = f'fill="none" stroke="{color}" stroke-width="{width}"'
+                parts.append(f'<polyline points="{at}" {look}/>')
+            parts.append(
                 f'<text x="{WIDE - 8}" y="{16 + 16 * i}" fill="{style.INK}" text-anchor="end">'
                 f'<tspan fill="{color}">●</tspan> {term}</text>'
             )
-        return (
-            f'<svg width="{WIDE}" height="{HIGH}" style="border-left:1px solid #777;border-bottom:1px solid #777">'
-            f"{lines}</svg>"
-        )
+        border = "border-left:1px solid #777;border-bottom:1px solid #777"
+        return f'<svg width="{WIDE}" height="{HIGH}" style="{border}">{"".join(parts)}</svg>'
 
     def frames(self, variants: Sequence[str] | None = None) -> FrameStack:
-        """Frames that move without a kernel: the curves of all seeds grow with training, a row for
-        each variant.
-        """
+        """Frames that move without a kernel: curves that grow with training, a row a variant."""
         variants = variants or self.variants
         moments = len(self.of(variants[0])[0]["curve"]["step"]) + 1
-        return FrameStack(
-            [[self.moment(v, k) for k in range(moments)] for v in variants],
-            ("recipe", "training"),
-            CSS,
-        )
+        pages = [[self.moment(variant, k) for k in range(moments)] for variant in variants]
+        return FrameStack(pages, ("recipe", "training"), CSS)
 
     def figure(self) -> Figure:
         """The same in print: the curves of all seeds, a panel for each variant."""
@@ -157,9 +169,8 @@ class RecipeSwitchboard:
             for run in self.of(variant):
                 for term, color in CURVES.items():
                     label = term if run["seed"] == self.seeds[0] and axis is axes[0] else None
-                    axis.plot(
-                        run["curve"]["step"], run["curve"][term], color=color, lw=1.1, label=label
-                    )
+                    curve = run["curve"]
+                    axis.plot(curve["step"], curve[term], color=color, lw=1.1, label=label)
             axis.set_title(variant, fontsize=8)
             axis.set_yscale("symlog", linthresh=0.1)
             axis.set_ylim(0, 10)
@@ -181,31 +192,26 @@ class LiveSwitchboard:
         self.switches = {
             name: widgets.ToggleButton(True, description=name, icon="check") for name in INGREDIENTS
         }
-        self.variant = widgets.Dropdown(description="recipe")
-        self.seed = widgets.Dropdown(options=board.seeds, description="seed")
+        self.variant: Control = widgets.Dropdown(description="recipe")
+        self.seed: Control = widgets.Dropdown(options=board.seeds, description="seed")
         self.view = widgets.HTML()
         for button in self.switches.values():
             button.observe(self.switched, "value")
         for choice in (self.variant, self.seed):
             choice.observe(self.redraw, "value")
-        self.box = widgets.VBox(
-            [
-                widgets.HBox([*self.switches.values()]),
-                widgets.HBox([self.variant, self.seed]),
-                widgets.HTML(CSS),
-                self.view,
-            ]
-        )
+        buttons = widgets.HBox([*self.switches.values()])
+        choices = widgets.HBox([self.variant, self.seed])
+        self.box = widgets.VBox([buttons, choices, widgets.HTML(CSS), self.view])
         self.switched()
 
-    def switched(self, change=None) -> None:
+    def switched(self, change: Any = None) -> None:
         """Offer the recipes with the ingredients that are on."""
         found = self.board.matching({name: button.value for name, button in self.switches.items()})
         self.variant.options = found
         self.variant.value = found[0] if found else None
         self.redraw()
 
-    def redraw(self, change=None) -> None:
+    def redraw(self, change: Any = None) -> None:
         """Show the chosen run, or say that nobody ran it."""
         self.view.value = (
             "<p>These ingredients were not run together: train them yourself.</p>"

@@ -1,9 +1,9 @@
-// Many paths on one canvas: play, scrub, point at a path to read its label. The data stands in the page.
+// Many paths on one canvas: play, scrub, point at a path to read its label. The data is in the page.
 "use strict";
 (() => {
   const find = (selector) => document.querySelector(selector);
-  const data = JSON.parse(find("script[type='application/json']").textContent), look = data.look;
-  const canvas = find("canvas"), button = find("button"), slider = find("input"), clock = find("output"), says = find("p");
+  const data = JSON.parse(find("script[type='application/json']").textContent), colors = data.colors;
+  const canvas = find("canvas"), button = find("button"), slider = find("input"), time = find("output"), label = find("p");
   const pen = canvas.getContext("2d"), last = data.times.length - 1, wide = canvas.width, high = canvas.height;
   const MILLISECONDS = 6000, NEAR = 12;  // of a whole play; of the pointer, in pixels
   let now = 0, chosen = -1, playing = null;
@@ -14,8 +14,8 @@
   pen.scale(sharp, sharp);
 
   const byte = (color, i) => parseInt(color.slice(1 + 2 * i, 3 + 2 * i), 16);
-  const between = (share) => `rgb(${[0, 1, 2].map((i) =>
-    Math.round(byte(look.noise, i) * (1 - share) + byte(look.data, i) * share)).join()})`;
+  const between = (fraction) => `rgb(${[0, 1, 2].map((i) =>
+    Math.round(byte(colors.noise, i) * (1 - fraction) + byte(colors.data, i) * fraction)).join()})`;
 
   function line(path, from, to) {
     pen.beginPath();
@@ -26,8 +26,8 @@
   function grid() {
     pen.font = "11px sans-serif";
     pen.lineWidth = 1;
-    pen.strokeStyle = look.grid;
-    pen.fillStyle = look.noise;
+    pen.strokeStyle = colors.grid;
+    pen.fillStyle = colors.noise;
     for (const [x, name] of data.grid.x) {
       line([x, 0, x, high], 0, 1);
       pen.fillText(name, x + 3, high - 4);
@@ -43,23 +43,23 @@
     grid();
     data.points.forEach((path, i) => {
       pen.lineWidth = i === chosen ? 2.5 : 1;
-      pen.strokeStyle = look.grid;
+      pen.strokeStyle = colors.grid;
       if (i === chosen) line(path, now, last);
-      pen.strokeStyle = i === chosen ? look.pointed : look.noise;
+      pen.strokeStyle = i === chosen ? colors.pointed : colors.noise;
       pen.globalAlpha = i === chosen ? 1 : 0.45;
       line(path, 0, now);
       pen.globalAlpha = 1;
     });
     data.points.forEach((path, i) => {
-      pen.fillStyle = i === chosen ? look.pointed : between(now / Math.max(last, 1));
+      pen.fillStyle = i === chosen ? colors.pointed : between(now / Math.max(last, 1));
       pen.beginPath();
       pen.arc(path[2 * now], path[2 * now + 1], i === chosen ? 6 : 4, 0, 2 * Math.PI);
       pen.fill();
     });
     slider.value = now;
-    clock.textContent = `t = ${data.times[now].toFixed(2)}`;
+    time.textContent = `t = ${data.times[now].toFixed(2)}`;
     const said = data.said[chosen];
-    says.textContent = said ? data.texts[said[Math.min(now, said.length - 1)]] : "Point at a path to read it.";
+    label.textContent = said ? data.texts[said[Math.min(now, said.length - 1)]] : "Point at a path to read it.";
   }
 
   const show = (time, path = chosen) => { now = time; chosen = path; draw(); };
@@ -78,8 +78,8 @@
 
   function distance(path, k, x, y) {  // from (x, y) to the part of a path between two times
     const [fromX, fromY, toX, toY] = path.slice(2 * k, 2 * k + 4), dx = toX - fromX, dy = toY - fromY;
-    const share = Math.min(1, Math.max(0, ((x - fromX) * dx + (y - fromY) * dy) / (dx * dx + dy * dy || 1)));
-    return Math.hypot(fromX + share * dx - x, fromY + share * dy - y);
+    const fraction = Math.min(1, Math.max(0, ((x - fromX) * dx + (y - fromY) * dy) / (dx * dx + dy * dy || 1)));
+    return Math.hypot(fromX + fraction * dx - x, fromY + fraction * dy - y);
   }
 
   function nearest(x, y) {

@@ -1,17 +1,23 @@
-"""The look of the book: one color for each idea, told apart by the color-blind; in gray print
-labels and line styles tell.
+"""The style of the book's figures: one color for each idea.
+
+Color-blind readers can tell the colors apart; in gray print, labels and line styles do so.
 """
 
 import matplotlib as mpl
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.rcsetup import cycler
 
-NOISE, DATA, CONTROL, VALUE, ERROR = "#8a8a8a", "#0072b2", "#e69f00", "#6a3d9a", "#c1272d"
-INK, PAPER, GRID = "#222222", "#ffffff", "#e3e3e3"
-TIME = LinearSegmentedColormap.from_list(
-    "noise_to_data", ["#b5b5b5", "#7aa6c2", DATA]
-)  # t = 0 to t = 1
+NOISE = "#8a8a8a"
+DATA = "#0072b2"
+CONTROL = "#e69f00"
+VALUE = "#6a3d9a"
+ERROR = "#c1272d"
+INK = "#222222"
+PAPER = "#ffffff"
+GRID = "#e3e3e3"
+TIME = LinearSegmentedColormap.from_list("noise_to_data", ["#b5b5b5", "#7aa6c2", DATA])
 WIDTH = 7.0  # of a figure, in inches
-CARD = "color:#222;background:#fff;border-radius:6px;padding:6px"  # of HTML: ink on its own paper, in any theme
+CARD = "color:#222;background:#fff;border-radius:6px;padding:6px"  # of HTML, in any theme
 
 
 def use() -> None:
@@ -35,7 +41,7 @@ def use() -> None:
             "axes.linewidth": 0.8,
             "axes.spines.top": False,
             "axes.spines.right": False,
-            "axes.prop_cycle": mpl.cycler(color=[DATA, CONTROL, VALUE, ERROR, NOISE]),
+            "axes.prop_cycle": cycler(color=[DATA, CONTROL, VALUE, ERROR, NOISE]),
             "axes.grid": True,
             "axes.axisbelow": True,
             "grid.color": GRID,

@@ -1,97 +1,77 @@
-"""Text whose words are shaded by how long they have stood, in HTML and on axes, and marked where
-they have just changed.
-"""
+"""Text in HTML and on axes, shaded by how long a word has not changed, and marked."""
 
 import html
+from collections.abc import Iterator
 
 from matplotlib.axes import Axes
 
 from ..core.style import CARD, CONTROL, DATA, INK
-from .scenes import HIDDEN, Spoken
+from .scenes import HIDDEN, Excerpt
 
 LEVELS = 8  # of shading
+SHADES = "".join(
+    f".tale .c{i}{{background:rgba(0,114,178,{0.5 * i / (LEVELS - 1):.2f})}}" for i in range(LEVELS)
+)
 STYLE = (
     f"<style>.tale{{font:13px/1.75 ui-monospace,monospace;{CARD}}}"
     ".tale i{font-style:normal;padding:1px 3px;border-radius:3px;margin-right:2px}"
-    f".tale .new{{box-shadow:inset 0 -3px {CONTROL}}}"
-    + "".join(
-        f".tale .c{i}{{background:rgba(0,114,178,{0.5 * i / (LEVELS - 1):.2f})}}"
-        for i in range(LEVELS)
-    )
-    + "</style>"
+    f".tale .new{{box-shadow:inset 0 -3px {CONTROL}}}{SHADES}</style>"
 )
 CAPTION = (
-    "Blue: the share of the time so far for which a word has stood unchanged, from none (white) to all of it. "
-    "Orange line: "
+    "Blue: the fraction of the time so far for which a word has not changed, from none (white) to "
+    "all of it. Orange line: "
 )
 NEW = ("a word that has just changed.", "a word other than the plan's.")
 
 
-def level(word: str, stood: float) -> int:
-    """Shade of a word, 0 .. LEVELS - 1: none where nothing is written yet."""
-    return 0 if word == HIDDEN else min(int(stood * LEVELS), LEVELS - 1)
+def shaded(excerpt: Excerpt) -> Iterator[tuple[str, int, bool]]:
+    """Each word before the padding at the end, its shade 0 .. LEVELS - 1, and whether it is marked.
 
-
-def shown(said: Spoken) -> int:
-    """How many words to show: all before the padding at the end."""
-    n = len(said.words)
-    while n and said.words[n - 1] == "<pad>":
-        n -= 1
-    return n
-
-
-def as_html(said: Spoken) -> str:
-    """The text at a moment: the deeper the shade, the longer the word has stood; underlined where
-    it is marked.
+    Padding between words is a dot, and a word that is not written yet has no shade.
     """
-    spans = []
-    for word, stood, new in list(zip(said.words, said.stood.tolist(), said.marked.tolist()))[
-        : shown(said)
-    ]:
-        names = f"c{level(word, stood)}" + " new" * new
-        spans.append(f'<i class="{names}">{"·" if word == "<pad>" else html.escape(word)}</i>')
+    words = excerpt.words
+    last = max((i for i, word in enumerate(words) if word != "<pad>"), default=-1)
+    for word, unchanged, marked in zip(
+        words[: last + 1], excerpt.unchanged.tolist(), excerpt.marked.tolist()
+    ):
+        level = 0 if word == HIDDEN else min(int(unchanged * LEVELS), LEVELS - 1)
+        yield "·" if word == "<pad>" else word, level, marked
+
+
+def as_html(excerpt: Excerpt) -> str:
+    """The text at a moment as HTML."""
+    spans = (
+        f'<i class="c{level}{" new" * marked}">{html.escape(word)}</i>'
+        for word, level, marked in shaded(excerpt)
+    )
     return f'<div class="tale">{" ".join(spans)}</div>'
 
 
 def on_axes(
-    axes: Axes, said: Spoken, columns: int = 62, size: float = 6.4, pitch: float = 0.2
+    axes: Axes, excerpt: Excerpt, columns: int = 62, size: float = 6.4, pitch: float = 0.2
 ) -> None:
-    """Write the text at a moment into axes without ticks, in lines of `columns` letters, `pitch` of
-    the height apart.
+    """Write the text at a moment into axes without ticks.
+
+    Args:
+        axes: Where to write.
+        excerpt: The text.
+        columns: Letters a line.
+        size: Of the font, in points.
+        pitch: Distance of lines, as a fraction of the height.
     """
     axes.set_axis_off()
-    x, line, step = 0, 0, 1 / columns
-    for word, stood, new in list(zip(said.words, said.stood.tolist(), said.marked.tolist()))[
-        : shown(said)
-    ]:
-        word = "·" if word == "<pad>" else word
+    x = 0
+    y = 0.98
+    for word, level, marked in shaded(excerpt):
         if x + len(word) > columns:
-            x, line = 0, line + 1
-        y = 0.98 - pitch * line
-        box = {
-            "facecolor": DATA,
-            "alpha": 0.5 * level(word, stood) / (LEVELS - 1),
-            "edgecolor": "none",
-            "pad": 1.0,
-        }
-        axes.text(
-            x * step,
-            y,
-            word,
-            family="monospace",
-            size=size,
-            va="top",
-            color=INK,
-            bbox=box,
-            transform=axes.transAxes,
-        )
-        if new:
-            axes.plot(
-                [x * step, (x + len(word)) * step],
-                [y - 0.775 * pitch] * 2,
-                color=CONTROL,
-                lw=1.4,
-                clip_on=False,
-                transform=axes.transAxes,
-            )
+            x = 0
+            y -= pitch
+        box = {"facecolor": DATA, "alpha": 0.5 * level / (LEVELS - 1), "edgecolor": "none"}
+        left, right = x / columns, (x + len(word)) / columns
+        font = {"family": "monospace", "size": size, "va": "top", "color": INK}
+        axes.text(left, y, word, bbox={**box, "pad": 1.0}, transform=axes.transAxes, **font)
+        if marked:
+            line = {"color": CONTROL, "lw": 1.4, "clip_on": False}
+            under = y - 0.775 * pitch
+            axes.plot([left, right], [under, under], transform=axes.transAxes, **line)
         x += len(word) + 1

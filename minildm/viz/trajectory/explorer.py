@@ -1,105 +1,98 @@
-"""The trajectory explorer: texts of any model on their way to words, left alone or kicked once;
-live, as frames, in print.
-"""
+"""The trajectory explorer: texts of any model on their way, left alone or disturbed once."""
 
-from collections.abc import Hashable
+from collections.abc import Sequence
+from typing import Any
 
 import ipywidgets as widgets
 from IPython.display import display
 
 from ..core.frames import INTERVAL, FrameStack
-from ..core.knobs import Explorer, Live, control, label, ordered, row
-from . import text
-from .pictures import PAGE, View, draw
+from ..core.knobs import Control, Explorer, Live, Value, control, label, side_by_side
+from . import excerpts
+from . import page as pages
+from .drawing import draw
+from .page import View
 from .scenes import Shown, Writer, scene_of
 
-KICKS = {"moment": (0.5, 0.25, 0.75), "size": (0, 1, 2, 4), "direction": (0, 1, 2, 3)}
-TEXTS, SEEDS = (0, 1, 2, 3), (0, 1, 2, 3)
-TIMES = (1.0, *(k / 32 for k in range(32)))  # shares of the steps
+DISTURBANCES = {"moment": (0.5, 0.25, 0.75), "size": (0, 1, 2, 4), "direction": (0, 1, 2, 3)}
+TEXTS = (0, 1, 2, 3)
+SEEDS = (0, 1, 2, 3)
+TIMES = (1.0, *(k / 32 for k in range(32)))  # fractions of the steps
 STEPS = (32, 8, 16, 64)
 FRAMES = [k / 20 for k in range(21)]  # of the time
-NAMES = {
-    "moment": "disturbed at",
-    "text": "follow text",
-}  # of knobs that are called otherwise on the screen
-SIZES = {
-    True: "size (std)",
-    False: "size (words)",
-}  # of a disturbance, of models of latents and of words
-WIDTHS = {
-    "model": 210,
-    "prompt": 270,
-    "seed": 120,
-    "text": 220,
-    "solver": 210,
-    "time": 460,
-}  # of controls, in pixels
+LABELS = {"moment": "disturbed at", "text": "follow text"}  # of knobs, where not their names
+# of a disturbance: standard deviations of latents, or a number of words
+SIZES = {True: "size (std)", False: "size (words)"}
+# of controls, in pixels
+WIDTHS = {"model": 210, "prompt": 270, "seed": 120, "text": 220, "solver": 210, "time": 460}
 DISTURBANCE = (
-    '<div style="line-height:1.4"><b>Disturbance.</b> Once on its way, each text is displaced: its latents by '
-    "random numbers of this standard deviation, or, in a model of words, so many written words are replaced. The "
-    "<i>closed loop</i> goes on from there, the <i>plan replayed</i> repeats the recorded steps. <i>direction</i> "
-    "picks one of four random ones.</div>"
+    '<div style="line-height:1.4"><b>Disturbance.</b> Once on its way, each text is displaced: its '
+    "latents by random numbers of this standard deviation, or, in a model of words, so many "
+    "written words are replaced. The <i>closed loop</i> goes on from there, the <i>plan "
+    "replayed</i> repeats the recorded steps. <i>direction</i> picks one of four random ones.</div>"
 )
 ALT = (
-    "Left, a plane with a cloud of real texts, the paths of four texts and, after a kick, one path with the loop closed and "
-    "one by the replayed plan; right, what is said, words shaded by how long they have stood and marked; below, three "
-    "curves over time."
+    "Left, a plane with a cloud of real texts, the paths of four texts and, after a disturbance, "
+    "one path with the loop closed and one by the replayed plan; right, the texts, words shaded by "
+    "how long they have not changed and marked; below, three curves over time."
 )
+
+
+def with_first(first: Value, others: Sequence[Value]) -> tuple[Value, ...]:
+    """The values of a knob that starts at `first`, each once."""
+    return tuple(dict.fromkeys((first, *others)))
 
 
 class TrajectoryExplorer(Explorer):
-    """Texts travelling through a plane; pages are HTML, whose words can be read, and the figure is
-    for print.
+    """Texts travelling through a plane: pages of HTML, whose words can be read, and a figure.
+
+    Its knobs are model, prompt, seed, solver, steps, text, time, and a disturbance's moment, size
+    and direction. A prompt may be any text, and a seed any number up to 9999.
 
     Args:
-        writers: Name of a model -> `Writer`, the first of which starts.
-        size: Of the kick that it starts with, 0 for none.
-        solver, steps: That it starts with. Knobs: model, prompt, seed, solver, steps, text, time,
-            and a kick's moment, size and direction; a prompt may be any text, a seed any number up
-            to 9999.
+        writers: Name of a model -> `Writer`; the first model is shown first.
+        size: Of the first disturbance, 0 for none.
+        solver: The first solver.
+        steps: The first number of steps.
     """
 
     def __init__(
         self, writers: dict[str, Writer], size: int = 0, solver: str = "ancestral", steps: int = 32
     ):
-        self.writers, self.scenes, self.views = writers, {}, {}
-        solvers = dict.fromkeys(
-            (solver, *(name for writer in writers.values() for name in writer.solvers))
-        )
-        super().__init__(
-            self.shown,
-            draw,
-            {
-                "model": tuple(writers),
-                "prompt": ("",),
-                "seed": SEEDS,
-                "solver": tuple(solvers),
-                "steps": tuple(dict.fromkeys((steps, *STEPS))),
-                "text": TEXTS,
-                "time": TIMES,
-                **KICKS,
-                "size": tuple(dict.fromkeys((size, *KICKS["size"]))),
-            },
-            ALT,
-            between=("time", "moment"),
-        )
+        self.writers = writers
+        self.scenes = {}
+        self.views = {}
+        solvers = [name for writer in writers.values() for name in writer.solvers]
+        knobs = {
+            "model": tuple(writers),
+            "prompt": ("",),
+            "seed": SEEDS,
+            "solver": with_first(solver, solvers),
+            "steps": with_first(steps, STEPS),
+            "text": TEXTS,
+            "time": TIMES,
+            **DISTURBANCES,
+            "size": with_first(size, DISTURBANCES["size"]),
+        }
+        super().__init__(self.shown, draw, knobs, ALT, between=("time", "moment"))
 
-    def listed(self, name: str, value):
-        """The value of a knob; prompts and seeds are free."""
+    def listed(self, name: str, value: Value) -> Value:
+        """The value of a knob; any prompt and any seed may be asked for."""
         return value if name in ("prompt", "seed") else super().listed(name, value)
 
-    def shown(self, model: str, text: int, time: float, **asked) -> Shown:
+    def shown(self, model: str, text: int, time: float, **asked: Any) -> Shown:
         """What a picture shows at these knobs; the paths of a run are computed once."""
         writer = self.writers[model]
-        key = model, *asked.items()
+        key = (model, *asked.items())
         if key not in self.scenes:
+            paths, at = writer.paths(**asked)
             self.scenes[key] = scene_of(
-                *writer.paths(**asked), model, writer.cloud, writer.log_snr, writer.pieces
+                paths, at, model, writer.cloud, writer.log_snr, writer.pieces
             )
         scene = self.scenes[key]
-        return Shown(scene, text, round(time * (len(scene.clock) - 1)))
+        return Shown(scene, text, round(time * (len(scene.times) - 1)))
 
-    def view(self, page: str, **knobs) -> tuple[View, int]:
+    def view(self, page: str, **knobs: Value) -> tuple[View, int]:
         """The view at these knobs on a page of this name, and the index of its time."""
         shown = self.at(**knobs)
         key = page, id(shown.scene), shown.text
@@ -108,46 +101,56 @@ class TrajectoryExplorer(Explorer):
         return self.views[key], shown.k
 
     def frames(
-        self, column: str = "time", row: str | None = None, columns=None, rows=None, **fixed
+        self,
+        column: str = "time",
+        row: str | None = None,
+        columns: Sequence[Value] | None = None,
+        rows: Sequence[Value] | None = None,
+        **fixed: Value,
     ) -> FrameStack:
-        """Frames that move without a kernel; numbers from small to large, by default 21 times."""
-        columns = (
-            (FRAMES if column == "time" else ordered(self.knobs[column]))
-            if columns is None
-            else columns
-        )
-        rows = rows or (ordered(self.knobs[row]) if row else [None])
-        pages, css, name = [], {}, f"frames{len(self.views)}"
-        for b in rows:
-            pages.append([])
-            for a in columns:
-                knobs = {**fixed, column: a, **({row: b} if row else {})}
+        """Frames over one knob or two that move without a kernel, by default over 21 times.
+
+        Args:
+            column: The knob that a player runs over.
+            row: The knob of a second slider.
+            columns: Values of the first knob, by default all.
+            rows: Values of the second, by default all.
+            fixed: Values of other knobs.
+
+        Returns:
+            A `FrameStack`.
+        """
+        if column == "time" and columns is None:
+            columns = FRAMES
+        name = f"frames{len(self.views)}"
+        css = {}
+        grid = []
+        for line in self.asked(column, row, columns, rows, fixed):
+            grid.append([])
+            for knobs in line:
                 view, k = self.view(name, **knobs)
                 css[view] = view.css
-                said = ", ".join(
-                    f"{NAMES.get(knob, knob)} = {label(value)}"
-                    for knob, value in knobs.items()
-                    if knob != "time"
-                )
-                pages[-1].append(f"<div>{said}</div>{view.page(k)}")
-        return FrameStack(
-            pages,
-            names=(NAMES.get(row, row or ""), column),
-            style=text.STYLE + PAGE + "".join(css.values()),
-        )
+                asked = [(knob, value) for knob, value in knobs.items() if knob != "time"]
+                about = ", ".join(f"{LABELS.get(a, a)} = {label(value)}" for a, value in asked)
+                grid[-1].append(f"<div>{about}</div>{view.page(k)}")
+        style = excerpts.STYLE + pages.STYLE + "".join(css.values())
+        row = row or ""
+        return FrameStack(grid, names=(LABELS.get(row, row), column), style=style)
 
-    def control(self, name: str) -> widgets.Widget:
-        """The widget of a knob; what is computed anew is so when a slider is let go."""
+    def control(self, name: str) -> Control:
+        """The widget of a knob; a slider that needs a new run asks for it when it is let go."""
         if name == "prompt":
-            knob = widgets.Text("", placeholder="such as: once at the harbor")
+            knob: Control = widgets.Text("", placeholder="such as: once at the harbor")
         elif name == "seed":
             knob = widgets.BoundedIntText(0, min=0, max=9999)
         elif name == "time":
             knob = widgets.IntSlider(1, 0, 1, readout=False)
         else:
             knob = control(name, self.knobs[name])
-        knob.description, knob.style.description_width = NAMES.get(name, name), "initial"
-        knob.layout.width, knob.layout.max_width = f"{WIDTHS.get(name, 265)}px", "98%"
+        knob.description = LABELS.get(name, name)
+        knob.style.description_width = "initial"
+        knob.layout.width = f"{WIDTHS.get(name, 265)}px"
+        knob.layout.max_width = "98%"
         knob.continuous_update = name in ("text", "time")
         return knob
 
@@ -162,22 +165,20 @@ class LiveTrajectory(Live):
     explorer: TrajectoryExplorer
 
     def __init__(self, explorer: TrajectoryExplorer):
-        self.model, self.look, self.clock, self.play = (
-            None,
-            widgets.HTML(),
-            widgets.HTML(),
-            widgets.Play(interval=INTERVAL),
-        )
+        self.model = None  # the one that the controls are set for
+        self.styles = widgets.HTML()
+        self.now = widgets.HTML()
+        self.play = widgets.Play(interval=INTERVAL)
         super().__init__(explorer)
         self.link = widgets.jslink((self.play, "value"), (self.knobs["time"], "value"))
 
-    def arranged(self) -> list[widgets.Widget]:
+    def arranged(self) -> list[Control]:
         """Model and text, sampler, disturbance, and the time over the picture."""
 
         def some(*names: str) -> widgets.HBox:
-            return row(self.knobs[name] for name in names)
+            return side_by_side(self.knobs[name] for name in names)
 
-        self.timeline = row((self.play, self.knobs["time"], self.clock))
+        self.timeline = side_by_side((self.play, self.knobs["time"], self.now))
         disturbance = widgets.VBox(
             [widgets.HTML(DISTURBANCE), some("moment", "size", "direction")],
             layout={"border": "1px solid #888", "padding": "4px 8px", "max_width": "980px"},
@@ -188,55 +189,58 @@ class LiveTrajectory(Live):
             disturbance,
             self.timeline,
             self.note,
-            self.look,
+            self.styles,
             self.view,
         ]
 
     def offer(self, model: str) -> None:
         """Let only those solvers and numbers of steps be chosen that the model has."""
-        self.model, writer, solver = model, self.explorer.writers[model], self.knobs["solver"]
+        self.model = model
+        writer = self.explorer.writers[model]
+        solver = self.knobs["solver"]
         kept = solver.value if solver.value in writer.solvers else writer.solvers[0]
-        solver.unobserve(
-            self.redraw, "value"
-        )  # new options choose the first, which nobody asked for
-        solver.options, solver.value = writer.solvers, kept
+        solver.unobserve(self.redraw, "value")  # new options choose the first by themselves
+        solver.options = writer.solvers
+        solver.value = kept
         solver.observe(self.redraw, "value")
-        solver.disabled, self.knobs["steps"].disabled = len(writer.solvers) == 1, not writer.stepped
+        solver.disabled = len(writer.solvers) == 1
+        self.knobs["steps"].disabled = not writer.stepped
         self.knobs["size"].description = SIZES[writer.log_snr is not None]
 
     def stops(self, k: int, last: int) -> None:
-        """Let slider and player have one stop for each step of a scene, and stand at the k-th."""
+        """Let slider and player have one stop for each step of a scene, and be at the k-th."""
         time = self.knobs["time"]
         if time.max == last:
             return
         time.unobserve(self.redraw, "value")
-        time.max, time.value, self.play.max, self.play.value = last, k, last, k
+        time.max = last
+        time.value = k
+        self.play.max = last
+        self.play.value = k
         time.observe(self.redraw, "value")
-        self.timeline.children = self.play, self.clock
-        self.timeline.children = (
-            self.play,
-            time,
-            self.clock,
-        )  # a new slider: the End key of an old one leads to its old end
+        # a new view of the slider, because the End key of the old one leads to its old end
+        self.timeline.children = self.play, self.now
+        self.timeline.children = self.play, time, self.now
 
-    def redraw(self, change=None) -> None:
+    def redraw(self, change: Any = None) -> None:
         """Paint the page that the knobs name."""
-        if self.knobs["model"].value != self.model:
-            self.offer(self.knobs["model"].value)
-        self.knobs["moment"].disabled = self.knobs["direction"].disabled = not self.knobs[
-            "size"
-        ].value
+        model = self.knobs["model"].value
+        if model != self.model:
+            self.offer(model)
+        undisturbed = not self.knobs["size"].value
+        self.knobs["moment"].disabled = undisturbed
+        self.knobs["direction"].disabled = undisturbed
         super().redraw(change)
 
-    def paint(self, values: dict[str, Hashable]) -> None:
+    def paint(self, values: dict[str, Any]) -> None:
         """Show the page at these values; its drawings are sent once."""
-        view, k = self.explorer.view(
-            "live", **{**values, "time": values["time"] / self.knobs["time"].max}
-        )
-        self.stops(k, len(view.scene.clock) - 1)
-        self.clock.value = f"t = {float(view.scene.clock[k]):.3f}"
-        if view.css not in self.look.value:
-            self.look.value = text.STYLE + PAGE + view.css
+        fraction = values["time"] / self.knobs["time"].max
+        view, k = self.explorer.view("live", **{**values, "time": fraction})
+        times = view.scene.times
+        self.stops(k, len(times) - 1)
+        self.now.value = f"t = {float(times[k]):.3f}"
+        if view.css not in self.styles.value:
+            self.styles.value = excerpts.STYLE + pages.STYLE + view.css
         self.view.value = view.page(k)
 
     def show(self) -> None:

@@ -28,7 +28,7 @@ def test_the_plan_of_a_point_is_its_closed_form():
             plans.controls, (C[:, None] * way / (1 + C[:, None] * time)).expand(STEPS, -1, -1)
         )
         assert torch.allclose(plans.effort, time * (C / (1 + C * time)) ** 2 * 6.25 / 2)
-        assert torch.allclose(plans.miss, (1 / (1 + C * time)) ** 2 * 6.25 / 2)
+        assert torch.allclose(plans.terminal_error, (1 / (1 + C * time)) ** 2 * 6.25 / 2)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -36,32 +36,32 @@ def test_the_plan_of_a_point_is_its_closed_form():
 def test_no_plan_near_a_plan_of_the_explorer_is_cheaper(name, weight):
     task, time, k = TASKS[name], 3.0, WEIGHTS.index(weight)
     plans = best_plans(name, time)
-    price = plan_cost(
+    cost = plan_cost(
         replace(task.system, weight=weight),
         torch.tensor([task.start]).double(),
         plans.times,
         "midpoint",
     )
     plan = plans.controls[:, k : k + 1]
-    total, gradient = slope(price, plan)
-    assert torch.allclose(total, plans.effort[k] + weight * plans.miss[k])
+    total, gradient = slope(cost, plan)
+    assert torch.allclose(total, plans.effort[k] + weight * plans.terminal_error[k])
     assert gradient.abs().max() < 1e-9
-    nudge = torch.randn(
+    change = torch.randn(
         STEPS,
         1,
         task.system.control,
         generator=torch.Generator().manual_seed(0),
         dtype=torch.float64,
     )
-    assert price(plan + 0.01 * nudge) > total and price(plan - 0.01 * nudge) > total
+    assert cost(plan + 0.01 * change) > total and cost(plan - 0.01 * change) > total
 
 
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("time", TIMES)
-def test_a_larger_weight_buys_a_smaller_miss_with_more_effort(name, time):
+def test_a_larger_weight_buys_a_smaller_error_with_more_effort(name, time):
     plans = best_plans(name, time)
-    assert (plans.effort.diff() >= 0).all() and (plans.miss.diff() <= 0).all()
-    assert plans.effort[-1] > plans.effort[0] and plans.miss[-1] < 0.01
+    assert (plans.effort.diff() >= 0).all() and (plans.terminal_error.diff() <= 0).all()
+    assert plans.effort[-1] > plans.effort[0] and plans.terminal_error[-1] < 0.01
     assert plans.states.shape == (STEPS + 1, len(WEIGHTS), 2)
 
 
@@ -75,11 +75,12 @@ def test_a_pendulum_is_left_hanging_where_the_swing_is_not_worth_its_effort():
 
 def test_a_tangent_plan_solves_the_normal_equations():
     rng = torch.Generator().manual_seed(0)
-    S, rest = (torch.randn(3, 2, n, generator=rng, dtype=torch.float64) for n in (7, 1))
-    price = torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64)
-    normal = price[:, None, None] * torch.eye(7, dtype=torch.float64) + S.mT @ S
+    S, residual = (torch.randn(3, 2, n, generator=rng, dtype=torch.float64) for n in (7, 1))
+    weight = torch.tensor([0.1, 1.0, 10.0], dtype=torch.float64)
+    normal = weight[:, None, None] * torch.eye(7, dtype=torch.float64) + S.mT @ S
     assert torch.allclose(
-        tangent_plan(S, rest[..., 0], price), -torch.linalg.solve(normal, S.mT @ rest)[..., 0]
+        tangent_plan(S, residual[..., 0], weight),
+        -torch.linalg.solve(normal, S.mT @ residual)[..., 0],
     )
 
 

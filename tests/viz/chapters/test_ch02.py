@@ -6,7 +6,7 @@ import torch
 
 from minildm.control.grid import Grid
 from minildm.control.hjb import hopf_lax
-from minildm.viz.chapters.ch02 import NOISES, SHARES, STAGES, explorer, scene
+from minildm.viz.chapters.ch02 import FRACTIONS, NOISES, STAGES, explorer, scene
 from minildm.viz.core import style
 from minildm.viz.core.knobs import pixels
 
@@ -36,14 +36,14 @@ def test_arrows_of_the_point_mass_go_straight_to_a_well():
 def test_the_flow_of_the_cart_is_its_velocity_and_its_control():
     shown = scene("cart", 0.0, 0.0)
     assert torch.equal(shown.flow[:, 0], shown.at[:, 1])
-    pulls = shown.flow[:, 1] * (shown.at[:, 0] + 1.5 * shown.at[:, 1])  # back to the origin
-    assert (pulls < 0.3).all()
+    acceleration = shown.flow[:, 1] * (shown.at[:, 0] + 1.5 * shown.at[:, 1])  # back to the origin
+    assert (acceleration < 0.3).all()
 
 
 def test_noise_rounds_the_ridge_and_time_lowers_the_cost():
-    bends = [scene("two wells", 0.5, g).cut.diff().diff().min() for g in NOISES]
-    assert bends == sorted(bends) and bends[0] < 4 * bends[-1]
-    costs = [scene("two wells", share, 0.0).cut.max() for share in SHARES]
+    curvatures = [scene("two wells", 0.5, g).cut.diff().diff().min() for g in NOISES]
+    assert curvatures == sorted(curvatures) and curvatures[0] < 4 * curvatures[-1]
+    costs = [scene("two wells", time, 0.0).cut.max() for time in FRACTIONS]
     assert costs == sorted(costs, reverse=True)
 
 

@@ -1,4 +1,4 @@
-"""The kick test's state is right without a picture, and every knob changes the picture."""
+"""The explorer of chapter 03: its state is right without a picture, and every knob changes the picture."""
 
 import itertools
 import math
@@ -12,50 +12,47 @@ from minildm.viz.chapters.ch03 import (
     SIZES,
     STEPS,
     SYSTEMS,
+    disturbed,
     draw,
     explorer,
-    kicked,
-    share_left,
+    fraction_left,
 )
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_state_before_and_at_the_kick(system):
-    shown = kicked(system, 0.3, 0.6, 135)
+def test_state_before_and_at_the_disturbance(system):
+    shown = disturbed(system, 0.3, 0.6, 135)
     assert shown.at == 12 and len(shown.times) == STEPS + 1
-    assert torch.equal(shown.closed[:12], shown.plan[:12]) and torch.equal(
-        shown.replayed[:12], shown.plan[:12]
-    )
-    push = 0.6 * torch.tensor(
-        [math.cos(3 * math.pi / 4), math.sin(3 * math.pi / 4)], dtype=torch.float64
-    )
-    assert torch.allclose(shown.closed[12] - shown.plan[12], push)
+    assert torch.equal(shown.closed[:12], shown.plan[:12])
+    assert torch.equal(shown.replayed[:12], shown.plan[:12])
+    angle = torch.tensor(3 * math.pi / 4, dtype=torch.float64)
+    change = 0.6 * torch.stack((angle.cos(), angle.sin()))
+    assert torch.allclose(shown.closed[12] - shown.plan[12], change)
     assert shown.errors[12].tolist() == pytest.approx([0.6, 0.6])
 
 
 @pytest.mark.parametrize("system", SYSTEMS[:3])
 def test_points_obey_the_formula_and_replaying_keeps_the_error(system):
     for time, size in itertools.product(MOMENTS, SIZES):
-        shown = kicked(system, time, size, 45)
-        assert torch.allclose(shown.errors[shown.at :, 0], shown.law, atol=1e-12)
-        assert torch.allclose(
-            shown.errors[shown.at :, 1], torch.full_like(shown.law, size), atol=1e-12
-        )
+        shown = disturbed(system, time, size, 45)
+        closed, replayed = shown.errors[shown.at :].T
+        assert torch.allclose(closed, shown.formula, atol=1e-12)
+        assert torch.allclose(replayed, torch.full_like(replayed, size), atol=1e-12)
 
 
 def test_feedback_brings_cart_and_pendulum_home_and_a_plan_does_not():
     for system, factor in (("cart", 5), ("pendulum", 20)):
-        shown = kicked(system, 0.3, 0.4, 90)
+        shown = disturbed(system, 0.3, 0.4, 90)
         home = (shown.closed[-1] - torch.tensor(shown.task.target, dtype=torch.float64)).norm()
         assert home < 0.2 and shown.errors[-1, 1] > factor * shown.errors[-1, 0]
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_axes_are_the_same_at_all_times_and_hold_all_paths(system):
-    """A small damage looks small: what a system may suffer sets the scale, not what it suffers."""
+    """A small error looks small: the largest possible one sets the scale, not the one that is shown."""
     windows = set()
     for time, size, direction in itertools.product((0.0, 0.5, 0.9), (max(SIZES), 0.2), DIRECTIONS):
-        shown = kicked(system, time, size, direction)
+        shown = disturbed(system, time, size, direction)
         low, high = (torch.tensor(corner) for corner in (shown.task.low, shown.task.high))
         for path in (shown.plan, shown.closed, shown.replayed):
             assert (path > low).all() and (path < high).all()
@@ -64,20 +61,17 @@ def test_axes_are_the_same_at_all_times_and_hold_all_paths(system):
     assert len(windows) == 1
 
 
-def test_share_left_at_its_ends():
+def test_fraction_left_at_its_ends():
     t = torch.linspace(0.2, 1, 5)
-    assert share_left(math.inf, t, t[0])[-1] == 0 and share_left(2.0, t, t[0])[0] == 1
-    assert torch.allclose(share_left(1e9, t, t[0]), share_left(math.inf, t, t[0]), atol=1e-6)
+    assert fraction_left(math.inf, t, t[0])[-1] == 0 and fraction_left(2.0, t, t[0])[0] == 1
+    almost = fraction_left(1e9, t, t[0])
+    assert torch.allclose(almost, fraction_left(math.inf, t, t[0]), atol=1e-6)
 
 
 def test_every_knob_changes_the_live_picture():
     live = explorer().live()
-    for name, value in (
-        ("time", MOMENTS[5]),
-        ("system", "pendulum"),
-        ("size", SIZES[2]),
-        ("direction", DIRECTIONS[3]),
-    ):
+    changes = {"time": 0.5, "system": "pendulum", "size": 0.2, "direction": 135}
+    for name, value in changes.items():
         before = live.view.value
         live.knobs[name].value = value
         assert live.view.value != before, name

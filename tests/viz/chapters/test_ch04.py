@@ -6,25 +6,26 @@ import torch
 
 from minildm import UserError
 from minildm.viz.chapters import ch04
-from minildm.viz.chapters.ch04 import DRAWS, LINE, PLACES, START, TARGET, bridges, coupled, marginal
+from minildm.viz.chapters.ch04 import DRAWS, LINE, PLACES, TARGET, bridges, coupled, marginal
 from minildm.viz.core.knobs import pixels
+from minildm.viz.core.line import STANDARD
 
 
 @pytest.mark.parametrize("coupling", ["schroedinger", "independent"])
 @pytest.mark.parametrize("noise", [0.2, 1.0, 5.0])
-def test_both_ends_have_the_laws_that_were_asked_for(noise, coupling):
+def test_both_ends_have_the_distributions_that_were_asked_for(noise, coupling):
     plan = coupled(noise, coupling)
-    for law, side in ((START, plan.sum(1)), (TARGET, plan.sum(0))):
-        assert (side - law.log_density(PLACES).softmax(0)).abs().sum() < 1e-5
-    for t, law in ((0.0, START), (1.0, TARGET)):
+    for end, side in ((STANDARD, plan.sum(1)), (TARGET, plan.sum(0))):
+        assert (side - end.log_density(PLACES).softmax(0)).abs().sum() < 1e-5
+    for t, end in ((0.0, STANDARD), (1.0, TARGET)):
         assert torch.allclose(
-            marginal(plan, noise, t), law.log_density(LINE[:, None]).exp(), atol=0.02
+            marginal(plan, noise, t), end.log_density(LINE[:, None]).exp(), atol=0.02
         )
 
 
 @pytest.mark.parametrize("coupling", ch04.COUPLINGS)
 @pytest.mark.parametrize("time", [0.25, 1.0])
-def test_the_histogram_is_that_of_the_law(coupling, time):
+def test_the_histogram_is_that_of_the_density(coupling, time):
     shown = bridges(1.0, coupling, time, seed=0)
     weights = shown.density / shown.density.sum()
     for power in (1, 2):
@@ -33,15 +34,15 @@ def test_the_histogram_is_that_of_the_law(coupling, time):
 
 
 def test_more_noise_forgets_the_start():
-    """The share of paths that start above zero and end below: none for the sorted coupling, half for the independent one."""
+    """The fraction of paths that start above zero and end below: none for the sorted coupling, half for the independent one."""
 
     def crossing(plan):
         return float(
             plan[PLACES[:, 0] > 0][:, PLACES[:, 0] < 0].sum() / plan[PLACES[:, 0] > 0].sum()
         )
 
-    shares = [crossing(coupled(noise, "schroedinger")) for noise in ch04.NOISES]
-    assert shares == sorted(shares) and shares[0] < 0.05 and shares[-1] > 0.4
+    fractions = [crossing(coupled(noise, "schroedinger")) for noise in ch04.NOISES]
+    assert fractions == sorted(fractions) and fractions[0] < 0.05 and fractions[-1] > 0.4
     assert crossing(coupled(0.2, "independent")) == pytest.approx(0.5)
 
 

@@ -12,23 +12,22 @@ from minildm.transport.schedules import Linear
 from minildm.viz.chapters import ch06
 from minildm.viz.chapters.ch06 import (
     CELLS,
-    LAWS,
+    DATA,
     LINE,
     SHOWN,
     TIMES,
-    below,
     copula,
     flow_of,
     matched,
     quantiles,
-    shares,
 )
 from minildm.viz.core.knobs import pixels
+from minildm.viz.core.line import cdf, middles
 
 
 @pytest.mark.parametrize("batch", ch06.BATCHES)
 def test_a_copula_has_even_ranks_on_both_sides(batch):
-    c = copula(batch, shares(CELLS), shares(CELLS))
+    c = copula(batch, middles(CELLS), middles(CELLS))
     assert (c >= 0).all() and torch.allclose(c, c.T)
     assert torch.allclose(c.mean(1), torch.ones(len(c)).double(), atol=2e-3)
     if batch == 1:
@@ -42,39 +41,41 @@ def test_a_copula_is_that_of_sorted_batches(batch):
         .sort(dim=-1)
         .values
     )
-    ranks = shares(CELLS)
+    ranks = middles(CELLS)
     c = copula(batch, ranks, ranks)
     for f in (lambda p, q: p * q, lambda p, q: (p - q) ** 2, lambda p, q: (p < 0.3) * (q > 0.6)):
         exact = float((c * f(ranks[:, None], ranks)).mean())
         assert float(f(p, q).double().mean()) == pytest.approx(exact, abs=4e-3)
 
 
-@pytest.mark.parametrize("data", LAWS)
+@pytest.mark.parametrize("data", DATA)
 def test_ranks_and_points_undo_each_other(data):
-    ranks = shares(99)
-    assert torch.allclose(below(LAWS[data], quantiles(LAWS[data], ranks)), ranks, atol=1e-4)
+    ranks = middles(99)
+    assert torch.allclose(cdf(DATA[data], quantiles(DATA[data], ranks)), ranks, atol=1e-4)
 
 
-@pytest.mark.parametrize("data", LAWS)
-def test_independent_pairs_have_the_law_field_and_energies_of_the_package(data):
-    law, made, schedule = LAWS[data], flow_of(data, 1), Linear()
+@pytest.mark.parametrize("data", DATA)
+def test_independent_pairs_have_the_density_field_and_energies_of_the_package(data):
+    mixture = DATA[data]
+    made = flow_of(data, 1)
+    schedule = Linear()
     for k in (0, 8, 20, 32, 40):
-        density = marginal(schedule, law, TIMES[k]).log_density(LINE[:, None]).exp()
+        density = marginal(schedule, mixture, TIMES[k]).log_density(LINE[:, None]).exp()
         assert torch.allclose(made.density[k], density, atol=1e-8)
         if k < 40:
             seen = density > 1e-4
             assert torch.allclose(
                 made.field[k][seen],
-                mixture_velocity(schedule, law)(LINE[:, None], TIMES[k])[seen, 0],
+                mixture_velocity(schedule, mixture)(LINE[:, None], TIMES[k])[seen, 0],
                 atol=1e-4,
             )
-    exact = energies(law)
+    exact = energies(mixture)
     assert made.energies == pytest.approx(
         (exact.conditional, exact.marginal, exact.optimal), abs=0.005
     )
 
 
-@pytest.mark.parametrize("data", LAWS)
+@pytest.mark.parametrize("data", DATA)
 def test_larger_batches_close_both_gaps(data):
     found = [flow_of(data, batch).energies for batch in ch06.BATCHES]
     assert all(pairs > flow > best - 1e-9 for pairs, flow, best in found)
@@ -85,7 +86,7 @@ def test_larger_batches_close_both_gaps(data):
 
 @pytest.mark.parametrize("reflow", ch06.REFLOWS)
 @pytest.mark.parametrize("batch", [1, 8])
-def test_straight_paths_have_the_law_of_the_flow(batch, reflow):
+def test_straight_paths_have_the_density_of_the_flow(batch, reflow):
     shown = matched(batch, reflow, 0.5, "two wide modes")
     draws, weights = shown.pairs.mean(0), shown.density / shown.density.sum()
     for power in (1, 2, 4):

@@ -20,13 +20,13 @@ from minildm.viz.chapters.ch07 import (
     NOISIER,
     SCHEDULES,
     TIMES,
-    clock,
     coefficients,
+    time_change,
 )
 from minildm.viz.core.knobs import pixels
 
 
-def law(loss):
+def distribution(loss):
     sampler = AdaptiveTime(bins=len(loss), floor=0.01)
     sampler.loss, sampler.weight = loss, torch.ones_like(loss)
     return sampler.distribution()
@@ -77,15 +77,15 @@ def test_coefficients_and_slope_agree(schedule):
 @pytest.mark.parametrize(("name", "path"), [("tangent", Tangent(3.0)), ("straight", Linear())])
 def test_the_loss_is_the_weighted_error_of_the_exact_denoiser(errors, name, path, head):
     wanted = loss_weight(path, TIMES, head) * denoising_error(path, two_modes(0.3), TIMES)
-    shown = clock(name, 3.0 if name == "tangent" else 1.0, head, errors[0.3], law)
+    shown = time_change(name, 3.0 if name == "tangent" else 1.0, head, errors[0.3], distribution)
     assert torch.allclose(shown.loss, wanted, rtol=2e-3)
 
 
 def test_the_warped_grid_meets_the_same_log_snr_in_every_schedule(errors):
-    """What a clean head finds hard is a matter of log-SNR: the schedules disagree about time, their grids do not."""
+    """What a data prediction finds hard is a matter of log-SNR: the schedules disagree about time, their grids do not."""
     inner = []
     for schedule, d in (("tangent", 3.0), ("tangent", 1.0), ("straight", 1.0)):
-        shown = clock(schedule, d, "denoised", errors[1.0], law)
+        shown = time_change(schedule, d, "denoised", errors[1.0], distribution)
         assert shown.grid[0] == 0 and shown.grid[-1] == 1 and (shown.grid.diff() > 0).all()
         inner.append(np.interp(shown.grid[1:-1], TIMES, shown.log_snr))
         fit = np.corrcoef(shown.warped, shown.loss)[0, 1] ** 2
@@ -95,7 +95,7 @@ def test_the_warped_grid_meets_the_same_log_snr_in_every_schedule(errors):
 
 
 def test_every_knob_changes_the_picture(errors):
-    explorer = ch07.explorer(errors, law)
+    explorer = ch07.explorer(errors, distribution)
     first = pixels(explorer.figure(), 40)
     for name, values in explorer.knobs.items():
         assert not np.array_equal(first, pixels(explorer.figure(**{name: values[1]}), 40)), name

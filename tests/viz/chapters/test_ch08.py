@@ -14,20 +14,20 @@ from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Linear
 from minildm.viz.chapters import ch08
 from minildm.viz.chapters.ch08 import (
-    CALLS,
     FINE,
     GRIDS,
+    NFE,
     STARTS,
     STDS,
     STEPS,
     curves,
     error,
     flow,
-    grid,
+    time_grid,
     velocity,
-    warp,
 )
 from minildm.viz.core.knobs import pixels
+from minildm.viz.core.line import cdf
 
 
 @pytest.mark.parametrize("std", STDS)
@@ -46,31 +46,27 @@ def test_the_field_is_that_of_the_mixture(std):
 def test_the_exact_flow_is_where_fine_steps_end_and_keeps_quantiles(std):
     path = integrate(velocity(std), STARTS, torch.linspace(0, 1, 2001, dtype=torch.float64), "rk4")
     assert (path.states[::20, :, 0] - flow(std)).abs().max() < 1e-5
-    law = marginal(Linear(), two_modes(std), FINE[60])
-    below = (
-        law.log_weights.exp()
-        * torch.special.ndtr((flow(std)[60, :, None] - law.means[:, 0]) / law.variances.sqrt())
-    ).sum(-1)
-    assert torch.allclose(below, torch.special.ndtr(STARTS[:, 0]), atol=1e-9)
+    ranks = cdf(marginal(Linear(), two_modes(std), FINE[60]), flow(std)[60])
+    assert torch.allclose(ranks, torch.special.ndtr(STARTS[:, 0]), atol=1e-9)
 
 
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("steps", [3, 8, 64])
 def test_grids_rise_from_noise_to_data(name, steps):
-    times = grid(name, steps, 0.3)
+    times = time_grid(name, steps, 0.3)
     assert len(times) == steps + 1 and times[0] == 0 and times[-1] == 1 and (times.diff() > 0).all()
     if name == "log-SNR":
         assert torch.allclose(times, log_snr_grid(Linear(), steps).double(), atol=1e-6)
 
 
-def test_the_warped_grid_has_even_falls_of_the_loss():
+def test_the_warped_grid_has_equal_falls_of_the_loss():
     """By drawing: the mean squared error of the best prediction falls by the same amount in each step."""
-    law, rng, count = two_modes(0.3), torch.Generator().manual_seed(0), 200_000
-    z1 = law.sample(count, rng)
+    data, rng = two_modes(0.3), torch.Generator().manual_seed(0)
+    z1 = data.sample(200_000, rng)
     z0 = torch.randn(z1.shape, generator=rng, dtype=torch.float64)
     losses = [
-        (posterior(Linear(), law, t * z1 + (1 - t) * z0, t)[0] - z1).square().mean()
-        for t in warp(0.3)(torch.linspace(0, 0.9, 7, dtype=torch.float64))
+        (posterior(Linear(), data, t * z1 + (1 - t) * z0, t)[0] - z1).square().mean()
+        for t in time_grid("warped", 20, 0.3)[:19:3]
     ]
     falls = -torch.stack(losses).diff()
     assert (falls / falls.mean() - 1).abs().max() < 0.03
@@ -78,11 +74,11 @@ def test_the_warped_grid_has_even_falls_of_the_loss():
 
 def test_errors_fall_with_the_order_of_the_solver():
     for solver, order in (("euler", 1), ("midpoint", 2), ("heun", 2), ("rk4", 4)):
-        *_, coarse, fine = curves("even", 1.0)[solver]
+        *_, coarse, fine = curves("uniform", 1.0)[solver]
         assert math.log(coarse / fine) / math.log(64 / 48) == pytest.approx(order, abs=0.15)
-    shown = ch08.stepping(16, "heun", "even", 0.5)
+    shown = ch08.stepping(16, "heun", "uniform", 0.5)
     assert shown.error == error(shown.path, 0.5) == shown.curves["heun"][sorted(STEPS).index(16)]
-    assert set(shown.curves) == set(CALLS)
+    assert set(shown.curves) == set(NFE)
 
 
 def test_every_knob_changes_the_picture():

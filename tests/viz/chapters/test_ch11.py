@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from minildm import UserError
-from minildm.viz.chapters.ch11 import effective_count, explorer, look, mean_reach
+from minildm.viz.chapters.ch11 import effective_count, explorer, mean_reach, show
 from minildm.viz.core import style
 from minildm.viz.core.knobs import pixels
 
@@ -20,15 +20,15 @@ def kernels() -> torch.Tensor:
 
 def test_words_in_use_and_their_distance_in_closed_form():
     n = 6
-    even, copy, next_word = torch.full((n, n), 1 / n), torch.eye(n), torch.eye(n).roll(1, dims=1)
-    both = torch.stack((even, copy, next_word))
+    uniform, copy, next_word = torch.full((n, n), 1 / n), torch.eye(n), torch.eye(n).roll(1, dims=1)
+    both = torch.stack((uniform, copy, next_word))
     assert torch.allclose(effective_count(both), torch.tensor([6.0, 1.0, 1.0]))
-    # an even row: the mean distance of two places is (n^2 - 1)/(3n); the next word, but for the last that looks at the first
+    # a uniform row: the mean distance of two places is (n^2 - 1)/(3n); the next word, but for the last that attends to the first
     assert torch.allclose(mean_reach(both), torch.tensor([35 / 18, 0.0, (5 + 5) / 6]))
 
 
-def test_a_look_is_one_head_at_the_nearest_time(kernels):
-    shown = look(kernels, TIMES, WORDS, 2, 1, 0.6)
+def test_a_picture_is_one_head_at_the_nearest_time(kernels):
+    shown = show(kernels, TIMES, WORDS, 2, 1, 0.6)
     assert (
         torch.equal(shown.kernel, kernels[1, 1, 0])
         and shown.chosen == 1
@@ -43,7 +43,7 @@ def test_a_look_is_one_head_at_the_nearest_time(kernels):
 
 
 def test_rows_of_padding_are_left_out(kernels):
-    shown = look(kernels, TIMES, WORDS[:4], 1, 2, 1.0)
+    shown = show(kernels, TIMES, WORDS[:4], 1, 2, 1.0)
     assert torch.equal(shown.kernel, kernels[0, 2, 1, :4])
     assert torch.allclose(shown.count[2], effective_count(kernels[0, 2, 1, :4]))
 
@@ -59,7 +59,7 @@ def test_rows_of_padding_are_left_out(kernels):
 )
 def test_what_does_not_fit_is_refused(kernels, change, said):
     with pytest.raises(UserError, match=said):
-        look(
+        show(
             kernels,
             **{"times": TIMES, "words": WORDS, "block": 1, "head": 1, "time": 0.0, **change},
         )

@@ -16,7 +16,7 @@ FULL = {
 RECIPES = {
     "full": FULL,
     "no warm-up": FULL | {"warmup": 0},
-    "pull 0.1": FULL | {"encoder_gradient_scale": 0.1},
+    "small scale": FULL | {"encoder_gradient_scale": 0.1},
     "never run": FULL | {"adaptive_time": False},
 }
 
@@ -33,8 +33,8 @@ def run(variant: str, seed: int) -> dict:
 
 @pytest.fixture
 def board() -> RecipeSwitchboard:
-    runs = [run("full", 0), run("no warm-up", 0), run("pull 0.1", 0), run("full", 1)]
-    return RecipeSwitchboard({"runs": runs, "recipes": RECIPES})
+    runs = [run("full", 0), run("no warm-up", 0), run("small scale", 0), run("full", 1)]
+    return RecipeSwitchboard({"rows": runs, "recipes": RECIPES})
 
 
 def test_switches_read_a_recipe():
@@ -52,8 +52,8 @@ def test_switches_read_a_recipe():
 
 
 def test_switches_pick_the_runs_with_just_these_ingredients(board):
-    assert board.variants == ["full", "no warm-up", "pull 0.1"]
-    assert board.matching(switches(FULL)) == ["full", "pull 0.1"]
+    assert board.variants == ["full", "no warm-up", "small scale"]
+    assert board.matching(switches(FULL)) == ["full", "small scale"]
     assert board.matching(switches(RECIPES["no warm-up"])) == ["no warm-up"]
     assert board.matching(switches(RECIPES["never run"])) == []
 
@@ -85,14 +85,16 @@ def test_frames_are_variants_by_moments_of_training(board):
         "<td>50.0%</td><td>150.0%</td>" in last
         and "no warm-up" in frames.stack.children[1].children[0].value
     )
-    assert len(board.frames(["pull 0.1"]).stack.children) == 1
+    assert len(board.frames(["small scale"]).stack.children) == 1
 
 
 def test_live_switches_change_the_view(board):
     live = board.live()
-    assert live.variant.options == ("full", "pull 0.1") and live.view.value == board.page("full", 0)
-    live.variant.value = "pull 0.1"
-    assert live.view.value == board.page("pull 0.1", 0)
+    assert live.variant.options == ("full", "small scale") and live.view.value == board.page(
+        "full", 0
+    )
+    live.variant.value = "small scale"
+    assert live.view.value == board.page("small scale", 0)
     live.switches["warm-up"].value = False
     assert live.view.value == board.page("no warm-up", 0)
     live.switches["adaptive time"].value = False

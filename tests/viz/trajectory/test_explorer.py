@@ -73,17 +73,19 @@ def test_slider_and_heading_name_the_same_time():
         assert live.play.max == time.max == (value if name == "steps" else 64)
         for index in (1, 5, time.max):
             time.value = index
-            assert live.clock.value == f"t = {index / time.max:.3f}"
-            heading = f"<b>{live.knobs['model'].value}, {live.clock.value}</b>, step {index} of {time.max},"
+            assert live.now.value == f"t = {index / time.max:.3f}"
+            heading = (
+                f"<b>{live.knobs['model'].value}, {live.now.value}</b>, step {index} of {time.max},"
+            )
             assert heading in live.view.value
 
 
 def test_more_steps_keep_the_time():
     live = explorer().live()
-    assert live.clock.value == "t = 1.000"
+    assert live.now.value == "t = 1.000"
     live.knobs["time"].value = 8
     live.knobs["steps"].value = 64
-    assert (live.knobs["time"].value, live.play.value, live.clock.value) == (16, 16, "t = 0.250")
+    assert (live.knobs["time"].value, live.play.value, live.now.value) == (16, 16, "t = 0.250")
 
 
 def test_a_sign_says_that_it_computes():
@@ -123,20 +125,20 @@ def test_the_disturbance_has_its_own_group_and_units():
 def test_page_and_figure_have_a_legend(size, names):
     explored = explorer(size=size)
     view, k = explored.view("page")
-    told = [text.get_text() for text in explored.figure().legends[0].get_texts()]
-    assert all(f"</i>{name}</span>" in view.page(k) and name in told for name in names)
-    assert len(told) == len(names) + 1  # the flow, of a model of latents
+    names_shown = [text.get_text() for text in explored.figure().legends[0].get_texts()]
+    assert all(f"</i>{name}</span>" in view.page(k) and name in names_shown for name in names)
+    assert len(names_shown) == len(names) + 1  # the flow, of a model of latents
 
 
-def test_the_page_tells_whether_the_push_has_come():
+def test_the_page_tells_whether_the_disturbance_has_come():
     view, _ = explorer().view("page", moment=0.5, size=1)
-    assert "not pushed yet" in view.page(15) and "pushed at t = 0.50" in view.page(16)
+    assert "not disturbed yet" in view.page(15) and "disturbed at t = 0.50" in view.page(16)
     assert (
         view.page(16).count("<circle") == TEXTS + 3 + 9
         and view.page(15).count("<circle") == TEXTS + 1 + 3
     )
     alone, _ = explorer().view("page")
-    assert "pushed" not in alone.page(16) and alone.page(16).count("<circle") == TEXTS + 1 + 3
+    assert "disturbed" not in alone.page(16) and alone.page(16).count("<circle") == TEXTS + 1 + 3
 
 
 @pytest.mark.parametrize("row", ["moment", "model", "text"])

@@ -4,21 +4,21 @@ import pytest
 import torch
 
 from minildm.dynamics.records import Trajectory
+from minildm.viz.trajectory.excerpts import as_html
 from minildm.viz.trajectory.scenes import (
     HIDDEN,
     PATHS,
     Shown,
     arrows,
-    began,
+    excerpt,
     final_words,
+    first_index,
     flow_of,
     plane_of,
     scene_of,
     speeds,
-    spoken_at,
-    standing,
+    unchanged_fraction,
 )
-from minildm.viz.trajectory.text import as_html
 
 from .writers import STEPS, TEXTS, N, Straight, explorer, log_snr, pieces, scene
 
@@ -55,22 +55,22 @@ def test_path_and_data_both_fill_the_plane():
     assert here.cloud[:, 1].max() - here.cloud[:, 1].min() > 0.6 * span[1]
 
 
-def test_words_stand_from_their_last_change():
+def test_words_are_unchanged_since_their_last_change():
     tokens = torch.tensor(
         [[[[4, 5]], [[4, 6]], [[4, 6]], [[4, 7]], [[4, 7]]]]
     )  # one path and text, five times
-    shares = standing(tokens, torch.tensor([0.0, 0.2, 0.5, 0.6, 1.0]))[0, :, 0]
-    assert torch.allclose(shares[:, 0], torch.tensor([0.0, 1, 1, 1, 1]))
-    assert torch.allclose(shares[:, 1], torch.tensor([0.0, 0, 0.6, 0, 0.4]))
+    fractions = unchanged_fraction(tokens, torch.tensor([0.0, 0.2, 0.5, 0.6, 1.0]))[0, :, 0]
+    assert torch.allclose(fractions[:, 0], torch.tensor([0.0, 1, 1, 1, 1]))
+    assert torch.allclose(fractions[:, 1], torch.tensor([0.0, 0, 0.6, 0, 0.4]))
 
 
 def test_noise_is_not_shaded_however_sure_its_decoder_is():
-    """At the start no word has stood; and what is not written yet never is shaded."""
+    """At the start no word has been unchanged; and what is not written yet never is shaded."""
     shown = explorer().at(time=0.0)
-    start = as_html(spoken_at(shown, 0))
+    start = as_html(excerpt(shown, 0))
     assert start.count("<i ") == start.count('class="c0') == N
     moments = [
-        as_html(spoken_at(Shown(shown.scene, text, k), 0))
+        as_html(excerpt(Shown(shown.scene, text, k), 0))
         for k in range(STEPS + 1)
         for text in range(TEXTS)
     ]
@@ -88,9 +88,9 @@ def test_the_curves_of_a_straight_path():
     whole = (z1 - z0).flatten(1).square().mean(1).sqrt()
     snr, speed, distance = here.curves.values()
     assert torch.allclose(speed, whole.expand_as(speed), rtol=1e-4)
-    assert torch.allclose(distance[0], whole * (1 - here.clock[:, None]), atol=1e-5)
+    assert torch.allclose(distance[0], whole * (1 - here.times[:, None]), atol=1e-5)
     assert torch.allclose(
-        snr[0, 1:-1], log_snr(here.clock[1:-1, None]).clamp(-12, 12).expand(-1, TEXTS)
+        snr[0, 1:-1], log_snr(here.times[1:-1, None]).clamp(-12, 12).expand(-1, TEXTS)
     )
     directions = plane_of(writer.cloud, (z1 - z0).mean(0).flatten())
     assert torch.allclose(
@@ -98,7 +98,7 @@ def test_the_curves_of_a_straight_path():
     )
 
 
-def test_texts_of_words_show_how_many_stand_and_no_flow():
+def test_texts_of_words_show_how_many_are_final_and_no_flow():
     tokens = torch.tensor([[[[4, 3, 3, 0]], [[4, 5, 3, 0]], [[4, 6, 5, 0]]]])
     assert torch.allclose(final_words(tokens)[0, :, 0], torch.tensor([1 / 3, 1 / 3, 1]))
     here = scene(Straight(1, latent=False))
@@ -107,7 +107,7 @@ def test_texts_of_words_show_how_many_stand_and_no_flow():
     assert places.shape == flow.shape and flow.norm(dim=1).max() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_speeds_leave_the_jump_of_a_kick_out():
+def test_speeds_leave_the_jump_of_a_disturbance_out():
     states = torch.zeros(3, 5, 1, 2)
     states[:, 1:] += torch.arange(1.0, 5)[:, None, None]
     states[1:, 2:] += 100
@@ -127,13 +127,13 @@ def test_words_are_marked_where_they_change():
     )
 
 
-def test_distances_to_the_plan_are_those_of_the_push():
+def test_distances_to_the_plan_are_those_of_the_disturbance():
     here = scene(moment=0.25, size=2)
-    push = 2 * torch.randn(TEXTS, N, 3, generator=torch.Generator().manual_seed(0))
-    size, distance = push.flatten(1).square().mean(1).sqrt(), here.curves["distance to the plan"]
+    jump = 2 * torch.randn(TEXTS, N, 3, generator=torch.Generator().manual_seed(0))
+    size, distance = jump.flatten(1).square().mean(1).sqrt(), here.curves["distance to the plan"]
     assert here.at == 8 and (distance[:, :8] == 0).all() and (distance[0] == 0).all()
     assert torch.allclose(distance[2, 8:], size.expand(25, TEXTS), atol=1e-5)
-    assert torch.allclose(distance[1, 8:], size * (1 - here.clock[8:, None]) / 0.75, atol=1e-5)
+    assert torch.allclose(distance[1, 8:], size * (1 - here.times[8:, None]) / 0.75, atol=1e-5)
 
 
 def test_other_words_are_those_that_differ_from_the_plan():
@@ -142,13 +142,13 @@ def test_other_words_are_those_that_differ_from_the_plan():
     here = scene(writer, size=2)
     differ = closed.tokens != plan.tokens
     assert torch.equal(here.marked[1], differ) and not here.marked[0].any()
-    assert torch.allclose(here.curves["share of other words"][1], differ.sum(-1) / N)
-    assert [began(here, path) for path in range(len(PATHS))] == [0, 16, 16]
+    assert torch.allclose(here.curves["fraction of other words"][1], differ.sum(-1) / N)
+    assert [first_index(here, path) for path in range(len(PATHS))] == [0, 16, 16]
 
 
-def test_what_is_spoken_is_of_the_path_the_time_and_the_text():
+def test_an_excerpt_is_of_the_path_the_time_and_the_text():
     shown = explorer().at(time=0.75, text=2, size=2)
-    said, plan = spoken_at(shown, 1), spoken_at(shown, 0)
+    said, plan = excerpt(shown, 1), excerpt(shown, 0)
     (truth, *_), _ = Straight(0).paths(size=2)
     assert shown.k == 24 and said.marked[:2].all() and not said.marked[2:].any()
     assert plan.words == [

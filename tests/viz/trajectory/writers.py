@@ -20,7 +20,7 @@ def log_snr(t):
 
 
 class Straight:
-    """A writer whose plan is a straight line; its closed loop forgets the push, and its replay keeps it."""
+    """A writer whose plan is a straight line; its closed loop forgets a disturbance, and its replay keeps it."""
 
     def __init__(self, seed: int, latent: bool = True):
         rng = torch.Generator().manual_seed(seed)
@@ -48,12 +48,12 @@ class Straight:
         if not size:
             return (Trajectory(t, plan, None, said, sure),), 0
         at, rng = round(moment * steps), torch.Generator().manual_seed(direction)
-        push = size * torch.randn(plan.shape[1:], generator=rng)
+        jump = size * torch.randn(plan.shape[1:], generator=rng)
         left = ((t >= t[at]) * (1 - t) / (1 - t[at]))[:, None, None, None]
         kept, other = (t >= t[at]).float()[:, None, None, None], said.clone()
         other[at:, :, : int(size)] = 4 + (other[at:, :, : int(size)] - 3) % 4
         return tuple(
-            Trajectory(t, plan + d * push, None, w, sure)
+            Trajectory(t, plan + d * jump, None, w, sure)
             for d, w in ((0, said), (left, other), (kept, other))
         ), at
 
