@@ -10,6 +10,7 @@ import torch
 
 from .. import studies
 from ..errors import UserError
+from ..studies.record import results
 from .parsing import parse_flags
 
 
@@ -21,8 +22,8 @@ def found() -> dict[str, Callable[..., None]]:
 
 
 def listing(runs: dict[str, Callable[..., None]]) -> str:
-    """The studies with what each asks, one a line."""
-    lines = [f"  {name:23}{asks(run)}" for name, run in runs.items()]
+    """The studies with what each asks and how long it took, one a line."""
+    lines = [f"  {name:23}{asks(run)}{time_of(name)}" for name, run in runs.items()]
     return "\n".join(
         [
             "usage: minildm study NAME ...\n",
@@ -36,6 +37,12 @@ def listing(runs: dict[str, Callable[..., None]]) -> str:
 def asks(run: Callable[..., None]) -> str:
     """What a study asks: the first line of its docstring."""
     return (run.__doc__ or "").partition("\n")[0]
+
+
+def time_of(name: str) -> str:
+    """How long the committed record of a study took, if it says so."""
+    minutes = results(name).get("minutes")
+    return f" ({minutes:.0f} minutes)" if minutes else ""
 
 
 def flags_of(run: Callable[..., None], name: str, argv: list[str]) -> dict:
@@ -56,7 +63,7 @@ def main(argv: list[str]) -> None:
         print(listing(runs))
         return
     if name not in runs:
-        meant = difflib.get_close_matches(name, [*runs, *(run[5:] for run in runs)], 1, 0.5)
+        meant = difflib.get_close_matches(name, [*runs, *(run[5:] for run in runs)], 1)
         likely = [run for run in runs if meant and run.endswith(meant[0])]
         advice = f"did you mean {likely[0]}?" if likely else "`minildm study` lists them"
         raise UserError(f"no study {name!r}: {advice}")

@@ -56,7 +56,7 @@ def measure(case: dict[str, Any], count: int) -> dict[str, Any]:
 
 
 def run(out: Path = Path("runs/ch09_fidelity.json"), count: int = 512) -> None:
-    """How many tales are consistent with few and many steps, by three models and their samplers.
+    """How many tales are consistent with few and many steps, by three models.
 
     Args:
         out: File of the record.
