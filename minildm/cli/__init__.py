@@ -13,17 +13,18 @@ from .printing import safe_output
 COMMANDS = {
     "demo": "text from every shipped model, and figures/demo.png",
     "train": "train a model on a corpus; stopped at any moment, it resumes to the same weights",
-    "sample": "write text with a trained model, fill gaps, repair texts, wish for a word",
-    "evaluate": "write a scorecard: validity, exact likelihood, diversity, calls, latency",
+    "sample": "write text with a trained model, fill gaps, repair texts, guide towards a word",
+    "evaluate": "write a scorecard: validity, exact likelihood, diversity, evaluations, latency",
     "study": "list the studies of the book, and run one of them again",
     "doctor": "OK or how to fix it, for everything the book needs",
 }
-HELP = (
-    "usage: minildm COMMAND ...\n\n"
-    + "\n".join(f"  {name:10}{does}" for name, does in COMMANDS.items())
-    + (
-        "\n\nminildm COMMAND --help explains the flags of a command, minildm --version names the versions."
-    )
+HELP = "\n".join(
+    [
+        "usage: minildm COMMAND ...\n",
+        *(f"  {name:10}{does}" for name, does in COMMANDS.items()),
+        "\nminildm COMMAND --help explains the flags of a command,",
+        "minildm --version names the versions.",
+    ]
 )
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -100,7 +101,7 @@ def evaluate(flags: EvaluateFlags) -> tuple[dict, Tokenizer]:
         "training_rows_searched": min(READ, len(corpus.train)),
         **provenance(device()),
     }
-    card = {"origin": origin}
+    card: dict[str, Any] = {"origin": origin}
     if model.capabilities.writes:
         card = scored(flags, sampler, corpus, loaded.tokenizer, origin)
     card["held_out"] = held_out(model, loaded.tokenizer, name, corpus.valid[:HELD_OUT])
@@ -118,9 +119,9 @@ def scored(
     prompt = None if sampler.model.capabilities.latent else torch.tensor([[BOS]])
 
     def write(count: int, rng: torch.Generator) -> Generation:
-        drawn = sampler(count, rng=rng, prompt=prompt)
+        made = sampler(count, rng=rng, prompt=prompt)
         bar.update(count)
-        return drawn
+        return made
 
     training = training_grams(corpus.train[:READ], COPIES, tokenizer.size)
     with bar:
@@ -135,11 +136,9 @@ def scored(
 
 
 def corpus_name(name: str, run: Path) -> str:
-    """The name of a run's corpus; a file whose path is relative is looked for here, then in the
-    folders above the run.
-    """
-    kind, _, path = name.partition(":")
-    if kind == "file" and not os.path.exists(expand(path)):
+    """The name of a run's corpus; a relative path is looked for here, then above the run."""
+    source, _, path = name.partition(":")
+    if source == "file" and not os.path.exists(expand(path)):
         found = [folder / path for folder in run.resolve().parents if os.path.isfile(folder / path)]
         return f"file:{found[0]}" if found else name
     return name

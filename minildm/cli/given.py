@@ -185,11 +185,11 @@ def with_gaps(
 def gap_sizes(written: list[str | None], gap: int | None, room: int) -> list[int]:
     """Tokens of each gap: its own number, else `gap`, else an equal part of the room left."""
     sizes = [gap if size is None else int(size) for size in written]
-    known = [size for size in sizes if size is not None]
-    if any(size < 1 for size in known):
-        raise UserError(f"a gap of {min(known)} tokens is none: give 1 or more")
+    chosen = [size for size in sizes if size is not None]
+    if any(size < 1 for size in chosen):
+        raise UserError(f"a gap of {min(chosen)} tokens is none: give 1 or more")
     open_gaps = sizes.count(None)
-    room -= sum(known)
+    room -= sum(chosen)
     parts = iter([max(room // open_gaps + (i < room % open_gaps), 1) for i in range(open_gaps)])
     return [next(parts) if size is None else size for size in sizes]
 

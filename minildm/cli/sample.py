@@ -52,14 +52,14 @@ def main(argv: list[str]) -> None:
         check_count(max(count, 1), sampler.config.length, model.config.vocab_size)
         tokens = {name: rows.to(model.device) for name, rows in asked.tokens.items()}
         record = flags.record is not None or (show and not model.causal)
-        drawn = sampler(count, rng=rng, record=record, **tokens)
-    rows = drawn.tokens.tolist()
+        made = sampler(count, rng=rng, record=record, **tokens)
+    rows = made.tokens.tolist()
     if show:
-        sure = confidence(model, drawn).tolist()
+        sure = confidence(model, made).tolist()
         texts = [shaded(loaded.tokenizer, *pair) for pair in zip(rows, sure)]
     else:
         texts = [loaded.tokenizer.decode(row) for row in rows]
     print("\n\n".join(texts))
     if flags.record:
-        path = {k: v.contiguous().cpu() for k, v in vars(drawn.trajectory).items() if v is not None}
+        path = {k: v.contiguous().cpu() for k, v in vars(made.trajectory).items() if v is not None}
         write_atomically(flags.record, lambda beside: save_file(path, beside))

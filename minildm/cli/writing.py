@@ -126,11 +126,13 @@ def watched_sampler(model: LanguageModel, config: GenerationConfig) -> Iterator[
 
 
 @torch.no_grad()
-def confidence(model: LanguageModel, drawn: Generation) -> Tensor:
+def confidence(model: LanguageModel, made: Generation) -> Tensor:
     """The probability of each token (batch, length), exact where the model reads left to right."""
     if model.causal:
-        return (-model.token_nll(drawn.tokens)).exp().cpu()
-    return drawn.trajectory.confidence[-1].cpu()
+        return (-model.token_nll(made.tokens)).exp().cpu()
+    path = made.trajectory
+    assert path is not None and path.confidence is not None  # it was recorded
+    return path.confidence[-1].cpu()
 
 
 def shaded(tokenizer: Tokenizer, row: list[int], sure: list[float]) -> str:

@@ -194,18 +194,26 @@ def described(
     States of tokens are their embeddings.
     """
     states = path.states[at:]
-    if process.end is None:
-        parts = [model.embed(states), None, *process.read(states)]
-    else:
+    ends = None
+    if process.end is not None:
         steps = zip(states, controls[at:], path.times[at:])
         ends = torch.stack([*(process.end(z, u, t) for z, u, t in steps), states[-1]])
-        parts = [states, ends, *process.read(ends)]
-    if past:
-        before = (past.states, past.denoised, past.tokens, past.confidence)
-        parts = [
-            None if new is None else torch.cat((old[:at], new)) for old, new in zip(before, parts)
-        ]
-    return Trajectory(path.times, *parts)
+    tokens, confidence = process.read(states if ends is None else ends)
+    shown = model.embed(states) if ends is None else states
+    new = Trajectory(path.times[at:], shown, ends, tokens, confidence)
+    return new if past is None else continued(past, new, at)
+
+
+def continued(past: Trajectory, new: Trajectory, at: int) -> Trajectory:
+    """A path that is the past's before the time `at`, and another from there on."""
+
+    def joined(name: str) -> Tensor | None:
+        before = getattr(past, name)
+        return None if before is None else torch.cat((before[:at], getattr(new, name)))
+
+    states = torch.cat((past.states[:at], new.states))
+    more = [joined(name) for name in ("denoised", "tokens", "confidence")]
+    return Trajectory(past.times, states, *more)
 
 
 @torch.no_grad()

@@ -1,6 +1,4 @@
-"""Changing texts that exist: planted gaps and damage, what each model does about them, and how
-well.
-"""
+"""Editing texts: planted gaps and damage, and how well a model fills and repairs them."""
 
 import random
 
@@ -18,12 +16,12 @@ from ..tokens import NUM_SPECIALS, PAD
 HIGH_NLL = 5.0  # nats above which a token is written anew
 
 
-def gaps(tokens: Int[Tensor, "b n"], share: float, rng: random.Random) -> Bool[Tensor, "b n"]:
-    """One gap in each text: a span of a share of its words, somewhere.
+def gaps(tokens: Int[Tensor, "b n"], fraction: float, rng: random.Random) -> Bool[Tensor, "b n"]:
+    """One gap in each text: a span of a fraction of its words, at a random place.
 
     Args:
         tokens: Token ids (batch, length).
-        share: In (0, 1).
+        fraction: In (0, 1).
         rng: Generator of the random numbers.
 
     Returns:
@@ -32,27 +30,32 @@ def gaps(tokens: Int[Tensor, "b n"], share: float, rng: random.Random) -> Bool[T
     mask = torch.zeros_like(tokens, dtype=torch.bool)
     for row, text in zip(mask, tokens):
         words = int((text >= NUM_SPECIALS).sum())
-        width = max(round(share * words), 1)
+        width = max(round(fraction * words), 1)
         first = 1 + rng.randrange(words - width + 1)
         row[first : first + width] = True
     return mask
 
 
 def damage(
-    tokens: Int[Tensor, "b n"], share: float, words: int, rng: random.Random
+    tokens: Int[Tensor, "b n"], fraction: float, words: int, rng: random.Random
 ) -> Int[Tensor, "b n"]:
-    """Texts with a share of their words replaced by other words, all alike likely.
+    """Texts with a fraction of their words replaced by other words, drawn evenly.
 
-    Args: `tokens`; `share`; `words`, ids from NUM_SPECIALS to this are words; `rng`. Returns tokens. Derived in chapter 13.
-    Source: ours.
+    Args:
+        tokens: (b, n) ids.
+        fraction: Of the words of each text.
+        words: Ids from NUM_SPECIALS to this are words.
+        rng: Generator of the places and words.
+
+    Returns:
+        Tokens (b, n).
     """
     tokens = tokens.clone()
     for row in tokens:
         places = (row >= NUM_SPECIALS).nonzero()[:, 0].tolist()
-        for i in rng.sample(places, max(round(share * len(places)), 1)):
-            row[i] = NUM_SPECIALS + (
-                int(row[i]) - NUM_SPECIALS + rng.randrange(1, words - NUM_SPECIALS)
-            ) % (words - NUM_SPECIALS)
+        for i in rng.sample(places, max(round(fraction * len(places)), 1)):
+            shift = rng.randrange(1, words - NUM_SPECIALS)
+            row[i] = NUM_SPECIALS + (int(row[i]) - NUM_SPECIALS + shift) % (words - NUM_SPECIALS)
     return tokens
 
 

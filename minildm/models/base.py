@@ -13,6 +13,7 @@ from ..dynamics.precision import move
 from ..dynamics.records import Trajectory
 from ..errors import UserError
 from ..nets.frozen import FrozenEncoder
+from ..transport.schedules import Schedule
 from .generation import Capabilities, GenerationDefaults
 
 
@@ -31,14 +32,12 @@ class Losses:
 
 @dataclass
 class Generation:
-    """Texts written by a model: tokens (batch, length), network evaluations, seconds, and the
-    recorded path if asked for.
-    """
+    """Texts drawn from a model."""
 
     tokens: Int[Tensor, "batch length"]
-    nfe: int
+    nfe: int  # function evaluations of the network
     seconds: float
-    trajectory: Trajectory | None = None
+    trajectory: Trajectory | None = None  # if it was recorded
 
 
 class LanguageModel(nn.Module):
@@ -49,6 +48,7 @@ class LanguageModel(nn.Module):
     """
 
     config: Any  # the frozen dataclass of its sizes, with vocab_size and seq_len
+    schedule: Schedule  # of the path from noise to latents, if its state is latents
     generation = GenerationDefaults(steps=None)  # how texts are drawn where nothing is asked for
     capabilities = Capabilities((), frozenset())
     title = "a model"  # its name in sentences

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..dynamics.precision import double
 from ..errors import UserError
+from ..nets.cache import Cache
 from ..nets.frozen import FrozenEncoder
 from ..nets.layers import ShortConvolution, init_weights
 from ..nets.transformer import Stack
@@ -48,7 +49,7 @@ class GPT(LanguageModel):
 
     A short convolution lets each position see the three tokens before it from the first block on,
     so that one attention can match pairs of tokens. Without it, binding names to species takes
-    several times as long to learn: `benchmarks/binding.py`.
+    several times as long to learn: `studies/ch11_binding.py`.
     """
 
     title = "a GPT"
@@ -74,7 +75,7 @@ class GPT(LanguageModel):
         ]
 
     def logits(
-        self, tokens: Int[Tensor, "batch n"], caches=None, start: int = 0
+        self, tokens: Int[Tensor, "batch n"], caches: list[Cache] | None = None, start: int = 0
     ) -> Float[Tensor, "batch m vocabulary"]:
         """Logits of the next token after each position from `start` on, E norm(x_i).
 

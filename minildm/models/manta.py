@@ -24,7 +24,7 @@ from ..transport.couplings import Pairs, independent, optimal
 from ..transport.noise_levels import attention_mask, block_order, gaps
 from ..transport.paths import interpolate
 from ..transport.schedules import Linear
-from ..transport.time_sampling import AdaptiveTime, LogitNormal, Uniform
+from ..transport.time_sampling import AdaptiveTime, LogitNormal, TimeDistribution, Uniform
 from .base import LanguageModel, Losses, gumbel
 from .generation import Capabilities, MantaGeneration
 from .manta_config import MantaLMConfig, check_config
@@ -64,7 +64,7 @@ class MantaLM(LanguageModel):
         )
         self.prior = nn.Parameter(torch.zeros(c.vocab_size))
         self.out_proj = nn.Linear(c.d_model, c.space.latent) if c.head == "denoised" else None
-        self.time = TIMES[c.time_distribution]()
+        self.time: TimeDistribution = TIMES[c.time_distribution]()
         self.pairs: Pairs | None = None  # noise and texts that belong together, made by `reflow`
         if c.generation.solver not in self.capabilities.solvers:
             raise UserError(

@@ -1,6 +1,4 @@
-"""The recipe of LDLM: four ingredients that make joint training work, each a switch, and the
-warm-up between them.
-"""
+"""The recipe of LDLM: four ingredients that make joint training work, and its warm-up."""
 
 from dataclasses import dataclass
 from typing import Literal

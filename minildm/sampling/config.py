@@ -1,13 +1,14 @@
 """Requests that a model can meet: defaults are filled in, and all else is refused here."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
 from ..errors import UserError
 from ..models.base import LanguageModel
-from ..models.generation import GenerationConfig
+from ..models.generation import GenerationConfig, GuidanceTarget
 
 OPTIONS = {  # what may be asked for, in words
     "steps": "number of steps to choose",
@@ -30,8 +31,26 @@ NUMBERS = {  # options with the numbers that have a meaning
 }
 
 
-def complete(config: GenerationConfig, model: LanguageModel) -> GenerationConfig:
-    """The configuration with the model's defaults where nothing is asked for.
+@dataclass(frozen=True)
+class Settings:
+    """How texts are drawn, with the model's defaults where a `GenerationConfig` says nothing."""
+
+    steps: int
+    solver: str
+    length: int
+    temperature: float
+    top_p: float = 1.0
+    guidance_target: GuidanceTarget | None = None
+    guidance_scale: float = 1.0
+    offset: float = 0.0
+    entropy_bound: float = 0.0
+    start: float = 0.0
+    warped: bool = True
+    num_tries: int = 1
+
+
+def complete(config: GenerationConfig, model: LanguageModel) -> Settings:
+    """The settings that a configuration stands for, with the model's defaults.
 
     A start or an offset asks for solver ancestral, where no solver is named.
 
@@ -40,7 +59,7 @@ def complete(config: GenerationConfig, model: LanguageModel) -> GenerationConfig
         model: The model.
 
     Returns:
-        A configuration in which everything is said.
+        Settings in which everything is said.
 
     Raises:
         UserError: On what the model cannot do, and on numbers without a meaning.
@@ -50,23 +69,17 @@ def complete(config: GenerationConfig, model: LanguageModel) -> GenerationConfig
     defaults = model.generation
     travels = bool(config.start) or config.offset is not None
     length = model.config.seq_len if config.length is None else config.length
-    whole = replace(
-        config,
-        length=length,
-        steps=first(config.steps, defaults.steps, length),
-        solver=config.solver or ("ancestral" if travels else defaults.solver),
-        temperature=first(config.temperature, defaults.temperature),
-        offset=first(config.offset, getattr(defaults, "offset", None)),
-        entropy_bound=first(config.entropy_bound, getattr(defaults, "entropy_bound", None)),
-    )
-    check_sizes(whole)
-    check_solver(config, whole, model)
-    return whole
-
-
-def first(*values):
-    """The first value that is given."""
-    return next((value for value in values if value is not None), None)
+    given: dict[str, Any] = {k: v for k, v in vars(config).items() if v is not None}
+    own: dict[str, Any] = dict(vars(defaults))
+    own["steps"] = defaults.steps or length
+    if travels:
+        own["solver"] = "ancestral"
+    own |= given
+    own["length"] = length
+    settings = Settings(**own)
+    check_sizes(settings)
+    check_solver(config, settings.solver, model)
+    return settings
 
 
 def check_options(config: GenerationConfig, model: LanguageModel) -> None:
@@ -97,7 +110,7 @@ def check_numbers(config: GenerationConfig) -> None:
         )
 
 
-def check_sizes(config: GenerationConfig) -> None:
+def check_sizes(config: Settings) -> None:
     """Refuse texts without tokens and processes without steps."""
     if config.length < 2:
         raise UserError(
@@ -107,9 +120,8 @@ def check_sizes(config: GenerationConfig) -> None:
         raise UserError(f"cannot sample in {config.steps} steps: ask for at least 1")
 
 
-def check_solver(asked: GenerationConfig, whole: GenerationConfig, model: LanguageModel) -> None:
+def check_solver(asked: GenerationConfig, solver: str, model: LanguageModel) -> None:
     """Refuse a solver that the model does not have, or that cannot do what else is asked."""
-    solver = whole.solver
     solvers = model.capabilities.solvers
     if solvers and solver not in solvers:
         raise UserError(
@@ -129,7 +141,7 @@ def check_solver(asked: GenerationConfig, whole: GenerationConfig, model: Langua
 
 def check_prompt(
     model: LanguageModel,
-    config: GenerationConfig,
+    config: Settings,
     count: int,
     prompt: Tensor | None,
     observed: Tensor | None,
@@ -138,7 +150,7 @@ def check_prompt(
 
     Args:
         model: The model.
-        config: The completed configuration.
+        config: The settings.
         count: Number of texts.
         prompt: Tokens (batch, p), if any.
         observed: Where they are given, if not everywhere.

@@ -1,4 +1,4 @@
-"""Samplers of tokens: from left to right, and by unmasking; every token is written once, for good."""
+"""Samplers of tokens, which are written once, for good: from left to right, and by unmasking."""
 
 from collections.abc import Callable
 
@@ -64,7 +64,11 @@ def categorical(
 
 
 def write(
-    field: Field, tokens: Int[Tensor, "b n"], t: Tensor, s: Tensor, rng=None
+    field: Field,
+    tokens: Int[Tensor, "b n"],
+    t: Tensor,
+    s: Tensor,
+    rng: torch.Generator | None = None,
 ) -> Int[Tensor, "b n"]:
     """The step of a text whose control says which tokens to write: w_s = u where u >= 0, else w_t.
 
@@ -113,16 +117,16 @@ class LeftToRight:
         self.request = request
         self.noise = TokenNoise(request, model.config.vocab_size, model.device)
         self.nfe = 0
-        self.forget()
+        self.clear()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Begin with empty caches."""
         self.caches = [Cache(self.request.length) for _ in range(self.model.config.n_layers)]
         self.read = 0
 
     def rewind(self, t: Tensor) -> None:
         """The tokens before may be others now, so that the caches hold nothing of use."""
-        self.forget()
+        self.clear()
 
     def __call__(self, tokens: Int[Tensor, "b n"], t: Tensor) -> Int[Tensor, "b n"]:
         i = round(float(t) * (tokens.shape[1] - 1)) + 1
@@ -187,9 +191,11 @@ class Unmasking:
             self.arrival = torch.rand(request.given.shape, generator=rng, device=model.device)
         self.nfe = 0
         self.confidence: list[Tensor] = []
+        self.masked = ~request.observed
+        self.probs: Tensor | None = None
 
     def rewind(self, t: Tensor) -> None:
-        """Nothing is remembered that the tokens do not say."""
+        """The tokens say all that matters, so there is nothing to undo."""
 
     def __call__(self, tokens: Int[Tensor, "b n"], t: Tensor) -> Int[Tensor, "b n"]:
         config = self.request.config
@@ -230,7 +236,7 @@ class Unmasking:
     def note(self, tokens: Tensor, masked: Tensor, probs: Tensor | None) -> None:
         """Add a row to `confidence`, for tokens that were reached and what is predicted there."""
         kept = torch.ones(tokens.shape, device=tokens.device)
-        if self.confidence:
+        if self.probs is not None:
             drawn = self.probs.gather(-1, tokens[..., None]).squeeze(-1)
             kept = drawn.where(self.masked, self.confidence[-1])
         self.confidence.append(kept if probs is None else probs.amax(-1).where(masked, kept))

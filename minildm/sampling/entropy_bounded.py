@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..models.generation import GuidanceTarget
 from ..models.guidance import reweight
 from ..models.manta import EPS, MantaLM
 from .policy import MantaPolicy
@@ -46,14 +47,14 @@ def safe_run(
 class EntropyBoundedPolicy(MantaPolicy):
     """The policy (x, k) -> u that lets a safe run of tokens arrive at each of S evaluations k.
 
-    Of m tokens no more may wait than the evaluations that are left can write at the least pace,
-    half of the longest run that was trained, or m / S if that is more. So a text hurries late, if
-    at all; no run is longer than was trained, or than that pace. A guidance target reweights the
-    distributions that tokens are drawn from, p(w) P(target | w)^scale, among tokens that are
+    Of m tokens no more may wait than the evaluations that are left can write at the least rate,
+    half of the longest run that was trained, or m / S if that is more. So a text is hurried late,
+    if at all, and no run is longer than was trained, or than that rate. A guidance target reweights
+    the distributions that tokens are drawn from, p(w) P(target | w)^scale, among tokens that are
     plausible without it, as in contrastive decoding 2210.15097.
     """
 
-    def __init__(self, model: MantaLM, request: Request, seed: int):
+    def __init__(self, model: MantaLM, request: Request, seed: int | None):
         config = request.config
         super().__init__(
             model,
@@ -67,9 +68,9 @@ class EntropyBoundedPolicy(MantaPolicy):
         self.steps = config.steps
         self.block_size = model.config.block_size
         missing = (~request.observed).sum(1, keepdim=True)
-        self.pace = (missing / self.steps).clamp(min=self.block_size / 2)
+        self.rate = (missing / self.steps).clamp(min=self.block_size / 2)
         if self.target is None:
-            self.reach = max(self.block_size, math.ceil(float(self.pace.max())))
+            self.reach = max(self.block_size, math.ceil(float(self.rate.max())))
 
     def __call__(
         self, x: Float[Tensor, "b n d_plus_one"], k: Float[Tensor, ""]
@@ -78,25 +79,27 @@ class EntropyBoundedPolicy(MantaPolicy):
         t = x[..., -1]
         waiting = t < 1
         if not waiting.any():
-            self.remember(z)
+            self.keep_prediction(z)
             return torch.zeros_like(x)
         denoised, logits = self.predict(z, t, torch.zeros_like(z))
+        assert logits is not None  # a head over tokens is what this solver needs
         if self.target is not None:
-            denoised = self.model.endpoint(self.reweighted(logits), z, t, self.draw(t))
+            wanted = self.reweighted(self.target, logits)
+            denoised = self.model.endpoint(wanted, z, t, self.draw(t))
         self.note(denoised, float(t.sum()))
         log_p = logits.log_softmax(-1)
         run = safe_run(-(log_p.exp() * log_p).sum(-1), waiting, self.bound)
-        due = waiting.sum(1, keepdim=True) - self.pace * (self.steps - 1 - k)
+        due = waiting.sum(1, keepdim=True) - self.rate * (self.steps - 1 - k)
         most = run.clamp(max=self.block_size).maximum((due - ROUNDING).ceil())
         arrives = waiting & (waiting.cumsum(1) <= most)
         control = torch.cat((denoised - z, torch.ones_like(t)[..., None]), -1)
         return control * arrives[..., None]
 
     def reweighted(
-        self, logits: Float[Tensor, "b n vocab_size"]
+        self, target: GuidanceTarget, logits: Float[Tensor, "b n vocab_size"]
     ) -> Float[Tensor, "b n vocab_size"]:
         """Logits of the tempered distribution, reweighted by the target among plausible tokens."""
         log_p = (logits / max(self.temperature, EPS)).log_softmax(-1)
         plausible = logits >= logits.amax(-1, keepdim=True) + math.log(PLAUSIBLE)
-        weighted = log_p + self.scale * reweight(self.target, log_p)
+        weighted = log_p + self.scale * reweight(target, log_p)
         return weighted.masked_fill(~plausible, -torch.inf)

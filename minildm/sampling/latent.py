@@ -6,6 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..dynamics.records import Field, Trajectory
+from ..models.generation import GuidanceTarget
 from ..models.guidance import posterior_mean_guidance
 from ..models.ldlm import LDLM
 from ..transport.diffusion import ClosedLoop, Predictor, sampler
@@ -50,20 +51,19 @@ def with_observed(
     """
     length = given.shape[1]
     rest = -length % model.config.compression
-    whole = F.pad(observed, (0, rest), value=True).unflatten(1, (-1, model.config.compression))
-    held = whole.all(-1, keepdim=True)
+    padded = F.pad(observed, (0, rest), value=True)
+    whole = padded.reshape(len(padded), -1, model.config.compression).all(-1, keepdim=True)
 
     def denoise(zt: Tensor, t: Tensor, c: Tensor) -> Tensor:
         denoised = predict(zt, t, c)
         tokens = given.where(observed, model.decode_tokens(denoised, length)[0])
-        return model.encode(model.hidden(tokens)).where(held, denoised)
+        return model.encode(model.hidden(tokens)).where(whole, denoised)
 
     return denoise
 
 
-def guided(model: LDLM, request: Request) -> Predictor:
+def guided(model: LDLM, target: GuidanceTarget, request: Request) -> Predictor:
     """The denoiser with its prediction moved towards a guidance target of the decoded tokens."""
-    config = request.config
 
     def denoise(zt: Tensor, t: Tensor, c: Tensor) -> Tensor:
         def predict(z: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ def guided(model: LDLM, request: Request) -> Predictor:
             return denoised, model.token_logits(denoised, request.length)
 
         return posterior_mean_guidance(
-            predict, config.guidance_target, config.guidance_scale, model.schedule, zt, t
+            predict, target, request.config.guidance_scale, model.schedule, zt, t
         )[0]
 
     return denoise
@@ -92,13 +92,16 @@ def denoising(model: LDLM, request: Request) -> Process:
     if config.start:
         z1 = model.encode(model.hidden(request.given))
         z = interpolate(schedule, z1, z, times[:1].expand(request.count))
-    predict = model.denoise if config.guidance_target is None else guided(model, request)
+    target = config.guidance_target
+    predict = model.denoise if target is None else guided(model, target, request)
     if request.observed.any():
         predict = with_observed(model, predict, request.given, request.observed)
     method = sampler(config.solver, config.temperature)
     policy = ClosedLoop(predict, schedule, z)
 
-    def step(field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator) -> Tensor:
+    def step(
+        field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None = None
+    ) -> Tensor:
         loop = field if field is policy else Implied(field, schedule)
         return method(loop, z, t, s, rng)
 

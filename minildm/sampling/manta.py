@@ -1,5 +1,7 @@
 """Samplers of a Manta-LM: its feedback policy on a grid of noise levels, or entropy-bounded."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -62,7 +64,7 @@ def steering(model: MantaLM, request: Request) -> Process:
         request.record,
     )
     if model.config.blocks and config.guidance_target is None and not request.record:
-        policy.look_ahead(times)
+        policy.find_reach(times)
     read = over_time(model.space.decode_tokens, request)
 
     def recorded(path: Trajectory) -> Trajectory:
@@ -92,7 +94,11 @@ def entropy_bounded(model: MantaLM, request: Request) -> Process:
 
 
 def described(
-    policy: MantaPolicy, path: Trajectory, states: Tensor, start: float, read
+    policy: MantaPolicy,
+    path: Trajectory,
+    states: Tensor,
+    start: float,
+    read: Callable[[Tensor], tuple[Tensor, Tensor]],
 ) -> Trajectory:
     """A path of latents with what was predicted at each time, on an axis of fractions of steps."""
     times = torch.linspace(start, 1, len(path.times))

@@ -46,16 +46,16 @@ class MantaPolicy:
         self.seen: list[Tensor] = []
         self.reach: int | None = None
         self.nfe = 0
+        self.cache = FieldCache(model.config.n_layers, 0)
         self.rewind()
 
     def rewind(self, t: Tensor | None = None) -> None:
-        """Forget what was read, what was given and what was predicted last."""
-        self.cache: FieldCache | None = None
-        self.observed = None
-        self.condition = None
+        """Drop what was read, what was given and what was predicted last."""
+        self.observed: Tensor | None = None
+        self.condition: Tensor | None = None
         self.now = -1.0
 
-    def look_ahead(self, times: Float[Tensor, "time b n one"]) -> None:
+    def find_reach(self, times: Float[Tensor, "time b n one"]) -> None:
         """Find how many positions leave in one step, since only those need to be read before."""
         left = torch.stack([furthest(t[..., 0]) for t in times])
         self.reach = int(left.diff().max())
@@ -92,7 +92,11 @@ class MantaPolicy:
         return torch.cat((z[:, :first], denoised, z[:, last:]), 1), logits
 
     def guided(
-        self, z: Float[Tensor, "b n d"], t: Float[Tensor, "b n"], c: Float[Tensor, "b n d"]
+        self,
+        target: GuidanceTarget,
+        z: Float[Tensor, "b n d"],
+        t: Float[Tensor, "b n"],
+        c: Float[Tensor, "b n d"],
     ) -> Float[Tensor, "b n d"]:
         """Where positions end if the target is to be met; those that have arrived stay."""
 
@@ -101,7 +105,7 @@ class MantaPolicy:
             return denoised, self.model.space.decode(denoised) if logits is None else logits
 
         schedule = self.model.schedule
-        moved = posterior_mean_guidance(predict, self.target, self.scale, schedule, z, t)[0]
+        moved = posterior_mean_guidance(predict, target, self.scale, schedule, z, t)[0]
         return moved.where(t[..., None] < 1, z)
 
     def draw(self, t: Float[Tensor, "b n"]) -> int | None:
@@ -114,16 +118,17 @@ class MantaPolicy:
         now = float(t.sum())
         if now < self.now:
             self.rewind()
-        known = self.model.config.self_condition and self.condition is not None and now > self.now
-        c = self.condition if known else torch.zeros_like(z)
+        c = torch.zeros_like(z)
+        if self.model.config.self_condition and self.condition is not None and now > self.now:
+            c = self.condition
         if self.target is None:
             denoised, _ = self.predict(z, t[..., 0], c)
         else:
-            denoised = self.guided(z, t[..., 0], c)
+            denoised = self.guided(self.target, z, t[..., 0], c)
         self.note(denoised, now)
         return self.model.control(denoised, z, t)
 
-    def remember(self, denoised: Float[Tensor, "b n d"]) -> None:
+    def keep_prediction(self, denoised: Float[Tensor, "b n d"]) -> None:
         """Keep a prediction, beside the earlier ones where they are recorded."""
         if not self.record:
             self.seen.clear()
@@ -131,7 +136,7 @@ class MantaPolicy:
 
     def note(self, denoised: Float[Tensor, "b n d"], now: float) -> None:
         """Keep the prediction of an evaluation at this sum of times."""
-        self.remember(denoised)
+        self.keep_prediction(denoised)
         self.condition = denoised
         self.now = now
         self.nfe += 1

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..dynamics.records import Trajectory
 from ..dynamics.solvers import Step
 from ..models.base import LanguageModel
-from ..models.generation import GenerationConfig
+from .config import Settings
 
 AT_ONCE = 512  # texts that are decoded at a time
 
@@ -27,10 +27,10 @@ class SamplingPolicy(Protocol):
 
     nfe: int
 
-    def __call__(self, state: Tensor, t: Tensor) -> Tensor: ...
+    def __call__(self, state: Tensor, t: Tensor, /) -> Tensor: ...
 
-    def rewind(self, t: Tensor) -> None:
-        """Forget what was seen at time t and later, because the process goes back to t."""
+    def rewind(self, t: Tensor, /) -> None:
+        """Drop what was seen at time t and later, because the process goes back to t."""
         ...
 
 
@@ -42,7 +42,7 @@ class Request:
     see the same noise; without one they are drawn from `rng` as they are needed.
     """
 
-    config: GenerationConfig  # with the model's defaults filled in
+    config: Settings
     given: Int[Tensor, "batch n"]  # tokens that are given, padding elsewhere
     observed: Bool[Tensor, "batch n"]  # where they are given
     rng: torch.Generator
@@ -88,7 +88,7 @@ def process_of(model: LanguageModel, request: Request) -> Process:
 def over_time(
     decode: Callable[[Tensor], tuple[Tensor, Tensor]], request: Request
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """A decoder of states (batch, ...) as one of paths (time, batch, ...), which keeps given tokens.
+    """A decoder of states (batch, ...) as one of paths (time, batch, ...) that keeps given tokens.
 
     Args:
         decode: States -> tokens and their probabilities, (batch, n).
@@ -99,11 +99,9 @@ def over_time(
     """
 
     def read(states: Tensor) -> tuple[Tensor, Tensor]:
-        parts = [decode(part) for part in states.flatten(0, 1).split(AT_ONCE)]
-        tokens, probabilities = (
-            torch.cat(each).unflatten(0, states.shape[:2]) for each in zip(*parts)
-        )
-        kept = request.given.where(request.observed, tokens)
-        return kept, probabilities.masked_fill(request.observed, 1.0)
+        parts = [decode(part) for part in torch.split(states.flatten(0, 1), AT_ONCE)]
+        tokens = torch.cat([part[0] for part in parts]).reshape(*states.shape[:2], -1)
+        sure = torch.cat([part[1] for part in parts]).reshape(*states.shape[:2], -1)
+        return request.given.where(request.observed, tokens), sure.masked_fill(request.observed, 1)
 
     return read

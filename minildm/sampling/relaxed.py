@@ -125,20 +125,26 @@ def relaxed(
 
 
 @relaxed.register
-def _(model: GPT, count, steps, rng, choice=hard):
+def relaxed_gpt(
+    model: GPT, count: int, steps: int, rng: torch.Generator, choice: Choice = hard
+) -> RelaxedProcess:
     tokens = torch.full((count, model.config.seq_len), MASK, device=model.device)
     tokens[:, 0] = BOS
     return relaxed_tokens(model, tokens, steps, rng, choice)
 
 
 @relaxed.register
-def _(model: MaskedDiffusion, count, steps, rng, choice=hard):
+def relaxed_masked(
+    model: MaskedDiffusion, count: int, steps: int, rng: torch.Generator, choice: Choice = hard
+) -> RelaxedProcess:
     tokens = torch.full((count, model.config.seq_len), MASK, device=model.device)
     return relaxed_tokens(model, tokens, steps, rng, choice)
 
 
 @relaxed.register
-def _(model: LDLM, count, steps, rng, choice=hard):
+def relaxed_ldlm(
+    model: LDLM, count: int, steps: int, rng: torch.Generator, choice: Choice = hard
+) -> RelaxedProcess:
     length = model.config.seq_len
     shape = count, -(-length // model.config.compression), model.config.latent
     z0 = torch.randn(shape, generator=rng, device=model.device)
@@ -187,7 +193,9 @@ def relaxed_tokens(
     def predict(z: Tensor, t: Tensor) -> Tensor:
         return model.relaxed_logits(z)
 
-    def step(field: Field, z: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
+    def step(
+        field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None = None
+    ) -> Tensor:
         now = (t <= arrival) & (arrival < s)
         scores = double(field(z, t)[now]) + noise[now.to(noise.device)]
         return z.masked_scatter(now[..., None], choice(scores.to(z)))
@@ -223,10 +231,12 @@ def relaxed_latents(
     def predict(state: Tensor, t: Tensor) -> Tensor:
         return model.denoise(state[..., :latent], t.expand(len(state)), state[..., latent:])
 
-    def step(field: Field, state: Tensor, t: Tensor, s: Tensor, rng=None) -> Tensor:
+    def step(
+        field: Field, state: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None = None
+    ) -> Tensor:
         denoised = field(state, t)
-        known = ClosedLoop(lambda z, t, c: denoised, model.schedule, denoised)
-        return torch.cat((ddim(known, state[..., :latent], t, s), denoised), dim=-1)
+        constant = ClosedLoop(lambda z, t, c: denoised, model.schedule, denoised)
+        return torch.cat((ddim(constant, state[..., :latent], t, s), denoised), dim=-1)
 
     def scores(state: Tensor) -> Tensor:
         return model.token_logits(state[..., :latent], length)

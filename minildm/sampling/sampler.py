@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from ..dynamics.records import Field
 from ..dynamics.solvers import Step, integrate
 from ..models.base import Generation, LanguageModel
 from ..models.generation import GenerationConfig
@@ -68,12 +69,12 @@ class Sampler:
         length = self.config.length
         check_prompt(self.model, self.config, count, prompt, observed)
         given = torch.full((count, length), PAD, device=self.model.device)
-        known = torch.zeros(count, length, dtype=torch.bool, device=self.model.device)
+        where = torch.zeros(count, length, dtype=torch.bool, device=self.model.device)
         if prompt is not None:
             given[:, : prompt.shape[1]] = prompt
             if not self.config.start:
-                known[:, : prompt.shape[1]] = True if observed is None else observed
-        request = Request(self.config, given, known, rng, seed, record)
+                where[:, : prompt.shape[1]] = True if observed is None else observed
+        request = Request(self.config, given, where, rng, seed, record)
         return process_of(self.model, request)
 
     def __call__(
@@ -102,12 +103,13 @@ class Sampler:
         """
 
         def again(rows: Int[Tensor, " rows"]) -> Generation:
-            given = [x if x is None or len(x) == 1 else x[rows] for x in (prompt, observed)]
-            return self.draw(len(rows), rng, *given, record)
+            tokens = prompt if prompt is None or len(prompt) == 1 else prompt[rows]
+            where = observed if observed is None or len(observed) == 1 else observed[rows]
+            return self.draw(len(rows), rng, tokens, where, record)
 
-        if self.config.num_tries == 1:
-            return self.draw(count, rng, prompt, observed, record)
         target = self.config.guidance_target
+        if target is None:
+            return self.draw(count, rng, prompt, observed, record)
         vocab_size = self.model.config.vocab_size
         return rejection_sampling(again, count, target, self.config.num_tries, vocab_size)
 
@@ -136,8 +138,10 @@ class Sampler:
         if progress is None:
             return process.step
 
-        def step(policy, state, t, s, rng):
-            after = process.step(policy, state, t, s, rng)
+        def step(
+            field: Field, state: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None = None
+        ) -> Tensor:
+            after = process.step(field, state, t, s, rng)
             progress(len(process.times) - 1)
             return after
 

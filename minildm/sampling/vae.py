@@ -1,4 +1,4 @@
-"""Draws from the latent space of a VAE: what a text looks like before a policy orders its tokens."""
+"""Draws from the latent space of a VAE, in which no policy has put the tokens in order."""
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ class Still:
         return torch.zeros_like(z)
 
     def rewind(self, t: Tensor) -> None:
-        """Nothing is remembered."""
+        """There is nothing to undo."""
 
 
 @process_of.register

@@ -197,20 +197,22 @@ def test_requests_that_no_model_can_fulfil(gpt_run, masked_run, ldlm_run, senten
     assert "cannot write 0 texts" in sentence("sample", gpt, "--count", "0")
     assert "cannot sample in 0 steps" in sentence("sample", ldlm, "--steps", "0")
     assert "cannot sample in -3 steps" in sentence("sample", ldlm, "--steps", "-3")
-    assert "leave out --steps and --solver" in sentence("sample", gpt, "--steps", "8")
-    assert "no sampler 'heun' of a masked model" in sentence("sample", masked, "--solver", "heun")
-    assert "no sampler 'margin'" in sentence("sample", ldlm, "--solver", "margin")
+    assert "a GPT has no number of steps to choose: leave out steps" in sentence(
+        "sample", gpt, "--steps", "8"
+    )
+    assert "a masked model has no solver 'heun'" in sentence("sample", masked, "--solver", "heun")
+    assert "an LDLM has no solver 'margin'" in sentence("sample", ldlm, "--solver", "margin")
     assert "the prompt has 7 tokens but the text only 5" in sentence(
         "sample", masked, "--prompt", prompt, "--length", "5"
     )
     assert "the prompt has 7 tokens but the text only 5" in sentence(
         "sample", ldlm, "--prompt", prompt, "--length", "5"
     )
-    assert "leave out --record" in sentence("sample", gpt, "--record", "path.safetensors")
-    assert "a temperature of -1.0 has no meaning" in sentence("sample", gpt, "--temperature", "-1")
-    for model, share in ((gpt, "0"), (gpt, "1.5"), (ldlm, "0.9")):
-        assert "--top-p is a share above 0" in sentence("sample", model, "--top-p", share)
-    assert "a temperature of nan has no meaning" in sentence("sample", gpt, "--temperature", "nan")
+    assert "the temperature -1.0 has no meaning" in sentence("sample", gpt, "--temperature", "-1")
+    for mass in ("0", "1.5"):
+        assert f"a top_p of {float(mass)} has no" in sentence("sample", gpt, "--top-p", mass)
+    assert "has no nucleus to draw from" in sentence("sample", ldlm, "--top-p", "0.9")
+    assert "the temperature nan has no meaning" in sentence("sample", gpt, "--temperature", "nan")
     assert "give at least 1 of each" in sentence("evaluate", gpt, "--seeds", "0")
     assert "is no GPT" in sentence("train", "ldlm", *TINY, "--frozen", ldlm)
 

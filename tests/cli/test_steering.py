@@ -1,19 +1,21 @@
-"""Gaps, repairs and wishes on the command line: what they hand to `generate`, what is kept, and what is refused."""
+"""Gaps, repairs and guidance on the command line: what they ask of the sampler, and refusals."""
 
 import shutil
 
 import pytest
 import torch
 
-from minildm.cli import main, sample
-from minildm.cli.steering import steered, wish, with_gaps
+from minildm import pretrained
+from minildm.cli import main, writing
+from minildm.cli.given import target, with_gaps
 from minildm.errors import UserError
-from minildm.evaluation.editing import DOUBTFUL, doubts
-from minildm.models.base import BOS, EOS, MASK, PAD
-from minildm.models.manta import Manta
+from minildm.evaluation.editing import HIGH_NLL
+from minildm.models.generation import GenerationConfig
+from minildm.pretrained import load
+from minildm.sampling import Sampler
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
-from minildm.training import zoo
-from minildm.training.zoo import load
+from minildm.tokens import BOS, EOS, MASK, PAD
+from tests.sampling.draw import draw
 
 WORDS = WordTokenizer(["a", "fox", "ran", "home"])
 TALE = "once at the castle there lived happy tess the fox ."
@@ -29,20 +31,21 @@ def tales(tmp_path):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What `minildm sample` hands to its model: a function of the command line."""
+    """What `minildm sample` asks of the sampler: a function of the command line."""
 
     def run(*argv: str) -> dict:
         seen = {}
 
-        def keep(*args, **names):
-            loaded = load(*args, **names)
-            generate = loaded.model.generate
-            loaded.model.generate = lambda count, **rest: (
-                seen.update(rest, count=count) or generate(count, **rest)
-            )
-            return loaded
+        class Spy(Sampler):
+            def __init__(self, model, config, progress=None):
+                seen["config"] = config
+                super().__init__(model, config, progress)
 
-        monkeypatch.setattr(sample, "load", keep)
+            def __call__(self, count, **given):
+                seen.update(given, count=count)
+                return super().__call__(count, **given)
+
+        monkeypatch.setattr(writing, "Sampler", Spy)
         main(["sample", *argv])
         return seen
 
@@ -52,14 +55,14 @@ def asked(monkeypatch):
 def test_gaps_become_a_mask():
     row, mask = with_gaps("a fox __ home_____", 2, 12, WORDS)
     assert row.tolist() == [[BOS, 4, 5, MASK, MASK, 7, MASK, MASK, EOS, PAD, PAD, PAD]]
-    assert torch.equal(mask, row == MASK)
+    assert torch.equal(mask, row != MASK)
 
 
 def test_gaps_without_a_size_fill_three_quarters_of_the_length_in_equal_shares():
     for length, sizes in ((16, [4, 4]), (20, [6, 5]), (8, [1, 1])):
         row, mask = with_gaps("____ fox ____ home", None, length, WORDS)
         middle = row[0].tolist().index(5)
-        assert [int(mask[0, :middle].sum()), int(mask[0, middle:].sum())] == sizes
+        assert [int((~mask)[0, :middle].sum()), int((~mask)[0, middle:].sum())] == sizes
         assert row.shape == (1, length) and (
             int((row != PAD).sum()) == 3 * length // 4 or length == 8
         )
@@ -70,7 +73,7 @@ def test_a_gap_may_say_its_own_tokens():
     assert row[0, :13].tolist() == [BOS, 4, 5, MASK, MASK, MASK, 7, MASK, MASK, 4, MASK, EOS, PAD]
     row, mask = with_gaps("____{3} fox ____ home", None, 16, WORDS)
     middle = row[0].tolist().index(5)
-    assert [int(mask[0, :middle].sum()), int(mask[0, middle:].sum())] == [3, 5] and int(
+    assert [int((~mask)[0, :middle].sum()), int((~mask)[0, middle:].sum())] == [3, 5] and int(
         (row != PAD).sum()
     ) == 12
 
@@ -85,13 +88,13 @@ def test_one_blank_a_token(masked_run, asked):
         "--infill",
         "once at the ____ there lived ____ ____ .",
     )
-    assert given["prompt"][0, :12].tolist().count(MASK) == 3 == int(given["mask"].sum())
+    assert given["prompt"][0, :12].tolist().count(MASK) == 3 == int((~given["observed"]).sum())
 
 
 def test_gaps_between_byte_pairs_keep_the_space_before_a_word():
     pairs = BytePairTokenizer.train(["a fox ran home"], 270)
     row, mask = with_gaps("a fox ____ home", 1, 64, pairs)
-    assert pairs.decode(row[0, ~mask[0]].tolist()) == "a fox home"
+    assert pairs.decode(row[0, mask[0]].tolist()) == "a fox home"
 
 
 def test_a_wish_is_one_token():
@@ -100,10 +103,10 @@ def test_a_wish_is_one_token():
         i = min(tokenizer.encode(f" {word}"), tokenizer.encode(word), key=len)[0]
         log_p = torch.full((1, 2, tokenizer.size), -9.0)
         log_p[:, 1, i] = -0.5
-        assert wish(word, tokenizer)(log_p).item() == pytest.approx(0.5, abs=1e-3)
+        assert target(word, tokenizer)(log_p).item() == pytest.approx(0.5, abs=1e-3)
     for word, count in (("fox ran", 2), ("", 0)):
         with pytest.raises(UserError, match=f"is {count}: name a word"):
-            wish(word, WORDS)
+            target(word, WORDS)
 
 
 def test_every_kind_that_can_fills_gaps_and_keeps_what_is_given(
@@ -124,30 +127,33 @@ def test_every_kind_that_can_fills_gaps_and_keeps_what_is_given(
             "once at the ____ there lived ____ .",
         )
         words = [text.split() for text in capsys.readouterr().out.strip().split("\n\n")]
-        assert len(words) == 3 and given["count"] == 3 and given["mask"].sum() == 4
-        known = [int(i) for i in given["prompt"][~given["mask"]] if i > MASK]
+        assert len(words) == 3 and given["count"] == 3 and (~given["observed"]).sum() == 4
+        known = [int(i) for i in given["prompt"][given["observed"]] if i > MASK]
         assert load(run, frozen=False).tokenizer.decode(known) == "once at the there lived ."
         assert all(text[:3] == ["once", "at", "the"] for text in words)
 
 
 def test_gaps_are_drawn_and_their_neighbors_are_not(manta_run):
     loaded = load(manta_run)
-    edit = steered(loaded, 5, length=20, infill="once at the ____ there lived ____ .", gap=2)
-    tokens = loaded.model.generate(
-        5, rng=torch.Generator().manual_seed(0), steps=2, length=20, **edit
-    ).tokens
-    assert (tokens == edit["prompt"])[:, ~edit["mask"][0]].all()
+    text = "once at the ____ there lived ____ ."
+    prompt, observed = with_gaps(text, 2, 20, loaded.tokenizer)
+    given = {"prompt": prompt, "observed": observed}
+    rng = torch.Generator().manual_seed(0)
+    tokens = draw(loaded.model, 5, rng=rng, steps=2, length=20, **given).tokens
+    assert (tokens == prompt)[:, observed[0]].all()
 
 
 def test_repairs_are_versions_of_each_paragraph(ldlm_run, manta_run, asked, tales, capsys):
     for run in (ldlm_run, manta_run):
         given = asked(
-            str(run), "--count", "3", "--steps", "2", "--repair", str(tales), "--back", "0.7"
+            str(run), "--count", "3", "--steps", "2", "--repair", str(tales), "--start", "0.7"
         )
         assert len(capsys.readouterr().out.strip("\n").split("\n\n")) == 6 == given["count"]
         tokenizer = load(run, frozen=False).tokenizer
         texts = [tokenizer.decode(row) for row in given["prompt"].tolist()]
-        assert texts == [f"{TALE} tess was happy ."] * 3 + [TALE] * 3 and given["start"] == 0.7
+        assert (
+            texts == [f"{TALE} tess was happy ."] * 3 + [TALE] * 3 and given["config"].start == 0.7
+        )
         assert (
             given["prompt"].shape == (6, 64)
             and given["prompt"][0, 0] == BOS
@@ -163,13 +169,13 @@ def test_without_a_share_doubtful_words_are_repaired_and_the_others_kept(
         loaded = load(run)
         rows = given["prompt"][::2]
         assert torch.equal(
-            given["mask"][::2],
-            doubts(loaded.model, rows, torch.Generator().manual_seed(0)) > DOUBTFUL,
+            given["observed"][::2],
+            loaded.model.token_nll(rows, torch.Generator().manual_seed(0)) <= HIGH_NLL,
         )
         assert (
-            given["mask"].shape == (4, 64)
-            and not given["mask"][:, 0].any()
-            and "start" not in given
+            given["observed"].shape == (4, 64)
+            and given["observed"][:, 0].all()
+            and not given["config"].start
         )
 
 
@@ -183,7 +189,7 @@ def test_a_guide_is_a_wish_with_a_strength(ldlm_run, manta_run, asked, capsys):
             "2",
             "--guide",
             "happy",
-            "--strength",
+            "--guidance-scale",
             "2.5",
             "--prompt",
             "once at",
@@ -191,19 +197,21 @@ def test_a_guide_is_a_wish_with_a_strength(ldlm_run, manta_run, asked, capsys):
         i = load(run, frozen=False).tokenizer.encode("happy")[0]
         log_p = torch.full((1, 3, 265), -9.0)
         log_p[:, 1, i] = -0.25
-        assert given["strength"] == 2.5 and given["wish"](log_p).item() == pytest.approx(
-            0.25, abs=1e-3
-        )
-        assert given["prompt"].shape == (1, 3) and "mask" not in given and "start" not in given
+        config = given["config"]
+        assert config.guidance_scale == 2.5
+        assert config.guidance_target(log_p).item() == pytest.approx(0.25, abs=1e-3)
+        assert given["prompt"].shape == (1, 3) and "observed" not in given and not config.start
 
 
 def test_a_wish_is_tried_again_for_the_texts_that_miss_it(manta_run, capsys, monkeypatch):
-    counts, generate = [], Manta.generate
-    monkeypatch.setattr(
-        Manta,
-        "generate",
-        lambda model, count, **rest: counts.append(count) or generate(model, count, **rest),
-    )
+    counts = []
+    draw_once = Sampler.draw
+
+    def counted(sampler, count, *given):
+        counts.append(count)
+        return draw_once(sampler, count, *given)
+
+    monkeypatch.setattr(Sampler, "draw", counted)
     main(
         [
             "sample",
@@ -214,7 +222,7 @@ def test_a_wish_is_tried_again_for_the_texts_that_miss_it(manta_run, capsys, mon
             "2",
             "--guide",
             "happy",
-            "--tries",
+            "--num-tries",
             "4",
         ]
     )
@@ -228,30 +236,16 @@ def test_a_wish_is_tried_again_for_the_texts_that_miss_it(manta_run, capsys, mon
 
 
 def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, manta_run, asked):
-    own = {
-        gpt_run: {"prompt"},
-        masked_run: {"prompt", "record"},
-        ldlm_run: {"record"},
-        manta_run: {"record"},
-    }
+    own = {gpt_run: {"prompt"}, masked_run: {"prompt"}, ldlm_run: set(), manta_run: set()}
     for run, names in own.items():
-        assert asked(str(run), "--count", "1").keys() == names | {"rng", "count"}
-    given = asked(
-        str(manta_run),
-        "--count",
-        "1",
-        "--temperature",
-        "0",
-        "--lag",
-        "0",
-        "--steps",
-        "3",
-        "--solver",
-        "euler",
-    )
-    assert [given[name] for name in ("temperature", "lag", "steps", "solver")] == [0, 0, 3, "euler"]
+        given = asked(str(run), "--count", "1")
+        assert given.keys() == names | {"rng", "count", "record", "config"}
+        assert given["config"] == GenerationConfig()
+    flags = "--temperature 0 --offset 0 --steps 3 --solver euler".split()
+    config = asked(str(manta_run), "--count", "1", *flags)["config"]
+    assert config == GenerationConfig(temperature=0.0, offset=0.0, steps=3, solver="euler")
     for run in (gpt_run, masked_run):
-        assert asked(str(run), "--count", "1", "--top-p", "0.5")["top_p"] == 0.5
+        assert asked(str(run), "--count", "1", "--top-p", "0.5")["config"].top_p == 0.5
 
 
 @pytest.mark.parametrize(
@@ -260,48 +254,48 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
         (
             "gpt",
             ["--infill", "once ____"],
-            "a GPT writes from left to right and cannot be steered: leave out --infill",
+            "a GPT writes from left to right, around no given tokens: leave out --infill",
         ),
         ("gpt", ["--repair", "FILE"], "name a masked model, an LDLM or a Manta-LM"),
-        ("gpt", ["--guide", "happy"], "a GPT writes from left to right"),
-        ("gpt", ["--lag", "1"], "only a Manta-LM writes with a lag: leave out --lag"),
+        ("gpt", ["--guide", "happy"], "a GPT has no latents to steer: leave out --guide"),
+        ("gpt", ["--offset", "1"], "a GPT has no noise levels with an offset: leave out offset"),
         (
             "masked",
-            ["--repair", "FILE", "--back", "0.5"],
-            "a masked model has no latents to steer: leave out --back and --guide",
+            ["--repair", "FILE", "--start", "0.5"],
+            "a masked model has no latents to steer: leave out --start",
         ),
         ("masked", ["--guide", "happy"], "name an LDLM or a Manta-LM"),
-        ("masked", ["--lag", "1"], "only a Manta-LM"),
+        ("masked", ["--offset", "1"], "a masked model has no noise levels with an offset"),
         (
             "masked",
             ["--solver", "euler"],
-            "no sampler 'euler' of a masked model: choose one of ancestral, confidence, margin",
+            "a masked model has no solver 'euler': choose one of ancestral, confidence, margin",
         ),
-        ("ldlm", ["--lag", "1"], "only a Manta-LM"),
+        ("ldlm", ["--offset", "1"], "an LDLM has no noise levels with an offset"),
         (
             "ldlm",
             ["--entropy-bound", "0.1"],
-            "only a Manta-LM writes with an entropy bound: leave out --entropy-bound",
+            "an LDLM has no entropy bound: leave out entropy_bound",
         ),
         (
             "manta",
             ["--entropy-bound", "-1"],
-            "an entropy bound of -1.0 has no meaning: give 0 or more",
+            "the entropy bound -1.0 has no meaning: give a number of 0 or more",
         ),
         (
             "manta",
             ["--entropy-bound", "0.1"],
-            "solver ancestral has no entropy bound: take solver paced",
+            "a Manta-LM has no entropy bound",
         ),
-        ("manta", ["--solver", "paced"], "train with --model.windows"),
-        ("manta", ["--lag", "-1"], "a lag of -1.0 has no meaning: give 0 or more"),
-        ("manta", ["--lag", "nan"], "a lag of nan has no meaning"),
+        ("manta", ["--solver", "entropy_bounded"], "a Manta-LM has no solver 'entropy_bounded'"),
+        ("manta", ["--offset", "-1"], "the offset -1.0 has no meaning: give a number of 0 or more"),
+        ("manta", ["--offset", "nan"], "the offset nan has no meaning"),
         (
             "manta",
             ["--solver", "ddim"],
             "a Manta-LM has no solver 'ddim': choose one of ancestral, euler",
         ),
-        ("manta", ["--temperature", "-1"], "a temperature of -1.0 has no meaning"),
+        ("manta", ["--temperature", "-1"], "the temperature -1.0 has no meaning"),
         ("manta", ["--steps", "0"], "cannot sample in 0 steps"),
         (
             "manta",
@@ -314,37 +308,45 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
         ("manta", ["--guide", "happy tess"], "--guide takes one token, and 'happy tess' is 2"),
         (
             "ldlm",
-            ["--guide", "happy", "--strength", "-1"],
-            "a strength of -1.0 has no meaning: give 0 or more",
-        ),
-        ("ldlm", ["--guide", "happy", "--strength", "nan"], "a strength of nan has no meaning"),
-        (
-            "manta",
-            ["--strength", "2"],
-            "--strength is that of a wish: give --guide a word, or leave out --strength",
-        ),
-        ("gpt", ["--strength", "2"], "--strength is that of a wish"),
-        (
-            "manta",
-            ["--tries", "2"],
-            "--tries are those of a wish: give --guide a word, or leave out --tries",
-        ),
-        (
-            "manta",
-            ["--guide", "happy", "--tries", "0"],
-            "0 tries write nothing: give --tries 1 or more",
+            ["--guide", "happy", "--guidance-scale", "-1"],
+            "the guidance scale -1.0 has no meaning: give a number of 0 or more",
         ),
         (
             "ldlm",
-            ["--repair", "FILE", "--guide", "happy", "--tries", "2"],
-            "--repair writes each of its texts once",
+            ["--guide", "happy", "--guidance-scale", "nan"],
+            "the guidance scale nan has no meaning",
         ),
-        ("ldlm", ["--strength", "2"], "--strength is that of a wish"),
-        ("ldlm", ["--strength", "2", "--repair", "FILE"], "--strength is that of a wish"),
+        (
+            "manta",
+            ["--guidance-scale", "2"],
+            "--guidance-scale says how strong guidance is: give --guide a token, or leave out --guid",
+        ),
+        ("gpt", ["--guidance-scale", "2"], "--guidance-scale says how strong guidance is"),
+        (
+            "manta",
+            ["--num-tries", "2"],
+            "--num-tries says how often a token is tried for: give --guide a token",
+        ),
+        (
+            "manta",
+            ["--guide", "happy", "--num-tries", "0"],
+            "0 tries draw nothing: give 1 or more",
+        ),
         (
             "ldlm",
-            ["--back", "0.3"],
-            "--back says how much of a text --repair keeps: give --repair a file, or leave out --back",
+            ["--repair", "FILE", "--guide", "happy", "--num-tries", "2"],
+            "--repair draws each of its texts once",
+        ),
+        ("ldlm", ["--guidance-scale", "2"], "--guidance-scale says how strong guidance is"),
+        (
+            "ldlm",
+            ["--guidance-scale", "2", "--repair", "FILE"],
+            "--guidance-scale says how strong guidance is",
+        ),
+        (
+            "ldlm",
+            ["--start", "0.3"],
+            "--start says how much of a text is kept: give --repair a file, or leave out --start",
         ),
         (
             "masked",
@@ -416,7 +418,7 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
             ["--infill", "once at the ____ there", "--length", "6"],
             "7 tokens with its gaps, more than the 6 that fit",
         ),
-        ("manta", ["--gap", "3"], "--gap says how long the gaps of --infill are"),
+        ("manta", ["--gap", "3"], "--gap says how long the gaps are: give --infill a text"),
         (
             "manta",
             ["--infill", "once ____", "--prompt", "once"],
@@ -430,11 +432,11 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
         ),
         (
             "manta",
-            ["--repair", "FILE", "--back", "0"],
-            "--back 0.0 leaves nothing to repair or nothing of the text",
+            ["--repair", "FILE", "--start", "0"],
+            "--start 0.0 leaves nothing to repair or nothing of the text",
         ),
-        ("ldlm", ["--repair", "FILE", "--back", "1"], "--back 1.0 leaves"),
-        ("manta", ["--repair", "FILE", "--back", "nan"], "--back nan leaves"),
+        ("ldlm", ["--repair", "FILE", "--start", "1"], "--start 1.0 leaves"),
+        ("manta", ["--repair", "FILE", "--start", "nan"], "--start nan leaves"),
         (
             "manta",
             ["--repair", "FILE", "--length", "9"],
@@ -449,8 +451,8 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
         ("ldlm", ["--repair", "FOLDER"], "cannot be read (Is a directory): check the path"),
         ("manta", ["--repair", "EMPTY"], "has no text to repair: give one with a text a paragraph"),
         ("manta", ["--repair", "LATIN"], "is not UTF-8 (byte 3): convert it to UTF-8"),
-        ("vae", [], "a VAE puts no words in order, so it writes no texts: name a Manta-LM"),
-        ("vae", ["--infill", "once ____"], "a VAE puts no words in order"),
+        ("vae", [], "a VAE puts no tokens in order, so it writes no texts: name a Manta-LM"),
+        ("vae", ["--infill", "once ____"], "a VAE puts no tokens in order"),
     ],
 )
 def test_mistakes(kind, flags, said, request, sentence, tales, tmp_path):
@@ -466,10 +468,12 @@ def test_mistakes(kind, flags, said, request, sentence, tales, tmp_path):
 
 def test_flags_that_evaluate_cannot_use(vae_run, ldlm_run, sentence):
     assert (
-        "a VAE writes no texts, so only what it rebuilds is measured: leave out --steps"
+        "a VAE writes no texts, so only what it rebuilds is measured: leave out the flags"
         in sentence("evaluate", str(vae_run), "--steps", "4")
     )
-    assert "only a Manta-LM writes with a lag" in sentence("evaluate", str(ldlm_run), "--lag", "1")
+    assert "an LDLM has no noise levels with an offset" in sentence(
+        "evaluate", str(ldlm_run), "--offset", "1"
+    )
 
 
 def test_given_words_need_the_frozen_encoder(ldlm_run, gpt_run, sentence, tales):
@@ -491,8 +495,8 @@ def test_given_words_need_the_frozen_encoder(ldlm_run, gpt_run, sentence, tales)
 
 
 def test_a_zoo_of_a_vae_has_nothing_to_show(folder, vae_run, sentence, tmp_path, monkeypatch):
-    monkeypatch.setattr(zoo, "ZOO", tmp_path)
-    zoo.publish(vae_run, "vae-tiny")
+    monkeypatch.setattr(pretrained, "ZOO", tmp_path)
+    pretrained.publish(vae_run, "vae-tiny")
     assert "the zoo has no language model" in sentence(
         "demo", "--figure", str(tmp_path / "demo.png")
     )

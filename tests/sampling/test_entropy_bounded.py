@@ -172,10 +172,10 @@ def test_no_wish_brings_a_word_that_is_not_plausible():
     logits = torch.tensor(
         [[[0.0, -1.0, math.log(0.9 * PLAUSIBLE)], [0.0, -1.0, math.log(1.1 * PLAUSIBLE)]]]
     )
-    assert loop.reweighted(logits).isinf().tolist() == [
+    assert loop.reweighted(contains(2), logits).isinf().tolist() == [
         [[False, False, True], [False, False, False]]
     ]
-    assert loop.reweighted(logits)[0, 1].argmax() == 2
+    assert loop.reweighted(contains(2), logits)[0, 1].argmax() == 2
 
 
 def test_a_wish_makes_its_word_likelier_and_changes_no_pace():

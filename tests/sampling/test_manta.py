@@ -285,7 +285,7 @@ def test_what_is_kept_of_words_changes_no_text(lag, masked):
     assert torch.equal(kept.tokens, whole.tokens)
     loop, full = MantaPolicy(model), MantaPolicy(model)
     times = offset_grid(12, lag, torch.ones(2, N, dtype=torch.bool))
-    loop.look_ahead(times)
+    loop.find_reach(times)
     runs = [
         rollout(
             transport, one, torch.randn(2, N, LATENT, generator=rng()), times, "euler"
