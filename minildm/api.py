@@ -51,6 +51,9 @@ def sample(
     Raises:
         UserError: On words that the tokenizer does not have, and on what the model cannot do.
     """
+    from .cli.writing import check_writes
+
+    check_writes(model.model)
     if steps is not None:
         config = replace(config, steps=steps)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -49,7 +49,7 @@ TERMS = (
     Term("pooling|pooled", "pooling|pooled", "isotonic regression"),
     Term("boxes|stairs|even_grid", "boxes|stairs|even grid", "finite volumes, empirical CDF, uniform grid"),
     Term("bend|bends|bent|bending", "bends?|bent|bending", "straightness, posterior-mean guidance, second derivative"),
-    Term("scatter|widths", "scatter(s|ed)?", "variance, standard deviations"),
+    Term("scatter|widths", "scatter(s|ed)?", "variance, standard deviations", rooms="(?!viz).*"),
     Term("remember|remembering|remembers", "remember(s|ed|ing)?", "linear multistep"),
     # Control
     Term("credits?|blames?|bills?|promises?", "credits?|blame(s|d)?|bills?", "adjoint, realized cost, predicted cost"),
@@ -71,7 +71,7 @@ TERMS = (
     Term("ahead", r"(words?|tokens?|positions?) ahead", "block size", rooms="models|sampling|training|cli|nets"),
     Term("pace|paced|unpaced", "paced?", "entropy-bounded"),
     Term("told", "told", "next-token training"),
-    Term("drawn", r"solver drawn|drawn ends?", "sampled end point", rooms="models|sampling|cli"),
+    Term("solver_drawn|drawn_ends?", r"solver drawn|drawn ends?", "sampled end point"),
     Term("heat|cold", "heat|cold", "temperature, eps", but="heat (equation|kernel|bath)"),
     Term("beliefs?", "beliefs?", "posterior"),
     Term("doubts?", "doubts?", "token_nll, self-check"),

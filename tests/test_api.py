@@ -79,6 +79,7 @@ def test_a_mistyped_option_is_named(tmp_path):
         ml.evaluate("gpt-tales", options={"solvr": "ddim"})
 
 
+@pytest.mark.slow
 def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
     example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)[1]
     assert len(example.splitlines()) <= 12

@@ -4,9 +4,12 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 from minildm.models.registry import MODEL_TYPES
 
 from .repository import chapters, imports, modules, public, room
+from .terms import hits, rooms
 
 GROUND = {"errors", "UserError", "tokens", "__version__"}  # what every file may import
 MODELS = {"dynamics", "control", "transport", "nets", "models"}
@@ -165,3 +168,8 @@ def test_what_others_call_is_fully_documented():
             if missing:
                 short.append(f"{path}: {node.name} lacks {', '.join(missing)}")
     assert not short, "\n".join(short)
+
+
+@pytest.mark.parametrize("place", rooms())
+def test_no_private_word_stands_in_the_package_and_its_pages(place):
+    assert not hits(place), "\n".join(hits(place))
