@@ -90,7 +90,7 @@ def main() -> None:
                 lambda ours=ours: package(ours),
                 lambda peer=peer, theirs=theirs: peer(theirs),
                 rounds,
-                share=0.0,
+                core=0.0,
                 clock=time.process_time,
             )
             name = f"{theirs.__name__}, {peer.__name__} numpy"

@@ -82,18 +82,16 @@ def main() -> None:
     each = t[:, None].expand(BATCH, LENGTH).contiguous()
     calls = {
         "LDLM's denoiser": lambda: ldlm(zt, t, c),
-        "MantaLM's policy and its law over words": lambda: manta.predict(zt, each, c),
+        "Manta-LM's policy and its token posterior": lambda: manta.predict(zt, each, c),
     }
-    sizes = {"ELF's shape": elf, "LDLM": ldlm, "MantaLM": manta.policy}
+    sizes = {"ELF's shape": elf, "LDLM": ldlm, "Manta-LM": manta.policy}
     rows = {
         "parameters": {
             name: sum(p.numel() for p in net.parameters()) for name, net in sizes.items()
         }
     }
     for name, call in calls.items():
-        rows[name] = versus(
-            call, lambda: elf(zt, t, c), rounds=40, share=0, clock=time.process_time
-        )
+        rows[name] = versus(call, lambda: elf(zt, t, c), rounds=40, core=0, clock=time.process_time)
     print(json.dumps(rows, indent=1))
 
 

@@ -109,9 +109,9 @@ def surest(model, rng):
     """Fill in the positions of highest probability, as many in each call."""
     tokens = torch.full((WRITE, LENGTH), HIDDEN)
     for _ in range(CALLS):
-        law = model(tokens).softmax(-1)
-        words = torch.multinomial(law.view(-1, SIZE), 1, generator=rng).view(WRITE, LENGTH)
-        sure = law.gather(-1, words[..., None])[..., 0].masked_fill(tokens != HIDDEN, -1.0)
+        probs = model(tokens).softmax(-1)
+        words = torch.multinomial(probs.view(-1, SIZE), 1, generator=rng).view(WRITE, LENGTH)
+        sure = probs.gather(-1, words[..., None])[..., 0].masked_fill(tokens != HIDDEN, -1.0)
         best = sure.topk(LENGTH // CALLS, dim=-1).indices
         tokens = tokens.scatter(1, best, words.gather(1, best))
     return tokens
@@ -151,7 +151,7 @@ def training(model, loss, text, rng):
 
 
 def plain_loss(model, rng):
-    """Cross-entropy of masked positions, a share of them masked that is drawn for each row."""
+    """Cross-entropy of masked positions, a fraction of which is drawn for each row."""
 
     def loss(tokens):
         hidden = torch.rand(tokens.shape, generator=rng) < torch.rand(len(tokens), 1, generator=rng)
@@ -195,7 +195,7 @@ def main() -> None:
             ),
         }
         for kind, (mine, theirs, tokens) in sides.items():
-            row = versus(mine, theirs, rounds, share=0.0, clock=time.process_time)
+            row = versus(mine, theirs, rounds, core=0.0, clock=time.process_time)
             row |= {
                 "tokens_per_s": tokens / row["ours_median"],
                 "peer_tokens_per_s": tokens / row["peer_median"],

@@ -9,15 +9,23 @@ def versus(
     ours: Callable[[], object],
     peer: Callable[[], object],
     rounds: int = 12,
-    share: float = 0.925,
+    core: float = 0.925,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of two functions, called in the order A B B A, and the ratio of the medians.
 
     ratio = median(ours) / median(peer), below 1 where ours is faster
-    Args: `ours`, `peer`, called without arguments; `rounds` of each that must count; `share` of a core, process time
-    over wall time, below which a call does not count; `clock`, the wall's, or with `share` 0 that of the process, for work
-    on one thread where others keep the cores busy. Returns medians, minima, ratio, and calls kept and made.
+
+    Args:
+        ours: Called without arguments.
+        peer: Called without arguments.
+        rounds: Calls of each that must count.
+        core: Process time over wall time below which a call does not count.
+        clock: That of the wall, or that of the process with `core` 0, for work on one thread where
+            other work keeps the cores busy.
+
+    Returns:
+        Medians, minima, their ratio, and the numbers of calls kept and made.
     """
     sides = {"ours": ours, "peer": peer}
     kept: dict[str, list[float]] = {"ours": [], "peer": []}
@@ -26,11 +34,12 @@ def versus(
         function()
     while min(map(len, kept.values())) < rounds and made < 20 * rounds:
         for name in ("ours", "peer", "peer", "ours"):
-            took, wall, cpu = clock(), time.perf_counter(), time.process_time()
+            began = clock(), time.perf_counter(), time.process_time()
             sides[name]()
-            took, wall, cpu = clock() - took, time.perf_counter() - wall, time.process_time() - cpu
+            ended = clock(), time.perf_counter(), time.process_time()
+            took, wall, cpu = (b - a for a, b in zip(began, ended))
             made += 1
-            if cpu / wall >= share:
+            if cpu / wall >= core:
                 kept[name].append(took)
     row = {f"{name}_median": statistics.median(times) for name, times in kept.items()}
     row |= {f"{name}_min": min(times) for name, times in kept.items()}

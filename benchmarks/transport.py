@@ -150,7 +150,7 @@ def compare(ours, theirs, allowed: float, rounds: int) -> dict[str, float]:
     gap = float((ours() - theirs()).abs().max())
     assert gap <= allowed, gap
     return {
-        **versus(ours, theirs, rounds, share=0.0, clock=time.process_time),
+        **versus(ours, theirs, rounds, core=0.0, clock=time.process_time),
         "largest_difference": gap,
     }
 

@@ -171,13 +171,13 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> float:
     return float(torch.corrcoef(torch.stack((ranks(x), ranks(y))))[0, 1])
 
 
-def train_space(weight: float, seed: int, corpus: Corpus) -> VAE:
+def train_space(weight: float, train: TrainConfig, corpus: Corpus) -> VAE:
     """A VAE that was trained with this weight of the KL divergence."""
-    torch.manual_seed(seed)
+    torch.manual_seed(train.seed)
     model = VAE(VAEConfig(vocab_size=corpus.tokenizer.size, kl=weight))
     nn.init.constant_(model.log_std, math.log(START))
     with tempfile.TemporaryDirectory() as folder:
-        trained(model, corpus.train, replace(TRAIN, seed=seed), Path(folder))
+        trained(model, corpus.train, train, Path(folder))
     return model.eval()
 
 
@@ -266,17 +266,20 @@ def measure(model: VAE, corpus: Corpus, seed: int) -> dict[str, Any]:
     }
 
 
-def run(out: Path = Path("runs/ch10_rectification.json"), seeds: int = 3) -> None:
+def run(out: Path = Path("runs/ch10_rectification.json"), seeds: int = 3, steps: int = 600) -> None:
     """What a latent space costs, carries and needs, for 6 weights of the KL divergence.
 
     Args:
         out: File of the record.
         seeds: Seeds of each weight; every one trains a small VAE.
+        steps: Training steps of each VAE.
     """
     corpus = load_corpus("tales", 64)
-    record = Record(out, train=asdict(TRAIN), model=asdict(VAEConfig()), start=START)
+    train = replace(TRAIN, steps=steps)
+    record = Record(out, train=asdict(train), model=asdict(VAEConfig()), start=START)
     for seed in range(seeds):
         for weight in WEIGHTS:
             case = {"weight": weight, "seed": seed}
             if case not in record:
-                record.add(case | measure(train_space(weight, seed, corpus), corpus, seed))
+                model = train_space(weight, replace(train, seed=seed), corpus)
+                record.add(case | measure(model, corpus, seed))
