@@ -8,8 +8,8 @@ import torch
 
 from minildm.dynamics.solvers import integrate
 from minildm.errors import UserError
-from minildm.models.generation import GenerationConfig
 from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
+from minildm.sampling.config import Settings
 from minildm.sampling.discrete import Unmasking, margin, top_probability, write
 from minildm.sampling.process import Request
 from minildm.tokens import BOS, MASK
@@ -104,7 +104,7 @@ class Oracle(MaskedDiffusion):
 
 def unmasking(steps: int, solver: str, count: int) -> Unmasking:
     """The sampler of `count` pairs by the exact predictor."""
-    config = GenerationConfig(steps=steps, solver=solver, length=2, temperature=1.0)
+    config = Settings(steps=steps, solver=solver, length=2, temperature=1.0)
     given = torch.zeros(count, 2, dtype=torch.long)
     request = Request(config, given, given.bool(), rng(steps))
     return Unmasking(Oracle(), request, torch.linspace(0, 1, steps + 1))
