@@ -18,7 +18,7 @@ from pathlib import Path
 import matplotlib
 import torch
 
-from minildm.evaluation.disturbances import Writer
+from minildm.evaluation.writer import Writer
 from minildm.pretrained import load
 from minildm.sampling import Sampler
 from minildm.transport.mixtures import denoising_error

@@ -4,8 +4,7 @@ All models go through `control.feedback.disturb`, as the pendulum of chapter 03 
 space a disturbance displaces all coordinates under way; in token space it replaces written tokens.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -14,18 +13,14 @@ from torch import Tensor
 from ..control.feedback import Disturbance, disturb, rollout, transport
 from ..dynamics.records import Trajectory
 from ..models.base import LanguageModel
-from ..models.generation import GenerationConfig
 from ..sampling.process import Process
 from ..sampling.sampler import Sampler
-from ..text.nearest import legal
 from ..text.tokenizers import Tokenizer
-from ..tokens import BOS, NUM_SPECIALS, PAD
-from ..transport.schedules import Schedule
+from ..tokens import NUM_SPECIALS, PAD
 from .scorecard import validity
 
 PER_TEXT = 1_000_003  # keeps the noise of directions apart from that of texts
 STEP_NOISE = 2  # added to a seed: the noise of the steps
-AFTER = 3  # added to a seed: the noise of the steps after the time was set back
 
 
 @dataclass(frozen=True)
@@ -275,120 +270,3 @@ def outcome(
             size = (path.states - paths.plan.states).flatten(2).square().mean(2).sqrt()
             found[name]["left"] = float((size[-1] / size[paths.at].clamp(min=1e-9)).mean())
     return found
-
-
-@dataclass
-class Writer:
-    """A model as the explorer of trajectories needs it: its paths, and embeddings of real texts."""
-
-    model: LanguageModel
-    tokenizer: Tokenizer
-    real: Int[Tensor, "texts n"]  # tokens of real texts
-    count: int = 4
-    cloud: Float[Tensor, "texts n d"] = field(init=False)
-    log_snr: Callable[[Tensor], Tensor] | None = field(init=False, default=None)
-    solvers: tuple[str, ...] = field(init=False)
-    stepped: bool = field(init=False)  # whether the number of steps can be chosen
-
-    def __post_init__(self):
-        model = self.model
-        self.solvers = solvers_of(model)
-        self.stepped = "steps" in model.capabilities.options
-        with torch.no_grad():
-            self.cloud = model.embed(self.real)
-        if model.capabilities.latent:
-            self.log_snr = model.schedule.log_snr
-
-    def paths(
-        self,
-        prompt: str,
-        solver: str,
-        steps: int,
-        seed: int,
-        moment: float,
-        size: float | int,
-        direction: int,
-    ) -> tuple[tuple[Trajectory, ...], int]:
-        """The plan and the index of the disturbance; if there is one, also the two other paths."""
-        config = GenerationConfig(
-            steps=steps if self.stepped else None, solver=solver if len(self.solvers) > 1 else None
-        )
-        sampler = Sampler(self.model, config)
-        begins = None
-        if prompt:
-            tokens = self.tokenizer.encode(legal(prompt, self.tokenizer))
-            begins = torch.tensor([[BOS, *tokens]])
-        if not size:
-            return (undisturbed(sampler, self.count, seed=seed, prompt=begins),), 0
-        push = Push(moment, size, direction)
-        found = disturbed(sampler, self.count, push, seed=seed, prompt=begins)
-        return (found.plan, found.closed, found.replayed), found.at
-
-    def pieces(self, ids: list[int]) -> list[str]:
-        """The texts of ids."""
-        return self.tokenizer.pieces(ids)
-
-
-def noise_level_after(
-    schedule: Schedule, t: Float[Tensor, "..."], size: float | int
-) -> Float[Tensor, "..."]:
-    """The time t' at which a state that was displaced at t would be as noisy as it is.
-
-    a(t')/b(t') = a(t) / sqrt(b(t)^2 + size^2)
-
-    A displacement in a random direction is noise of this standard deviation on top of that of the
-    path. Scaled by a(t')/a(t), the displaced state has the distribution of the path at t'.
-
-    Args:
-        schedule: Of the path.
-        t: In (0, 1).
-        size: In standard deviations of latents.
-
-    Returns:
-        t' <= t.
-
-    Derived in chapter 13.
-    """
-    a = schedule.a(t)
-    b = schedule.b(t)
-    return schedule.from_log_snr(2 * (a / (b**2 + size**2).sqrt()).log())
-
-
-@torch.no_grad()
-def set_back(
-    sampler: Sampler,
-    paths: Disturbance,
-    size: float | int,
-    *,
-    seed: int = 0,
-    prompt: Int[Tensor, "#b p"] | None = None,
-) -> Int[Tensor, "b n"]:
-    """The closed loop once more, told how large the disturbance was, with its times set back.
-
-    The state is scaled, the times of positions under way go back to `noise_level_after`, and run to
-    1 in the steps that are left.
-
-    Args:
-        sampler: Of a latent model, as for `disturbed`.
-        paths: What `disturbed` found.
-        size: Of the disturbance.
-        seed: As for `disturbed`.
-        prompt: As for `disturbed`.
-
-    Returns:
-        The tokens (b, n).
-    """
-    model = sampler.model
-    count = paths.plan.states.shape[1]
-    process = sampler.process(count, generator(model, seed), prompt, seed=seed, record=True)
-    times = process.times[paths.at :]
-    now = times[0]
-    moving = (now > 0) & (now < 1)
-    safe = now.where(moving, 0.5)
-    before = noise_level_after(model.schedule, safe, size).to(now.dtype)
-    z = paths.closed.states[paths.at]
-    z = (z * model.schedule.a(before) / model.schedule.a(safe)).where(moving, z)
-    times = (before + (1 - before) * (times - now) / (1 - safe)).where(moving, times)
-    rng = generator(model, seed + AFTER)
-    path = rollout(transport, process.policy, z, times, process.step, rng).path
-    return process.read(path.states[-1:])[0][0]

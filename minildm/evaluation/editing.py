@@ -89,16 +89,18 @@ def fill_from_left(
 def outcome(
     before: Int[Tensor, "b n"], after: Int[Tensor, "b n"], truth: Int[Tensor, "b n"]
 ) -> dict[str, float]:
-    """What became of words: those that were right and still are, and those that were wrong and are
-    right now.
+    """What a repair did: words that were right and still are, and words that are right again.
 
     Args:
-        before, after: A repair, and the `truth`.
+        before: Tokens before the repair.
+        after: Tokens after it.
+        truth: Tokens of the undamaged texts.
 
     Returns:
-        Shares "kept" and "restored".
+        Fractions "kept" and "restored".
     """
-    right, same = before == truth, after == truth
+    right = before == truth
+    same = after == truth
     words = truth >= NUM_SPECIALS
     return {
         "kept": (same & right & words).sum().item() / max((right & words).sum().item(), 1),

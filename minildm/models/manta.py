@@ -129,7 +129,7 @@ class MantaLM(LanguageModel):
     def context(
         self, t: Float[Tensor, "b n"], positions: Int[Tensor, " m"], mask: Bool[Tensor, "b n m"]
     ) -> Context:
-        """What the last n of m rows read, with gaps where the policy is told of them."""
+        """What the last n of m rows read, with gaps where the policy reads them."""
         if self.policy.gap_embedding is None:
             return Context(mask, positions)
         times = F.pad(t, (len(positions) - t.shape[1], 0), value=1.0)

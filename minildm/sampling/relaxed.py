@@ -128,6 +128,7 @@ def relaxed(
 def relaxed_gpt(
     model: GPT, count: int, steps: int, rng: torch.Generator, choice: Choice = hard
 ) -> RelaxedProcess:
+    """A GPT draws a token a step, behind <bos>."""
     tokens = torch.full((count, model.config.seq_len), MASK, device=model.device)
     tokens[:, 0] = BOS
     return relaxed_tokens(model, tokens, steps, rng, choice)
@@ -137,6 +138,7 @@ def relaxed_gpt(
 def relaxed_masked(
     model: MaskedDiffusion, count: int, steps: int, rng: torch.Generator, choice: Choice = hard
 ) -> RelaxedProcess:
+    """A masked model begins with <mask> everywhere."""
     tokens = torch.full((count, model.config.seq_len), MASK, device=model.device)
     return relaxed_tokens(model, tokens, steps, rng, choice)
 
@@ -145,6 +147,7 @@ def relaxed_masked(
 def relaxed_ldlm(
     model: LDLM, count: int, steps: int, rng: torch.Generator, choice: Choice = hard
 ) -> RelaxedProcess:
+    """An LDLM carries noise over its time grid."""
     length = model.config.seq_len
     shape = count, -(-length // model.config.compression), model.config.latent
     z0 = torch.randn(shape, generator=rng, device=model.device)

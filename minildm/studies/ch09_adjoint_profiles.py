@@ -109,8 +109,9 @@ def run(
     for model_type in SMALL_MODELS:
         loaded = small_model(model_type)
         phi = terminal_cost(*another_tale(loaded.tokenizer))
-        count = texts // 2 if model_type == "gpt" else texts
-        for name, choice in CHOICES.items() if model_type != "ldlm" else [("latents", hard)]:
+        count = texts // 2 if loaded.model.causal else texts
+        latent = loaded.model.capabilities.latent
+        for name, choice in [("latents", hard)] if latent else CHOICES.items():
             case = {"model": model_type, "choice": name}
             if case in record:
                 continue

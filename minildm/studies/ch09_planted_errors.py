@@ -286,13 +286,13 @@ def run(out: Path = Path("runs/ch09_planted_errors.json"), count: int = 256) -> 
         settled = []
         for i, t in enumerate(TIMES):
             prefix = prefix_length(t, length)
-            before = prefix if model_type == "gpt" else None
+            before = prefix if loaded.model.causal else None
             planted = plants(loaded.tokenizer, count, length, random.Random(i), before)
             with torch.autocast("cpu", torch.bfloat16):
                 found = plant_and_finish(loaded.model, loaded.tokenizer, planted, t, STEPS, i)
             outcomes.append(found)
             settled.append(planted.noticed < prefix)
         row = {"model": model_type, **figures(outcomes)}
-        if model_type == "gpt":
+        if loaded.model.causal:
             row |= figures_of_settled(outcomes, settled)
         record.add(row)

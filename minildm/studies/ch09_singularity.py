@@ -169,12 +169,12 @@ def run(out: Path = Path("runs/ch09_singularity.json"), texts: int = 8) -> None:
         model = small_model(model_type).model
         row: dict[str, Any] = {"model": model_type}
         ends = {}
-        for steps in (64,) if model_type == "gpt" else RUNGS:
+        for steps in (64,) if model.causal else RUNGS:
             process = relaxed(model, texts, steps, generator())
             path = process.run()
             ends[steps] = path.states[-1][..., : process.moving]
             row[f"{steps} steps"] = figures_of_path(process, path)
-            if model_type != "gpt" and steps == RATE_STEPS:
+            if not model.causal and steps == RATE_STEPS:
                 few = relaxed(model, texts // 4, steps, generator())
                 rates = expansion_rates(few, few.run(), generator(), rounds=12)
                 row[f"{steps} steps"]["rate"] = band(rates)

@@ -11,14 +11,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ..evaluation.disturbances import (
-    Push,
-    agreement,
-    disturbed,
-    last_tokens,
-    outcome,
-    set_back,
-)
+from ..evaluation.disturbances import Push, agreement, disturbed, last_tokens, outcome
+from ..evaluation.set_back import set_back
 from ..models.generation import GenerationConfig
 from ..pretrained import Loaded, load
 from ..sampling.sampler import Sampler

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 MODELS = ("manta-tales", "ldlm-tales", "masked-tales", "gpt-tales")
 CELL = f"""
 import torch
-from minildm.evaluation.kicks import Writer
+from minildm.evaluation.writer import Writer
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
 from minildm.training.zoo import load

@@ -14,7 +14,7 @@ from .conftest import TINY
 @pytest.mark.parametrize(
     "argv, said",
     [
-        (["fly"], "no command 'fly': choose one of demo, train, sample, evaluate, doctor"),
+        (["fly"], "no command 'fly': choose one of demo, train, sample, evaluate, study, doctor"),
         (["sampel", "gpt-tales"], "no command 'sampel': did you mean sample?"),
         (["train"], "say what to train: minildm train gpt|masked|ldlm|vae|manta"),
         (["train", "rnn"], "say what to train"),

@@ -280,7 +280,7 @@ def test_only_what_was_asked_for_is_passed_on(gpt_run, masked_run, ldlm_run, man
         (
             "manta",
             ["--entropy-bound", "-1"],
-            "the entropy bound -1.0 has no meaning: give a number of 0 or more",
+            "a Manta-LM has no entropy bound: leave out entropy_bound",
         ),
         (
             "manta",

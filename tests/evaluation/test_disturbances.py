@@ -8,17 +8,16 @@ from minildm.control.feedback import Disturbance
 from minildm.dynamics.records import Trajectory
 from minildm.evaluation.disturbances import (
     Push,
-    Writer,
     agreement,
     displacement,
     disturbed,
     last_tokens,
-    noise_level_after,
     other_tokens,
     outcome,
-    set_back,
     undisturbed,
 )
+from minildm.evaluation.set_back import noise_level_after, set_back
+from minildm.evaluation.writer import Writer
 from minildm.models.generation import GenerationConfig
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
