@@ -122,7 +122,7 @@ def draw(shown: TimeChange) -> Figure:
     loss = shown.loss / shown.loss.max()
     right.plot(TIMES, loss, color=style.NOISE, label="against t")
     right.plot(shown.warped, loss, ".-", color=style.CONTROL, ms=3, label="against v")
-    right.set(xlabel="time", ylim=(-0.04, 1.35), title=f"{shown.head} head: loss/largest")
+    right.set(xlabel="time", ylim=(-0.04, 1.35), title=f"relative loss: {shown.head}")
     for axes in (left, right):
         axes.legend(loc="upper center", ncols=2, handlelength=1.2, columnspacing=1)
     return figure
