@@ -1,4 +1,4 @@
-"""The efficiency-fidelity law: tokens written in one step are drawn independently of each other.
+"""Efficiency against fidelity: tokens written in one step are drawn independently of each other.
 
 With the true marginals, a sampler loses exactly their total correlation given the tokens before. A
 model pays the staircase under the curve of its surprise instead of the area.
@@ -53,11 +53,11 @@ def tales_distribution(lexicon: Lexicon, events: int) -> Distribution:
     def tell(choose: Callable) -> str:
         return " ".join(narrate(choose, events, lexicon))
 
-    told = [(text.split(), math.exp(-nats)) for text, nats in outcomes(tell)]
-    rows = np.zeros((len(told), max(len(words) for words, _ in told)), dtype=np.int64)
-    for row, (words, _) in zip(rows, told):
+    drawn_texts = [(text.split(), math.exp(-nats)) for text, nats in outcomes(tell)]
+    rows = np.zeros((len(drawn_texts), max(len(words) for words, _ in drawn_texts)), dtype=np.int64)
+    for row, (words, _) in zip(rows, drawn_texts):
         row[: len(words)] = [ids[word] for word in words]
-    return Distribution(rows, np.array([p for _, p in told]))
+    return Distribution(rows, np.array([p for _, p in drawn_texts]))
 
 
 def groups(distribution: Distribution, positions: Sequence[int]) -> np.ndarray:
@@ -251,5 +251,5 @@ def staircase(curve: Sequence[float] | Tensor, n: int, steps: int) -> float:
     """
     if len(curve) % steps:
         raise ValueError(f"{steps} steps do not divide {len(curve)} fractions")
-    stairs = curve[:: len(curve) // steps]
-    return n * float(sum(stairs)) / steps
+    coarse = curve[:: len(curve) // steps]
+    return n * float(sum(coarse)) / steps

@@ -225,7 +225,7 @@ def plant_and_finish(
 def binned_means(
     outcomes: list[Outcomes], value: Callable[[Outcomes], Tensor], edges: list[int]
 ) -> list[list[float | None]]:
-    """Means by bins of position and by time, for a heat map and for JSON.
+    """Means by bins of position and by time, for an image and for JSON.
 
     Args:
         outcomes: One for each time.

@@ -79,7 +79,7 @@ def straightness(path: Trajectory, moving: int | None = None) -> Float[Tensor, "
         moving: Number of channels that are the state proper, by default all.
 
     Returns:
-        A number for each text, 0 only for uniform motion along a line.
+        A number for each text, 0 only for a uniform velocity along a line.
 
     Derived in chapter 09. Source: rectified flow 2209.03003.
     """
@@ -93,7 +93,7 @@ def expansion_rates(
 ) -> Float[Tensor, "interval batch"]:
     """The expansion rate of each step: the top eigenvalue of the symmetric part of dv_k/dz.
 
-    v_k(z) = (F_k(z) - z) / (t_{k+1} - t_k), with what the state only remembers held as recorded
+    v_k(z) = (F_k(z) - z) / (t_{k+1} - t_k), with the memory in the state kept as recorded
 
     Args:
         process: The sampler, whose steps are F_k.
@@ -156,7 +156,7 @@ def figures_of_path(process: RelaxedProcess, path: Trajectory) -> dict[str, Any]
 
 
 def run(out: Path = Path("runs/ch09_singularity.json"), texts: int = 8) -> None:
-    """How fast paths of three models move, how they bend, and how many steps they need.
+    """Speed and curvature of the paths of three models, and the steps they need.
 
     Args:
         out: File of the record.

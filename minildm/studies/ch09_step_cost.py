@@ -73,13 +73,13 @@ def run(out: Path = Path("runs/ch09_step_cost.json"), texts: int = 512) -> None:
     curve = model_surprise(
         cast(MaskedDiffusion, loaded.model), rows, FRACTIONS, generator()
     ).tolist()
-    stairs = {steps: staircase(curve, length, steps) for steps in STEPS}
-    cost = {steps: nats - exact for steps, nats in stairs.items()}
+    coarse = {steps: staircase(curve, length, steps) for steps in STEPS}
+    cost = {steps: nats - exact for steps, nats in coarse.items()}
     figures = {
         "fractions": FRACTIONS,
         "surprise": curve,
         "entropy": exact,
-        "staircase": stairs,
+        "staircase": coarse,
         "cost": cost,
         "floor": {steps: torch.tensor(-nats).exp().item() for steps, nats in cost.items()},
     }

@@ -184,7 +184,7 @@ def train_space(weight: float, train: TrainConfig, corpus: Corpus) -> VAE:
 def between_texts(
     model: VAE, corpus: Corpus, rng: torch.Generator | None
 ) -> dict[str, list[float]]:
-    """What lies between pairs of unseen tales, by the fraction of the way from one to the other."""
+    """What lies between two held-out tales, by the fraction of the way from one to the other."""
     rows = tensor(corpus.valid[:TEXTS])
     fractions = torch.linspace(0, 1, 9)
     sums = {name: torch.zeros(9) for name in ("grammatical", "neither", "confidence")}
@@ -230,7 +230,7 @@ def measure(model: VAE, corpus: Corpus, seed: int) -> dict[str, Any]:
     rng = generator(seed)
     rows = tensor(corpus.valid)
     weights = words.log_weights.exp()
-    widths = weights @ words.variances.sqrt()
+    stds = weights @ words.variances.sqrt()
     width = float((weights @ words.variances.sqrt()).mean())
     found = codes(model, words, rng)
     ends = euler_ends(words, PATHS, rng)
@@ -246,8 +246,8 @@ def measure(model: VAE, corpus: Corpus, seed: int) -> dict[str, Any]:
 
     return {
         "width": width,
-        "widths": widths.tolist(),
-        "active_width": float(widths[active].mean()) if active.any() else 1.0,
+        "stds": stds.tolist(),
+        "active_width": float(stds[active].mean()) if active.any() else 1.0,
         "nats": found.nats,
         "information": found.information,
         "entropy": found.entropy,

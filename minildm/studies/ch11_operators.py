@@ -1,6 +1,6 @@
 """The time of each integral operator against the length of a text, one text on one thread.
 
-Rounds go through all kernels at one length, forwards and backwards in turn. The clock counts the
+Rounds go through all kernels at one length, forwards and backwards in turn. The timer counts the
 process's own time, which other work on the machine lengthens little but not evenly, so the least of
 all rounds is kept beside the median.
 """
@@ -23,11 +23,11 @@ HEADS = 4
 LEAST = 0.01  # seconds that one measurement lasts
 
 
-def repeats(call: Callable[[], object]) -> int:
+def repeats(run: Callable[[], object]) -> int:
     """Number of calls that one measurement needs to last LEAST seconds."""
-    call()
+    run()
     began = time.process_time()
-    call()
+    run()
     return max(1, math.ceil(LEAST / max(time.process_time() - began, 1e-6)))
 
 

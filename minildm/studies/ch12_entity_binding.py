@@ -1,6 +1,6 @@
 """Where an LDLM loses track of which character is which, trained for an hour or on a GPU.
 
-`start`: unseen tales are noised to where a text is after a fraction of the steps, and written on
+`start`: held-out tales are noised to where a text is after a fraction of the steps, and written on
 from there. `guidance`: the self-condition c counts for more, in two evaluations a step,
 
     z_hat = f(z_t, t, c) + scale (f(z_t, t, c) - f(z_t, t, 0))

@@ -115,14 +115,14 @@ def straightness_and_steps(model: MantaLM, seed: int) -> dict[str, float]:
     """How far fine paths are from straight, and how many steps reach their ends."""
     fine, times = draw(model, FINE, seed)
     whole = fine.path.states[-1] - fine.path.states[0]
-    bends = (times.diff(dim=0) * (fine.controls - whole).square()).sum(0)
+    deviations = (times.diff(dim=0) * (fine.controls - whole).square()).sum(0)
     ends = decoded(model, fine)
     astray = {
         steps: (decoded(model, draw(model, steps, seed)[0]) != ends).double().mean().item()
         for steps in STEPS
     }
     return {
-        "straightness": (bends.sum() / whole.square().sum()).item(),
+        "straightness": (deviations.sum() / whole.square().sum()).item(),
         **{f"astray, {steps}": fraction for steps, fraction in astray.items()},
         "steps_to_tolerance": first_within(astray, TOLERANCE),
     }

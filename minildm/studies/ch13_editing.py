@@ -34,12 +34,12 @@ WORDS = ("happy", "boat", "library")  # guidance targets, one a seed
 SCALES = {"ancestral": (0.0, 1.0, 2.0), "entropy_bounded": (0.0, 0.25, 0.5, 1.0, 2.0)}
 TEMPERATURES = {"ldlm-tales": (0.5, 0.0)}  # of an LDLM's noise
 TOKEN_TEMPERATURES = (1.0, 0.5)  # of the other models' token probabilities
-TRIES = 5  # drawings of a text that should contain a word
+NUM_TRIES = 5  # drawings of a text that should contain a word
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model, unseen tales, and the seed of what is done to them."""
+    """A model, held-out tales, and the seed of what is done to them."""
 
     name: str
     loaded: Loaded
@@ -165,13 +165,13 @@ def rejection(case: Case) -> Rows:
         rng = generator(case.seed)
         tokens = case.draw(config, rng, len(case.truth))
         drawn = len(tokens)
-        for _ in range(TRIES - 1):
+        for _ in range(NUM_TRIES - 1):
             missed = ~is_met(target, tokens, case.loaded.tokenizer.size)
             if not missed.any():
                 break
             tokens[missed] = case.draw(config, rng, int(missed.sum()))
             drawn += int(missed.sum())
-        row = {"word": case.target_word, "scale": scale, "tries": TRIES}
+        row = {"word": case.target_word, "scale": scale, "num_tries": NUM_TRIES}
         texts = drawn / len(tokens)
         yield {**row, "texts": texts, "hits": case.hits(tokens), **case.validity(tokens)}
 

@@ -36,6 +36,7 @@ RENAMED_VALUES = {  # old field -> old value -> value
     "head": {"words": "tokens", "clean": "denoised"},
     "writing_solver": {"drawn": "sampled", "paced": "entropy_bounded"},
 }
+RENAMED_CARD = {"kind": "model_type"}  # entries of a card
 RENAMED_MODELS = {  # of the zoo, and presets
     "gpt-brief": "gpt-cpu",
     "masked-brief": "masked-cpu",
@@ -104,8 +105,9 @@ def current_card(card: dict) -> dict:
         The card.
     """
     card = dict(card)
-    if "kind" in card:
-        card["model_type"] = card.pop("kind")
+    for old, new in RENAMED_CARD.items():
+        if old in card:
+            card[new] = card.pop(old)
     if isinstance(card.get("config"), dict):
         config = card["config"] = dict(card["config"])
         for part in config.keys() & {"model", "corpus"}:

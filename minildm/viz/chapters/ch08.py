@@ -139,8 +139,8 @@ def draw(shown: Stepping) -> Figure:
     steps = len(shown.path.times) - 1
     plot_paths(space, FINE, shown.exact[:, few], color=style.NOISE, lw=1.0, label="exact")
     solved = shown.path.states[:, few, 0]
-    look = {"lw": 0.9, "marker": ".", "ms": 3, "label": shown.solver}
-    plot_paths(space, shown.path.times, solved, color=color, **look)
+    line_style = {"lw": 0.9, "marker": ".", "ms": 3, "label": shown.solver}
+    plot_paths(space, shown.path.times, solved, color=color, **line_style)
     space.set(xlabel="time t", ylabel="state z", ylim=(-4, 4), title=f"{steps} steps")
     space.legend(loc="upper left", ncols=2)
     for solver, values in shown.curves.items():

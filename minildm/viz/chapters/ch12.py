@@ -146,8 +146,8 @@ class RecipeSwitchboard:
                     f"{WIDE * s / curve['step'][-1]:.0f},{HIGH * (1 - min(y, TOP) / TOP):.0f}"
                     for s, y in list(zip(curve["step"], curve[term]))[:points]
                 )
-                look = f'fill="none" stroke="{color}" stroke-width="{width}"'
-                parts.append(f'<polyline points="{at}" {look}/>')
+                stroke = f'fill="none" stroke="{color}" stroke-width="{width}"'
+                parts.append(f'<polyline points="{at}" {stroke}/>')
             parts.append(
                 f'<text x="{WIDE - 8}" y="{16 + 16 * i}" fill="{style.INK}" text-anchor="end">'
                 f'<tspan fill="{color}">●</tspan> {term}</text>'

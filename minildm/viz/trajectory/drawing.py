@@ -11,7 +11,7 @@ from .scenes import PATHS, Scene, Shown, arrows, excerpt, first_index, limits
 
 PALE = "#7aa6c2"
 MOMENTS = 4  # of an undisturbed text in print
-LOOKS = {
+LINE_STYLES = {
     "dot": {"ls": "", "marker": "o", "ms": 4},
     "line": {"lw": 2},
     "dashed": {"lw": 2, "ls": "--"},
@@ -35,7 +35,7 @@ def drawn(scene: Scene, k: int) -> list[int]:
 
 
 def legend(scene: Scene) -> dict[str, tuple[str, str]]:
-    """What the plane shows: name -> its color, and its kind of LOOKS."""
+    """What the plane shows: name -> its color, and its kind of LINE_STYLES."""
     found = {"real texts": (DATA, "dot"), "other texts": (PALE, "line")}
     if scene.log_snr is not None:
         found["flow if the real texts were all data"] = (NOISE, "line")
@@ -70,7 +70,7 @@ def draw_curve(axes: Axes, scene: Scene, title: str, text: int) -> None:
 def draw_legend(figure: Figure, scene: Scene) -> None:
     """Draw the names of what the plane shows, below it."""
     entries = legend(scene)
-    lines = [Line2D([], [], color=color, **LOOKS[kind]) for color, kind in entries.values()]
+    lines = [Line2D([], [], color=color, **LINE_STYLES[kind]) for color, kind in entries.values()]
     figure.legend(
         lines,
         list(entries),

@@ -119,8 +119,8 @@ class View:
             points = self.plane.units(scene.paths[path, first : k + 1, self.text])
             color = colors(scene)[path]
             dash = "" if path or alone(scene) else ' stroke-dasharray="16 10"'
-            look = f'stroke="{color}" stroke-width="8" fill="none"{dash}'
-            parts.append(f'<path d="{line(points)}" {look}/>{dot(points[-1], 22, color, INK)}')
+            stroke = f'stroke="{color}" stroke-width="8" fill="none"{dash}'
+            parts.append(f'<path d="{line(points)}" {stroke}/>{dot(points[-1], 22, color, INK)}')
         if not alone(scene) and k >= scene.at:
             jump = self.plane.units(scene.paths[:2, scene.at, self.text])
             parts.append(f'<path d="{line(jump)}" stroke="{INK}" stroke-width="9"/>')
