@@ -10,7 +10,7 @@ from torch.func import hessian, jacrev
 from ..dynamics.linalg import eig, eigvals, solve, solve_unchecked
 from ..dynamics.solvers import cubic, integrate
 from ..errors import UserError
-from .systems import System, squares
+from .systems import AnyTime, System, squares
 
 # --- the scalar Riccati equation in closed form ---------------------------------------------------
 
@@ -157,10 +157,10 @@ class LinearQuadratic:
     def control(self) -> int:
         return self.B.shape[-1]
 
-    def plant(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    def plant(self, z: Tensor, u: Tensor, t: AnyTime) -> Tensor:
         return apply(self.A, z) + apply(self.B, u)
 
-    def running(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    def running(self, z: Tensor, u: Tensor, t: AnyTime) -> Tensor:
         return form(self.Q, z) + form(self.R, u)
 
     def terminal(self, z: Tensor) -> Tensor:

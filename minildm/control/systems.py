@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+AnyTime = Tensor | float | None  # of systems that do not depend on time
+
 
 @runtime_checkable
 class System(Protocol):
@@ -65,10 +67,10 @@ class PointMass:
     def control(self) -> int:
         return self.state
 
-    def plant(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    def plant(self, z: Tensor, u: Tensor, t: AnyTime) -> Tensor:
         return u
 
-    def running(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    def running(self, z: Tensor, u: Tensor, t: AnyTime) -> Tensor:
         return self.effort * squares(u)
 
     def terminal(self, z: Tensor) -> Tensor:
@@ -106,10 +108,10 @@ class DoubleIntegrator:
     state: int = 2
     control: int = 1
 
-    def plant(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    def plant(self, z: Tensor, u: Tensor, t: AnyTime) -> Tensor:
         return torch.cat((z[:, 1:], u), dim=-1)
 
-    def running(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    def running(self, z: Tensor, u: Tensor, t: AnyTime) -> Tensor:
         return self.running_weight * squares(z) + self.effort * squares(u)
 
     def terminal(self, z: Tensor) -> Tensor:
@@ -133,11 +135,11 @@ class Pendulum:
     state: int = 2
     control: int = 1
 
-    def plant(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    def plant(self, z: Tensor, u: Tensor, t: AnyTime) -> Tensor:
         q, v = z.chunk(2, dim=-1)
         return torch.cat((v, u - torch.sin(q) - self.damping * v), dim=-1)
 
-    def running(self, z: Tensor, u: Tensor, t: Tensor) -> Tensor:
+    def running(self, z: Tensor, u: Tensor, t: AnyTime) -> Tensor:
         return self.effort * squares(u)
 
     def terminal(self, z: Tensor) -> Tensor:
