@@ -38,7 +38,7 @@ TERMS = (
     Term("mean_field", "mean field", "marginal velocity"),
     Term("pinned_(?!control|value)\\w+", "pinned (law|field|motion)", "conditional velocity, pinned_control"),
     Term("motions?", "motions?", "process, SDE", but=r"brownian[ _]motions?|equations? of motion"),
-    Term("clocks?", "clocks?", "time change, noise level", but=r"wall[ _-]?clock|looks? at the clock|clock umbrella|basket clock"),
+    Term("clocks?", "clocks?", "time change, noise level", but=r"wall[ _-]?clock|looks? at the clock|chair clock comb"),
     Term("rulers?", "rulers?", "rescaling"),
     Term("forget|recall|ruin", "forgets?|forgetting|recalls?|ruin(s|ed)?", "forward / reverse process"),
     Term("shares?", r"(a|the|its|this|their|equal|largest|smallest|what) shares?|shares? (of|that|in)", "fraction, eta, responsibilities"),
