@@ -6,17 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TypeVar
 
-from .tales import (
-    LEXICON,
-    TEMPLATES,
-    Character,
-    Choose,
-    Lexicon,
-    Option,
-    cast_sizes,
-    close_world,
-    step,
-)
+from .tales import Character, Choose, Option, cast_sizes, close_world, step
+from .tales_lexicon import LEXICON, TEMPLATES, Lexicon
 
 Result = TypeVar("Result")
 Signature = tuple[tuple[tuple[int, bool], ...], ...]  # a place: (things held, has a mood) of each
