@@ -114,7 +114,7 @@ def test_published_is_the_average_of_the_run(runs):
         and card["scores"] == {"excess": 0.5}
         and card["minutes"] >= 0
     )
-    average = read_tensors(runs / "gpt" / "step_0000004" / "average.safetensors")
+    average = read_tensors(runs / "gpt" / "step_0000004" / "ema.safetensors")
     for name in ("gpt-again", "zoo:gpt-again", runs / "gpt", runs / "gpt" / "step_0000004"):
         loaded = pretrained.load(name)
         own = loaded.model.state_dict()
@@ -123,7 +123,7 @@ def test_published_is_the_average_of_the_run(runs):
 
 
 def test_what_is_too_large_has_its_matrices_in_half_precision(runs, monkeypatch):
-    average = read_tensors(runs / "ldlm" / "step_0000004" / "average.safetensors")
+    average = read_tensors(runs / "ldlm" / "step_0000004" / "ema.safetensors")
     monkeypatch.setattr(
         pretrained, "LARGEST", sum(x.nbytes for x in average.values())
     )  # the header is too much

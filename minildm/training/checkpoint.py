@@ -3,24 +3,62 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import UserError, reason
+from .renamed import current_card, current_weights
+
+CONTENTS = ("corpus", "tokenizer", "frozen")  # what a card says of the files that a run reads
+RENAMED_EMA = "average.safetensors"  # the averaged weights in checkpoints before version 0.2
+EARLIER = "delete its folder and use an earlier checkpoint"
+
+
+@contextmanager
+def hold(run: Path) -> Iterator[None]:
+    """Hold the folder of a run, so that no other process trains in it.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        A context in which it is held.
+
+    Raises:
+        UserError: When another process holds it, or it cannot be written.
+    """
+    lock = FileLock(run / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"another process trains in {run}: wait for it, or choose another --out"
+        ) from error
+    except OSError as fault:
+        raise UserError(
+            f"{run} cannot be written ({reason(fault)}): choose another --out"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_folder(folder: Path, tensors: dict[str, dict[str, Tensor]], card: dict) -> None:
     """Write files of tensors and a card into a new folder, all or nothing.
 
     Args:
-        folder: Which must not be half there at any moment.
+        folder: Path of the folder, which is never half there.
         tensors: File name -> tensor name -> tensor.
-        card: JSON-able.
+        card: JSON-able fields by name.
 
     Raises:
         UserError: When the disk refuses.
@@ -30,10 +68,8 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, Tensor]], card: dict
     try:
         beside.mkdir(parents=True)
         for name, group in tensors.items():
-            save_file(
-                {k: v.detach().contiguous() for k, v in group.items()},
-                beside / f"{name}.safetensors",
-            )
+            plain = {k: v.detach().contiguous() for k, v in group.items()}
+            save_file(plain, beside / f"{name}.safetensors")
         (beside / "card.json").write_text(json.dumps(card, indent=1) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
@@ -47,25 +83,40 @@ def write_folder(folder: Path, tensors: dict[str, dict[str, Tensor]], card: dict
 
 
 def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Read a safetensors file, or say in one sentence why it cannot be read."""
+    """Read a safetensors file, or say in one sentence why it cannot be read.
+
+    Args:
+        path: Path of the file.
+        device: Device of the tensors.
+
+    Returns:
+        Name -> tensor.
+
+    Raises:
+        UserError: When there is no such file, or it is damaged.
+    """
     try:
-        return load_file(path, device=device)
+        return current_weights(load_file(path, device=device))
     except FileNotFoundError as error:
         raise UserError(
             f"there is no file {path}: name a checkpoint folder or a model of the zoo"
         ) from error
     except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{path} is truncated or damaged ({reason(error)}): "
-            "delete its folder and use an earlier checkpoint"
-        ) from error
+        raise UserError(f"{path} is truncated or damaged ({reason(error)}): {EARLIER}") from error
 
 
 def read_card(folder: Path, name: str = "card.json") -> dict:
     """Read the card of a checkpoint folder.
 
-    Args: `folder`; `name` of the card in it. Returns its fields by name. Raises UserError when it cannot be read or is no card.
-    Derived in chapter 16. Source: ours.
+    Args:
+        folder: Path of the folder.
+        name: Name of the card in it.
+
+    Returns:
+        Fields by name.
+
+    Raises:
+        UserError: When it cannot be read or is no card.
     """
     try:
         card = json.loads((Path(folder) / name).read_text(encoding="utf-8"))
@@ -75,63 +126,77 @@ def read_card(folder: Path, name: str = "card.json") -> dict:
     except (OSError, ValueError, RecursionError) as error:
         fault = reason(error)
     if fault:
-        raise UserError(
-            f"{folder}/{name} is damaged ({fault}): delete its folder and use an earlier checkpoint"
-        )
-    return card
+        raise UserError(f"{folder}/{name} is damaged ({fault}): {EARLIER}")
+    return current_card(card)
 
 
 def progress(folder: Path) -> dict:
     """The card of a checkpoint of a run, with the fields that a run needs to go on.
 
-    Args: `folder`. Returns the fields by name. Raises UserError when one is missing or of another type.
-    Derived in chapter 16. Source: ours.
+    Args:
+        folder: Path of the checkpoint.
+
+    Returns:
+        Fields by name.
+
+    Raises:
+        UserError: When one is missing or of another type, or they contradict each other.
     """
     card = read_card(folder)
-    types = {"config": dict, "step": int, "best": str | None, "best_score": float | int | None}
-    wrong = [
-        name for name, kind in types.items() if name not in card or not isinstance(card[name], kind)
-    ]
-    if (
-        wrong
-        or (card["best"] and card["best_score"] is None)
-        or folder.name != f"step_{card['step']:07d}"
-    ):
-        raise UserError(
-            f"{folder}/card.json is damaged ({', '.join(wrong) or 'its fields contradict each other'}): "
-            "delete its folder and use an earlier checkpoint"
-        )
+    fault = fault_of(card, folder.name)
+    if fault:
+        raise UserError(f"{folder}/card.json is damaged ({fault}): {EARLIER}")
     return card
 
 
-def planned(folder: Path, train: dict) -> int:
-    """The number of steps of the whole training, as the card of a checkpoint has it.
+def fault_of(card: dict, name: str) -> str | None:
+    """What is wrong with the card of a run's checkpoint of this name, if anything is."""
+    types = {"config": dict, "step": int, "best": str | None, "best_score": float | int | None}
+    wrong = [key for key, t in types.items() if key not in card or not isinstance(card[key], t)]
+    if wrong:
+        return ", ".join(wrong)
+    if name != f"step_{card['step']:07d}" or (card["best"] and card["best_score"] is None):
+        return "its fields contradict each other"
+    train = card["config"].get("train")
+    steps = train.get("steps") if isinstance(train, dict) else None
+    if type(steps) is not int or steps < 1:
+        return f"config.train.steps is {steps!r}"
+    return None
+
+
+def changes(old: dict, new: dict, defaults: dict) -> list[str]:
+    """What differs between a checkpoint and the run that is to go on from it, more steps aside.
 
     Args:
-        folder: Of the checkpoint, for sentences.
-        train: That part of its configuration.
+        old: Card of the checkpoint, which `progress` has read.
+        new: Card of the run.
+        defaults: Values of fields of config.train, for those that an old card does not have.
 
     Returns:
-        The number.
-
-    Raises:
-        UserError: When it is none.
+        One text a difference.
     """
-    steps = train.get("steps")
-    if type(steps) is not int or steps < 1:
-        raise UserError(
-            f"{folder}/card.json is damaged (config.train.steps is {steps!r}): "
-            "delete its folder and use an earlier checkpoint"
-        )
-    return steps
+    config = dict(old["config"])
+    steps = new["config"]["train"]["steps"]
+    config["train"] = {**defaults, **config["train"]}
+    if old["step"] <= steps:
+        config["train"]["steps"] = steps
+    changed = differences(config, new["config"])
+    for name in CONTENTS:
+        if old.get(name) != new.get(name):
+            changed.append(f"the contents of {name} are others")
+    parts = old.get("parts", new["parts"])
+    if parts != new["parts"]:
+        changed.append(f"processes x accumulate was {parts} and is {new['parts']}")
+    return changed
 
 
 def differences(old, new, name: str = "") -> list[str]:
     """What differs between two configurations, field by field.
 
     Args:
-        old, new: JSON-able.
-        name: Of them, for a part of a configuration.
+        old: JSON-able value.
+        new: JSON-able value.
+        name: What both are called, when they are parts of a configuration.
 
     Returns:
         One text a difference.
@@ -146,13 +211,12 @@ def differences(old, new, name: str = "") -> list[str]:
 
 
 def check(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None:
-    """Refuse tensors whose names, shapes or kinds of numbers are not those of a model's trained
-    weights.
+    """Refuse tensors that are not the trained weights of a model by name, shape and type.
 
     Args:
-        model: Which may be without storage.
+        model: The model, which may be without storage.
         tensors: Name -> tensor.
-        source: What they come from, for sentences.
+        source: What they come from, for messages.
 
     Raises:
         UserError: When they are those of another model.
@@ -164,14 +228,15 @@ def check(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> No
                 f"{source} is a checkpoint of another model: "
                 f"{name} is only in {'it' if name in tensors else 'this one'}"
             )
-        if own[name].shape != tensors[name].shape:
+        mine, found = own[name], tensors[name]
+        if mine.shape != found.shape:
             raise UserError(
-                f"{source} does not fit the configuration: {name} has shape {tuple(tensors[name].shape)}, "
-                f"not {tuple(own[name].shape)}; use the vocabulary and sizes it was trained with"
+                f"{source} does not fit the configuration: {name} has shape {tuple(found.shape)}, "
+                f"not {tuple(mine.shape)}; use the vocabulary and sizes it was trained with"
             )
-        if own[name].is_floating_point() != tensors[name].is_floating_point():
+        if mine.is_floating_point() != found.is_floating_point():
             raise UserError(
-                f"{source} is damaged: {name} has numbers of type {tensors[name].dtype}, not {own[name].dtype}"
+                f"{source} is damaged: {name} has numbers of type {found.dtype}, not {mine.dtype}"
             )
 
 
@@ -181,7 +246,7 @@ def fit(model: torch.nn.Module, tensors: dict[str, Tensor], source: str) -> None
     Args:
         model: The model.
         tensors: Name -> tensor.
-        source: What they come from, for sentences.
+        source: What they come from, for messages.
 
     Raises:
         UserError: When they are those of another model.
@@ -202,13 +267,39 @@ def trained_state(model: torch.nn.Module) -> dict[str, Tensor]:
     return {k: v for k, v in model.state_dict().items() if not k.startswith("frozen.network.")}
 
 
+def ema_file(folder: Path) -> Path:
+    """The file of the averaged weights of a checkpoint, also of one that an older version wrote.
+
+    Args:
+        folder: Path of the checkpoint.
+
+    Returns:
+        The path of the file.
+    """
+    old = folder / RENAMED_EMA
+    return old if old.exists() else folder / "ema.safetensors"
+
+
 def steps_saved(run: Path) -> list[Path]:
-    """Checkpoint folders of a run, oldest first."""
+    """The checkpoints of a run.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        Their folders, oldest first.
+    """
     return sorted(p for p in Path(run).glob("step_*") if p.is_dir() and not p.name.endswith(".tmp"))
 
 
 def prune(run: Path, best: str | None, keep: int = 2) -> None:
-    """Delete all but the last `keep` checkpoints of a run and its best."""
+    """Delete the checkpoints of a run but for the last and the best.
+
+    Args:
+        run: Folder of the run.
+        best: Name of its best checkpoint, if evaluations had a score.
+        keep: Number of last checkpoints that stay.
+    """
     for folder in steps_saved(run)[:-keep]:
         if folder.name != best:
             shutil.rmtree(folder)

@@ -1,6 +1,4 @@
-"""Sizes that a model can have: counts within their bounds, and weights that the memory of this
-machine holds.
-"""
+"""Sizes that a model can have: counts within bounds, and weights that fit into the memory."""
 
 import math
 import os
@@ -12,57 +10,58 @@ import torch
 from ..errors import UserError
 from ..text.corpora import LONGEST
 
-LEAST = {
+LEAST = {  # of counts that may be below 1
     "layer": -math.inf,
-    "encoder_layers": 0,
+    "n_encoder_layers": 0,
     "warmup": 0,
-    "told_first": 0,
-}  # of counts that may be below 1
+    "next_token_steps": 0,
+}
 MOST = {
-    "length": LONGEST,
-    "layers": 1000,
-    "encoder_layers": 1000,
-    "decoder_layers": 1000,
-    "token_layers": 1000,
-    "denoiser_layers": 1000,
+    "seq_len": LONGEST,
+    "n_layers": 1000,
+    "n_encoder_layers": 1000,
+    "n_decoder_layers": 1000,
+    "n_token_layers": 1000,
+    "n_denoiser_layers": 1000,
 }
 COUNT = 10_000_000  # largest value of other counts
-COPIES = (
-    5  # numbers that training keeps for a weight: itself, its average, its gradient, two moments
-)
+COPIES = 5  # of a weight in training: itself, its average, its gradient and two moments
 
 
-def refuse_sizes(config, flag: str = "--model") -> None:
-    """Refuse a number that no model can have: a count out of its bounds, by default from 1 on, or
-    another number below 0.
+def refuse_size(name: str, value: int | float, flag: str) -> None:
+    """Refuse a number that is out of its bounds; counts are by default at least 1, others 0."""
+    count = isinstance(value, int)
+    least = LEAST.get(name, 1 if count else 0)
+    most = MOST.get(name, COUNT if count else math.inf)
+    if not least <= value < math.inf:
+        raise UserError(f"{flag} must be at least {least} and finite, not {value}")
+    if value > most:
+        raise UserError(f"{flag} must be at most {most}, not {value}")
+
+
+def refuse_sizes(config, prefix: str = "--model") -> None:
+    """Refuse sizes that no model can have.
 
     Args:
         config: A dataclass of sizes.
-        flag: What its fields are called, for sentences.
+        prefix: What the flags of its fields begin with, for messages.
 
     Raises:
-        UserError: On a request that cannot be met.
+        UserError: On a number that is out of its bounds, and on heads of uneven size.
     """
-    for name, value in ((each.name, getattr(config, each.name)) for each in fields(config)):
-        count, called = (
-            isinstance(value, int),
-            "--length" if name == "length" else f"{flag}.{name.replace('_', '-')}",
-        )
-        least, most = (
-            LEAST.get(name, 1 if count else 0),
-            MOST.get(name, COUNT if count else math.inf),
-        )
+    for name in (field.name for field in fields(config)):
+        value = getattr(config, name)
+        flag = f"{prefix}.{name.replace('_', '-')}"
         if is_dataclass(value):
-            refuse_sizes(value, f"{flag}.{name}")
+            refuse_sizes(value, flag)
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            if not least <= value < math.inf:
-                raise UserError(f"{called} must be at least {least} and finite, not {value}")
-            if value > most:
-                raise UserError(f"{called} must be at most {most}, not {value}")
-    heads, width = getattr(config, "heads", 1), getattr(config, "width", 2)
+            refuse_size(name, value, "--length" if name == "seq_len" else flag)
+    heads = getattr(config, "n_heads", 1)
+    width = getattr(config, "d_model", 2)
     if width % (2 * heads):
         raise UserError(
-            f"a width of {width} cannot be cut into {heads} heads of even size: change {flag}.width"
+            f"a width of {width} cannot be cut into {heads} heads of even size: "
+            f"change {prefix}.d-model"
         )
 
 
@@ -70,28 +69,27 @@ def memory(device: torch.device) -> int:
     """Bytes of memory that a device has; where the system does not tell them, no bound."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return (
-        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if hasattr(os, "sysconf")
-        else sys.maxsize
-    )
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return sys.maxsize
 
 
 def refuse_weights(model: torch.nn.Module, device: torch.device) -> None:
-    """Refuse a model whose weights, averages, gradients and moments do not fit into the memory of a
-    device.
+    """Refuse a model that cannot be trained in the memory of a device.
 
     Args:
         model: Built without storage.
-        device: To train it on.
+        device: On which it is to be trained.
 
     Raises:
-        UserError: On a request that cannot be met.
+        UserError: When weights, averages, gradients and moments do not fit.
     """
     weights = sum(p.numel() for p in model.parameters())
-    needed, there = 4 * COPIES * weights, memory(device)
+    needed = 4 * COPIES * weights
+    there = memory(device)
     if needed > there:
         raise UserError(
-            f"a model of {weights / 1e6:,.0f} million weights needs {needed / 1e9:,.0f} GB to train, and there "
-            f"are {there / 1e9:,.0f} GB: lower --model.width or the number of its layers"
+            f"a model of {weights / 1e6:,.0f} million weights needs {needed / 1e9:,.0f} GB to "
+            f"train, and there are {there / 1e9:,.0f} GB: "
+            "lower --model.d-model or the number of its layers"
         )

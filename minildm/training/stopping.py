@@ -1,6 +1,4 @@
-"""Ctrl-C during a training: the first asks it to stop after its step and to save, the second stops
-it at once.
-"""
+"""Ctrl-C during a training: the first stops it after its step and saves, the second at once."""
 
 import os
 import signal
@@ -13,8 +11,15 @@ SAID = b"\nstopping after this step, then saving; Ctrl-C again stops at once\n"
 
 @contextmanager
 def patient(active: bool) -> Iterator[list[bool]]:
-    """Turn the first Ctrl-C into an entry of a list, empty until then; outside of the main thread
-    nothing changes.
+    """Turn the first Ctrl-C into an entry of a list, which is empty until then.
+
+    Outside of the main thread nothing changes.
+
+    Args:
+        active: False to leave Ctrl-C as it is.
+
+    Returns:
+        The list, for the time of the context.
     """
     asked: list[bool] = []
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from minildm import pretrained
 from minildm.cli.train import schedule
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.text.corpora import load_corpus
 from minildm.text.tokenizers import BytePairTokenizer, WordTokenizer
-from minildm import pretrained
 from minildm.training.checkpoint import config_card
 from minildm.training.config import TrainConfig
-from minildm.training.metrics import read_metrics
 from minildm.training.loop import Trainer
+from minildm.training.metrics import read_metrics
 
 from . import mutants
 from .mutants import COUNT, bytes_like, json_like, survive
@@ -62,7 +62,7 @@ def run(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name, share", [("model", 2), ("average", 4), ("optimizer", 4)])
+@pytest.mark.parametrize("name, share", [("model", 2), ("ema", 4), ("optimizer", 4)])
 def test_tensors_of_a_checkpoint(name, share, run):
     resumed = trainer(run)
     survive(
@@ -90,11 +90,16 @@ def test_cards_with_byte_pairs(tmp_path):
     run = tmp_path / "run"
     trainer(run, PAIRS).fit(quiet=True)
     survive(
-        run / "step_0000002" / "card.json", lambda: pretrained.load(run), either, "pairs", COUNT // 4, run
+        run / "step_0000002" / "card.json",
+        lambda: pretrained.load(run),
+        either,
+        "pairs",
+        COUNT // 4,
+        run,
     )
 
 
-def test_journals(run):
+def test_metrics_logs(run):
     path = run / "metrics.jsonl"
     survive(path, lambda: read_metrics(path), bytes_like, "bytes", COUNT // 2)
     survive(path, lambda: pretrained.minutes(run), bytes_like, "minutes", COUNT // 4)

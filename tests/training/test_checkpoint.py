@@ -25,7 +25,7 @@ def names(run) -> list[str]:
         SafetensorError("I/O error: No space left on device (os error 28)"),
     ],
 )
-@pytest.mark.parametrize("full_at", ["model", "average", "optimizer"])
+@pytest.mark.parametrize("full_at", ["model", "ema", "optimizer"])
 def test_a_full_disk_leaves_no_half_written_folder(error, full_at, tmp_path, monkeypatch):
     tiny.make_trainer("gpt", tmp_path, save_every=6).fit(quiet=True)
     trainer = tiny.make_trainer("gpt", tmp_path, save_every=6)

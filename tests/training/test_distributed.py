@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from minildm.errors import UserError
-from minildm.training.distributed import Ranks, join
-from minildm.training.journal import read_journal
+from minildm.training.distributed import DistributedContext, join
+from minildm.training.metrics import read_metrics
 
 from . import tiny
 
@@ -48,7 +48,7 @@ def two(tmp_path_factory):
 @pytest.mark.parametrize("kind", tiny.MODELS)
 def test_two_processes_equal_one_after_fifty_steps(kind, two, tmp_path):
     tiny.make_trainer(kind, tmp_path, accumulate=4, steps=50, save_every=50).fit(quiet=True)
-    for name in ("model", "average"):
+    for name in ("model", "ema"):
         ours, theirs = (
             load_file(run / "step_0000050" / f"{name}.safetensors")
             for run in (tmp_path, two / kind)
@@ -56,7 +56,7 @@ def test_two_processes_equal_one_after_fifty_steps(kind, two, tmp_path):
         assert ours.keys() == theirs.keys()
         for key in ours:
             assert (ours[key] - theirs[key]).abs().max() <= 1e-5, key
-    one, both = (read_journal(run / "journal.jsonl") for run in (tmp_path, two / kind))
+    one, both = (read_metrics(run / "metrics.jsonl") for run in (tmp_path, two / kind))
     for line, twin in zip(one, both, strict=True):
         for name in line.keys() - {"tokens_per_s", "tflops", "memory_mb", "kind"}:
             assert line[name] == pytest.approx(twin[name], abs=1e-4), name
@@ -68,8 +68,8 @@ def test_the_law_of_time_moved_and_the_running_std_too(two):
     assert load_file(two / "running" / "step_0000050" / "model.safetensors")["latent_std"] != 1
 
 
-def test_only_the_first_process_keeps_a_journal(two):
-    assert [line["step"] for line in read_journal(two / "gpt" / "journal.jsonl")] == list(
+def test_only_the_first_process_keeps_a_log(two):
+    assert [line["step"] for line in read_metrics(two / "gpt" / "metrics.jsonl")] == list(
         range(1, 51)
     )
 
@@ -81,7 +81,7 @@ def test_uneven_batches_are_refused(two, tmp_path):
             in (two / f"refused_{rank}").read_text()
         )
     with pytest.raises(UserError, match="3 parts: choose a multiple of 6"):
-        tiny.make_trainer("gpt", tmp_path, Ranks(0, 2), accumulate=3)
+        tiny.make_trainer("gpt", tmp_path, DistributedContext(0, 2), accumulate=3)
 
 
 def test_alone_without_torchrun(monkeypatch):

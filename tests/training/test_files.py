@@ -10,12 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from minildm import pretrained
 from minildm.errors import UserError, check_place, expand, write_atomically
 from minildm.models.gpt import GPTConfig
-from minildm.training import checkpoint, sizes, zoo
+from minildm.training import checkpoint, sizes
 from minildm.training.checkpoint import differences
-from minildm.training.display import plain, report
-from minildm.training.journal import Journal, read_journal
+from minildm.training.metrics import MetricsLog, plain, read_metrics, report
 from minildm.training.sizes import refuse_sizes, refuse_weights
 
 from . import tiny
@@ -80,8 +80,9 @@ def test_a_file_is_written_whole_or_stays_as_it_was(fault, tmp_path):
 
 
 def test_a_full_disk_while_logging_leaves_whole_lines(run, monkeypatch):
-    path = run / "journal.jsonl"
-    journal, before = Journal(path, 4), path.read_bytes()
+    path = run / "metrics.jsonl"
+    log = MetricsLog(run, 4)
+    before = path.read_bytes()
 
     class Full:
         def __init__(self, file):
@@ -100,7 +101,7 @@ def test_a_full_disk_while_logging_leaves_whole_lines(run, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda self, mode: Full(builtins.open(self, mode)))
-        said = refused(lambda: journal.write(step=5, loss=0.5))
+        said = refused(lambda: log.write(step=5, loss=0.5))
     assert said == (
         f"{path} cannot be written (No space left on device): free some space, then repeat the command, "
         "which goes on from the last checkpoint"
@@ -118,15 +119,15 @@ def test_a_full_disk_while_logging_leaves_whole_lines(run, monkeypatch):
         b"\xff\n",
     ],
 )
-def test_a_damaged_journal_is_named_and_not_needed(content, run):
-    path = run / "journal.jsonl"
+def test_a_damaged_log_is_named_and_not_needed(content, run):
+    path = run / "metrics.jsonl"
     path.write_bytes(content)
     trainer = tiny.make_trainer("gpt", run, steps=6)
     trainer.resume()
     for read in (
-        lambda: read_journal(path),
+        lambda: read_metrics(path),
         lambda: trainer.fit(quiet=True),
-        lambda: zoo.minutes(run),
+        lambda: pretrained.minutes(run),
     ):
         said = refused(read)
         assert said.startswith(f"{path} is damaged (") and said.endswith(
@@ -135,7 +136,7 @@ def test_a_damaged_journal_is_named_and_not_needed(content, run):
     assert path.read_bytes() == content
     path.unlink()
     trainer.fit(quiet=True)
-    assert [line["step"] for line in read_journal(path)] == [5, 6]
+    assert [line["step"] for line in read_metrics(path)] == [5, 6]
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_moments_of_another_model(change, said, run):
 
 
 def test_averages_of_another_model_are_refused_before_anything_is_loaded(run):
-    path = run / "step_0000004" / "average.safetensors"
+    path = run / "step_0000004" / "ema.safetensors"
     tensors = load_file(path)
     save_file(
         {name: x.long() if name == "embedding.weight" else x for name, x in tensors.items()}, path
@@ -201,13 +202,13 @@ def test_a_best_checkpoint_that_is_not_there(run):
     path = run / "step_0000004" / "card.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"best": "step_0000002"}))
     assert f"the best checkpoint of {run}, step_0000002, is not there" in refused(
-        lambda: zoo.load(run)
+        lambda: pretrained.load(run)
     )
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "zoo:\udcff"])
 def test_names_that_no_model_can_have(name):
-    assert refused(lambda: zoo.load(name)).startswith("no model ")
+    assert refused(lambda: pretrained.load(name)).startswith("no model ")
 
 
 def test_differences_are_named_field_by_field():
@@ -226,13 +227,13 @@ def test_differences_are_named_field_by_field():
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"layers": 5000}, "--model.layers must be at most 1000, not 5000"),
-        ({"length": 10**6}, "--length must be at most 16384"),
-        ({"width": 10**9, "heads": 1}, "--model.width must be at most 10000000"),
-        ({"vocabulary": 0}, "must be at least 1"),
+        ({"n_layers": 5000}, "--model.n-layers must be at most 1000, not 5000"),
+        ({"seq_len": 10**6}, "--length must be at most 16384"),
+        ({"d_model": 10**9, "n_heads": 1}, "--model.d-model must be at most 10000000"),
+        ({"vocab_size": 0}, "must be at least 1"),
         (
-            {"width": 18},
-            "a width of 18 cannot be cut into 4 heads of even size: change --model.width",
+            {"d_model": 18},
+            "a width of 18 cannot be cut into 4 heads of even size: change --model.d-model",
         ),
     ],
 )
@@ -241,13 +242,13 @@ def test_sizes_out_of_bounds(changes, said):
 
 
 def test_a_model_that_memory_does_not_hold(monkeypatch):
-    model = zoo.outline("gpt", checkpoint.config_card(GPTConfig(layers=2)))
+    model = pretrained.outline("gpt", checkpoint.config_card(GPTConfig(n_layers=2)))
     assert all(p.is_meta for p in model.parameters())
     weights = sum(p.numel() for p in model.parameters())
     monkeypatch.setattr(sizes, "memory", lambda device: 20 * weights)
     refuse_weights(model, torch.device("cpu"))
     monkeypatch.setattr(sizes, "memory", lambda device: 20 * weights - 1)
-    assert "lower --model.width or the number of its layers" in refused(
+    assert "lower --model.d-model or the number of its layers" in refused(
         lambda: refuse_weights(model, torch.device("cpu"))
     )
 

@@ -17,10 +17,12 @@ from minildm.errors import UserError
 from minildm.models.base import Losses
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.training.checkpoint import steps_saved
-from minildm.training.journal import Journal, read_journal
-from minildm.training.loop import Average, TrainConfig, Trainer, learning_rate, noise
-from minildm.training.muon import Muon, orthogonal_factor
-from minildm.training.optimizers import make_optimizer
+from minildm.training.config import TrainConfig, learning_rate
+from minildm.training.distributed import step_generator
+from minildm.training.ema import EMA
+from minildm.training.loop import Trainer
+from minildm.training.metrics import MetricsLog, read_metrics
+from minildm.training.optim import Muon, make_optimizer, orthogonal_factor
 
 from . import tiny
 
@@ -81,18 +83,18 @@ def test_a_folder_in_which_another_process_trains_is_refused(tmp_path):
         pytest.raises(UserError, match=r"another process trains in .*: wait for it, or choose"),
     ):
         tiny.make_trainer("gpt", tmp_path).fit(quiet=True)
-    assert not (tmp_path / "journal.jsonl").exists()
+    assert not (tmp_path / "metrics.jsonl").exists()
     tiny.make_trainer("gpt", tmp_path).fit(quiet=True)
 
 
-def test_a_line_of_the_journal_has_the_mean_losses_of_all_parts(tmp_path):
+def test_a_line_of_the_metrics_has_the_mean_losses_of_all_parts(tmp_path):
     trainer = tiny.make_trainer("gpt", tmp_path, steps=1, accumulate=2)
     parts = [
         trainer.model(part, step=0, rng=torch.Generator()).total.item()
         for part in trainer.batches.at(0).chunk(2)
     ]
     trainer.fit(quiet=True)
-    line = read_journal(tmp_path / "journal.jsonl")[0]
+    line = read_metrics(tmp_path / "metrics.jsonl")[0]
     assert line["cross_entropy"] == pytest.approx(sum(parts) / 2, abs=1e-4) and parts[
         0
     ] != pytest.approx(parts[1], abs=1e-3)
@@ -169,7 +171,7 @@ def test_orthogonal_factor_of_tall_and_wide_matrices():
 
 def test_noise_is_a_function_of_seed_step_and_part():
     def draws(*key):
-        return torch.randn(4, generator=noise(*key, "cpu")).tolist()
+        return torch.randn(4, generator=step_generator(*key, "cpu")).tolist()
 
     assert draws(1, 2, 3) == draws(1, 2, 3)
     keys = [(s, k, p) for s in range(3) for k in range(3) for p in range(3)]
@@ -180,15 +182,15 @@ def test_average_is_the_warm_started_moving_mean():
     model = torch.nn.Linear(1, 1, bias=False)
     model.register_buffer("count", torch.tensor(0))
     torch.nn.init.constant_(model.weight, 1.0)
-    average, mean = Average(model, decay=0.9), 1.0
+    ema, mean = EMA(model, decay=0.9), 1.0
     for step in range(200):
         torch.nn.init.constant_(model.weight, float(step))
         model.count.fill_(step)
-        average.update(model, step)
+        ema.update(model, step)
         decay = min(0.9, (1 + step) / (10 + step))
         mean = decay * mean + (1 - decay) * step
-        assert average.weights["weight"].item() == pytest.approx(mean, rel=1e-5)
-        assert average.weights["count"] == step
+        assert ema.weights["weight"].item() == pytest.approx(mean, rel=1e-5)
+        assert ema.weights["count"] == step
     assert mean == pytest.approx(199 - 9, abs=0.1)  # a mean of decay 0.9 lags 9 steps behind a line
 
 
@@ -289,7 +291,7 @@ def test_evaluation_sees_the_averaged_weights_and_leaves_no_trace(tmp_path):
 
     def look(model, step):
         assert not model.training and step == 4
-        assert torch.equal(model.encoder.query, trainer.average.weights["encoder.query"])
+        assert torch.equal(model.encoder.query, trainer.ema.weights["encoder.query"])
         return tiny.score(model, step)
 
     trainer.evaluate(look)
@@ -297,16 +299,16 @@ def test_evaluation_sees_the_averaged_weights_and_leaves_no_trace(tmp_path):
     assert all(torch.equal(own[k], v) for k, v in trainer.model.state_dict().items())
 
 
-def test_journal_is_cut_back_to_the_step_it_resumes_from(tmp_path):
-    path = tmp_path / "journal.jsonl"
-    journal = Journal(path)
+def test_metrics_are_cut_back_to_the_step_it_resumes_from(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    log = MetricsLog(tmp_path)
     for step in range(1, 6):
-        journal.write(step=step, loss=0.5)
+        log.write(step=step, loss=0.5)
     with path.open("a") as file:
         file.write('{"step": 6, "lo')  # cut off by a crash
-    assert [line["step"] for line in read_journal(path)] == [1, 2, 3, 4, 5]
-    Journal(path, 3).write(step=4, loss=0.25)
-    assert [(line["step"], line["loss"]) for line in read_journal(path)] == [
+    assert [line["step"] for line in read_metrics(path)] == [1, 2, 3, 4, 5]
+    MetricsLog(tmp_path, 3).write(step=4, loss=0.25)
+    assert [(line["step"], line["loss"]) for line in read_metrics(path)] == [
         (1, 0.5),
         (2, 0.5),
         (3, 0.5),
@@ -325,5 +327,5 @@ def test_checkpointing_trades_memory_for_time_only(kind, tmp_path):
         part.checkpointing for part in sparing.model.modules() if hasattr(part, "checkpointing")
     ]
     assert marked and all(marked)
-    for name, weight in plain.average.weights.items():
-        assert torch.allclose(weight, sparing.average.weights[name], atol=1e-6), name
+    for name, weight in plain.ema.weights.items():
+        assert torch.allclose(weight, sparing.ema.weights[name], atol=1e-6), name

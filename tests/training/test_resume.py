@@ -11,18 +11,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from minildm.errors import UserError
 from minildm.training.checkpoint import steps_saved
 from minildm.training.config import TrainConfig, learning_rate
-from minildm.training.distributed import Ranks
-from minildm.training.journal import read_journal
+from minildm.training.distributed import DistributedContext
+from minildm.training.metrics import read_metrics
 
 from . import tiny
 
 ROOT = Path(__file__).parents[2]
 CHILD = dict(cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
-FILES = ("model", "average", "optimizer")
+FILES = ("model", "ema", "optimizer")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -47,10 +48,10 @@ def command(*words) -> list[str]:
 
 
 def lines(run: Path) -> list[dict]:
-    """The journal without what a clock measured."""
+    """The metrics without what a clock measured."""
     return [
         {k: v for k, v in line.items() if k not in ("tokens_per_s", "tflops")}
-        for line in read_journal(run / "journal.jsonl")
+        for line in read_metrics(run / "metrics.jsonl")
     ]
 
 
@@ -65,6 +66,20 @@ def assert_same(run: Path, other: Path) -> None:
         assert (saved / "card.json").read_text() == (twin / "card.json").read_text()
     assert lines(run) == lines(other)
     assert not list(run.glob("*.tmp"))
+
+
+def stop_at(trainer, step: int) -> None:
+    """Train, and stop in front of a step."""
+    one_step = trainer.one_step
+
+    def stops(forward):
+        if trainer.step == step:
+            raise KeyboardInterrupt
+        return one_step(forward)
+
+    trainer.one_step = stops
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(tiny.score, quiet=True)
 
 
 @pytest.mark.slow
@@ -92,7 +107,7 @@ def test_killed_at_any_moment_and_resumed_equals_never_killed(kind, number, tmp_
 def test_killed_while_saving_goes_back_to_the_checkpoint_before(tmp_path, never_killed):
     child = subprocess.run(command("dies_saving", "ldlm", tmp_path), **CHILD)
     assert child.returncode == -signal.SIGKILL
-    assert (tmp_path / "step_0000006.tmp" / "average.safetensors").stat().st_size == 100
+    assert (tmp_path / "step_0000006.tmp" / "ema.safetensors").stat().st_size == 100
     trainer = tiny.make_trainer("ldlm", tmp_path)
     assert trainer.resume() and trainer.step == 4
     trainer.fit(tiny.score, quiet=True)
@@ -109,17 +124,7 @@ def test_killed_while_deleting_an_old_checkpoint_deletes_the_rest_of_it(tmp_path
 
 
 def test_a_running_normalization_resumes_exactly_too(tmp_path, never_killed):
-    first = tiny.make_trainer("running", tmp_path)
-    one_step = first.one_step
-
-    def stops(forward):
-        if first.step == 8:
-            raise KeyboardInterrupt
-        return one_step(forward)
-
-    first.one_step = stops
-    with pytest.raises(KeyboardInterrupt):
-        first.fit(tiny.score, quiet=True)
+    stop_at(tiny.make_trainer("running", tmp_path), 8)
     second = tiny.make_trainer("running", tmp_path)
     assert second.resume() and second.step == 8
     second.fit(tiny.score, quiet=True)
@@ -156,7 +161,7 @@ def test_more_steps_go_on(tmp_path):
     again = tiny.make_trainer("gpt", tmp_path, steps=12)
     assert again.resume() and again.step == 12 and again.planned == 12
     rates = [
-        line["lr"] for line in read_journal(tmp_path / "journal.jsonl") if line["kind"] == "step"
+        line["lr"] for line in read_metrics(tmp_path / "metrics.jsonl") if line["kind"] == "step"
     ]
     short, long = (TrainConfig(steps=steps, warmup=4) for steps in (6, 12))
     assert rates == [
@@ -187,11 +192,33 @@ def test_other_contents_and_other_parts_are_refused(never_killed):
             match=rf"another configuration \(the contents of {name} are others\): repeat its flags",
         ):
             trainer.resume()
-    trainer = tiny.make_trainer("gpt", never_killed["gpt"], ranks=Ranks(0, 2))
+    trainer = tiny.make_trainer("gpt", never_killed["gpt"], context=DistributedContext(0, 2))
     with pytest.raises(
         UserError, match=r"another configuration \(processes x accumulate was 1 and is 2\)"
     ):
         trainer.resume()
+
+
+def test_a_run_of_an_older_version_goes_on(tmp_path, never_killed):
+    """Its metrics were in journal.jsonl, its weights had other names, and its card lacks fields."""
+    trainer = tiny.make_trainer("gpt", tmp_path)
+    stop_at(trainer, 6)
+    (tmp_path / "metrics.jsonl").rename(tmp_path / "journal.jsonl")
+    for folder in steps_saved(tmp_path):
+        for name, before in {"model": "model", "ema": "average"}.items():
+            path = folder / f"{name}.safetensors"
+            tensors = load_file(path)
+            path.unlink()
+            tensors["mix.taps"] = tensors.pop("conv.kernel")
+            save_file(tensors, folder / f"{before}.safetensors")
+        card = json.loads((folder / "card.json").read_text())
+        del card["config"]["train"]["cuda_graph"]
+        (folder / "card.json").write_text(json.dumps(card))
+    again = tiny.make_trainer("gpt", tmp_path)
+    assert again.resume() and again.step == 6
+    again.fit(tiny.score, quiet=True)
+    assert_same(tmp_path, never_killed["gpt"])
+    assert not (tmp_path / "journal.jsonl").exists()
 
 
 def test_nothing_to_resume(tmp_path):

@@ -118,7 +118,7 @@ def test_while_saving(times, tmp_path, monkeypatch):
 
     def pressed(tensors, path):
         save_file(tensors, path)
-        if path.stem == "average" and path.parent.name == "step_0000006.tmp":
+        if path.stem == "ema" and path.parent.name == "step_0000006.tmp":
             for _ in range(times):
                 press()
 

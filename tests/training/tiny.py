@@ -13,19 +13,20 @@ import torch
 from minildm.errors import UserError
 from minildm.models.gpt import GPT, GPTConfig
 from minildm.models.ldlm import LDLM, LDLMConfig
-from minildm.models.manta import Manta
-from minildm.models.manta_config import MantaConfig
-from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.manta import MantaLM
+from minildm.models.manta_config import MantaLMConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.models.recipe import NAIVE, Recipe
 from minildm.models.vae import VAE, VAEConfig
 from minildm.nets.frozen import FrozenEncoder
 from minildm.training import checkpoint
-from minildm.training.distributed import Ranks, join, leave
-from minildm.training.loop import TrainConfig, Trainer
+from minildm.training.config import TrainConfig
+from minildm.training.distributed import DistributedContext, join, leave
+from minildm.training.loop import Trainer
 from minildm.transport.time_sampling import AdaptiveTime
 
 VOCABULARY, LENGTH = 20, 12
-SIZES = dict(width=16, heads=2)
+SIZES = dict(d_model=16, n_heads=2)
 RECIPES = {
     "ldlm": Recipe(warmup=500),
     "running": Recipe(warmup=10, latent_norm="running"),
@@ -46,18 +47,18 @@ def rows(count: int = 40) -> np.ndarray:
 
 def tiny_gpt() -> GPT:
     torch.manual_seed(0)
-    return GPT(GPTConfig(VOCABULARY, LENGTH, layers=2, **SIZES))
+    return GPT(GPTConfig(VOCABULARY, LENGTH, n_layers=2, **SIZES))
 
 
 def tiny_ldlm(recipe: Recipe, **changes) -> LDLM:
     """An LDLM on the first block's states of a tiny GPT, with few bins of time so that its law soon moves."""
     frozen = FrozenEncoder(tiny_gpt(), lambda network, tokens: network.states(tokens, -2), 16)
     frozen.calibrate(torch.from_numpy(rows().astype(np.int64)))
-    layers = dict(encoder_layers=1, decoder_layers=1, token_layers=1, denoiser_layers=1)
+    layers = dict(n_encoder_layers=1, n_decoder_layers=1, n_token_layers=1, n_denoiser_layers=1)
     model = LDLM(
         LDLMConfig(
             **{
-                **dict(vocabulary=VOCABULARY, length=LENGTH, hidden=16, latent=4, recipe=recipe),
+                **dict(vocab_size=VOCABULARY, seq_len=LENGTH, hidden=16, latent=4, recipe=recipe),
                 **SIZES,
                 **layers,
                 **changes,
@@ -69,9 +70,9 @@ def tiny_ldlm(recipe: Recipe, **changes) -> LDLM:
     return model
 
 
-def tiny_masked() -> Masked:
+def tiny_masked() -> MaskedDiffusion:
     torch.manual_seed(0)
-    return Masked(MaskedConfig(VOCABULARY, LENGTH, layers=2, **SIZES))
+    return MaskedDiffusion(MaskedDiffusionConfig(VOCABULARY, LENGTH, n_layers=2, **SIZES))
 
 
 def tiny_vae() -> VAE:
@@ -79,12 +80,12 @@ def tiny_vae() -> VAE:
     return VAE(VAEConfig(VOCABULARY, LENGTH, latent=4, **SIZES))
 
 
-def tiny_manta(**changes) -> Manta:
+def tiny_manta(**changes) -> MantaLM:
     space = tiny_vae()
-    model = Manta(
-        MantaConfig(VOCABULARY, LENGTH, layers=1, **SIZES, space=space.config, **changes), space
+    model = MantaLM(
+        MantaLMConfig(VOCABULARY, LENGTH, n_layers=1, **SIZES, space=space.config, **changes), space
     )
-    if model.config.times == "adaptive":
+    if model.config.time_distribution == "adaptive":
         model.time = AdaptiveTime(bins=4, refresh=5)
     return model
 
@@ -94,17 +95,19 @@ MODELS = {
     "masked": tiny_masked,
     "vae": tiny_vae,
     "manta": tiny_manta,
-    "manta, clean": partial(tiny_manta, head="clean", times="uniform"),
+    "manta, denoised": partial(tiny_manta, head="denoised", time_distribution="uniform"),
     **{name: partial(tiny_ldlm, recipe) for name, recipe in RECIPES.items()},
 }
 
 
-def make_trainer(kind: str, run: Path, ranks: Ranks = Ranks(), **changes) -> Trainer:
+def make_trainer(
+    kind: str, run: Path, context: DistributedContext = DistributedContext(), **changes
+) -> Trainer:
     config = TrainConfig(
         **{**dict(steps=12, batch=8, warmup=4, log_every=1, eval_every=4, save_every=3), **changes}
     )
     card = {"config": {"train": asdict(config), "kind": kind}}
-    return Trainer(MODELS[kind](), rows(), config, run, card, ranks)
+    return Trainer(MODELS[kind](), rows(), config, run, card, context)
 
 
 @torch.no_grad()
@@ -136,7 +139,7 @@ def dies_saving(kind: str, run: Path) -> None:
 
     def half(tensors, path):
         save_file(tensors, path)
-        if path.parent.name == "step_0000006.tmp" and path.name == "average.safetensors":
+        if path.parent.name == "step_0000006.tmp" and path.name == "ema.safetensors":
             path.write_bytes(path.read_bytes()[:100])
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -166,13 +169,15 @@ def compiled(kind: str, run: Path) -> None:
 
 def together(run: Path) -> None:
     """Train each kind for 50 steps on as many processes as torchrun started; note how an uneven batch is refused."""
-    ranks = join()
+    context = join()
     for kind in MODELS:
-        make_trainer(kind, run / kind, ranks, steps=50, save_every=50, accumulate=2).fit(quiet=True)
+        make_trainer(kind, run / kind, context, steps=50, save_every=50, accumulate=2).fit(
+            quiet=True
+        )
     try:
-        make_trainer("gpt", run / "uneven", ranks, batch=7)
+        make_trainer("gpt", run / "uneven", context, batch=7)
     except UserError as error:
-        (run / f"refused_{ranks.rank}").write_text(str(error))
+        (run / f"refused_{context.rank}").write_text(str(error))
     leave()
 
 
