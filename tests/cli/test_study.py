@@ -32,6 +32,7 @@ def test_a_study_explains_its_flags(name, capsys):
         (["recipe"], "no study 'recipe': did you mean ch12_recipe?"),
         (["nothing"], "no study 'nothing': `minildm study` lists them"),
         (["ch12_recipe", "--sedes", "1"], "did you mean --seeds?"),
+        (["ch12_training", "--trained", "nowhere"], "nowhere holds no metrics log"),
     ],
 )
 def test_a_wrong_name_is_answered_with_the_likely_one(asked, answer, capsys):
