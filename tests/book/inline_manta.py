@@ -4,7 +4,7 @@ import torch
 
 from minildm.transport.codebook import Codebook
 from minildm.transport.diffusion import straight_step
-from minildm.transport.staggering import local_times
+from minildm.transport.noise_levels import noise_levels
 
 from .inline import inline, normal, uniform
 
@@ -39,7 +39,7 @@ def where_a_latent_should_end(by_hand, rng):
 def clocks(own_times, rng):
     t, lag = torch.rand(4, generator=rng).double(), 6 * torch.rand(4, generator=rng).double()
     moving = torch.rand(4, 9, generator=rng) < 0.7
-    return own_times(t, lag, moving), local_times(t, lag, moving)
+    return own_times(t, lag, moving), noise_levels(t, lag, moving)
 
 
 @inline("13", "renewed")

@@ -17,8 +17,8 @@ def neighbors_mixed(near_words, rng):
         layers.ShortConvolution(3, before=2, after=1).double().requires_grad_(False),
         normal(rng, 7, 3),
     )
-    layer.taps.copy_(normal(rng, 4, 3))
-    return near_words(x, layer.taps, 2), layer(x)
+    layer.kernel.copy_(normal(rng, 4, 3))
+    return near_words(x, layer.kernel, 2), layer(x)
 
 
 @inline("11", "softmax_with_weights", close=1e-6)

@@ -197,7 +197,9 @@ def test_fraction_of_a_disturbance_that_is_left(c):
     """(03.18): feedback by the formula, a replayed plan all of it."""
     y, start, push = draw(3, 4, 2)
     times = grid(25)
-    paths = disturb(transport, lambda z, t: soft_terminal_control(y, z, t, c), start, times, (10, push), "euler")
+    paths = disturb(
+        transport, lambda z, t: soft_terminal_control(y, z, t, c), start, times, (10, push), "euler"
+    )
     fraction = fraction_left(c, times[10:], times[10])[:, None, None]
     assert torch.allclose((paths.closed.states - paths.plan.states)[10:], fraction * push)
     assert torch.allclose((paths.replayed.states - paths.plan.states)[10:], push.expand(16, 4, 2))

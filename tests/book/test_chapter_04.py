@@ -13,7 +13,7 @@ from minildm.control.bridges import bridge
 from minildm.control.feedback import rollout, transport
 from minildm.control.grid import Grid
 from minildm.control.hjb import hopf_cole, residual
-from minildm.control.linear_quadratic import soft_law, soft_value
+from minildm.control.linear_quadratic import soft_terminal_control, soft_terminal_value
 from minildm.control.sinkhorn import gaussian_covariance, half_squares, sinkhorn
 from minildm.control.systems import PointMass, TwoWells
 from minildm.dynamics.solvers import euler_maruyama
@@ -182,23 +182,30 @@ def test_certainty_equivalence(g, d):
         randn(6, d, seed=1),
         torch.linspace(0, 0.9, 6, dtype=torch.float64),
     )
-    value = lambda z, t: soft_value(y, z, t, c, g)  # noqa: E731
+    value = lambda z, t: soft_terminal_value(y, z, t, c, g)  # noqa: E731
     system = PointMass(state=d)
     assert residual(value, system, z, t, g).abs().max() < 1e-10
     assert torch.allclose(
-        -torch.func.grad(lambda z: value(z, t).sum())(z), soft_law(y, z, t, c), atol=1e-12
+        -torch.func.grad(lambda z: value(z, t).sum())(z),
+        soft_terminal_control(y, z, t, c),
+        atol=1e-12,
     )
     many, steps = 2000, 400
     start, target = z[:1].expand(many, d), y[:1].expand(many, d)
     times = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     run = rollout(
-        transport, lambda z, t: soft_law(target, z, t, c), start, times, euler_maruyama(g), rng(2)
+        transport,
+        lambda z, t: soft_terminal_control(target, z, t, c),
+        start,
+        times,
+        euler_maruyama(g),
+        rng(2),
     )
     spent = (
         run.controls.square().sum((0, 2)) / (2 * steps)
         + c * (run.path.states[-1] - target).square().sum(-1) / 2
     )
-    expected = float(soft_value(target[:1], start[:1], 0.0, c, g))
+    expected = float(soft_terminal_value(target[:1], start[:1], 0.0, c, g))
     assert abs(float(spent.mean()) - expected) < 3 * float(spent.std()) / math.sqrt(many) + 1e-9
 
 
@@ -219,7 +226,10 @@ def test_effort_is_divergence():
     """(04.16): for steps with a law of their own, the divergence of the chain of densities, and the effort it spends."""
     g, n, z0, c = 0.8, 50, 0.5, 3.0
     h, x = 1 / n, torch.linspace(-4, 4, 801, dtype=torch.float64)
-    u = [soft_law(torch.ones_like(x)[:, None], x[:, None], k * h, c)[:, 0] for k in range(n)]
+    u = [
+        soft_terminal_control(torch.ones_like(x)[:, None], x[:, None], k * h, c)[:, 0]
+        for k in range(n)
+    ]
     mass = ((x - z0).abs() < 1e-9).double()
     effort = divergence = 0.0
     for k in range(n):

@@ -7,13 +7,13 @@ import torch
 
 from minildm.control.bridges import Mixture
 from minildm.control.hjb import residual
-from minildm.control.linear_quadratic import pinned_law, pinned_value
+from minildm.control.linear_quadratic import pinned_control, pinned_value
 from minildm.control.systems import PointMass
 from minildm.dynamics.solvers import integrate
 from minildm.transport.couplings import optimal
 from minildm.transport.energies import acceleration, energies, energy, flow_energy, straightness
 from minildm.transport.mass import fokker_planck_residual
-from minildm.transport.mixtures import explain, marginal, mixture_velocity
+from minildm.transport.mixtures import marginal, mixture_velocity, responsibilities
 from minildm.transport.paths import sample_path
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Linear
@@ -58,7 +58,7 @@ def test_the_pinned_control_is_the_velocity_of_the_pair():
     moved = torch.func.jvp(
         lambda t: (1 - t[:, None]) * z0 + t[:, None] * z1, (t,), (torch.ones_like(t),)
     )[1]
-    for side in (-slope, pinned_law(z1, sample.zt, t), z1 - z0, moved):
+    for side in (-slope, pinned_control(z1, sample.zt, t), z1 - z0, moved):
         assert torch.allclose(side, sample.velocity, atol=1e-9)
 
 
@@ -90,7 +90,7 @@ def test_the_mean_field_transports_the_marginals(t):
     left = fokker_planck_residual(density, mixture_velocity(STRAIGHT, law), randn(30, 2), scalar(t))
     assert left.abs().max() < 1e-9
     other = fokker_planck_residual(
-        density, lambda z, t: pinned_law(torch.ones_like(z), z, t), randn(30, 2), scalar(t)
+        density, lambda z, t: pinned_control(torch.ones_like(z), z, t), randn(30, 2), scalar(t)
     )
     assert other.abs().max() > 0.1
 
@@ -135,7 +135,7 @@ def test_acceleration_is_the_pressure_of_crossing_paths(t):
 
     def pressure(z):
         """p_t(z) Cov(u* | z_t = z), where u* = (z_1 - z)/(1 - t)."""
-        r, gap, q = explain(STRAIGHT, law, z[None], t)
+        r, gap, q = responsibilities(STRAIGHT, law, z[None], t)
         means = law.means + (t * law.variances / q)[..., None] * gap[0]
         inside = (r[0] * law.variances * (1 - t) ** 2 / q).sum() * torch.eye(2).double()
         center = r[0] @ means

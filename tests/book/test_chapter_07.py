@@ -13,8 +13,8 @@ from minildm.dynamics.solvers import integrate
 from minildm.transport.grids import warped_grid
 from minildm.transport.heads import (
     HEADS,
-    clean_from_velocity,
     convert,
+    denoised_from_velocity,
     loss_weight,
     noise_from_velocity,
 )
@@ -74,7 +74,7 @@ def test_data_and_noise_from_a_velocity(kind):
     sample, s = sample_path(kind, z1, z0, t), expand(t, z1)
     a, b, da, db = kind.a(s), kind.b(s), kind.da(s), kind.db(s)
     for found, formula, truth in (
-        (clean_from_velocity, (b * sample.velocity - db * sample.zt) / (da * b - a * db), z1),
+        (denoised_from_velocity, (b * sample.velocity - db * sample.zt) / (da * b - a * db), z1),
         (noise_from_velocity, (da * sample.zt - a * sample.velocity) / (da * b - a * db), z0),
     ):
         assert torch.allclose(formula, truth, atol=1e-9)
@@ -152,10 +152,10 @@ def test_weights_of_heads(kind, head):
     t = torch.linspace(0.03, 0.97, 40, dtype=torch.float64)
     z1, z0 = randn(40, 2), randn(40, 2, seed=1)
     zt, wrong = interpolate(kind, z1, z0, t), z1 + randn(40, 2, seed=2)
-    gap = convert(kind, zt, wrong, t, "clean", head) - convert(kind, zt, z1, t, "clean", head)
+    gap = convert(kind, zt, wrong, t, "denoised", head) - convert(kind, zt, z1, t, "denoised", head)
     a, b, slope, log_snr = kind.a(t), kind.b(t), kind.log_snr_slope(t), kind.log_snr(t)
     weight = {
-        "clean": torch.ones_like(t),
+        "denoised": torch.ones_like(t),
         "noise": log_snr.exp(),
         "velocity": (a * slope / 2) ** 2,
         "score": (a / b**2) ** 2,
@@ -197,7 +197,7 @@ def test_the_loss_is_affine_in_warped_time(kind):
         denoising_error(kind, LAW, middles, points=101),
         torch.ones(bins, dtype=torch.float64),
     )
-    sampler.cdf = sampler.law()
+    sampler.cdf = sampler.distribution()
     v, ends = (
         torch.linspace(0, 1, 21, dtype=torch.float64),
         denoising_error(kind, LAW, torch.tensor([0.0, 1.0]).double()),
@@ -215,7 +215,7 @@ def test_equal_fractions_of_draws_fall_between_equal_falls_of_the_loss():
         denoising_error(Linear(), LAW, middles, points=101),
         torch.ones(bins, dtype=torch.float64),
     )
-    sampler.cdf = sampler.law()
+    sampler.cdf = sampler.distribution()
     drawn = sampler.draw(20_000, torch.Generator().manual_seed(0)).double()
     loss = denoising_error(Linear(), LAW, drawn.sort().values[::50], points=101)
     levels = torch.linspace(float(loss[0]), float(loss[-1]), 6).double()

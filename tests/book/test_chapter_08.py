@@ -1,4 +1,4 @@
-"""The boxed equations of chapter 08, both sides evaluated; (08.15) and (08.17) are in tests/transport/test_stiffness.py."""
+"""The boxed equations of chapter 08, both sides evaluated; (08.15) and (08.17) are in tests/transport/test_expansion_rate.py."""
 
 import math
 from itertools import pairwise
@@ -6,14 +6,18 @@ from itertools import pairwise
 import pytest
 import torch
 
-from minildm.control.linear_quadratic import soft_law
+from minildm.control.linear_quadratic import soft_terminal_control
 from minildm.dynamics.adaptive import DormandPrince, dormand_prince
 from minildm.dynamics.solvers import integrate
 from minildm.transport.diffusion import ClosedLoop, ancestral, ddim
+from minildm.transport.expansion_rate import (
+    largest_expansion_rate,
+    midpoint_expansion_rate,
+    narrow_expansion_rate,
+)
 from minildm.transport.mixtures import mixture_velocity, posterior
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Cosine, Linear, Tangent
-from minildm.transport.stiffness import cubic_law, midpoint_stiffness, worst_stiffness
 
 from .draws import randn, scalar
 
@@ -116,7 +120,8 @@ def grown(std: float, steps: int) -> float:
     """Logarithm of how far Euler's steps part two neighbors halfway between modes 4 apart."""
     return float(
         torch.log1p(
-            midpoint_stiffness(4.0, std, torch.arange(steps, dtype=torch.float64) / steps) / steps
+            midpoint_expansion_rate(4.0, std, torch.arange(steps, dtype=torch.float64) / steps)
+            / steps
         ).sum()
     )
 
@@ -136,7 +141,7 @@ def test_steps_from_the_expansion_rate(std, tolerance):
         low, high = (
             (low, middle) if abs(grown(std, middle) / exact - 1) <= tolerance else (middle, high)
         )
-    predicted = math.pi * math.sqrt(3) / 18 * worst_stiffness(4.0, std)[1] / tolerance
+    predicted = math.pi * math.sqrt(3) / 18 * largest_expansion_rate(4.0, std)[1] / tolerance
     assert high == pytest.approx(predicted, rel=0.1)
 
 
@@ -147,7 +152,7 @@ def test_what_is_left_at_the_end(tau):
     laws = {
         tau: (lambda z, t: (y - z) / (1 - t), 1 - tau),
         tau / math.e: (lambda z, t: (y - z) / (1 - t).clamp(min=tau), 1.0),
-        tau / (1 + tau): (lambda z, t: soft_law(y, z, t, 1 / tau), 1.0),
+        tau / (1 + tau): (lambda z, t: soft_terminal_control(y, z, t, 1 / tau), 1.0),
     }
     for share, (field, end) in laws.items():
         times = torch.tensor([0.0, 1 - tau, end], dtype=torch.float64)[: 3 if end == 1 else 2]
@@ -158,7 +163,7 @@ def test_what_is_left_at_the_end(tau):
 def test_the_cubic_law_is_a_limit():
     """(08.17): how much too low it is at the widths of the chapter, and that it becomes exact as the modes get narrow."""
     low = [
-        1 - cubic_law(4.0, std) / worst_stiffness(4.0, std)[1]
+        1 - narrow_expansion_rate(4.0, std) / largest_expansion_rate(4.0, std)[1]
         for std in (1.0, 0.3, 0.1, 0.05, 0.005)
     ]
     assert [round(share, 2) for share in low[:-1]] == [0.68, 0.29, 0.11, 0.06] and 0 < low[

@@ -9,24 +9,29 @@ import torch
 from torch import Tensor
 
 from minildm.dynamics.records import Trajectory
-from minildm.evaluation.adjoint_profiles import profile, wish
-from minildm.evaluation.chains import token_chain
-from minildm.evaluation.parallel_commits import Law, committed, staircase, total_correlation
-from minildm.evaluation.singularity import energy, jump_cost
-from minildm.models.base import BOS, MASK
 from minildm.models.gpt import GPT, GPTConfig
-from minildm.models.masked import Masked, MaskedConfig
+from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
+from minildm.sampling.relaxed import relaxed_tokens
+from minildm.studies.ch09_adjoint_profiles import profile, terminal_cost
+from minildm.studies.ch09_parallel_commits import (
+    Distribution,
+    committed,
+    staircase,
+    total_correlation,
+)
+from minildm.studies.ch09_singularity import energy, jump_cost
+from minildm.tokens import BOS, MASK
 
-SIZES = {"vocabulary": 9, "length": 7, "width": 16, "heads": 2, "layers": 1}
+SIZES = {"vocab_size": 9, "seq_len": 7, "d_model": 16, "n_heads": 2, "n_layers": 1}
 
 
-def random_law(n: int, vocabulary: int = 3, seed: int = 0) -> Law:
+def random_law(n: int, vocabulary: int = 3, seed: int = 0) -> Distribution:
     """All texts of n words, with random probabilities."""
     probs = np.random.default_rng(seed).dirichlet(np.full(vocabulary**n, 0.3))
-    return Law(np.array(list(itertools.product(range(vocabulary), repeat=n))), probs)
+    return Distribution(np.array(list(itertools.product(range(vocabulary), repeat=n))), probs)
 
 
-def marginal(law: Law, w: np.ndarray, places) -> float:
+def marginal(law: Distribution, w: np.ndarray, places) -> float:
     """Probability of the words of w at some places."""
     return float(law.probs[(law.rows[:, list(places)] == w[list(places)]).all(1)].sum())
 
@@ -104,7 +109,7 @@ def test_the_price_of_blocks():
         assert divergence == pytest.approx(0, abs=1e-9) or len(blocks) < 5
 
 
-def hidden_entropy(law: Law, t: float) -> float:
+def hidden_entropy(law: Distribution, t: float) -> float:
     """g(t), by enumeration of what is visible."""
     n = law.rows.shape[1]
 
@@ -167,7 +172,7 @@ def test_a_jump_costs_without_bound():
 
 def small_models() -> list:
     torch.manual_seed(0)
-    return [GPT(GPTConfig(**SIZES)), Masked(MaskedConfig(**SIZES))]
+    return [GPT(GPTConfig(**SIZES)), MaskedDiffusion(MaskedDiffusionConfig(**SIZES))]
 
 
 def start_of(model) -> Tensor:
@@ -180,9 +185,9 @@ def start_of(model) -> Tensor:
 @pytest.mark.parametrize("model", small_models(), ids=("gpt", "masked"))
 def test_hard_choices_carry_no_adjoint(model):
     """(09.19): costates by vector-Jacobian products, and the projection of the last one on words written before."""
-    chain = token_chain(model, start_of(model), 4, torch.Generator().manual_seed(1))
+    chain = relaxed_tokens(model, start_of(model), 4, torch.Generator().manual_seed(1))
     path = chain.run()
-    found = profile(chain, path, wish(torch.tensor([5, 6]), torch.tensor([2, 6])))
+    found = profile(chain, path, terminal_cost(torch.tensor([5, 6]), torch.tensor([2, 6])))
     last = found.costates[-1]
     assert (last != 0).any()
     for k in range(len(path.times) - 1):
@@ -233,7 +238,8 @@ def test_written_words_stay(model):
     wrong = right.clone()
     wrong[:, 1] = 7
     chains = [
-        token_chain(model, tokens, 5, torch.Generator().manual_seed(2)) for tokens in (right, wrong)
+        relaxed_tokens(model, tokens, 5, torch.Generator().manual_seed(2))
+        for tokens in (right, wrong)
     ]
     paths = [torch.stack([chain.words(z) for z in chain.run().states]) for chain in chains]
     written = chains[0].arrival < chains[0].times[:, None, None]

@@ -220,7 +220,7 @@ def test_rank_is_at_most_the_number_of_slices(slices):
     )
     torch.manual_seed(0)
     made = SliceOperator(WIDTH, HEADS, slices).double().requires_grad_(False)
-    mixed = made.mix(randn(1, HEADS, 12, HEAD), randn(1, 12, WIDTH), torch.arange(12), None)[0]
+    mixed = made.integral(randn(1, HEADS, 12, HEAD), randn(1, 12, WIDTH), torch.arange(12), None)[0]
     assert (torch.linalg.matrix_rank(mixed, rtol=1e-10) == slices).all()
 
 

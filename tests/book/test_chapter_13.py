@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 from torch.func import grad, jacrev
 
+from minildm import pretrained
 from minildm.control.bridges import Mixture
-from minildm.control.linear_quadratic import pinned_law, soft_law
+from minildm.control.linear_quadratic import pinned_control, soft_terminal_control
 from minildm.dynamics.solvers import integrate
-from minildm.evaluation.singularity import energy
-from minildm.training import zoo
+from minildm.studies.ch09_singularity import energy
 from minildm.transport.codebook import Codebook
 from minildm.transport.diffusion import straight_step
 from minildm.transport.energies import energies
 from minildm.transport.mixtures import mixture_velocity
+from minildm.transport.noise_levels import noise_levels
 from minildm.transport.planar import two_modes
 from minildm.transport.schedules import Linear
-from minildm.transport.staggering import local_times
+from tests.sampling.draw import draw
 
 from .draws import randn, rng, scalar
 from .notebooks import CHAPTERS, load, outputs, printed, prose
@@ -52,13 +53,16 @@ def test_the_policy_is_the_mean_of_the_laws(t):
     posterior = posterior / posterior.sum()
     z_hat = (posterior @ y)[None, None]
     at = torch.full((len(y), 1), z, dtype=torch.float64)
-    for law in (lambda y, z: pinned_law(y, z, t), lambda y, z: soft_law(y, z, t, 6.0)):
+    for law in (
+        lambda y, z: pinned_control(y, z, t),
+        lambda y, z: soft_terminal_control(y, z, t, 6.0),
+    ):
         assert torch.allclose(posterior @ law(y[:, None], at)[:, 0], law(z_hat, at[:1])[0, 0])
     log_weights = torch.tensor([0.2, 0.5, 0.3]).double().log()
     field = mixture_velocity(
         Linear(), Mixture(log_weights, means[:, None], torch.full((3,), std**2).double())
     )
-    assert torch.allclose(field(at[:1], scalar(t)), pinned_law(z_hat, at[:1], t), atol=1e-6)
+    assert torch.allclose(field(at[:1], scalar(t)), pinned_control(z_hat, at[:1], t), atol=1e-6)
 
 
 @pytest.mark.parametrize("std", [0.3, 1.0])
@@ -167,7 +171,7 @@ def test_what_a_lag_costs(lag):
     """(13.14): energy of a path on its own clock, and on the common one; and the window of those under way."""
     grid = torch.linspace(0, 1, 20_001, dtype=torch.float64)
     moving = torch.ones(1, 201, dtype=torch.bool)
-    tau = local_times(grid, torch.full_like(grid, lag), moving.expand(len(grid), -1))
+    tau = noise_levels(grid, torch.full_like(grid, lag), moving.expand(len(grid), -1))
 
     def path(tau: Tensor) -> Tensor:
         return torch.sin(3 * tau) + tau**2
@@ -230,7 +234,7 @@ def test_a_kick_grows_where_the_end_is_open(t):
     now = scalar(t)
 
     def policy(z: Tensor) -> Tensor:
-        return pinned_law(codes.endpoint(codes.evidence(z, now).softmax(-1), z, now), z, t)
+        return pinned_control(codes.endpoint(codes.evidence(z, now).softmax(-1), z, now), z, t)
 
     C = guess(codes, z, t)[1]
     assert torch.allclose(jacrev(policy)(z), (t / (1 - t) ** 2 * C - torch.eye(2)) / (1 - t))
@@ -242,7 +246,7 @@ def test_a_kick_in_a_decided_word():
     p = torch.ones(2, 1, dtype=torch.float64)
 
     def policy(z: Tensor, t: Tensor) -> Tensor:
-        return pinned_law(codes.endpoint(p, z, t.expand(2)), z, t, 1e-9)
+        return pinned_control(codes.endpoint(p, z, t.expand(2)), z, t, 1e-9)
 
     start = randn(1, 2, seed=1) + torch.stack([torch.zeros(2), torch.ones(2)]).double()
     for t in (0.1, 0.5, 0.8):
@@ -273,12 +277,12 @@ def test_a_wish_bends_the_end(t):
 
 def test_paced_is_an_autoregressive_limit():
     """(09.16), (09.25) and (09.19) for solver paced: ratio S, no word changes after its move, no derivative of drawn ends."""
-    model, steps = zoo.load("manta-tales").model.eval().requires_grad_(False), 24
-    path = model.generate(2, rng=rng(1), steps=steps, solver="paced", record=True).trajectory
+    model, steps = pretrained.load("manta-tales").model.eval().requires_grad_(False), 24
+    path = draw(model, 2, rng=rng(1), steps=steps, solver="entropy_bounded", record=True).trajectory
     least = (path.states[-1] - path.states[0]).flatten(1).square().sum(1) / 2
     assert torch.allclose(energy(path) / least, torch.tensor(float(steps)), rtol=1e-4)
     gone = (path.states != path.states[0]).any(-1)
-    words = torch.stack([model.space.read_off(z)[0] for z in path.states])
+    words = torch.stack([model.space.decode_tokens(z)[0] for z in path.states])
     assert gone[-1].all() and (words == words[-1])[gone].all()
     assert ((path.states.diff(dim=0) != 0).any(-1).sum(0) == 1).all()
     state, waiting = path.states[steps // 2].clone().requires_grad_(), ~gone[steps // 2]

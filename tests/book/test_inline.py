@@ -160,13 +160,13 @@ def riccati_at_rest(by_hand, rng):
 @inline("03", "pinned")
 def law_to_a_point(pinned, rng):
     y, z, t = *normal(rng, 2, 4, 3, 2), torch.rand(4, generator=rng, dtype=torch.float64)
-    return pinned(y, z, t, 0.1), linear_quadratic.pinned_law(y, z, t, 0.1)
+    return pinned(y, z, t, 0.1), linear_quadratic.pinned_control(y, z, t, 0.1)
 
 
 @inline("03", "soft")
 def law_near_a_point(soft, rng):
     y, z, t = *normal(rng, 2, 4, 3, 2), torch.rand(4, generator=rng, dtype=torch.float64)
-    return soft(y, z, t, 3.0), linear_quadratic.soft_law(y, z, t, 3.0)
+    return soft(y, z, t, 3.0), linear_quadratic.soft_terminal_control(y, z, t, 3.0)
 
 
 @inline("03", "kick_by_hand")
@@ -174,9 +174,9 @@ def three_paths(by_hand, rng):
     y, start, push, times = *normal(rng, 3, 4, 2), torch.linspace(0, 0.9, 10, dtype=torch.float64)
 
     def law(z, t):
-        return linear_quadratic.pinned_law(y, z, t)
+        return linear_quadratic.pinned_control(y, z, t)
 
-    kick = feedback.kick(feedback.transport, law, start, times, 4, push, "euler")
+    kick = feedback.disturb(feedback.transport, law, start, times, (4, push), "euler")
     return by_hand(law, start, times, 4, push), (
         kick.plan.states,
         kick.closed.states[4:],
