@@ -168,9 +168,7 @@ def test_a_second_round_may_add_what_is_silent_at_first(vae_run, folder):
             str(second),
         ]
     )
-    one, two = (
-        read_tensors(pretrained.chosen(run) / "ema.safetensors") for run in (first, second)
-    )
+    one, two = (read_tensors(pretrained.chosen(run) / "ema.safetensors") for run in (first, second))
     assert (
         two.keys() - one.keys() == {"policy.gap_embedding"}
         and two["policy.gap_embedding"].abs().max() < 1e-20
