@@ -1,4 +1,4 @@
-# What minildm uses of transformers. The library's own annotations take the type checker a minute to read.
+# What minildm uses of transformers, whose own annotations take a type checker a minute to read.
 from typing import Any
 
 class AutoModel:
