@@ -182,7 +182,14 @@ def exact_words(cost: Cost, logits: Float[Tensor, "n vocab_size"]) -> Float[Tens
 
 
 def total_variance(estimates: Estimates) -> float:
-    """The variance of a single draw, the trace of its covariance: E |g - E g|^2."""
+    """The variance of a single draw, the trace of its covariance: E |g - E g|^2.
+
+    Args:
+        estimates: The draws g.
+
+    Returns:
+        The variance.
+    """
     return double(estimates.draws).var(0).sum().item()
 
 
