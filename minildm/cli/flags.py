@@ -88,7 +88,7 @@ def train_flags(model_type: str) -> tuple[type, type]:
     foundation = entry.foundation
     if foundation:
         text += (
-            f"\n\n{foundation.title.capitalize()} of Tales is {foundation.default}. "
+            f"\n\n{foundation.title.capitalize()} of Tales is {foundation.default}.\n\n"
             f"For another corpus {foundation.advice}."
         )
         annotated = Annotated[str, tyro.conf.arg(help=foundation.help)]

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,9 +17,6 @@ from ..sampling import Sampler
 from ..text.tokenizers import Tokenizer
 from ..tokens import EOS, NUM_SPECIALS
 
-Solver = Literal[  # of all model types
-    "ancestral", "ddim", "euler", "heun", "confidence", "margin", "sampled", "entropy_bounded"
-]
 PATIENCE = 2.0  # seconds without a bar
 MOST_STEPS = 4096
 LONGEST = 16  # times the length of training that a text may have
@@ -36,7 +32,7 @@ class DrawingFlags:
     """How texts are drawn; what is left out is as the model does by default."""
 
     steps: int | None = None  # solver steps: 32, or of a masked model one a token
-    solver: Solver | None = None  # ancestral, or one that the model is said to have
+    solver: str | None = None  # ancestral; masked confidence, margin; LDLM ddim, euler, heun
     length: int | None = None  # longest text in tokens: that of training
     temperature: float | None = None  # of token probabilities, or of an LDLM's noise
     top_p: float | None = None  # GPT, masked model: mass of the tokens that are drawn from

@@ -10,7 +10,6 @@ from torch import Tensor
 GuidanceTarget = Callable[
     [Float[Tensor, "b n vocab_size"]], Float[Tensor, " b"]
 ]  # log p_i(w) -> terminal cost -log P(target), in nats
-LatentSolver = Literal["ancestral", "ddim", "euler", "heun"]
 PolicySolver = Literal["ancestral", "euler", "sampled", "entropy_bounded"]
 
 
@@ -45,7 +44,7 @@ class GenerationDefaults:
 class LDLMGeneration(GenerationDefaults):
     """How an LDLM draws texts where nothing else is asked for."""
 
-    solver: LatentSolver = "ancestral"  # by which texts are drawn
+    solver: str = "ancestral"  # by which texts are drawn
     temperature: float = 1.0  # of the noise of ancestral steps
 
 

@@ -21,6 +21,7 @@ from ..nets.frozen import FrozenEncoder
 from ..nets.layers import init_weights
 from ..nets.perceiver import Perceiver
 from ..nets.transformer import DiffusionTransformer, Stack
+from ..transport.diffusion import SAMPLERS
 from ..transport.paths import interpolate
 from ..transport.schedules import Tangent
 from ..transport.time_sampling import AdaptiveTime, Uniform
@@ -75,7 +76,7 @@ class LDLM(LanguageModel):
 
     title = "an LDLM"
     capabilities = Capabilities(
-        ("ancestral", "ddim", "euler", "heun"),
+        ("ancestral", *(name for name in SAMPLERS if name != "ancestral")),
         frozenset(
             {"steps", "solver", "length", "temperature", "prompt", "observed", "start", "warped"}
             | {"guidance_target", "guidance_scale", "num_tries"}
@@ -87,6 +88,11 @@ class LDLM(LanguageModel):
     def __init__(self, config: LDLMConfig, frozen: FrozenEncoder | None = None):
         super().__init__()
         c = self.config = config
+        if c.generation.solver not in self.capabilities.solvers:
+            raise UserError(
+                f"an LDLM has no solver {c.generation.solver!r}: choose one of "
+                f"{', '.join(self.capabilities.solvers)} for --model.generation.solver"
+            )
         self.frozen = frozen
         self.schedule = Tangent(c.tangent)
         spacing = float(c.compression)

@@ -8,6 +8,7 @@ import torch
 from minildm.errors import UserError
 from minildm.models.generation import LDLMGeneration
 from minildm.models.guidance import LEAST_SIGNAL, contains
+from minildm.models.ldlm import LDLM, LDLMConfig
 from minildm.models.recipe import Recipe
 from minildm.transport.paths import interpolate
 from tests.models.small import LENGTH, VOCABULARY, agrees, gradients, ldlm, rng, texts
@@ -265,3 +266,8 @@ def test_reading_a_text_needs_the_frozen_encoder_and_writing_freely_does_not():
 def test_requests_that_cannot_be_fulfilled(request_, sentence):
     with pytest.raises(UserError, match=sentence):
         draw(ldlm(), **request_, rng=rng())
+
+
+def test_an_unknown_default_solver_is_refused_when_the_model_is_made():
+    with pytest.raises(UserError, match="no solver 'midpint': choose one of ancestral, ddim"):
+        LDLM(LDLMConfig(generation=LDLMGeneration(solver="midpint")))
