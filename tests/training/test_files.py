@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from minildm import pretrained
 from minildm.errors import UserError, check_place, expand, write_atomically
 from minildm.models.gpt import GPTConfig
+from minildm.models.registry import outline
 from minildm.training import checkpoint, sizes
 from minildm.training.checkpoint import differences
 from minildm.training.metrics import MetricsLog, plain, read_metrics, report
@@ -242,7 +243,7 @@ def test_sizes_out_of_bounds(changes, said):
 
 
 def test_a_model_that_memory_does_not_hold(monkeypatch):
-    model = pretrained.outline("gpt", checkpoint.config_card(GPTConfig(n_layers=2)))
+    model = outline("gpt", GPTConfig(n_layers=2))
     assert all(p.is_meta for p in model.parameters())
     weights = sum(p.numel() for p in model.parameters())
     monkeypatch.setattr(sizes, "memory", lambda device: 20 * weights)

@@ -171,7 +171,7 @@ def test_orthogonal_factor_of_tall_and_wide_matrices():
 
 def test_noise_is_a_function_of_seed_step_and_part():
     def draws(*key):
-        return torch.randn(4, generator=step_generator(*key, "cpu")).tolist()
+        return torch.randn(4, generator=step_generator(*key, torch.device("cpu"))).tolist()
 
     assert draws(1, 2, 3) == draws(1, 2, 3)
     keys = [(s, k, p) for s in range(3) for k in range(3) for p in range(3)]
