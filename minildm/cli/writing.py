@@ -114,7 +114,8 @@ def watched_sampler(model: LanguageModel, config: GenerationConfig) -> Iterator[
     bar = tqdm(desc="steps", delay=PATIENCE, leave=False, disable=None)
 
     def progress(total: int) -> None:
-        bar.total = total
+        if bar.total is None:
+            bar.reset(total)
         bar.update()
 
     with bar:

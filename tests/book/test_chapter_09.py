@@ -241,7 +241,7 @@ def test_written_words_stay(model):
         relaxed_tokens(model, tokens, 5, torch.Generator().manual_seed(2))
         for tokens in (right, wrong)
     ]
-    paths = [torch.stack([chain.words(z) for z in chain.run().states]) for chain in chains]
+    paths = [torch.stack([chain.decode(z) for z in chain.run().states]) for chain in chains]
     written = chains[0].arrival < chains[0].times[:, None, None]
     D = ((paths[0] != paths[1]) & written).sum(-1)
     assert (D.diff(dim=0) >= 0).all() and (D[-1] >= 1).all()

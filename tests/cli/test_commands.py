@@ -230,7 +230,7 @@ def test_evaluate_a_manta_and_publish_it(manta_run, folder, capsys):
             "manta-scored",
         ]
     )
-    assert "manta: held-out texts\n  loss on the way " in capsys.readouterr().out
+    assert "manta: held-out texts\n  loss of the tokens " in capsys.readouterr().out
     card = load("manta-scored").card
     assert card["scores"]["mean"]["nfe"] == 2 and card["scores"]["held_out"]["error"] > 0
     row = json.loads((manta_run / "scorecard.json").read_text())["rows"][0]
