@@ -16,7 +16,7 @@ import torch
 from minildm.evaluation.writer import Writer
 from minildm.text.batches import tensor
 from minildm.text.corpora import load_corpus
-from minildm.training.zoo import load
+from minildm.pretrained import load
 from minildm.viz.trajectory.explorer import TrajectoryExplorer
 
 real = tensor(load_corpus("tales", 64, documents=2000).valid[:64])
