@@ -4,6 +4,7 @@ from dataclasses import dataclass, is_dataclass
 from typing import Any, Literal, get_type_hints
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from .base import LanguageModel
 from .gpt import GPT, GPTConfig
@@ -112,6 +113,16 @@ def build(model_type: str, config: Any, part: Any = None) -> LanguageModel:
     return entry.model(config) if entry.foundation is None else entry.model(config, part)
 
 
+class Uninitialized(TorchFunctionMode):
+    """Skips what `torch.nn.init` draws, which on the meta device takes most of the time."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == torch.nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def outline(model_type: str, config: Any) -> LanguageModel:
     """An untrained model without storage, for its names and shapes.
 
@@ -122,5 +133,5 @@ def outline(model_type: str, config: Any) -> LanguageModel:
     Returns:
         The model.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), Uninitialized():
         return build(model_type, config)

@@ -18,11 +18,11 @@ LEAST = {  # of counts that may be below 1
 }
 MOST = {
     "seq_len": LONGEST,
-    "n_layers": 256,
-    "n_encoder_layers": 256,
-    "n_decoder_layers": 256,
-    "n_token_layers": 256,
-    "n_denoiser_layers": 256,
+    "n_layers": 1000,
+    "n_encoder_layers": 1000,
+    "n_decoder_layers": 1000,
+    "n_token_layers": 1000,
+    "n_denoiser_layers": 1000,
 }
 COUNT = 10_000_000  # largest value of other counts
 COPIES = 5  # of a weight in training: itself, its average, its gradient and two moments

@@ -130,7 +130,7 @@ def test_places_are_looked_at_before_the_corpus(place, prose, sentence, tmp_path
 def test_sizes_are_looked_at_before_the_corpus(prose, sentence, tmp_path):
     for flags, said in (
         (["--model.d-model", "1000000"], "million weights needs"),
-        (["--model.n-layers", "9999"], "at most 256"),
+        (["--model.n-layers", "9999"], "at most 1000"),
         (["--length", "100000"], "--length must be at most 16384, not 100000"),
     ):
         assert said in sentence(

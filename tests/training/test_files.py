@@ -228,7 +228,7 @@ def test_differences_are_named_field_by_field():
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"n_layers": 5000}, "--model.n-layers must be at most 256, not 5000"),
+        ({"n_layers": 5000}, "--model.n-layers must be at most 1000, not 5000"),
         ({"seq_len": 10**6}, "--length must be at most 16384"),
         ({"d_model": 10**9, "n_heads": 1}, "--model.d-model must be at most 10000000"),
         ({"vocab_size": 0}, "must be at least 1"),
