@@ -22,6 +22,7 @@ from ..text.corpora import Corpus, load_corpus
 from ..text.tokenizers import Tokenizer, WordTokenizer
 from ..training.checkpoint import config_card, fit, trained_state
 from ..training.config import learning_rate
+from ..training.cuda_graph import refuse_graph
 from ..training.distributed import DistributedContext, join, leave
 from ..training.loop import Trainer
 from ..training.presets import CorpusConfig
@@ -204,6 +205,7 @@ def train(model_type: str, flags: Any, command: str, context: DistributedContext
     """Train to the end, from the last checkpoint in the run's folder if there is one."""
     run = expand(flags.out)
     check_place(run)
+    refuse_graph(flags.train, context)
     quiet = flags.quiet or context.rank > 0
     base = find_base(model_type, flags)
     config = find_config(model_type, flags, base, context.device)

@@ -11,6 +11,7 @@ import termios
 import time
 
 import pytest
+import torch
 
 from minildm.cli import main
 from minildm.training.checkpoint import read_card, steps_saved
@@ -137,6 +138,13 @@ def test_sizes_are_looked_at_before_the_corpus(prose, sentence, tmp_path):
             "train", "gpt", *SMALL, "--corpus", prose, *flags, "--out", str(tmp_path / "run")
         )
     assert not (tmp_path / "cache").exists() and not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_cuda_graph_without_a_gpu_is_refused_before_the_corpus(prose, sentence, tmp_path):
+    said = sentence("train", "gpt", *SMALL, "--corpus", prose, "--train.cuda-graph")
+    assert "--train.cuda-graph needs a GPU with CUDA" in said
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize("encoding, redirection", [("cp1252", ""), ("utf-8", "| true")])
