@@ -2,7 +2,8 @@
 
 import torch
 
-from ..control.linear_quadratic import algebraic, linearize, pinned_control, soft_terminal_control
+from ..control.linear_quadratic import linearize, pinned_control, soft_terminal_control
+from ..control.riccati import algebraic
 from ..control.systems import DoubleIntegrator
 from .draws import double, rand, randn
 from .rules import Small

@@ -9,7 +9,8 @@ from torch import Tensor
 from minildm.control.feedback import cost, replay, rollout, transport
 from minildm.control.grid import Grid
 from minildm.control.hjb import costate, hopf_cole, hopf_lax
-from minildm.control.linear_quadratic import LinearQuadratic, riccati
+from minildm.control.linear_quadratic import LinearQuadratic
+from minildm.control.riccati import riccati
 from minildm.control.systems import PointMass, TwoWells, squares
 
 

@@ -7,13 +7,9 @@ from torch import Tensor
 from minildm.control.adjoint import adjoint, hamiltonian
 from minildm.control.feedback import Rollout, cost, disturb, replay, rollout, transport
 from minildm.control.hjb import best_control, residual
-from minildm.control.linear_quadratic import (
-    LinearQuadratic,
-    algebraic,
-    riccati,
-    soft_terminal_control,
-)
+from minildm.control.linear_quadratic import LinearQuadratic, soft_terminal_control
 from minildm.control.planning import extremal, kkt, transcribe
+from minildm.control.riccati import algebraic, riccati
 from minildm.control.systems import Pendulum
 from minildm.dynamics.records import Trajectory
 from minildm.dynamics.solvers import rk4

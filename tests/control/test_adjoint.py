@@ -16,12 +16,8 @@ from minildm.control.adjoint import (
 )
 from minildm.control.feedback import Rollout, cost, replay, rollout, transport
 from minildm.control.gradients import plan_cost, slope
-from minildm.control.linear_quadratic import (
-    linearize,
-    pinned_control,
-    riccati,
-    soft_terminal_control,
-)
+from minildm.control.linear_quadratic import linearize, pinned_control, soft_terminal_control
+from minildm.control.riccati import riccati
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass
 from minildm.dynamics.solvers import STEPS, integrate
 

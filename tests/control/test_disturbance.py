@@ -3,12 +3,8 @@
 import torch
 
 from minildm.control.feedback import disturb, rollout, transport
-from minildm.control.linear_quadratic import (
-    linearize,
-    pinned_control,
-    riccati,
-    soft_terminal_control,
-)
+from minildm.control.linear_quadratic import linearize, pinned_control, soft_terminal_control
+from minildm.control.riccati import riccati
 from minildm.control.systems import DoubleIntegrator
 from minildm.dynamics.solvers import euler_maruyama
 

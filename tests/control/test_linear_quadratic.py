@@ -12,14 +12,13 @@ from minildm.control.feedback import cost, rollout
 from minildm.control.hjb import residual
 from minildm.control.linear_quadratic import (
     LinearQuadratic,
-    algebraic,
     linearize,
     pinned_control,
     pinned_value,
-    riccati,
     soft_terminal_control,
     soft_terminal_value,
 )
+from minildm.control.riccati import algebraic, riccati
 from minildm.control.systems import DoubleIntegrator, Pendulum, PointMass
 from minildm.dynamics.solvers import euler_maruyama
 from minildm.errors import UserError

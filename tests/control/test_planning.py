@@ -8,8 +8,9 @@ import torch
 from minildm.control.adjoint import adjoint_by_autograd, hamiltonian
 from minildm.control.feedback import Rollout, cost, replay, rollout
 from minildm.control.hjb import best_control
-from minildm.control.linear_quadratic import LinearQuadratic, linearize, riccati
+from minildm.control.linear_quadratic import LinearQuadratic, linearize
 from minildm.control.planning import extremal, shoot, transcribe
+from minildm.control.riccati import riccati
 from minildm.control.systems import DoubleIntegrator, Pendulum
 from minildm.dynamics.records import Trajectory
 from minildm.errors import UserError

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ...control.feedback import Plant, Policy, disturb, transport
-from ...control.linear_quadratic import linearize, pinned_control, riccati, soft_terminal_control
+from ...control.linear_quadratic import linearize, pinned_control, soft_terminal_control
+from ...control.riccati import riccati
 from ...control.systems import DoubleIntegrator, Pendulum
 from ..core import style
 from ..core.figures import panels
