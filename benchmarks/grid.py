@@ -91,7 +91,7 @@ def main() -> None:
                 lambda peer=peer, theirs=theirs: peer(theirs),
                 rounds,
                 core=0.0,
-                clock=time.process_time,
+                timer=time.process_time,
             )
             name = f"{theirs.__name__}, {peer.__name__} numpy"
             rows[name] = {**row, "times_faster": 1 / row["ratio"], "largest_difference": gap}
@@ -101,7 +101,7 @@ def main() -> None:
         "steps": STEPS,
         "controls": CONTROLS,
         "threads": 1,
-        "clock": "process time",
+        "timer": "process time",
     }
     found = {"sizes": sizes, "torch": torch.__version__, "numpy": np.__version__, "rows": rows}
     OUT.write_text(json.dumps(found, indent=1) + "\n")

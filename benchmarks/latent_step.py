@@ -1,4 +1,4 @@
-"""One network call of our latent samplers against a stand-in of ELF's shape, batch 16, alternated rounds.
+"""One function evaluation of our latent samplers against a stand-in of ELF's shape, batch 16, alternated rounds.
 
     OMP_NUM_THREADS=1 python benchmarks/latent_step.py
 
@@ -80,7 +80,7 @@ def main() -> None:
         MantaLMConfig(d_model=WIDTH, n_heads=HEADS, n_layers=LAYERS, space=VAEConfig(latent=LATENT))
     ).eval()
     each = t[:, None].expand(BATCH, LENGTH).contiguous()
-    calls = {
+    evaluations = {
         "LDLM's denoiser": lambda: ldlm(zt, t, c),
         "Manta-LM's policy and its token posterior": lambda: manta.predict(zt, each, c),
     }
@@ -90,8 +90,10 @@ def main() -> None:
             name: sum(p.numel() for p in net.parameters()) for name, net in sizes.items()
         }
     }
-    for name, call in calls.items():
-        rows[name] = versus(call, lambda: elf(zt, t, c), rounds=40, core=0, clock=time.process_time)
+    for name, evaluate in evaluations.items():
+        rows[name] = versus(
+            evaluate, lambda: elf(zt, t, c), rounds=40, core=0, timer=time.process_time
+        )
     print(json.dumps(rows, indent=1))
 
 

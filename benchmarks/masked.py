@@ -25,7 +25,7 @@ from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.sampling import Sampler
 
 SIZE, LENGTH, WIDTH, HEADS, LAYERS, HIDDEN = 66, 64, 128, 4, 4, 3  # HIDDEN: id of the mask
-TRAIN, WRITE, CALLS = (
+TRAIN, WRITE, NFE = (
     12,
     16,
     8,
@@ -108,11 +108,11 @@ class Bert(nn.Module):
 def surest(model, rng):
     """Fill in the positions of highest probability, as many in each call."""
     tokens = torch.full((WRITE, LENGTH), HIDDEN)
-    for _ in range(CALLS):
+    for _ in range(NFE):
         probs = model(tokens).softmax(-1)
         words = torch.multinomial(probs.view(-1, SIZE), 1, generator=rng).view(WRITE, LENGTH)
         sure = probs.gather(-1, words[..., None])[..., 0].masked_fill(tokens != HIDDEN, -1.0)
-        best = sure.topk(LENGTH // CALLS, dim=-1).indices
+        best = sure.topk(LENGTH // NFE, dim=-1).indices
         tokens = tokens.scatter(1, best, words.gather(1, best))
     return tokens
 
@@ -121,7 +121,7 @@ def surest(model, rng):
 def remasked(model, rng):
     """Draw with Gumbel noise in float64, keep the words of highest probability, row by row."""
     tokens = torch.full((WRITE, LENGTH), HIDDEN)
-    for _ in range(CALLS):
+    for _ in range(NFE):
         hidden, logits = tokens == HIDDEN, model(tokens)
         noise = torch.rand(logits.shape, dtype=torch.float64, generator=rng)
         words = (logits.double().exp() / -noise.log()).argmax(-1)
@@ -131,7 +131,7 @@ def remasked(model, rng):
         )
         shown = torch.zeros_like(hidden)
         for row in range(WRITE):
-            shown[row, sure[row].topk(LENGTH // CALLS).indices] = True
+            shown[row, sure[row].topk(LENGTH // NFE).indices] = True
         tokens = torch.where(shown, words, tokens)
     return tokens
 
@@ -171,13 +171,13 @@ def main() -> None:
     )
     text = torch.randint(4, SIZE, (100_000,), generator=rng)
     ours = MaskedDiffusion(MaskedDiffusionConfig(SIZE, LENGTH, WIDTH, HEADS, LAYERS))
-    sampler_of_ours = Sampler(ours, GenerationConfig(steps=CALLS, solver="confidence"))
+    sampler_of_ours = Sampler(ours, GenerationConfig(steps=NFE, solver="confidence"))
     step = training(ours, lambda tokens: ours.losses(tokens, step=0, rng=rng).total, text, rng)
 
     def write():
         return sampler_of_ours(WRITE, rng=rng)
 
-    assert write().nfe == CALLS and (write().tokens != HIDDEN).all()
+    assert write().nfe == NFE and (write().tokens != HIDDEN).all()
     for name, model, sampler in (("tiny-diffusion", Rotary(), surest), ("dLLM", Bert(), remasked)):
         assert (
             sampler(model, rng) != HIDDEN
@@ -195,7 +195,7 @@ def main() -> None:
             ),
         }
         for kind, (mine, theirs, tokens) in sides.items():
-            row = versus(mine, theirs, rounds, core=0.0, clock=time.process_time)
+            row = versus(mine, theirs, rounds, core=0.0, timer=time.process_time)
             row |= {
                 "tokens_per_s": tokens / row["ours_median"],
                 "peer_tokens_per_s": tokens / row["peer_median"],
@@ -211,9 +211,9 @@ def main() -> None:
         "training_rows": TRAIN,
         "rows_written": WRITE,
         "length": LENGTH,
-        "calls": CALLS,
+        "nfe": NFE,
         "threads": 1,
-        "clock": "process time",
+        "timer": "process time",
     }
     found = {
         "sizes": sizes,

@@ -102,7 +102,7 @@ def main() -> None:
         "solver": "rk4",
         "solver_steps": SOLVER_STEPS,
         "threads": 1,
-        "clock": "process time",
+        "timer": "process time",
     }
     OUT.write_text(
         json.dumps({"sizes": sizes, "torch": version("torch"), "planes": results}, indent=1) + "\n"

@@ -125,7 +125,7 @@ def main() -> None:
         "bar": BAR,
         "moves": MOVES,
         "threads": 1,
-        "clock": "process time",
+        "timer": "process time",
         "torch": torch.__version__,
         "matplotlib": matplotlib.__version__,
         "rows": rows,

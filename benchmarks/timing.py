@@ -10,7 +10,7 @@ def versus(
     peer: Callable[[], object],
     rounds: int = 12,
     core: float = 0.925,
-    clock: Callable[[], float] = time.perf_counter,
+    timer: Callable[[], float] = time.perf_counter,
 ) -> dict[str, float]:
     """Median seconds of two functions, called in the order A B B A, and the ratio of the medians.
 
@@ -21,7 +21,7 @@ def versus(
         peer: Called without arguments.
         rounds: Calls of each that must count.
         core: Process time over wall time below which a call does not count.
-        clock: That of the wall, or that of the process with `core` 0, for work on one thread where
+        timer: That of the wall, or that of the process with `core` 0, for work on one thread where
             other work keeps the cores busy.
 
     Returns:
@@ -34,9 +34,9 @@ def versus(
         function()
     while min(map(len, kept.values())) < rounds and made < 20 * rounds:
         for name in ("ours", "peer", "peer", "ours"):
-            began = clock(), time.perf_counter(), time.process_time()
+            began = timer(), time.perf_counter(), time.process_time()
             sides[name]()
-            ended = clock(), time.perf_counter(), time.process_time()
+            ended = timer(), time.perf_counter(), time.process_time()
             took, wall, cpu = (b - a for a, b in zip(began, ended))
             made += 1
             if cpu / wall >= core:

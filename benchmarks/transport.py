@@ -63,7 +63,7 @@ def plain(z1, z0, t):
 
 
 def paths(shape):
-    """Yields (name, ours, theirs, allowed gap) for path calls on one draw; each is called INNER times."""
+    """Yields (name, ours, theirs, allowed gap) for paths of one draw; each side runs INNER times."""
     rng = torch.Generator().manual_seed(0)
     z1, z0 = torch.randn(2, *shape, generator=rng)
     t, schedule = torch.rand(shape[0], generator=rng), Linear()
@@ -74,14 +74,14 @@ def paths(shape):
         "flow_matching": lambda: affine.sample(t=t, x_0=z0, x_1=z1).x_t,
     }
 
-    def often(call):
-        return [call() for _ in range(INNER)][-1]
+    def often(function):
+        return [function() for _ in range(INNER)][-1]
 
-    for name, call in sides.items():
+    for name, function in sides.items():
         yield (
             f"path, {name}",
             lambda: often(lambda: sample_path(schedule, z1, z0, t).zt),
-            lambda call=call: often(call),
+            lambda function=function: often(function),
             1e-6,
         )
 
@@ -132,9 +132,9 @@ def main() -> None:
     sizes = {
         "points": POINTS,
         "width": WIDTH,
-        "path_calls": INNER,
+        "path_repeats": INNER,
         "threads": 1,
-        "clock": "process time",
+        "timer": "process time",
     }
     OUT.write_text(
         json.dumps(
@@ -150,7 +150,7 @@ def compare(ours, theirs, allowed: float, rounds: int) -> dict[str, float]:
     gap = float((ours() - theirs()).abs().max())
     assert gap <= allowed, gap
     return {
-        **versus(ours, theirs, rounds, core=0.0, clock=time.process_time),
+        **versus(ours, theirs, rounds, core=0.0, timer=time.process_time),
         "largest_difference": gap,
     }
 

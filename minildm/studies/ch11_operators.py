@@ -64,7 +64,7 @@ def run(out: Path = Path("runs/ch11_operators.json"), rounds: int = 12) -> None:
         rounds: Measurements of each kernel at each length.
     """
     facts = {"lengths": LENGTHS, "width": WIDTH, "heads": HEADS, "batch": 1, "rounds": rounds}
-    record = Record(out, **facts, threads=torch.get_num_threads(), clock="process time")
+    record = Record(out, **facts, threads=torch.get_num_threads(), timer="process time")
     if record.study["rows"]:
         return
     torch.manual_seed(0)
