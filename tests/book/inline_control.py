@@ -37,26 +37,26 @@ def cost_of_a_rollout(add_up, rng):
     return add_up(system, run.path.states, plan, 0.2), feedback.cost(system, run)
 
 
-@inline("01", "credit")
-def gradient_by_costates(credit, rng):
+@inline("01", "adjoint_gradient")
+def gradient_by_costates(adjoint_gradient, rng):
     system, plan, start, times = plan_of(rng)
-    return credit(system, plan, start, 0.2), gradients.slope(
+    return adjoint_gradient(system, plan, start, 0.2), gradients.slope(
         gradients.plan_cost(system, start, times, "euler"), plan
     )[1]
 
 
-@inline("01", "nudge")
-def gradient_by_differences(nudge, rng):
+@inline("01", "central_differences")
+def gradient_by_differences(central_differences, rng):
     system, plan, start, times = plan_of(rng)
-    price = gradients.plan_cost(system, start, times)
-    return nudge(price, plan, 1e-4), gradients.differences(price, plan, 1e-4)
+    objective = gradients.plan_cost(system, start, times)
+    return central_differences(objective, plan, 1e-4), gradients.differences(objective, plan, 1e-4)
 
 
 @inline("01", "walk")
 def descent(walk, rng):
     _, plan, start, times = plan_of(rng)
-    price = gradients.plan_cost(DoubleIntegrator(), start, times)
-    return walk(price, plan, 0.01, 20)[-1], gradients.descend(price, plan, 0.01, 20).plan
+    objective = gradients.plan_cost(DoubleIntegrator(), start, times)
+    return walk(objective, plan, 0.01, 20)[-1], gradients.descend(objective, plan, 0.01, 20).plan
 
 
 @inline("02", "left_over")
@@ -127,29 +127,29 @@ def riccati_at_rest(by_hand, rng):
 
 
 @inline("03", "pinned")
-def law_to_a_point(pinned, rng):
+def control_to_a_point(pinned, rng):
     y, z, t = *normal(rng, 2, 4, 3, 2), torch.rand(4, generator=rng, dtype=torch.float64)
     return pinned(y, z, t, 0.1), linear_quadratic.pinned_control(y, z, t, 0.1)
 
 
 @inline("03", "soft")
-def law_near_a_point(soft, rng):
+def control_near_a_point(soft, rng):
     y, z, t = *normal(rng, 2, 4, 3, 2), torch.rand(4, generator=rng, dtype=torch.float64)
     return soft(y, z, t, 3.0), linear_quadratic.soft_terminal_control(y, z, t, 3.0)
 
 
-@inline("03", "kick_by_hand")
+@inline("03", "disturb_by_hand")
 def three_paths(by_hand, rng):
     y, start, push, times = *normal(rng, 3, 4, 2), torch.linspace(0, 0.9, 10, dtype=torch.float64)
 
-    def law(z, t):
+    def policy(z, t):
         return linear_quadratic.pinned_control(y, z, t)
 
-    kick = feedback.disturb(feedback.transport, law, start, times, (4, push), "euler")
-    return by_hand(law, start, times, 4, push), (
-        kick.plan.states,
-        kick.closed.states[4:],
-        kick.replayed.states[4:],
+    disturbed = feedback.disturb(feedback.transport, policy, start, times, (4, push), "euler")
+    return by_hand(policy, start, times, 4, push), (
+        disturbed.plan.states,
+        disturbed.closed.states[4:],
+        disturbed.replayed.states[4:],
     )
 
 
@@ -162,11 +162,11 @@ def euler_with_noise(noisy_path, rng):
     ).states
 
 
-@inline("04", "bridge_law")
-def between_two_points(bridge_law, rng):
+@inline("04", "bridge_distribution")
+def between_two_points(bridge_distribution, rng):
     z, y, t, g = *normal(rng, 2, 5, 2), uniform(rng, 0, 0.5), uniform(rng, 0, 2)
-    law = bridges.bridge(z, y, t, t + 0.3, g)
-    return bridge_law(z, y, t, t + 0.3, g), (law.mean, law.variance)
+    exact = bridges.bridge(z, y, t, t + 0.3, g)
+    return bridge_distribution(z, y, t, t + 0.3, g), (exact.mean, exact.variance)
 
 
 @inline("04", "sinkhorn_inline", close=1e-6)  # both stop before the limit

@@ -1,4 +1,4 @@
-"""Comparisons for `test_inline` of what chapter 13 writes itself with codebooks, clocks and steps of minildm.transport."""
+"""Comparisons for `test_inline` of what chapter 13 writes itself with codebooks, noise levels and steps of minildm.transport."""
 
 import torch
 
@@ -36,18 +36,18 @@ def where_a_latent_should_end(by_hand, rng):
 
 
 @inline("13", "own_times")
-def clocks(own_times, rng):
-    t, lag = torch.rand(4, generator=rng).double(), 6 * torch.rand(4, generator=rng).double()
+def times_of_positions(own_times, rng):
+    t, offset = torch.rand(4, generator=rng).double(), 6 * torch.rand(4, generator=rng).double()
     moving = torch.rand(4, 9, generator=rng) < 0.7
-    return own_times(t, lag, moving), noise_levels(t, lag, moving)
+    return own_times(t, offset, moving), noise_levels(t, offset, moving)
 
 
 @inline("13", "renewed")
 def noise_renewed(renewed, rng):
-    z, end, share = *normal(rng, 2, 5, 3), uniform(rng, 0.1, 1)
+    z, end, eta = *normal(rng, 2, 5, 3), uniform(rng, 0.1, 1)
     t, s = (0.01 + 0.98 * torch.rand(2, generator=rng, dtype=torch.float64)).sort().values
     xi = torch.randn(5, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    step = straight_step(share)(
+    step = straight_step(eta)(
         lambda z, t: (end - z) / (1 - t), z, t, s, torch.Generator().manual_seed(3)
     )
-    return renewed(z, end, t, s, share, xi), step
+    return renewed(z, end, t, s, eta, xi), step

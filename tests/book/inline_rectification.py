@@ -24,22 +24,22 @@ def nats_of_a_channel(kl_by_hand, rng):
 
 @inline("10", "word_field")
 def field_to_words(word_field, rng):
-    law, z, t = (
+    mixture, z, t = (
         words(rng),
         normal(rng, 4, 3),
         torch.tensor(uniform(rng, 0.1, 0.9), dtype=torch.float64),
     )
-    return word_field(law)(z, t), ch10_word_field.word_velocity(law)(z, t)
+    return word_field(mixture)(z, t), ch10_word_field.word_velocity(mixture)(z, t)
 
 
 @inline("10", "jacobian_by_hand")
-def stiffness_of_the_field_to_words(jacobian_by_hand, rng):
-    law, z, t = (
+def jacobian_of_the_field_to_words(jacobian_by_hand, rng):
+    mixture, z, t = (
         words(rng),
         normal(rng, 3),
         torch.tensor(uniform(rng, 0.1, 0.9), dtype=torch.float64),
     )
-    return jacobian_by_hand(law, z, t), ch10_word_field.word_jacobian(law, z[None], t)[0]
+    return jacobian_by_hand(mixture, z, t), ch10_word_field.word_jacobian(mixture, z[None], t)[0]
 
 
 @inline("10", "euler_product")

@@ -25,20 +25,38 @@ def some_mixture(rng: torch.Generator) -> Mixture:
     return Mixture(normal(rng, 3).log_softmax(0), normal(rng, 3, 2), 0.1 + normal(rng, 3) ** 2)
 
 
+@inline("05", "responsibilities")
+def weights_of_modes(by_hand, rng):
+    mixture, z, t = (
+        some_mixture(rng),
+        normal(rng, 6, 2),
+        torch.tensor(uniform(rng, 0, 0.9)).double(),
+    )
+    return by_hand(mixture, z, t), mixtures.responsibilities(Linear(), mixture, z, t)
+
+
 @inline("05", "flow_of_mixture")
 def flow_to_a_mixture(flow, rng):
-    law, z, t = some_mixture(rng), normal(rng, 6, 2), torch.tensor(uniform(rng, 0, 0.9)).double()
-    return flow(law, z, t), mixtures.mixture_velocity(Linear(), law)(z, t)
+    mixture, z, t = (
+        some_mixture(rng),
+        normal(rng, 6, 2),
+        torch.tensor(uniform(rng, 0, 0.9)).double(),
+    )
+    return flow(mixture, z, t), mixtures.mixture_velocity(Linear(), mixture)(z, t)
 
 
 @inline("05", "score_of_mixture")
 def score_of_a_mixture(score, rng):
-    law, z, t = some_mixture(rng), normal(rng, 6, 2), torch.tensor(uniform(rng, 0, 0.9)).double()
-    return score(law, z, t), mixtures.mixture_score(Linear(), law)(z, t)
+    mixture, z, t = (
+        some_mixture(rng),
+        normal(rng, 6, 2),
+        torch.tensor(uniform(rng, 0, 0.9)).double(),
+    )
+    return score(mixture, z, t), mixtures.mixture_score(Linear(), mixture)(z, t)
 
 
 @inline("05", "left_over")
-def residual_of_a_law(left_over, rng):
+def residual_of_a_density(left_over, rng):
     z, t, g = normal(rng, 6), torch.tensor(uniform(rng, 0, 0.9)).double(), uniform(rng, 0, 2)
 
     def log_p(z, t):
@@ -59,41 +77,43 @@ def two_samples(largest_gap, rng):
 
 @inline("05", "nats", close=1e-5)  # in float32
 def likelihood_of_a_flow(nats, rng):
-    law, times = some_mixture(rng), torch.linspace(0, 1, 21)
-    field, z1 = mixtures.mixture_velocity(Linear(), law), law.sample(5, rng).float()
+    mixture, times = some_mixture(rng), torch.linspace(0, 1, 21)
+    field, z1 = mixtures.mixture_velocity(Linear(), mixture), mixture.sample(5, rng).float()
     return nats(field, z1, times), likelihood.log_likelihood(field, z1, times, "midpoint")
 
 
-@inline("06", "pinned_pair")
-def straight_paths(pinned_pair, rng):
+@inline("06", "conditional_pair")
+def straight_paths(conditional_pair, rng):
     z0, z1, t = *normal(rng, 2, 6, 2), torch.rand(6, generator=rng, dtype=torch.float64)
     sample = paths.sample_path(Linear(), z1, z0, t)
-    return pinned_pair(z0, z1, t[:, None]), (sample.zt, sample.velocity)
+    return conditional_pair(z0, z1, t[:, None]), (sample.zt, sample.velocity)
 
 
 @inline("06", "mean_control")
 def mean_of_pinned_controls(mean_control, rng):
-    law, z, t = (
+    mixture, z, t = (
         planar.two_modes(std := uniform(rng, 0.1, 2)),
         normal(rng, 7, 1),
         uniform(rng, 0, 0.95),
     )
-    field = mixtures.mixture_velocity(Linear(), law)
-    return mean_control(z, t, law.means[:, 0], std), field(z, torch.tensor(t, dtype=torch.float64))
+    field = mixtures.mixture_velocity(Linear(), mixture)
+    return mean_control(z, t, mixture.means[:, 0], std), field(
+        z, torch.tensor(t, dtype=torch.float64)
+    )
 
 
 @inline("06", "three_energies", close=0.01)  # by sums over coarse cells
 def energies_of_two_modes(three_energies, rng):
-    law = planar.two_modes(std := uniform(rng, 0.1, 1.5))
-    found = energies.energies(law)
-    return three_energies(law, std), (found.conditional, found.marginal, found.optimal)
+    mixture = planar.two_modes(std := uniform(rng, 0.1, 1.5))
+    found = energies.energies(mixture)
+    return three_energies(mixture, std), (found.conditional, found.marginal, found.optimal)
 
 
-@inline("06", "bend")
-def acceleration_of_a_flow(bend, rng):
+@inline("06", "acceleration_by_hand")
+def acceleration_of_a_flow(acceleration_by_hand, rng):
     field, z = mixtures.mixture_velocity(Linear(), planar.two_modes(1.0)), normal(rng, 5, 1)
     t = torch.tensor(uniform(rng, 0, 0.9), dtype=torch.float64)
-    return bend(field, z, t), energies.acceleration(field, z, t)
+    return acceleration_by_hand(field, z, t), energies.acceleration(field, z, t)
 
 
 @inline("07", "tan_d")
@@ -131,11 +151,11 @@ def closest_falling_row(pool, rng):
 
 @inline("08", "ddim_step")
 def data_and_noise_at_the_next_time(ddim_step, rng):
-    z, clean, path, t = (
+    z, denoised, path, t = (
         *normal(rng, 2, 5, 2),
         Tangent(uniform(rng, 1, 4)),
         torch.tensor(uniform(rng, 0.1, 0.5)),
     )
     a, b, a_next, b_next = path.a(t), path.b(t), path.a(t + 0.3), path.b(t + 0.3)
-    loop = ClosedLoop(lambda z, t, c: clean, path, z)
-    return ddim_step(z, clean, a, b, a_next, b_next), ddim(loop, z, t, t + 0.3)
+    loop = ClosedLoop(lambda z, t, c: denoised, path, z)
+    return ddim_step(z, denoised, a, b, a_next, b_next), ddim(loop, z, t, t + 0.3)

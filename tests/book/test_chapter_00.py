@@ -23,7 +23,7 @@ SMALL = Lexicon(
 )
 
 
-def law() -> dict[str, float]:
+def distribution() -> dict[str, float]:
     """All tales of one event in a small language, each with the probability of its decisions."""
     mass: dict[str, float] = defaultdict(float)
     for sentences, nats in outcomes(lambda choose: narrate(choose, 1, SMALL)):
@@ -33,16 +33,16 @@ def law() -> dict[str, float]:
 
 def test_log_probability_is_minus_the_sum_of_log_counts():
     """(00.2): each text has one sequence of decisions, so the masses of texts are those of decisions and add up to one."""
-    told = [
+    examples = [
         " ".join(sentences) for sentences, _ in outcomes(lambda choose: narrate(choose, 1, SMALL))
     ]
-    assert len(told) == len(set(told))
-    assert math.isclose(math.fsum(law().values()), 1, abs_tol=1e-12)
+    assert len(examples) == len(set(examples))
+    assert math.isclose(math.fsum(distribution().values()), 1, abs_tol=1e-12)
 
 
 def test_cross_entropy_is_entropy_plus_divergence():
-    """(00.4): by enumeration, for a wrong law q over the same tales."""
-    p = torch.tensor(list(law().values()), dtype=torch.float64)
+    """(00.4): by enumeration, for a wrong distribution q over the same tales."""
+    p = torch.tensor(list(distribution().values()), dtype=torch.float64)
     q = (
         torch.randn(len(p), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     ).softmax(0)
@@ -51,7 +51,7 @@ def test_cross_entropy_is_entropy_plus_divergence():
     assert divergence > 0
 
 
-def test_the_mean_of_single_perplexities_may_lie_on_either_side_of_the_pooled_one():
+def test_the_mean_of_single_perplexities_may_lie_on_either_side_of_that_of_the_corpus():
     """(00.5): never below it for equal lengths, by Jensen; on both sides for unequal ones, as in the worked solution."""
     nats = torch.rand(1000, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     lengths, single = (
@@ -59,8 +59,8 @@ def test_the_mean_of_single_perplexities_may_lie_on_either_side_of_the_pooled_on
         nats.exp().mean(1),
     )
     assert (single >= nats.mean(1).exp()).all()
-    pooled = ((nats * lengths).sum(1) / lengths.sum()).exp()
-    assert (single > pooled).any() and (single < pooled).any()
+    corpus = ((nats * lengths).sum(1) / lengths.sum()).exp()
+    assert (single > corpus).any() and (single < corpus).any()
     assert 2 ** (10 / 20) * 8 ** (10 / 20) < (2 + 8) / 2 < 2 ** (10 / 40) * 8 ** (30 / 40)
 
 

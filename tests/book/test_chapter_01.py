@@ -40,13 +40,13 @@ def test_the_optimum_of_a_point_mass():
     """(01.6): control, remaining distance and cost, by the minimum over all held plans, which Newton's step finds."""
     for r, c, T in ((1.0, 10.0, 1.0), (0.3, 2.0, 3.0), (2.0, 0.5, 0.7)):
         system, z, y = PointMass(state=2, effort=r, weight=c, target=0.8), draw(1, 2), 0.8
-        price = plan_cost(system, z, grid(6, T))
+        objective = plan_cost(system, z, grid(6, T))
         flat = draw(12, seed=1)
 
-        def J(flat: Tensor, price=price) -> Tensor:
-            return price(flat.view(6, 1, 2)).sum()
+        def J(flat: Tensor, objective=objective) -> Tensor:
+            return objective(flat.view(6, 1, 2)).sum()
 
-        gradient = slope(price, flat.view(6, 1, 2))[1].flatten()
+        gradient = slope(objective, flat.view(6, 1, 2))[1].flatten()
         best = flat - torch.linalg.solve(torch.autograd.functional.hessian(J, flat), gradient)
         u = c * (y - z) / (r + c * T)
         assert torch.allclose(best.view(6, 1, 2), u.expand(6, 1, 2))
@@ -57,21 +57,22 @@ def test_the_optimum_of_a_point_mass():
         assert torch.allclose(J(best), r * c / (r + c * T) * squares(z - y))
 
 
-def test_the_trade_between_effort_and_miss():
-    """(01.7): effort as a function of the miss, its slope by autograd, and that no plan lies below."""
+def test_the_trade_between_effort_and_terminal_error():
+    """(01.7): effort as a function of the terminal error, its slope by autograd, and that no plan lies below."""
     T, r, way = 2.0, 0.5, draw(4, 3)
     distance = way.norm(dim=1)
     for c in (0.1, 1.0, 30.0):
         u = c * way / (r + c * T)
-        effort, miss = T * squares(u), squares(way - T * u).requires_grad_()
-        least = (distance - (2 * miss).sqrt()) ** 2 / (2 * T)
+        effort, terminal_error = T * squares(u), squares(way - T * u).requires_grad_()
+        least = (distance - (2 * terminal_error).sqrt()) ** 2 / (2 * T)
         assert torch.allclose(effort, least)
         assert torch.allclose(
-            torch.autograd.grad(least.sum(), miss)[0], torch.full((4,), -c / r, dtype=torch.float64)
+            torch.autograd.grad(least.sum(), terminal_error)[0],
+            torch.full((4,), -c / r, dtype=torch.float64),
         )
     plans = draw(10, 1000, 3, seed=2)
-    effort, miss = T / 10 * squares(plans).sum(0), squares(way[0] - T / 10 * plans.sum(0))
-    assert (effort >= (distance[0] - (2 * miss).sqrt()) ** 2 / (2 * T)).all()
+    effort, terminal_error = T / 10 * squares(plans).sum(0), squares(way[0] - T / 10 * plans.sum(0))
+    assert (effort >= (distance[0] - (2 * terminal_error).sqrt()) ** 2 / (2 * T)).all()
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_energy_of_a_small_swing_is_multiplied_in_every_step(method, factor):
         assert torch.allclose(squares(after), factor(h) * squares(z), rtol=1e-12)
 
 
-def test_credit_carried_backwards_is_the_gradient():
+def test_costates_carried_backwards_give_the_gradient():
     """(01.13): for the pendulum under Euler, whose Jacobians we write by hand."""
     system, h, plan, states = (
         Pendulum(effort=0.7, weight=3.0, damping=0.2),
@@ -97,14 +98,15 @@ def test_credit_carried_backwards_is_the_gradient():
     for u in plan:
         states.append(states[-1] + h * system.plant(states[-1], u, torch.tensor(0.0)))
     q, v = states[-1].T
-    p, credit = 3.0 * torch.stack((-torch.sin(q), v), dim=1), []
+    p, gradient_by_costates = 3.0 * torch.stack((-torch.sin(q), v), dim=1), []
     for z, u in zip(reversed(states[:-1]), plan.flip(0)):
-        credit.insert(0, h * p[:, 1:] + h * 0.7 * u)
+        gradient_by_costates.insert(0, h * p[:, 1:] + h * 0.7 * u)
         dFdz = torch.eye(2, dtype=torch.float64).repeat(4, 1, 1)
         dFdz[:, 0, 1], dFdz[:, 1, 0], dFdz[:, 1, 1] = h, -h * torch.cos(z[:, 0]), 1 - h * 0.2
         p = torch.einsum("bij,bi->bj", dFdz, p)
     assert torch.allclose(
-        torch.stack(credit), slope(plan_cost(system, states[0], grid(12, 1.2), "euler"), plan)[1]
+        torch.stack(gradient_by_costates),
+        slope(plan_cost(system, states[0], grid(12, 1.2), "euler"), plan)[1],
     )
 
 
@@ -148,14 +150,15 @@ def test_the_plan_of_a_linear_plant_in_closed_form():
     plan = -S.T @ torch.linalg.solve(
         r * T / n / c * torch.eye(2, dtype=torch.float64) + S @ S.T, drift.T
     )
-    price, held = plan_cost(system, start, times), plan[..., None]
-    assert slope(price, held)[1].abs().max() < 1e-12
-    assert (price(held + 0.01 * draw(n, 3, 1, seed=1)) > price(held)).all()
+    objective, unforced = plan_cost(system, start, times), plan[..., None]
+    assert slope(objective, unforced)[1].abs().max() < 1e-12
+    assert (objective(unforced + 0.01 * draw(n, 3, 1, seed=1)) > objective(unforced)).all()
     assert torch.allclose(
         tangent_plan(S.expand(3, 2, n), drift, torch.full((3,), r * T / n / c).double()).T, plan
     )
     assert torch.allclose(
-        cost(system, rollout(system.plant, replay(held, times), start, times)), price(held)
+        cost(system, rollout(system.plant, replay(unforced, times), start, times)),
+        objective(unforced),
     )
 
 

@@ -25,23 +25,23 @@ def soft(z: Tensor, t: Tensor, c: float = 4.0, y: float = 0.7) -> Tensor:
 def test_the_tail_of_a_best_plan_is_a_best_plan():
     """(02.2): on random tables of cells and moves, the least cost over all plans is that by steps backwards."""
     for seed in range(5):
-        end, price = draw(6, seed=seed), draw(3, seed=seed + 10).abs()
+        end, move_cost = draw(6, seed=seed), draw(3, seed=seed + 10).abs()
         value = end
         for _ in range(4):
-            ways = [price[m + 1] + value[(torch.arange(6) + m).clamp(0, 5)] for m in (-1, 0, 1)]
+            ways = [move_cost[m + 1] + value[(torch.arange(6) + m).clamp(0, 5)] for m in (-1, 0, 1)]
             value = torch.stack(ways).amin(0)
         for start in range(6):
             least = torch.inf
             for plan in product((-1, 0, 1), repeat=4):
                 cell, spent = start, 0.0
                 for m in plan:
-                    cell, spent = min(max(cell + m, 0), 5), spent + float(price[m + 1])
+                    cell, spent = min(max(cell + m, 0), 5), spent + float(move_cost[m + 1])
                 least = min(least, spent + float(end[cell]))
             assert float(value[start]) == pytest.approx(least)
 
 
 def test_splitting_time_in_the_middle_changes_nothing():
-    """(02.2) for the point mass: Hopf-Lax from t to 1 is Hopf-Lax from t to s with V(., s) as the price of the end."""
+    """(02.2) for the point mass: Hopf-Lax from t to 1 is Hopf-Lax from t to s with V(., s) as the terminal cost."""
     wells, ends = TwoWells(weight=3.0), Grid((-3.0,), (3.0,), (241,))
     t, s = torch.tensor(0.2, dtype=torch.float64), torch.tensor(0.7, dtype=torch.float64)
     z = draw(30, 1).clamp(-2, 2)
@@ -82,25 +82,25 @@ def test_what_a_wrong_plan_wastes():
 
 @pytest.mark.parametrize("t", [0.0, 0.6, 0.9])
 def test_ridges_but_no_sharp_valleys(t):
-    """(02.14): for a random price of the end with kinks both ways, and nearly with equality at a sharp valley of it."""
+    """(02.14): for a random terminal cost with kinks both ways, and nearly with equality at a sharp valley of it."""
     t, z = (
         torch.tensor(t, dtype=torch.float64),
         torch.linspace(-1, 1, 41, dtype=torch.float64)[:, None],
     )
     slopes, knots, ends = draw(7), draw(7), Grid((-4.0,), (4.0,), (801,))
 
-    def price(y: Tensor) -> Tensor:
+    def move_cost(y: Tensor) -> Tensor:
         return (slopes * (y - knots).abs()).sum(1)
 
-    def bend(price, delta: float) -> Tensor:
+    def second_difference(move_cost, delta: float) -> Tensor:
         left, middle, right = (
-            hopf_lax(price, z + shift, t, ends)[0] for shift in (-delta, 0.0, delta)
+            hopf_lax(move_cost, z + shift, t, ends)[0] for shift in (-delta, 0.0, delta)
         )
         return left - 2 * middle + right
 
     for delta in (0.02, 0.1, 0.5):
-        assert (bend(price, delta) <= delta**2 / (1 - t) + 1e-8).all()
-    assert bend(lambda y: 9 * y.abs().sum(1), 0.05).max() == pytest.approx(
+        assert (second_difference(move_cost, delta) <= delta**2 / (1 - t) + 1e-8).all()
+    assert second_difference(lambda y: 9 * y.abs().sum(1), 0.05).max() == pytest.approx(
         0.05**2 / float(1 - t), rel=1e-5
     )
 
@@ -176,7 +176,7 @@ def test_the_last_time_is_free(T):
 
 
 def test_the_velocity_to_one_end_is_a_slope_that_solves_hjb_and_a_mean_of_two_is_not():
-    """(02.7): straight motion to one end leaves no residual; the mean of two, by how likely each end is, accelerates."""
+    """(02.7): a straight path to one end leaves no residual; the mean of two, by how likely each end is, accelerates."""
     ends, z, t = (
         torch.tensor([-1.0, 1.0], dtype=torch.float64),
         draw(50).clamp(-1, 1),

@@ -67,7 +67,7 @@ def test_algebraic_riccati_and_the_invariant_space(seed):
 
 
 def test_costate_and_slope_by_differences():
-    """(03.9) and (03.10): p is what a nudge of the start costs, dJ/du what a nudge of one held control costs."""
+    """(03.9) and (03.10): p is what a perturbation of the start costs, dJ/du what one of a control in one interval costs."""
     pendulum, times, tiny = Pendulum(), grid(60, 2.0), 1e-5
     start, controls = draw(1, 2), torch.sin(2 * times[:-1])[:, None, None]
 
@@ -76,13 +76,13 @@ def test_costate_and_slope_by_differences():
 
     found = adjoint(pendulum, rollout(pendulum.plant, replay(controls, times), start, times))
     for i in range(2):
-        nudge = tiny * torch.eye(2).double()[i]
-        rise = (J(start + nudge, controls) - J(start - nudge, controls)) / (2 * tiny)
+        perturbation = tiny * torch.eye(2).double()[i]
+        rise = (J(start + perturbation, controls) - J(start - perturbation, controls)) / (2 * tiny)
         assert rise.item() == pytest.approx(found.costates[0, 0, i].item(), rel=1e-5)
     for k in (0, 30, 59):
-        nudge = torch.zeros_like(controls)
-        nudge[k] = tiny
-        rise = (J(start, controls + nudge) - J(start, controls - nudge)) / (2 * tiny)
+        perturbation = torch.zeros_like(controls)
+        perturbation[k] = tiny
+        rise = (J(start, controls + perturbation) - J(start, controls - perturbation)) / (2 * tiny)
         assert rise.item() == pytest.approx(found.gradient[k, 0, 0].item(), rel=1e-5)
 
 
@@ -162,24 +162,24 @@ def test_a_stationary_control_need_not_minimize_the_hamiltonian():
     def H(u: Tensor, p: float = 0.0) -> Tensor:
         return (u**2 - 1) ** 2 / 4 + p * u
 
-    for u, curvature, price in ((0.0, -1.0, 0.25), (1.0, 2.0, 0.0), (-1.0, 2.0, 0.0)):
+    for u, curvature, minimum in ((0.0, -1.0, 0.25), (1.0, 2.0, 0.0), (-1.0, 2.0, 0.0)):
         u = torch.tensor(u, dtype=torch.float64)
         assert (
             torch.func.grad(H)(u) == 0
             and torch.func.grad(torch.func.grad(H))(u) == curvature
-            and H(u) == price
+            and H(u) == minimum
         )
     for plant, z in (
         (Pendulum(), draw(1, 2)),
         (system(3), draw(1, 3)),
     ):  # a system of the chapter: H is convex in u
-        bend = torch.func.hessian(
+        curvature_matrix = torch.func.hessian(
             lambda u, plant=plant, z=z: hamiltonian(plant, z, u, z, torch.zeros(())).sum()
         )(torch.zeros(1, plant.control).double())
-        assert torch.linalg.eigvalsh(bend.view(plant.control, plant.control)).min() > 0
+        assert torch.linalg.eigvalsh(curvature_matrix.view(plant.control, plant.control)).min() > 0
 
 
-def test_soft_and_pinned_laws_are_way_to_go_over_time_to_go():
+def test_soft_and_pinned_controls_are_way_to_go_over_time_to_go():
     """(03.15), both forms, and (03.16) as its limit; the values stand in tests/control/test_linear_quadratic.py."""
     y, z = draw(2, 5, 3)
     for t in (0.0, 0.4, 0.9):

@@ -48,7 +48,7 @@ def test_hjb_with_noise():
         torch.full((9,), 0.4, dtype=torch.float64),
     )
     value = lambda z, t: hopf_cole(wells.terminal, z, t.reshape(-1)[0], g, ends)[0]  # noqa: E731
-    slope, bend = (
+    slope, curvature = (
         torch.func.jacrev(f)(z[:, 0]).diagonal()
         for f in (
             lambda x: value(x[:, None], t),
@@ -56,18 +56,18 @@ def test_hjb_with_noise():
         )
     )
     rate = (value(z, t + 1e-4) - value(z, t - 1e-4)) / 2e-4
-    assert (rate - slope**2 / 2 + g**2 / 2 * bend).abs().max() < 1e-6
+    assert (rate - slope**2 / 2 + g**2 / 2 * curvature).abs().max() < 1e-6
     assert torch.allclose(hopf_cole(wells.terminal, z, t[0], g, ends)[1][:, 0], -slope, atol=1e-8)
     x, w = (torch.from_numpy(a) for a in np.polynomial.hermite_e.hermegauss(40))
 
-    def price(u: Tensor, h: float) -> Tensor:
+    def expected_cost(u: Tensor, h: float) -> Tensor:
         after = (z + h * u) + g * math.sqrt(h) * x
         return h * u[:, 0] ** 2 / 2 + value(after.reshape(-1, 1), t + h).reshape(after.shape) @ (
             w / w.sum()
         )
 
-    best = price(-slope[:, None], 0.01)
-    assert all((price(du - slope[:, None], 0.01) > best).all() for du in (-0.3, 0.3))
+    best = expected_cost(-slope[:, None], 0.01)
+    assert all((expected_cost(du - slope[:, None], 0.01) > best).all() for du in (-0.3, 0.3))
 
 
 def test_the_log_transform_makes_hjb_linear():
@@ -79,9 +79,9 @@ def test_the_log_transform_makes_hjb_linear():
 
     rate = torch.func.jvp(lambda t: h(z, t), (t,), (torch.ones_like(t),))[1]
     slope = torch.func.grad(lambda z: h(z, t).sum())
-    bend = torch.func.jvp(slope, (z,), (torch.ones_like(z),))[1][:, 0]
+    curvature = torch.func.jvp(slope, (z,), (torch.ones_like(z),))[1][:, 0]
     left = residual(lambda z, t: -(g**2) * h(z, t).log(), POINT, z, t, g)
-    assert torch.allclose(left, -(g**2) / h(z, t) * (rate + g**2 / 2 * bend), atol=1e-12)
+    assert torch.allclose(left, -(g**2) / h(z, t) * (rate + g**2 / 2 * curvature), atol=1e-12)
 
 
 def derivatives(f, z: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -101,10 +101,10 @@ def log_transform_gap(
     def h(z, t):
         return torch.exp(torch.sin(z).sum() + t * z[0] * z[-1]) + t + z.square().sum()
 
-    rate, slope, bend = derivatives(lambda z, t: -gamma * h(z, t).log(), z, t)
-    hjb = rate + f @ slope - slope @ control @ slope / 2 + (noise * bend).sum() / 2
-    rate, slope, bend = derivatives(h, z, t)
-    return float(hjb + gamma / h(z, t) * (rate + f @ slope + (noise * bend).sum() / 2))
+    rate, slope, curvature = derivatives(lambda z, t: -gamma * h(z, t).log(), z, t)
+    hjb = rate + f @ slope - slope @ control @ slope / 2 + (noise * curvature).sum() / 2
+    rate, slope, curvature = derivatives(h, z, t)
+    return float(hjb + gamma / h(z, t) * (rate + f @ slope + (noise * curvature).sum() / 2))
 
 
 def test_the_log_transform_for_matched_channels_and_any_drift():
@@ -139,10 +139,10 @@ def test_itos_rule_along_each_path():
                 k * h,
                 math.sqrt(h) * torch.randn(2000, generator=generator, dtype=torch.float64),
             )
-            kick = g * (2 * torch.cos(2 * z) + 2 * t * z) * dW
+            increment = g * (2 * torch.cos(2 * z) + 2 * t * z) * dW
             drift = z**2 - z * (2 * torch.cos(2 * z) + 2 * t * z)
-            bare = bare + drift * h + kick
-            gap = gap + (drift + g**2 / 2 * (-4 * torch.sin(2 * z) + 2 * t)) * h + kick
+            bare = bare + drift * h + increment
+            gap = gap + (drift + g**2 / 2 * (-4 * torch.sin(2 * z) + 2 * t)) * h + increment
             z = z - z * h + g * dW
         gained = torch.sin(2 * z) + z**2 - torch.sin(2 * start)
         return [float((gained - side).square().mean().sqrt()) for side in (gap, bare)]
@@ -152,7 +152,7 @@ def test_itos_rule_along_each_path():
     assert still > 0.2 and 0.8 < fault / still < 1.2
 
 
-def test_the_square_of_a_kick_is_its_mean_up_to_a_vanishing_sum():
+def test_the_square_of_an_increment_is_its_mean_up_to_a_vanishing_sum():
     """Steps 1 to 3 after (04.4): the sum of (xi'A xi - tr A) h over 1/h steps has the variance 2 |A|^2 h, for symmetric A."""
     A = randn(3, 3)
     A = A + A.T
@@ -175,7 +175,7 @@ def test_h_is_a_step_in_movement_1_only():
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("g", [0.0, 0.5, 2.0])
 def test_certainty_equivalence(g, d):
-    """(04.12): the value solves HJB with noise to rounding, its slope is the law without noise, and it is what a run costs."""
+    """(04.12): the value solves HJB with noise to rounding, its slope is the policy without noise, and it is what a run costs."""
     c, y, z, t = (
         4.0,
         randn(1, d).expand(6, d),
@@ -210,20 +210,20 @@ def test_certainty_equivalence(g, d):
 
 
 def test_brownian_bridge():
-    """(04.13): Bayes' rule for the densities of free motion, z to x in time s - t and x to y in time 1 - s, on a grid."""
+    """(04.13): Bayes' rule for the densities of the uncontrolled process, z to x in time s - t and x to y in time 1 - s, on a grid."""
     z, y, t, s, g = 0.3, -1.1, 0.2, 0.65, 0.9
     x = torch.linspace(-8, 8, 8001, dtype=torch.float64)
     weights = (
         -((x - z) ** 2) / (2 * g**2 * (s - t)) - (y - x) ** 2 / (2 * g**2 * (1 - s))
     ).softmax(0)
-    law = bridge(scalar(z)[None], scalar(y)[None], t, s, g)
+    exact = bridge(scalar(z)[None], scalar(y)[None], t, s, g)
     mean = float(weights @ x)
-    assert float(law.mean) == pytest.approx(mean, abs=1e-12)
-    assert float(law.variance) == pytest.approx(float(weights @ (x - mean) ** 2), rel=1e-10)
+    assert float(exact.mean) == pytest.approx(mean, abs=1e-12)
+    assert float(exact.variance) == pytest.approx(float(weights @ (x - mean) ** 2), rel=1e-10)
 
 
 def test_effort_is_divergence():
-    """(04.16): for steps with a law of their own, the divergence of the chain of densities, and the effort it spends."""
+    """(04.16): for steps with a distribution of their own, the divergence of the chain of densities, and the effort it spends."""
     g, n, z0, c = 0.8, 50, 0.5, 3.0
     h, x = 1 / n, torch.linspace(-4, 4, 801, dtype=torch.float64)
     u = [
@@ -260,10 +260,10 @@ def test_sinkhorn_solves_the_static_problem():
     logits = (plan.coupling / (a[:, None] * b)).log().requires_grad_()
     p = a[:, None] * b * logits.exp()
     (p * cost + g**2 * p * logits).sum().backward()
-    pull = (
+    log_ratio = (
         logits.grad / p.detach()
     )  # at the optimum a row term plus a column term, so its double differences vanish
-    assert (pull - pull[:1] - pull[:, :1] + pull[:1, :1]).abs().max() < 1e-9
+    assert (log_ratio - log_ratio[:1] - log_ratio[:, :1] + log_ratio[:1, :1]).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("g", [0.0, 0.3, 1.0, 5.0])

@@ -86,7 +86,7 @@ def test_the_flow_of_a_gaussian():
 
 
 def test_the_flow_of_a_mixture():
-    """(05.7): the mean of the Gaussians' flows with their shares at z moves the sum of their densities."""
+    """(05.7): the mean of the Gaussians' flows with their responsibilities at z moves the sum of their densities."""
 
     def component(k, z, t):
         q, growth = t**2 * PLANE.variances[k] + (1 - t) ** 2, t * PLANE.variances[k] - (1 - t)
@@ -112,7 +112,7 @@ def test_the_flow_of_a_mixture():
 
 
 def test_fokker_planck():
-    """(05.9): two noisy motions whose laws are known otherwise, a pull to zero and the Brownian bridge of (04.13)."""
+    """(05.9): two processes whose distributions are known otherwise, a drift to zero and the Brownian bridge of (04.13)."""
     g, start, y, z, t = 0.8, scalar(1.5), randn(1, 2), randn(20, 2), scalar(0.35)
 
     def pulled(z, t):
@@ -125,8 +125,13 @@ def test_fokker_planck():
         )
 
     def bridged(z, t):
-        law = bridge(torch.zeros(1, 2).double(), y, 0.0, t, g)
-        return Normal(law.mean, law.variance.sqrt(), validate_args=False).log_prob(z).sum(-1).exp()
+        mixture = bridge(torch.zeros(1, 2).double(), y, 0.0, t, g)
+        return (
+            Normal(mixture.mean, mixture.variance.sqrt(), validate_args=False)
+            .log_prob(z)
+            .sum(-1)
+            .exp()
+        )
 
     for density, drift in (
         (pulled, lambda z, t: -2 * z),
@@ -136,8 +141,8 @@ def test_fokker_planck():
         assert not torch.allclose(rate(density, z, t), -outflow(density, drift, z, t), atol=1e-3)
 
 
-def test_one_law_many_motions():
-    """(05.13): one density solves the equations of all these motions; a motion with noise g forwards, and that backwards."""
+def test_one_distribution_many_processes():
+    """(05.13): one density solves the equations of all these processes; a process with noise g forwards, and that backwards."""
     u, score = mixture_velocity(Linear(), PLANE), mixture_score(Linear(), PLANE)
     density = lambda z, t: marginal(Linear(), PLANE, t).log_density(z).exp()  # noqa: E731
     z, t = randn(30, 2), scalar(0.6)
@@ -154,13 +159,13 @@ def test_one_law_many_motions():
 
 @pytest.mark.parametrize("g", [0.0, 0.7, 2.0])
 def test_noise_forgets_and_flows_do_not(g):
-    """(05.16): the rate of the divergence between two laws that one drift moves, from the rates of both densities."""
-    z, t, law = LINE[:, None], scalar(0.5), two_modes(0.5)
+    """(05.16): the rate of the divergence between two distributions that one drift moves, from the rates of both densities."""
+    z, t, mixture = LINE[:, None], scalar(0.5), two_modes(0.5)
     right, wrong = (
-        marginal(Linear(), law, t),
+        marginal(Linear(), mixture, t),
         Mixture(scalar(1.0).log()[None], scalar(0.3)[None, None], scalar(0.8)[None]),
     )
-    drift = noisy_drift(mixture_velocity(Linear(), law), mixture_score(Linear(), law), g)
+    drift = noisy_drift(mixture_velocity(Linear(), mixture), mixture_score(Linear(), mixture), g)
     p, q = (lambda z, t: wrong.log_density(z).exp()), (lambda z, t: right.log_density(z).exp())
     p_rate, q_rate = (-outflow(density, drift, z, t, g) for density in (p, q))
 
@@ -211,7 +216,7 @@ def test_the_logarithm_of_the_equation():
 
 
 def test_the_largest_gap_of_two_samples():
-    """(05.15): the limit law of the gap, against the share of pairs of samples of one law that have a larger one."""
+    """(05.15): the limit distribution of the gap, against the fraction of pairs of samples of one distribution that have a larger one."""
     p = torch.stack(
         [
             kolmogorov_smirnov(randn(300, seed=2 * i), randn(300, seed=2 * i + 1))[1]
@@ -225,7 +230,7 @@ def test_the_largest_gap_of_two_samples():
         )
 
 
-def test_two_motions_of_one_velocity_that_is_not_lipschitz():
+def test_two_paths_of_one_velocity_that_is_not_lipschitz():
     """The condition of (05.13): for u = 3 z^(2/3) both a resting and a moving point solve dZ = u dt from zero."""
     t = torch.linspace(0, 1, 11, dtype=torch.float64)
     for path, speed in ((t**3, 3 * t**2), (0 * t, 0 * t)):
@@ -262,8 +267,8 @@ def test_a_product_of_h_and_its_adjoint_needs_its_integral():
     for t in (scalar(0.2), scalar(0.7)):
         product = (log_h(Z, t) + Normal(z0, g * t.sqrt()).log_prob(LINE)).exp()
         totals.append(float(torch.trapezoid(product, LINE)))
-        law = bridge(torch.full((1, 1), z0).double(), torch.full((1, 1), y).double(), 0.0, t, g)
-        density = Normal(law.mean[0], law.variance.sqrt()).log_prob(LINE).exp()
+        mixture = bridge(torch.full((1, 1), z0).double(), torch.full((1, 1), y).double(), 0.0, t, g)
+        density = Normal(mixture.mean[0], mixture.variance.sqrt()).log_prob(LINE).exp()
         assert torch.allclose(product / totals[-1], density, atol=1e-9)
         assert torch.allclose(doob(log_h, g)(Z, t)[:, 0], (y - LINE) / (1 - t))
     assert totals[0] == pytest.approx(totals[1], rel=1e-9) and abs(totals[0] - 1) > 0.1
@@ -285,16 +290,16 @@ def test_bridges_leave_a_band_between_the_times_at_which_they_are_seen():
         assert abs(left - series) < 4 * error < series - seen
 
 
-def test_a_strong_pull_limits_the_step_of_euler():
+def test_a_steep_score_limits_the_step_of_euler():
     """The step below which the score of a mode is followed: h < 2/k with the rate k = g^2/(2 q), whatever is asked of it."""
     g, q = 3.0, 0.25
-    pull = mixture_score(
+    steep = mixture_score(
         Linear(), Mixture(torch.zeros(1).double(), torch.zeros(1, 1).double(), scalar(q)[None])
     )
     limit = 2 / (g**2 / (2 * q))
     for factor, stable in ((0.9, True), (1.1, False)):
         times = torch.arange(60, dtype=torch.float64) * factor * limit
         end = integrate(
-            lambda z, t: g**2 / 2 * pull(z, scalar(1.0)), torch.ones(1, 1).double(), times, "euler"
+            lambda z, t: g**2 / 2 * steep(z, scalar(1.0)), torch.ones(1, 1).double(), times, "euler"
         ).states[-1]
         assert (abs(float(end)) < 0.1) == stable and (abs(float(end)) > 10) == (not stable)

@@ -33,11 +33,11 @@ def lopsided() -> Mixture:
     )
 
 
-def drawn(law: Mixture, count: int, d: int):
+def drawn(mixture: Mixture, count: int, d: int):
     """Independent pairs of noise and data, and one time for each."""
     return (
         randn(count, d),
-        law.sample(count, rng(1)),
+        mixture.sample(count, rng(1)),
         torch.rand(count, generator=rng(2), dtype=torch.float64),
     )
 
@@ -63,10 +63,12 @@ def test_the_pinned_control_is_the_velocity_of_the_pair():
 
 
 def test_the_posterior_mean_is_what_regression_finds():
-    """(06.6): the loss of any field is its distance to the mean field plus a floor; the mean is (E[z_1 | z] - z)/(1 - t)."""
-    law = lopsided()
-    mean = mixture_velocity(STRAIGHT, law)
-    sample = sample_path(STRAIGHT, *drawn(law, 400_000, 2)[1::-1], drawn(law, 400_000, 2)[2])
+    """(06.6): the loss of any field is its distance to the marginal velocity field plus a floor; the mean is (E[z_1 | z] - z)/(1 - t)."""
+    mixture = lopsided()
+    mean = mixture_velocity(STRAIGHT, mixture)
+    sample = sample_path(
+        STRAIGHT, *drawn(mixture, 400_000, 2)[1::-1], drawn(mixture, 400_000, 2)[2]
+    )
     u = mean(sample.zt, sample.t)
     floor = energy(u - sample.velocity)
     for field in (lambda z, t: 0.0 * z, lambda z, t: -z, lambda z, t: torch.sin(z) + t[:, None]):
@@ -77,17 +79,19 @@ def test_the_posterior_mean_is_what_regression_finds():
     y = torch.linspace(-8, 8, 401, dtype=torch.float64)
     ends, t = torch.cartesian_prod(y, y), scalar(0.4)  # Bayes' rule on a grid of ends
     for z in randn(3, 2, seed=5):
-        log_weight = law.log_density(ends) - (z - t * ends).square().sum(1) / (2 * (1 - t) ** 2)
+        log_weight = mixture.log_density(ends) - (z - t * ends).square().sum(1) / (2 * (1 - t) ** 2)
         expected = (log_weight.softmax(0) @ ends - z) / (1 - t)
         assert torch.allclose(mean(z[None], t)[0], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("t", [0.0, 0.3, 0.9])
-def test_the_mean_field_transports_the_marginals(t):
-    """(06.9): the continuity equation for the law of z_t and the mean field; for another field it does not hold."""
-    law = lopsided()
-    density = lambda z, t: marginal(STRAIGHT, law, t).log_density(z)  # noqa: E731
-    left = fokker_planck_residual(density, mixture_velocity(STRAIGHT, law), randn(30, 2), scalar(t))
+def test_the_marginal_velocity_transports_the_marginals(t):
+    """(06.9): the continuity equation for the distribution of z_t and the marginal velocity field; for another field it does not hold."""
+    mixture = lopsided()
+    density = lambda z, t: marginal(STRAIGHT, mixture, t).log_density(z)  # noqa: E731
+    left = fokker_planck_residual(
+        density, mixture_velocity(STRAIGHT, mixture), randn(30, 2), scalar(t)
+    )
     assert left.abs().max() < 1e-9
     other = fokker_planck_residual(
         density, lambda z, t: pinned_control(torch.ones_like(z), z, t), randn(30, 2), scalar(t)
@@ -98,12 +102,12 @@ def test_the_mean_field_transports_the_marginals(t):
 @pytest.mark.parametrize("std", [0.1, 1.0])
 def test_three_energies_in_order(std):
     """(06.11): conditional >= marginal >= W_2^2; the first gap is the mean variance of the pinned controls at a state."""
-    law = two_modes(std)
-    found = energies(law)
+    mixture = two_modes(std)
+    found = energies(mixture)
     assert found.conditional > found.marginal > found.optimal
-    z0, z1, t = drawn(law, 400_000, 1)
+    z0, z1, t = drawn(mixture, 400_000, 1)
     sample = sample_path(STRAIGHT, z1, z0, t)
-    spread = energy(sample.velocity - mixture_velocity(STRAIGHT, law)(sample.zt, t))
+    spread = energy(sample.velocity - mixture_velocity(STRAIGHT, mixture)(sample.zt, t))
     assert spread.item() == pytest.approx(found.conditional - found.marginal, rel=0.01)
     same = energies(
         Mixture(torch.zeros(1).double(), torch.zeros(1, 1).double(), torch.ones(1).double())
@@ -121,9 +125,9 @@ def test_straightness_is_energy_above_displacement():
     )
     path = integrate(field, randn(1000, 2), times, "rk4")
     chord = path.states[-1] - path.states[0]
-    bends = torch.stack([energy(field(z, t) - chord) for z, t in zip(path.states, times)])
+    deviations = torch.stack([energy(field(z, t) - chord) for z, t in zip(path.states, times)])
     speeds = torch.stack([energy(field(z, t)) for z, t in zip(path.states, times)])
-    left, right = torch.trapezoid(bends, times), torch.trapezoid(speeds, times) - energy(chord)
+    left, right = torch.trapezoid(deviations, times), torch.trapezoid(speeds, times) - energy(chord)
     assert torch.allclose(left, right, rtol=1e-3) and left > 0.1
     assert straightness(path).item() == pytest.approx(float(left), rel=2e-2)
 
@@ -131,34 +135,36 @@ def test_straightness_is_energy_above_displacement():
 @pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
 def test_acceleration_is_the_pressure_of_crossing_paths(t):
     """(06.17): du/dt + (u . grad) u by autograd, against -div(p Cov(u* | z)) / p with the covariance of the posterior."""
-    law, t, z = lopsided(), scalar(t), randn(12, 2)
+    mixture, t, z = lopsided(), scalar(t), randn(12, 2)
 
     def pressure(z):
         """p_t(z) Cov(u* | z_t = z), where u* = (z_1 - z)/(1 - t)."""
-        r, gap, q = responsibilities(STRAIGHT, law, z[None], t)
-        means = law.means + (t * law.variances / q)[..., None] * gap[0]
-        inside = (r[0] * law.variances * (1 - t) ** 2 / q).sum() * torch.eye(2).double()
+        r, gap, q = responsibilities(STRAIGHT, mixture, z[None], t)
+        means = mixture.means + (t * mixture.variances / q)[..., None] * gap[0]
+        inside = (r[0] * mixture.variances * (1 - t) ** 2 / q).sum() * torch.eye(2).double()
         center = r[0] @ means
         spread = (
             r[0][:, None, None] * (means - center)[:, :, None] * (means - center)[:, None]
         ).sum(0)
         return (
-            marginal(STRAIGHT, law, t).log_density(z[None]).exp() * (inside + spread) / (1 - t) ** 2
+            marginal(STRAIGHT, mixture, t).log_density(z[None]).exp()
+            * (inside + spread)
+            / (1 - t) ** 2
         )
 
     slopes = torch.stack([torch.func.jacrev(pressure)(x) for x in z])
-    p = marginal(STRAIGHT, law, t).log_density(z).exp()
+    p = marginal(STRAIGHT, mixture, t).log_density(z).exp()
     right = -slopes.diagonal(dim1=2, dim2=3).sum(-1) / p[:, None]
     assert torch.allclose(
-        acceleration(mixture_velocity(STRAIGHT, law), z, t), right, rtol=1e-8, atol=1e-8
+        acceleration(mixture_velocity(STRAIGHT, mixture), z, t), right, rtol=1e-8, atol=1e-8
     )
 
 
 @pytest.mark.parametrize("batch", [1, 2, 6])
 def test_energy_of_the_best_pairs_of_batches_on_the_line(batch):
     """(06.18): second moments minus products of mean order statistics, against batches that are paired by assignment."""
-    law, many = two_modes(0.5), 120_000 // batch
-    z0, z1 = randn(many, batch, 1), law.sample(many * batch, rng(1)).reshape(many, batch, 1)
+    mixture, many = two_modes(0.5), 120_000 // batch
+    z0, z1 = randn(many, batch, 1), mixture.sample(many * batch, rng(1)).reshape(many, batch, 1)
     z0, z1 = (
         z0.sort(dim=1).values,
         z1.sort(dim=1).values,
@@ -167,9 +173,9 @@ def test_energy_of_the_best_pairs_of_batches_on_the_line(batch):
         assert torch.allclose(optimal(x, y)[0], x.flip(0))
     q = (torch.arange(40_000, dtype=torch.float64) + 0.5) / 40_000
     z = torch.linspace(-7, 7, 40_001, dtype=torch.float64)
-    share = torch.special.ndtr((z[:, None] - law.means[:, 0]) / 0.5).mean(1)
+    cdf = torch.special.ndtr((z[:, None] - mixture.means[:, 0]) / 0.5).mean(1)
     data, noise, k = (
-        z[torch.searchsorted(share, q)],
+        z[torch.searchsorted(cdf, q)],
         torch.special.ndtri(q),
         torch.arange(1, batch + 1).double()[:, None],
     )
@@ -182,9 +188,9 @@ def test_energy_of_the_best_pairs_of_batches_on_the_line(batch):
 
 def test_reflow_pays_both_gaps_back():
     """(06.19): the pairs of a reflow cost what the old pairs cost, less the variance of the controls, less straightness."""
-    law, times, count = lopsided(), torch.linspace(0, 1, 61, dtype=torch.float64), 100_000
-    mean = mixture_velocity(STRAIGHT, law)
-    z0, z1, t = drawn(law, count, 2)
+    mixture, times, count = lopsided(), torch.linspace(0, 1, 61, dtype=torch.float64), 100_000
+    mean = mixture_velocity(STRAIGHT, mixture)
+    z0, z1, t = drawn(mixture, count, 2)
     sample = sample_path(STRAIGHT, z1, z0, t)
     u = mean(sample.zt, t)
     path = integrate(mean, z0[:10_000], times, "rk4")
@@ -194,11 +200,11 @@ def test_reflow_pays_both_gaps_back():
 
 
 def test_the_flow_of_a_list_of_points_arrives():
-    """(06.9) where its field is not Lipschitz at t = 1: slopes grow like (1 - t)^-3, and equal shares come to each point."""
+    """(06.9) where its field is not Lipschitz at t = 1: slopes grow like (1 - t)^-3, and equal fractions come to each point."""
     places = torch.tensor([[-2.0], [-1.5], [0.5], [2.0]], dtype=torch.float64)
-    law = Mixture(torch.full((4,), 0.25).double().log(), places, torch.zeros(4).double())
+    mixture = Mixture(torch.full((4,), 0.25).double().log(), places, torch.zeros(4).double())
     field, times = (
-        mixture_velocity(STRAIGHT, law),
+        mixture_velocity(STRAIGHT, mixture),
         1 - torch.logspace(0, -4, 401, dtype=torch.float64),
     )
     start = torch.special.ndtri((torch.arange(2000, dtype=torch.float64) + 0.5) / 2000)[:, None]
@@ -224,13 +230,13 @@ def test_the_flow_of_a_list_of_points_arrives():
 
 def test_an_energy_is_twice_an_effort():
     """(06.10) against (06.1): the least energy is twice the mean effort of the pinned controls of the sorted pairs."""
-    law, ranks = two_modes(0.3), (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
+    mixture, ranks = two_modes(0.3), (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
     line = torch.linspace(-6, 6, 60_001, dtype=torch.float64)
-    below = torch.special.ndtr((line[:, None] - law.means[:, 0]) / 0.3).mean(1)
+    below = torch.special.ndtr((line[:, None] - mixture.means[:, 0]) / 0.3).mean(1)
     z0, z1 = torch.special.ndtri(ranks)[:, None], line[torch.searchsorted(below, ranks)][:, None]
     effort = pinned_value(z1, z0, torch.zeros(20_000).double()).mean()
-    assert 2 * float(effort) == pytest.approx(energies(law).optimal, rel=1e-2)
-    assert abs(float(effort) - energies(law).optimal) > 0.5
+    assert 2 * float(effort) == pytest.approx(energies(mixture).optimal, rel=1e-2)
+    assert abs(float(effort) - energies(mixture).optimal) > 0.5
 
 
 def test_a_single_distance_of_clouds_is_mostly_chance():

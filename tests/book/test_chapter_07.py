@@ -34,7 +34,7 @@ from minildm.transport.time_sampling import AdaptiveTime
 from .draws import randn, scalar
 
 KINDS = [Linear(), Cosine(), Tangent(3.0), Tangent(9.0)]
-LAW = two_modes(0.3)
+MIXTURE = two_modes(0.3)
 every = pytest.mark.parametrize("kind", KINDS, ids=str)
 
 
@@ -43,7 +43,7 @@ def flowed(kind) -> Tensor:
     """Where the flow of the mixture carries twenty points of noise."""
     times = torch.linspace(0, 1, 151, dtype=torch.float64)
     return integrate(
-        mixture_velocity(kind, LAW), randn(20, 1, seed=3), times, "rk4", record=False
+        mixture_velocity(kind, MIXTURE), randn(20, 1, seed=3), times, "rk4", record=False
     ).states[-1]
 
 
@@ -86,21 +86,21 @@ def test_velocity_from_score(kind):
     """(07.8), and Tweedie's formula (07.7): the score by autograd of the density, the means by the closed forms."""
     z = torch.linspace(-4, 4, 33, dtype=torch.float64)[:, None]
     for t in map(scalar, (0.1, 0.5, 0.9)):
-        score = torch.func.grad(lambda z: marginal(kind, LAW, t).log_density(z).sum())(z)  # noqa: B023
-        assert torch.allclose(score, -posterior(kind, LAW, z, t)[1] / kind.b(t), atol=1e-9)
+        score = torch.func.grad(lambda z: marginal(kind, MIXTURE, t).log_density(z).sum())(z)  # noqa: B023
+        assert torch.allclose(score, -posterior(kind, MIXTURE, z, t)[1] / kind.b(t), atol=1e-9)
         flow = kind.da(t) / kind.a(t) * z + kind.b(t) ** 2 * kind.log_snr_slope(t) / 2 * score
-        assert torch.allclose(flow, mixture_velocity(kind, LAW)(z, t), rtol=1e-8, atol=1e-8)
+        assert torch.allclose(flow, mixture_velocity(kind, MIXTURE)(z, t), rtol=1e-8, atol=1e-8)
 
 
 @every
 def test_time_reversal(kind):
     """(07.12): the reversal keeps the marginals, as the forward process does, and a short forward step has its g."""
     z, t = torch.linspace(-4, 4, 33, dtype=torch.float64)[:, None], scalar(0.4)
-    g2, score = kind.noise_rate(t), mixture_score(kind, LAW)
+    g2, score = kind.noise_rate(t), mixture_score(kind, MIXTURE)
     assert torch.allclose(g2, kind.b(t) ** 2 * kind.log_snr_slope(t))
 
     def density(z, t):
-        return marginal(kind, LAW, t).log_density(z)
+        return marginal(kind, MIXTURE, t).log_density(z)
 
     def back(z, t):
         return kind.da(t) / kind.a(t) * z + kind.noise_rate(t) * score(z, t)
@@ -137,7 +137,7 @@ def test_one_path_under_two_schedules(kind, other):
     assert torch.allclose(z, interpolate(other, z1, z0, then), atol=1e-9)
     assert torch.allclose(z, scale * interpolate(kind, z1, z0, t), atol=1e-9)
     means = (
-        posterior(k, LAW, x, s)
+        posterior(k, MIXTURE, x, s)
         for k, x, s in ((kind, interpolate(kind, z1, z0, t), t), (other, z, then))
     )
     for one, two in zip(*means):
@@ -148,7 +148,7 @@ def test_one_path_under_two_schedules(kind, other):
 @every
 @pytest.mark.parametrize("head", HEADS)
 def test_weights_of_heads(kind, head):
-    """(07.16): the error of each head of a wrong prediction over that of its clean form, and the formulas in log-SNR."""
+    """(07.16): the error of each head of a wrong prediction over that of its data prediction, and the formulas in log-SNR."""
     t = torch.linspace(0.03, 0.97, 40, dtype=torch.float64)
     z1, z0 = randn(40, 2), randn(40, 2, seed=1)
     zt, wrong = interpolate(kind, z1, z0, t), z1 + randn(40, 2, seed=2)
@@ -165,7 +165,7 @@ def test_weights_of_heads(kind, head):
 
 
 @pytest.mark.parametrize(
-    ("shares", "places"),
+    ("weights", "places"),
     [
         ([0.5, 0.5], [-2.0, 2.0]),
         ([0.5, 0.5], [-0.2, 0.2]),
@@ -173,36 +173,36 @@ def test_weights_of_heads(kind, head):
         ([0.2, 0.3, 0.5], [-1.0, 0.5, 3.0]),
     ],
 )
-def test_the_noise_loss_counts_nats(shares, places):
+def test_the_noise_loss_counts_nats(weights, places):
     """(07.19): half the integral of the noise head's least error over log-SNR is the entropy of the points, by quadrature."""
-    shares, places = (
-        torch.tensor(shares, dtype=torch.float64),
+    weights, places = (
+        torch.tensor(weights, dtype=torch.float64),
         torch.tensor(places, dtype=torch.float64),
     )
-    law = Mixture(shares.log(), places[:, None], torch.zeros_like(shares))
+    mixture = Mixture(weights.log(), places[:, None], torch.zeros_like(weights))
     log_snr = torch.linspace(-30, 25, 1101, dtype=torch.float64)
-    error = denoising_error(Cosine(), law, Cosine().from_log_snr(log_snr))
+    error = denoising_error(Cosine(), mixture, Cosine().from_log_snr(log_snr))
     assert float(torch.trapezoid(log_snr.exp() * error / 2, log_snr)) == pytest.approx(
-        -float(shares @ shares.log()), rel=1e-6
+        -float(weights @ weights.log()), rel=1e-6
     )
 
 
 @every
 def test_the_loss_is_affine_in_warped_time(kind):
-    """(07.21): for the exact loss of a denoiser, with many bins and no floor, at an even grid of v."""
+    """(07.21): for the exact loss of a denoiser, with many bins and no floor, at a uniform grid of v."""
     bins = 1000
     sampler = AdaptiveTime(bins=bins, floor=0.0)
     middles = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
     sampler.loss, sampler.weight = (
-        denoising_error(kind, LAW, middles, points=101),
+        denoising_error(kind, MIXTURE, middles, points=101),
         torch.ones(bins, dtype=torch.float64),
     )
     sampler.cdf = sampler.distribution()
     v, ends = (
         torch.linspace(0, 1, 21, dtype=torch.float64),
-        denoising_error(kind, LAW, torch.tensor([0.0, 1.0]).double()),
+        denoising_error(kind, MIXTURE, torch.tensor([0.0, 1.0]).double()),
     )
-    left = denoising_error(kind, LAW, warped_grid(sampler, 20).double())
+    left = denoising_error(kind, MIXTURE, warped_grid(sampler, 20).double())
     assert torch.allclose(left, ends[0] - v * (ends[0] - ends[1]), atol=0.02)
 
 
@@ -212,18 +212,18 @@ def test_equal_fractions_of_draws_fall_between_equal_falls_of_the_loss():
     sampler = AdaptiveTime(bins=bins, floor=0.0)
     middles = (torch.arange(bins, dtype=torch.float64) + 0.5) / bins
     sampler.loss, sampler.weight = (
-        denoising_error(Linear(), LAW, middles, points=101),
+        denoising_error(Linear(), MIXTURE, middles, points=101),
         torch.ones(bins, dtype=torch.float64),
     )
     sampler.cdf = sampler.distribution()
     drawn = sampler.draw(20_000, torch.Generator().manual_seed(0)).double()
-    loss = denoising_error(Linear(), LAW, drawn.sort().values[::50], points=101)
+    loss = denoising_error(Linear(), MIXTURE, drawn.sort().values[::50], points=101)
     levels = torch.linspace(float(loss[0]), float(loss[-1]), 6).double()
-    even = denoising_error(Linear(), LAW, torch.linspace(0, 1, 401).double(), points=101)
-    by_law, by_clock = (
+    even = denoising_error(Linear(), MIXTURE, torch.linspace(0, 1, 401).double(), points=101)
+    by_distribution, by_schedule = (
         torch.stack(
             [((some <= high) & (some > low)).double().mean() for high, low in pairwise(levels)]
         )
         for some in (loss, even)
     )
-    assert (by_law - 0.2).abs().max() < 0.02 < 0.1 < (by_clock - 0.2).abs().max()
+    assert (by_distribution - 0.2).abs().max() < 0.02 < 0.1 < (by_schedule - 0.2).abs().max()

@@ -45,28 +45,28 @@ def test_local_errors_add_up_to_no_more_than_the_bound(steps):
 
 @every
 def test_ddim_solves_the_equation_when_the_prediction_stays(schedule):
-    """(08.8): against the ODE solved finely with a constant clean head, and to t = 1, where it gives the head itself."""
-    z, clean, t, s = randn(5, 2), randn(5, 2, seed=1), scalar(0.2), scalar(0.7)
-    loop = ClosedLoop(lambda z, t, c: clean, schedule, z)
+    """(08.8): against the ODE solved finely with a constant data prediction, and to t = 1, where it gives the head itself."""
+    z, denoised, t, s = randn(5, 2), randn(5, 2, seed=1), scalar(0.2), scalar(0.7)
+    loop = ClosedLoop(lambda z, t, c: denoised, schedule, z)
     fine = integrate(
         loop, z, torch.stack((t, s)), DormandPrince(1e-11, 1e-11), record=False
     ).states[-1]
     ratio = schedule.b(s) / schedule.b(t)
-    formula = ratio * z + (schedule.a(s) - schedule.a(t) * ratio) * clean
+    formula = ratio * z + (schedule.a(s) - schedule.a(t) * ratio) * denoised
     assert torch.allclose(ddim(loop, z, t, s), formula, atol=1e-12) and torch.allclose(
         fine, formula, atol=1e-9
     )
-    assert torch.allclose(ddim(loop, z, t, scalar(1.0)), clean, atol=1e-12)
+    assert torch.allclose(ddim(loop, z, t, scalar(1.0)), denoised, atol=1e-12)
 
 
 def test_ddim_is_euler_on_the_straight_path():
     """(08.8) with a = t and b = 1 - t, at any step of any field."""
-    law, z = two_modes(0.3), randn(9, 1)
-    loop = ClosedLoop(lambda z, t, c: posterior(Linear(), law, z, t)[0], Linear(), z)
+    mixture, z = two_modes(0.3), randn(9, 1)
+    loop = ClosedLoop(lambda z, t, c: posterior(Linear(), mixture, z, t)[0], Linear(), z)
     for t, s in ((0.0, 0.4), (0.5, 0.6), (0.2, 1.0)):
         t, s = scalar(t), scalar(s)
         assert torch.allclose(
-            ddim(loop, z, t, s), z + (s - t) * mixture_velocity(Linear(), law)(z, t), atol=1e-12
+            ddim(loop, z, t, s), z + (s - t) * mixture_velocity(Linear(), mixture)(z, t), atol=1e-12
         )
 
 
@@ -147,35 +147,35 @@ def test_steps_from_the_expansion_rate(std, tolerance):
 
 @pytest.mark.parametrize("tau", [0.3, 0.1, 0.02])
 def test_what_is_left_at_the_end(tau):
-    """(08.20): the shares of the first gap that stopping, clamping and the soft law leave, by steps of high order."""
+    """(08.20): the fractions of the first gap that stopping, clamping and the soft control leave, by steps of high order."""
     y, z0 = randn(4, 2), randn(4, 2, seed=1)
-    laws = {
+    controls = {
         tau: (lambda z, t: (y - z) / (1 - t), 1 - tau),
         tau / math.e: (lambda z, t: (y - z) / (1 - t).clamp(min=tau), 1.0),
         tau / (1 + tau): (lambda z, t: soft_terminal_control(y, z, t, 1 / tau), 1.0),
     }
-    for share, (field, end) in laws.items():
+    for fraction, (field, end) in controls.items():
         times = torch.tensor([0.0, 1 - tau, end], dtype=torch.float64)[: 3 if end == 1 else 2]
         last = integrate(field, z0, times, DormandPrince(1e-11, 1e-11), record=False).states[-1]
-        assert torch.allclose(last - y, share * (z0 - y), atol=1e-8)
+        assert torch.allclose(last - y, fraction * (z0 - y), atol=1e-8)
 
 
-def test_the_cubic_law_is_a_limit():
+def test_the_power_law_is_a_limit():
     """(08.17): how much too low it is at the widths of the chapter, and that it becomes exact as the modes get narrow."""
     low = [
         1 - narrow_expansion_rate(4.0, std) / largest_expansion_rate(4.0, std)[1]
         for std in (1.0, 0.3, 0.1, 0.05, 0.005)
     ]
-    assert [round(share, 2) for share in low[:-1]] == [0.68, 0.29, 0.11, 0.06] and 0 < low[
+    assert [round(fraction, 2) for fraction in low[:-1]] == [0.68, 0.29, 0.11, 0.06] and 0 < low[
         -1
     ] < 0.01
 
 
-@pytest.mark.parametrize(("steps", "share"), [(2, 16 / 64), (6, 2 / 64), (40, 0.0)])
-def test_few_steps_leave_points_between_the_modes(steps, share):
+@pytest.mark.parametrize(("steps", "fraction"), [(2, 16 / 64), (6, 2 / 64), (40, 0.0)])
+def test_few_steps_leave_points_between_the_modes(steps, fraction):
     """The first look of the chapter: with six steps of Euler not all of 64 points have decided."""
     start = torch.special.ndtri((torch.arange(64, dtype=torch.float64) + 0.5) / 64)[:, None]
     end = integrate(
         mixture_velocity(Linear(), two_modes(0.3)), start, torch.linspace(0, 1, steps + 1), "euler"
     ).states[-1]
-    assert float((end.abs() < 1).double().mean()) == share
+    assert float((end.abs() < 1).double().mean()) == fraction

@@ -25,15 +25,17 @@ from minildm.tokens import BOS, MASK
 SIZES = {"vocab_size": 9, "seq_len": 7, "d_model": 16, "n_heads": 2, "n_layers": 1}
 
 
-def random_law(n: int, vocabulary: int = 3, seed: int = 0) -> Distribution:
+def random_distribution(n: int, vocabulary: int = 3, seed: int = 0) -> Distribution:
     """All texts of n words, with random probabilities."""
     probs = np.random.default_rng(seed).dirichlet(np.full(vocabulary**n, 0.3))
     return Distribution(np.array(list(itertools.product(range(vocabulary), repeat=n))), probs)
 
 
-def marginal(law: Distribution, w: np.ndarray, places) -> float:
+def marginal(distribution: Distribution, w: np.ndarray, places) -> float:
     """Probability of the words of w at some places."""
-    return float(law.probs[(law.rows[:, list(places)] == w[list(places)]).all(1)].sum())
+    return float(
+        distribution.probs[(distribution.rows[:, list(places)] == w[list(places)]).all(1)].sum()
+    )
 
 
 def subsets(places):
@@ -53,17 +55,19 @@ def integral(n: int, nats) -> float:
 
 
 def test_the_bound_of_masked_diffusion():
-    """(09.8): an equality for the conditionals of one law; for others above the law of (09.6), by enumeration."""
-    law = random_law(4)
+    """(09.8): an equality for the conditionals of one distribution; for others above that of (09.6), by enumeration."""
+    distribution = random_distribution(4)
     blur = np.random.default_rng(1).uniform(0.2, 1, (4, 16))
-    for w in law.rows[::17]:
+    for w in distribution.rows[::17]:
 
         def true(i, B, w=w):
-            return -math.log(marginal(law, w, [*B, i]) / marginal(law, w, B))
+            return -math.log(marginal(distribution, w, [*B, i]) / marginal(distribution, w, B))
 
-        assert integral(4, true) == pytest.approx(-math.log(marginal(law, w, range(4))), rel=1e-9)
+        assert integral(4, true) == pytest.approx(
+            -math.log(marginal(distribution, w, range(4))), rel=1e-9
+        )
 
-        def other(i, B, true=true):  # conditionals that belong to no joint law
+        def other(i, B, true=true):  # conditionals that belong to no joint distribution
             return true(i, B) - math.log(blur[i, sum(2**j for j in B)])
 
         orders = list(itertools.permutations(range(4)))
@@ -77,11 +81,11 @@ def test_the_bound_of_masked_diffusion():
 @pytest.mark.parametrize("n", [2, 4])
 def test_the_time_in_the_bound_can_be_integrated_out(n):
     """(09.8): it is the sum over m of the mean nats of a hidden word where a random set of m words is hidden."""
-    law = random_law(n, seed=n)
-    for w in law.rows[::3]:
+    distribution = random_distribution(n, seed=n)
+    for w in distribution.rows[::3]:
 
         def nats(i, B, w=w):
-            return -math.log(marginal(law, w, [*B, i]) / marginal(law, w, B))
+            return -math.log(marginal(distribution, w, [*B, i]) / marginal(distribution, w, B))
 
         by_size = [
             np.mean(
@@ -97,24 +101,26 @@ def test_the_time_in_the_bound_can_be_integrated_out(n):
         assert integral(n, nats) == pytest.approx(sum(by_size), rel=1e-9)
 
 
-def test_the_price_of_blocks():
+def test_the_cost_of_blocks():
     """(09.11): divergence of the product of marginals, and the sum of total correlations."""
-    law = random_law(5)
+    distribution = random_distribution(5)
     for blocks in ([[0, 3], [1], [2, 4]], [[4, 2, 1, 0, 3]], [[1], [0], [4], [2], [3]]):
-        q = committed(law, blocks)
-        divergence = float((law.probs * np.log(law.probs / q)).sum())
+        q = committed(distribution, blocks)
+        divergence = float((distribution.probs * np.log(distribution.probs / q)).sum())
         before = [list(itertools.chain(*blocks[:k])) for k in range(len(blocks))]
-        prices = [total_correlation(law, block, given) for block, given in zip(blocks, before)]
-        assert divergence == pytest.approx(sum(prices), abs=1e-9)
+        block_costs = [
+            total_correlation(distribution, block, given) for block, given in zip(blocks, before)
+        ]
+        assert divergence == pytest.approx(sum(block_costs), abs=1e-9)
         assert divergence == pytest.approx(0, abs=1e-9) or len(blocks) < 5
 
 
-def hidden_entropy(law: Distribution, t: float) -> float:
+def hidden_entropy(distribution: Distribution, t: float) -> float:
     """g(t), by enumeration of what is visible."""
-    n = law.rows.shape[1]
+    n = distribution.rows.shape[1]
 
     def entropy(i, B):
-        return total_correlation(law, [i, i], B)  # a word drawn twice: H(w_i | w_B)
+        return total_correlation(distribution, [i, i], B)  # a word drawn twice: H(w_i | w_B)
 
     return (
         sum(
@@ -126,29 +132,33 @@ def hidden_entropy(law: Distribution, t: float) -> float:
     )
 
 
-def test_the_price_of_steps():
+def test_the_cost_of_steps():
     """(09.13): above the divergence of the mean over all blocks; I/S for two words; with the right slope in 1/S."""
     for n in (2, 3):
-        law = random_law(n, seed=n)
+        distribution = random_distribution(n, seed=n)
         information = sum(
-            total_correlation(law, [i, i])
-            - total_correlation(law, [i, i], [j for j in range(n) if j != i])
+            total_correlation(distribution, [i, i])
+            - total_correlation(distribution, [i, i], [j for j in range(n) if j != i])
             for i in range(n)
         )
         off = []
         for S in (1, 2, 4, 64):
-            curve = [hidden_entropy(law, k / S) for k in range(S)]
-            price = staircase(curve, n, S) - law.entropy
-            off.append(S * price - information / 2)
+            curve = [hidden_entropy(distribution, k / S) for k in range(S)]
+            step_cost = staircase(curve, n, S) - distribution.entropy
+            off.append(S * step_cost - information / 2)
             if S**n <= 64:
                 mean = np.mean(
                     [
-                        committed(law, [[i for i in range(n) if steps[i] == k] for k in range(S)])
+                        committed(
+                            distribution, [[i for i in range(n) if steps[i] == k] for k in range(S)]
+                        )
                         for steps in itertools.product(range(S), repeat=n)
                     ],
                     axis=0,
                 )
-                assert (law.probs * np.log(law.probs / mean)).sum() <= price + 1e-9
+                assert (
+                    distribution.probs * np.log(distribution.probs / mean)
+                ).sum() <= step_cost + 1e-9
         assert (
             abs(off[-1]) < (1e-9 if n == 2 else 0.03 * information)
             and abs(off[-1]) <= abs(off[0]) + 1e-9
@@ -164,10 +174,10 @@ def test_a_jump_costs_without_bound():
         line = torch.stack([a + (b - a) * t / tau for t in times])
         least = jump_cost((b - a).norm(dim=1), tau)
         assert torch.allclose(energy(Trajectory(times, line)), least)
-        bent = line + torch.sin(math.pi * times / tau)[:, None, None] * torch.randn(
+        curved = line + torch.sin(math.pi * times / tau)[:, None, None] * torch.randn(
             5, 3, generator=rng, dtype=torch.float64
         )
-        assert (energy(Trajectory(times, bent)) > least).all()
+        assert (energy(Trajectory(times, curved)) > least).all()
 
 
 def small_models() -> list:
@@ -213,7 +223,7 @@ def test_texts_do_not_decide_a_gradient(c):
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
-def test_the_scatter_of_the_score_function(d):
+def test_the_variance_of_the_score_function(d):
     """(09.24): both variances by Gaussian quadrature, exact for these polynomials."""
     x, w = np.polynomial.hermite_e.hermegauss(8)
     xi = np.array(list(itertools.product(x, repeat=d)))
@@ -221,12 +231,14 @@ def test_the_scatter_of_the_score_function(d):
     m, sigma = np.linspace(-0.4, 0.9, d), 0.6
     cost = ((m + sigma * xi) ** 2).sum(1) / 2
 
-    def scatter(estimate):
+    def total_variance(estimate):
         mean = weight @ estimate
         assert np.allclose(mean, m)
         return weight @ ((estimate - mean) ** 2).sum(1)
 
-    ratio = scatter((cost - weight @ cost)[:, None] * xi / sigma) / scatter(m + sigma * xi)
+    ratio = total_variance((cost - weight @ cost)[:, None] * xi / sigma) / total_variance(
+        m + sigma * xi
+    )
     assert ratio == pytest.approx((d + 4) / 2 + (d + 1) / d * (m @ m) / sigma**2)
 
 

@@ -210,13 +210,18 @@ def test_a_shared_network_is_a_peak_and_a_mirror():
 @pytest.mark.parametrize("slices", [1, 3, 6])
 def test_rank_is_at_most_the_number_of_slices(slices):
     """(11.20): the matrix of (11.19), and what the package's operator writes."""
-    share, w, T = randn(12, slices).softmax(1), plain(12, seed=1), randn(slices, slices, seed=2)
-    inside = w[:, None] * share
-    K = share @ T @ (inside / inside.sum(0)).T
+    assignment, w, T = (
+        randn(12, slices).softmax(1),
+        plain(12, seed=1),
+        randn(slices, slices, seed=2),
+    )
+    inside = w[:, None] * assignment
+    K = assignment @ T @ (inside / inside.sum(0)).T
     v = randn(12, 4, seed=3)
     s = (inside.T @ v) / inside.sum(0)[:, None]
     assert (
-        torch.allclose(K @ v, share @ (T @ s)) and torch.linalg.matrix_rank(K, rtol=1e-10) == slices
+        torch.allclose(K @ v, assignment @ (T @ s))
+        and torch.linalg.matrix_rank(K, rtol=1e-10) == slices
     )
     torch.manual_seed(0)
     made = SliceOperator(WIDTH, HEADS, slices).double().requires_grad_(False)

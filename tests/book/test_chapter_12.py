@@ -68,7 +68,7 @@ def test_capacity_of_a_noisy_latent():
 
 
 @pytest.mark.parametrize("schedule", [Tangent(3.0), Tangent(1.0), Linear()])
-def test_noise_and_velocity_follow_from_a_clean_prediction(schedule):
+def test_noise_and_velocity_follow_from_a_data_prediction(schedule):
     """(12.9): with the true z_1 they are the true noise and, by finite differences along the path, the true velocity."""
     z1, z0 = randn(2, 6, 3)
     t, tiny = torch.linspace(0.1, 0.9, 6, dtype=torch.float64), 1e-6
@@ -78,16 +78,16 @@ def test_noise_and_velocity_follow_from_a_clean_prediction(schedule):
     )
     assert torch.allclose(noise_from_denoised(schedule, zt, z1, t), z0)
     assert torch.allclose(velocity_from_denoised(schedule, zt, z1, t), slope, atol=1e-7)
-    clean, s = randn(6, 3, seed=1), expand(t, z1)
-    noise = (zt - schedule.a(s) * clean) / schedule.b(s)
+    denoised, s = randn(6, 3, seed=1), expand(t, z1)
+    noise = (zt - schedule.a(s) * denoised) / schedule.b(s)
     assert torch.allclose(
-        velocity_from_denoised(schedule, zt, clean, t),
-        schedule.da(s) * clean + schedule.db(s) * noise,
+        velocity_from_denoised(schedule, zt, denoised, t),
+        schedule.da(s) * denoised + schedule.db(s) * noise,
     )
 
 
-def best_power(kappa: float, sigma: float, pull: float, rho: float) -> float:
-    root, g = sigma * math.sqrt(kappa), math.sqrt(pull)
+def best_power(kappa: float, sigma: float, gradient_scale: float, rho: float) -> float:
+    root, g = sigma * math.sqrt(kappa), math.sqrt(gradient_scale)
     return max(0.0, (root - g * sigma**2) / (g - rho * root))
 
 
@@ -95,14 +95,19 @@ def test_best_power_and_which_channels_open():
     """(12.14) and (12.15): against a fine grid of powers; a channel is open just if kappa > gamma sigma^2."""
     q = torch.linspace(0, 8, 800_001, dtype=torch.float64)
     opened = set()
-    for kappa, sigma, pull, rho in 0.05 + torch.rand(60, 4, generator=rng(), dtype=torch.float64):
-        if pull.sqrt() <= 1.5 * rho * sigma * kappa.sqrt():
+    for kappa, sigma, gradient_scale, rho in 0.05 + torch.rand(
+        60, 4, generator=rng(), dtype=torch.float64
+    ):
+        if gradient_scale.sqrt() <= 1.5 * rho * sigma * kappa.sqrt():
             continue
-        loss = kappa * sigma**2 / (q + sigma**2) + pull * q / (1 + rho * q)
-        found, wanted = float(q[loss.argmin()]), best_power(*map(float, (kappa, sigma, pull, rho)))
+        loss = kappa * sigma**2 / (q + sigma**2) + gradient_scale * q / (1 + rho * q)
+        found, wanted = (
+            float(q[loss.argmin()]),
+            best_power(*map(float, (kappa, sigma, gradient_scale, rho))),
+        )
         if wanted < 7.9:
             assert found == pytest.approx(wanted, abs=2e-5)
-            assert (found > 2e-5) == bool(kappa > pull * sigma**2)
+            assert (found > 2e-5) == bool(kappa > gradient_scale * sigma**2)
             opened.add(found > 2e-5)
     assert opened == {True, False}
 
@@ -116,10 +121,10 @@ def test_gradients_are_routed():
     h, xi, z0 = randn(3, 10, 3, seed=9)
     w = torch.randint(3, (10,), generator=rng())
 
-    def terms(share: float) -> dict[str, Tensor]:
+    def terms(scale: float) -> dict[str, Tensor]:
         z1 = h @ weights["encoder"]
         h_hat = (z1 + 0.5 * xi) @ weights["decoder"]
-        target = z1.detach() + share * (z1 - z1.detach())
+        target = z1.detach() + scale * (z1 - z1.detach())
         return {
             "diffusion": ((0.6 * target + 0.8 * z0) @ weights["denoiser"] - target).square().mean(),
             "hidden": (h_hat - h).square().mean(),
@@ -134,10 +139,10 @@ def test_gradients_are_routed():
 
     plain = {name: gradients(terms(1.0)[name]) for name in ("diffusion", "hidden", "words")}
     for step in (0, 40, 70, 100):
-        share = gamma(step, 100)
-        got = gradients(sum(terms(share).values()))
+        scale = gamma(step, 100)
+        got = gradients(sum(terms(scale).values()))
         assert torch.allclose(
-            got["encoder"], share * plain["diffusion"]["encoder"] + plain["hidden"]["encoder"]
+            got["encoder"], scale * plain["diffusion"]["encoder"] + plain["hidden"]["encoder"]
         )
         assert torch.allclose(got["denoiser"], plain["diffusion"]["denoiser"])
         assert torch.allclose(got["decoder"], plain["hidden"]["decoder"])
@@ -146,7 +151,7 @@ def test_gradients_are_routed():
 
 @pytest.mark.parametrize("d", [1.0, 3.0, 9.0])
 def test_loss_is_affine_in_warped_time(d):
-    """(12.21): for the loss b^2 of Gaussian latents, whose law of time is a^2."""
+    """(12.21): for the loss b^2 of Gaussian latents, whose time distribution is a^2."""
     path, sampler = Tangent(d), AdaptiveTime(bins=400, floor=0.0)
     sampler.loss = path.b((torch.arange(400, dtype=torch.float64) + 0.5) / 400) ** 2
     sampler.weight = torch.ones(400, dtype=torch.float64)
@@ -162,15 +167,15 @@ def test_the_linear_model_says_that_the_small_recipe_collapses_without_norm():
     """(12.12) and (12.15) at the values of the ablation: the only minimum is at q = 0, for uniform and for adapted times."""
     study = results("ch12_recipe")
     made, counted = study["recipes"]["no norm"], study["model"]["hidden"] / study["model"]["latent"]
-    pull, noise = made["encoder_gradient_scale"] * counted, made["decoder_noise"] ** 2
+    gradient_scale, noise = made["encoder_gradient_scale"] * counted, made["decoder_noise"] ** 2
     v, q = (
         (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000,
         torch.linspace(0, 4, 2001, dtype=torch.float64),
     )
     path = Tangent(study["model"]["tangent"])
-    assert pull * noise > 1
+    assert gradient_scale * noise > 1
     for rho in ((path.a(v) / path.b(v)) ** 2, v / (1 - v)):
-        loss = noise / (q + noise) + pull * (q[:, None] / (1 + rho * q[:, None])).mean(1)
+        loss = noise / (q + noise) + gradient_scale * (q[:, None] / (1 + rho * q[:, None])).mean(1)
         assert (loss.diff() > 0).all()
     trained = [run["latent_std"] for run in study["rows"] if run["variant"] == "no norm"]
     assert len(trained) == 3 and min(trained) > 0.5  # what the runs did instead

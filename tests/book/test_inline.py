@@ -40,7 +40,7 @@ def test_inline_equals_package(chapter, name):
             assert torch.allclose(x, y, rtol=close, atol=close), (x - y).abs().max()
 
 
-def test_every_namesake_is_compared():
+def test_every_function_of_an_equal_name_is_compared():
     known = public(ROOMS, ROOT / "minildm")
     own = {(number(path), name) for path in CHAPTERS for name in functions(path)}
     missing = [

@@ -32,7 +32,7 @@ CELLS, WORDS, LINES, EQUATIONS, FIGURES, KILOBYTES = (
     (4, 10),
     800,
 )
-FRAMES = 21  # of a player, at least: fewer look like separate pictures
+FRAMES = 21  # of a player, at least: fewer seem to be separate pictures
 FEWER_EQUATIONS = {
     "00": 4,
     "16": 3,
@@ -155,7 +155,7 @@ def test_exercises_have_a_hole_and_a_check(path):
 
 
 @notebook
-def test_outputs_are_clean(path):
+def test_outputs_are_free_of_faults(path):
     book = load(path)
     assert not faults(book)
     for output in outputs(book):
@@ -192,8 +192,8 @@ def test_citations_are_in_the_references(path):
 
 
 @chapter
-def test_players_show_motion(path):
-    """Every player over frames, and every player of paths, has enough moments to be seen as a motion."""
+def test_players_have_enough_frames(path):
+    """Every player over frames, and every player of paths, has enough moments to be seen as one movement."""
     book = load(path)
     saved = book.metadata.get("widgets", {}).get(STATE, {"state": {}})["state"].values()
     lengths = [

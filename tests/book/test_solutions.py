@@ -8,7 +8,7 @@ import torch
 
 from .notebooks import CHAPTERS, SOLUTIONS, code, load
 
-CALL = re.compile(r"^ch\d\d\.check_(\d+)\((\w+)\)", re.MULTILINE)
+CHECK = re.compile(r"^ch\d\d\.check_(\d+)\((\w+)\)", re.MULTILINE)
 
 
 @pytest.fixture(autouse=True)
@@ -33,26 +33,26 @@ def verdicts(path, needed, capsys) -> list[str]:
 def test_every_solution_passes(path, capsys, monkeypatch):
     monkeypatch.setenv("MINILDM_MODE", "fast")
     found = verdicts(path, lambda source: True, capsys)
-    calls = sum(len(CALL.findall(cell.source)) for cell in code(load(path)))
-    assert len(found) == calls and all(": passed on" in line for line in found), found
+    checked = sum(len(CHECK.findall(cell.source)) for cell in code(load(path)))
+    assert len(found) == checked and all(": passed on" in line for line in found), found
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem[:2])
 def test_every_empty_hole_is_open(path, capsys):
     found = verdicts(
-        path, lambda source: "raise NotImplementedError(" in source or CALL.search(source), capsys
+        path, lambda source: "raise NotImplementedError(" in source or CHECK.search(source), capsys
     )
-    calls = [name for cell in code(load(path)) for name, _ in CALL.findall(cell.source)]
-    assert calls and [line.split(":")[0] for line in found] == [
-        f"exercise {path.stem[:2]}.{n}" for n in calls
+    checked = [name for cell in code(load(path)) for name, _ in CHECK.findall(cell.source)]
+    assert checked and [line.split(":")[0] for line in found] == [
+        f"exercise {path.stem[:2]}.{n}" for n in checked
     ]
     assert all(": open." in line for line in found), found
 
 
-def test_chapter_and_solutions_call_the_same_checks():
+def test_chapter_and_solutions_have_the_same_checks():
     for chapter, solution in zip(CHAPTERS, SOLUTIONS):
         wanted, given = (
-            {name for cell in code(load(path)) for name, _ in CALL.findall(cell.source)}
+            {name for cell in code(load(path)) for name, _ in CHECK.findall(cell.source)}
             for path in (chapter, solution)
         )
         assert wanted == given, chapter.name

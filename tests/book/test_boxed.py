@@ -6,7 +6,7 @@ import re
 from .notebooks import APPENDICES, CHAPTERS, EQUATION, ROOT, TAG, load, prose
 
 
-def boxes(path) -> list[str]:
+def boxed(path) -> list[str]:
     """Numbers of the boxed equations of a notebook."""
     return [
         TAG.findall(equation)[0]
@@ -26,14 +26,12 @@ def named() -> set[str]:
     return set(re.findall(r"\(((?:\d\d|[A-Z])\.\d+)\)", "\n".join(docstrings)))
 
 
-def test_every_chapter_boxes_something():
-    assert not [path.name for path in CHAPTERS if not boxes(path)]
+def test_every_chapter_has_a_boxed_equation():
+    assert not [path.name for path in CHAPTERS if not boxed(path)]
 
 
 def test_every_box_has_a_test():
-    open_boxes = [
-        tag for path in CHAPTERS + APPENDICES for tag in boxes(path) if tag not in named()
-    ]
-    assert not open_boxes, (
-        f"no docstring of a test names these boxed equations: {', '.join(open_boxes)}"
+    untested = [tag for path in CHAPTERS + APPENDICES for tag in boxed(path) if tag not in named()]
+    assert not untested, (
+        f"no docstring of a test names these boxed equations: {', '.join(untested)}"
     )
