@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +17,15 @@ from ..models.base import LanguageModel, Losses
 from ..text.batches import Batches
 from . import checkpoint
 from .config import TrainConfig, learning_rate
-from .cuda_graph import StepGraph, refuse_graph
-from .distributed import DistributedContext, step_generator, step_seed
+from .distributed import DistributedContext
 from .ema import EMA
-from .metrics import MetricsLog, mean_losses, refuse_nan, report
+from .gradients import Gradients, compile_blocks
+from .metrics import MetricsLog, refuse_nan, report
 from .optim import make_optimizer
+from .resume import changes, progress
 from .stopping import patient
 
 PAUSE = 60.0  # seconds after which a text is shown without an evaluation
-
-
-def compile_blocks(model: nn.Module) -> None:
-    """Compile the blocks that networks repeat: one of a kind serves all.
-
-    That takes seconds where compiling a whole model takes minutes.
-
-    Args:
-        model: Whose modules may have `blocks`.
-    """
-    for stack in model.modules():
-        for block in getattr(stack, "blocks", ()):
-            block.compile()
 
 
 class Trainer:
@@ -69,21 +56,11 @@ class Trainer:
         self.run = Path(run)
         self.card = card
         self.context = context
-        self.parts = context.world * config.accumulate  # of a batch, each with its random numbers
-        if config.batch % self.parts:
-            raise UserError(
-                f"a batch of {config.batch} texts cannot be cut evenly for {context.world} "
-                f"processes x {config.accumulate} parts: choose a multiple of {self.parts}"
-            )
-        refuse_graph(config, context)
+        self.gradients = Gradients(model, config, context)
         self.model = model.to(context.device)
-        for part in model.modules():
-            if hasattr(part, "checkpointing"):
-                part.checkpointing = config.checkpointing  # pyright: ignore[reportArgumentType]
         self.batches = Batches(rows, config.batch, config.seed)
         self.optimizer = make_optimizer(model, config)
         self.ema = EMA(model, config.ema)
-        self.graph: StepGraph | None = None
         self.log: MetricsLog | None = None  # of the first process, once it trains
         self.step = 0
         self.latest: tuple[Losses, Tensor, Tensor, int] | None = None  # what `check` looks at
@@ -111,9 +88,9 @@ class Trainer:
         if not saved:
             return False
         folder = saved[-1]
-        card = checkpoint.progress(folder)
-        own = {**self.card, "parts": self.parts}
-        changed = checkpoint.changes(card, own, checkpoint.config_card(TrainConfig()))
+        card = progress(folder)
+        own = {**self.card, "parts": self.gradients.parts}
+        changed = changes(card, own, checkpoint.config_card(TrainConfig()))
         if changed:
             raise UserError(
                 f"{folder} was trained with another configuration ({'; '.join(changed)}): "
@@ -144,7 +121,7 @@ class Trainer:
             }
             card = {
                 **self.card,
-                "parts": self.parts,
+                "parts": self.gradients.parts,
                 "step": self.step,
                 "best": self.best,
                 "best_score": self.best_score if math.isfinite(self.best_score) else None,
@@ -159,39 +136,6 @@ class Trainer:
         if self.latest is not None:
             refuse_nan(*self.latest, self.run)
 
-    def backward(
-        self,
-        forward: Callable[..., Losses],
-        tokens: Tensor,
-        step: int | Tensor,
-        rng: torch.Generator,
-    ) -> Losses:
-        """Add the gradients of a part of a batch to those of the model; returns its losses."""
-        device = self.context.device.type
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=self.config.bf16):
-            losses = forward(tokens, step=step, rng=rng)
-        (losses.total / self.config.accumulate).backward()
-        return losses
-
-    def gradients(self, forward: Callable[..., Losses], batch: Tensor) -> Losses:
-        """Leave the gradients of a batch in the model; returns the mean losses of its parts."""
-        c, context = self.config, self.context
-        self.optimizer.zero_grad()
-        parts = batch.chunk(self.parts)
-        losses = []
-        for i in range(c.accumulate):
-            part = i * context.world + context.rank
-            tokens = parts[part].to(context.device, non_blocking=True)
-            rng = step_generator(c.seed, self.step, part, context.device)
-            losses.append(self.backward(forward, tokens, self.step, rng))
-        return mean_losses(losses)
-
-    def replay(self, batch: Tensor) -> Losses:
-        """The same by the graph of the step, which is captured with the first batch."""
-        if self.graph is None:
-            self.graph = StepGraph(self.model, partial(self.backward, self.model), batch)
-        return self.graph(batch, self.step, step_seed(self.config.seed, self.step, 0))
-
     def one_step(self, forward: Callable[..., Losses]) -> tuple[Losses, Tensor]:
         """Gradients, clipping, update, EMA; returns the losses and the norm of the gradient.
 
@@ -202,7 +146,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, c)
         batch = self.batches.at(self.step)
-        losses = self.replay(batch) if c.cuda_graph else self.gradients(forward, batch)
+        losses = self.gradients(forward, batch, self.step)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), c.clip)
         self.latest = (losses, norm, batch, self.step)
         if not c.cuda_graph:

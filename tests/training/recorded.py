@@ -54,4 +54,4 @@ def stand_in(monkeypatch) -> None:
     monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
-    monkeypatch.setattr("minildm.training.loop.refuse_graph", lambda config, context: None)
+    monkeypatch.setattr("minildm.training.gradients.refuse_graph", lambda config, context: None)

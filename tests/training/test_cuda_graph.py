@@ -90,7 +90,7 @@ def test_replayed_steps_equal_ordinary_steps(kind, bf16, tmp_path, recorded):
         run = tmp_path / str(graph)
         trainer = trainer_of(MODELS[kind](), run, graph, bf16=bf16, eval_every=3)
         trainer.fit(tiny.score, quiet=True)
-        assert bool(trainer.graph) == graph
+        assert bool(trainer.gradients.graph) == graph
     assert_same(tmp_path / "True", tmp_path / "False")
     if kind == "manta, blocks":
         moving = [line["moving"] for line in lines(tmp_path / "True") if line["kind"] == "step"]

@@ -15,8 +15,8 @@ from minildm.errors import UserError, check_place, expand, write_atomically
 from minildm.models.gpt import GPTConfig
 from minildm.models.registry import outline
 from minildm.training import checkpoint, sizes
-from minildm.training.checkpoint import differences
 from minildm.training.metrics import MetricsLog, plain, read_metrics, report
+from minildm.training.resume import differences
 from minildm.training.sizes import refuse_sizes, refuse_weights
 
 from . import tiny

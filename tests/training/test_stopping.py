@@ -7,6 +7,7 @@ import pytest
 
 from minildm.training import checkpoint, loop
 from minildm.training.checkpoint import steps_saved
+from minildm.training.resume import progress
 from minildm.training.stopping import patient
 
 from . import tiny
@@ -86,8 +87,7 @@ def test_during_an_evaluation_it_is_finished_first(tmp_path, whole):
 
     stopped(trainer, evaluate)
     assert (
-        trainer.saved == 4
-        and checkpoint.progress(steps_saved(tmp_path / "run")[-1])["best"] == "step_0000004"
+        trainer.saved == 4 and progress(steps_saved(tmp_path / "run")[-1])["best"] == "step_0000004"
     )
     again = tiny.make_trainer("gpt", tmp_path / "run")
     again.resume()
