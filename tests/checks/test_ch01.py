@@ -58,23 +58,23 @@ def stands_still_where_there_is_no_time(start, target, effort, weight, time):
     return u.tolist(), effort * weight / total * squares(start - target)
 
 
-def cart_price(start, h, effort, weight, steps):
+def cart_objective(start, h, effort, weight, steps):
     times = h * torch.arange(steps + 1, dtype=torch.float64)
     return plan_cost(DoubleIntegrator(effort=effort, weight=weight), start, times, "euler")
 
 
 @answers.wrong(2)
 def by_autograd(plan, start, h, effort, weight):
-    return slope(cart_price(start, h, effort, weight, len(plan)), plan[..., None])[1][..., 0]
+    return slope(cart_objective(start, h, effort, weight, len(plan)), plan[..., None])[1][..., 0]
 
 
 @answers.wrong(2)
-def forgets_the_miss(plan, start, h, effort, weight):
+def forgets_the_terminal_error(plan, start, h, effort, weight):
     return h * effort * plan
 
 
 @answers.wrong(2)
-def moves_the_credit_too_early(plan, start, h, effort, weight):
+def moves_the_costate_too_early(plan, start, h, effort, weight):
     q, v = start.T
     for u in plan:
         q, v = q + h * v, v + h * u
@@ -107,12 +107,18 @@ def in_closed_form_and_single_precision(plan, start, h, effort, weight):
 
 @answers.right(2)
 def by_differences_as_lists(plan, start, h, effort, weight):
-    price, gradient = cart_price(start, h, effort, weight, len(plan)), []
+    objective, gradient = cart_objective(start, h, effort, weight, len(plan)), []
     for k in range(len(plan)):
-        nudge = torch.zeros(*plan.shape, 1, dtype=torch.float64)
-        nudge[k] = 1.0  # the cost is quadratic, so any nudge is exact
+        perturbation = torch.zeros(*plan.shape, 1, dtype=torch.float64)
+        perturbation[k] = 1.0  # the cost is quadratic, so any perturbation is exact
         gradient.append(
-            ((price(plan[..., None] + nudge) - price(plan[..., None] - nudge)) / 2).tolist()
+            (
+                (
+                    objective(plan[..., None] + perturbation)
+                    - objective(plan[..., None] - perturbation)
+                )
+                / 2
+            ).tolist()
         )
     return gradient
 

@@ -12,55 +12,55 @@ answers = Answers(ch02)
 
 
 @answers.wrong(1)
-def walks_around_the_edge(values, moves, prices):
-    return torch.stack([price + values.roll(-move) for move, price in zip(moves, prices)]).amin(0)
+def walks_around_the_edge(values, moves, costs):
+    return torch.stack([cost + values.roll(-move) for move, cost in zip(moves, costs)]).amin(0)
 
 
 @answers.wrong(1)
-def stops_at_the_edge(values, moves, prices):
+def stops_at_the_edge(values, moves, costs):
     cells, last = torch.arange(len(values)), len(values) - 1
     return torch.stack(
-        [price + values[(cells + move).clamp(0, last)] for move, price in zip(moves, prices)]
+        [cost + values[(cells + move).clamp(0, last)] for move, cost in zip(moves, costs)]
     ).amin(0)
 
 
-def ways(values, moves, prices):
+def ways(values, moves, costs):
     """What each move costs from each cell, as lists."""
     return [
         [
-            price + float(values[i + move]) if 0 <= i + move < len(values) else math.inf
+            cost + float(values[i + move]) if 0 <= i + move < len(values) else math.inf
             for i in range(len(values))
         ]
-        for move, price in zip(moves, prices)
+        for move, cost in zip(moves, costs)
     ]
 
 
 @answers.wrong(1)
-def takes_the_dearest_move(values, moves, prices):
-    return torch.tensor(ways(values, moves, prices)).amax(0)
+def takes_the_dearest_move(values, moves, costs):
+    return torch.tensor(ways(values, moves, costs)).amax(0)
 
 
 @answers.wrong(1)
-def forgets_the_prices(values, moves, prices):
+def forgets_the_costs(values, moves, costs):
     return torch.tensor(ways(values, moves, [0.0] * len(moves))).amin(0)
 
 
 @answers.wrong(1)
-def moves_the_other_way(values, moves, prices):
-    return torch.tensor(ways(values, [-move for move in moves], prices)).amin(0)
+def moves_the_other_way(values, moves, costs):
+    return torch.tensor(ways(values, [-move for move in moves], costs)).amin(0)
 
 
 @answers.right(1)
-def as_a_list(values, moves, prices):
-    return [min(column) for column in zip(*ways(values, moves, prices))]
+def as_a_list(values, moves, costs):
+    return [min(column) for column in zip(*ways(values, moves, costs))]
 
 
 @answers.right(1)
-def by_padding_in_single_precision(values, moves, prices):
+def by_padding_in_single_precision(values, moves, costs):
     far = max(map(abs, moves))
     padded, n = torch.nn.functional.pad(values.float(), (far, far), value=math.inf), len(values)
     return torch.stack(
-        [price + padded[far + move : far + move + n] for move, price in zip(moves, prices)]
+        [cost + padded[far + move : far + move + n] for move, cost in zip(moves, costs)]
     ).amin(0)
 
 
@@ -68,8 +68,8 @@ def derivatives(value, z, t):
     """V_t, V_z and V_zz by autograd."""
     z, t = z.clone().requires_grad_(), t.clone().requires_grad_()
     rate, slope = torch.autograd.grad(value(z, t).sum(), (t, z), create_graph=True)
-    (bend,) = torch.autograd.grad(slope.sum(), z)
-    return rate.detach(), slope.detach(), bend
+    (curvature,) = torch.autograd.grad(slope.sum(), z)
+    return rate.detach(), slope.detach(), curvature
 
 
 @answers.wrong(2)
@@ -80,29 +80,29 @@ def forgets_the_noise(value, z, t, g):
 
 @answers.wrong(2)
 def forgets_to_square_the_noise(value, z, t, g):
-    rate, slope, bend = derivatives(value, z, t)
-    return rate - slope**2 / 2 + g / 2 * bend
+    rate, slope, curvature = derivatives(value, z, t)
+    return rate - slope**2 / 2 + g / 2 * curvature
 
 
 @answers.wrong(2)
 def runs_against_time(value, z, t, g):
-    rate, slope, bend = derivatives(value, z, t)
-    return -rate - slope**2 / 2 + g**2 / 2 * bend
+    rate, slope, curvature = derivatives(value, z, t)
+    return -rate - slope**2 / 2 + g**2 / 2 * curvature
 
 
 @answers.wrong(2)
 def pays_for_the_control_twice(value, z, t, g):
-    rate, slope, bend = derivatives(value, z, t)
-    return rate - slope**2 + g**2 / 2 * bend
+    rate, slope, curvature = derivatives(value, z, t)
+    return rate - slope**2 + g**2 / 2 * curvature
 
 
 @answers.right(2)
 def by_functional_derivatives_in_single_precision(value, z, t, g):
     z, t = z.float(), t.float()
     slope = torch.func.grad(lambda z: value(z, t).sum())
-    _, bend = torch.func.jvp(slope, (z,), (torch.ones_like(z),))
+    _, curvature = torch.func.jvp(slope, (z,), (torch.ones_like(z),))
     _, rate = torch.func.jvp(lambda t: value(z, t), (t,), (torch.ones_like(t),))
-    return rate - slope(z) ** 2 / 2 + g**2 / 2 * bend
+    return rate - slope(z) ** 2 / 2 + g**2 / 2 * curvature
 
 
 @answers.right(2)
@@ -113,11 +113,11 @@ def by_differences_of_order_four(value, z, t, g):
         return (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h)
 
     near, far = value(z + h, t) + value(z - h, t), value(z + 2 * h, t) + value(z - 2 * h, t)
-    bend = (16 * near - far - 30 * value(z, t)) / (12 * h**2)
+    curvature = (16 * near - far - 30 * value(z, t)) / (12 * h**2)
     return (
         first(lambda s: value(z, t + s))
         - first(lambda s: value(z + s, t)) ** 2 / 2
-        + g**2 / 2 * bend
+        + g**2 / 2 * curvature
     )
 
 
@@ -201,7 +201,7 @@ def forgets_the_time(values, dz, tau):
 
 
 @answers.wrong(4)
-def looks_at_the_mean_only(values, dz, tau):
+def uses_the_mean_only(values, dz, tau):
     return bool(values.diff().diff().mean() <= dz**2 / tau + 1e-9)
 
 

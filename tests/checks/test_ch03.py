@@ -75,7 +75,7 @@ def clamps_before_the_extra_time(y, z, t, c, tau):
 
 
 @answers.wrong(2)
-def forgets_the_least_time_of_a_soft_law(y, z, t, c, tau):
+def forgets_the_least_time_of_a_soft_control(y, z, t, c, tau):
     left = 1 / c + 1 - t
     return over_time(y, z, left.clamp(min=tau) if math.isinf(c) else left)
 
@@ -189,7 +189,7 @@ def brakes_too_hard():
 
 
 @answers.wrong(4)
-def pulls_too_weakly():
+def steers_too_weakly():
     return torch.tensor([[0.2, 0.5]])
 
 

@@ -53,8 +53,8 @@ def pays_the_whole_premium_at_all_times(z, y, t, c, g):
 
 
 @answers.right(2)
-def by_the_law_of_the_end(z, y, t, c, g):
-    """-g^2 log of the mean of exp(-Phi/g^2) over N(z, g^2 (1 - t)); for g = 0 the cost of the soft law."""
+def by_the_distribution_of_the_end(z, y, t, c, g):
+    """-g^2 log of the mean of exp(-Phi/g^2) over N(z, g^2 (1 - t)); for g = 0 the cost of the soft control."""
     if g == 0:
         return leaves_the_premium_out(z, y, t, c, g).float()
     spread = g**2 / c + g**2 * (1 - t)
@@ -88,7 +88,7 @@ def gives_a_standard_deviation(z, y, t, s, r, g):
 
 
 @answers.right(3)
-def by_shares_of_the_way(z, y, t, s, r, g):
+def by_fractions_of_the_way(z, y, t, s, r, g):
     way = torch.tensor((s - t) / (r - t))
     return [torch.lerp(z.float(), y.float(), way), g**2 * (r - t) * way * (1 - way)]
 

@@ -51,7 +51,7 @@ def by_the_growth_of_the_width(z, t, m, s):
 
 
 def with_edges(p, edge, v, g, width, h):
-    """One step of boxes with the densities at their edges."""
+    """One step of finite volumes with the densities at their edges."""
     flux = v * edge - g**2 / 2 * p.diff() / width
     none = torch.zeros(1).to(p)
     return p - h / width * torch.cat((none, flux, none)).diff()
@@ -63,7 +63,7 @@ def takes_the_mean_at_edges(p, v, g, width, h):
 
 
 @answers.wrong(2)
-def looks_downwind(p, v, g, width, h):
+def takes_the_cell_downwind(p, v, g, width, h):
     return with_edges(p, torch.where(v > 0, p[1:], p[:-1]), v, g, width, h)
 
 
@@ -89,13 +89,13 @@ def edge_by_edge(p, v, g, width, h):
 
 
 @answers.right(2)
-def boxes_in_single_precision(p, v, g, width, h):
+def cells_in_single_precision(p, v, g, width, h):
     p, v = p.float(), v.float()
     return with_edges(p, torch.where(v > 0, p[:-1], p[1:]), v, g, width, h)
 
 
-def by_shares(z, t, weights, means, stds, logits):
-    """Velocity and score from logarithms of the shares, up to a constant."""
+def by_responsibilities(z, t, weights, means, stds, logits):
+    """Velocity and score from logarithms of the responsibilities, up to a constant."""
     q, gap = t**2 * stds**2 + (1 - t) ** 2, z[:, None] - t * means
     r = logits(q, gap)
     return (r * (means + (t * stds**2 - (1 - t)) / q * gap)).sum(1), -(r * gap / q).sum(1)
@@ -103,23 +103,23 @@ def by_shares(z, t, weights, means, stds, logits):
 
 @answers.wrong(3)
 def densities_underflow(z, t, weights, means, stds):
-    def shares(q, gap):
+    def responsibilities(q, gap):
         p = weights * torch.exp(-(gap**2) / (2 * q)) / q.sqrt()
         return p / p.sum(1, keepdim=True)
 
-    return by_shares(z, t, weights, means, stds, shares)
+    return by_responsibilities(z, t, weights, means, stds, responsibilities)
 
 
 @answers.wrong(3)
 def forgets_that_modes_differ_in_width(z, t, weights, means, stds):
-    return by_shares(
+    return by_responsibilities(
         z, t, weights, means, stds, lambda q, gap: (weights.log() - gap**2 / (2 * q)).softmax(1)
     )
 
 
 @answers.wrong(3)
-def shares_are_the_weights(z, t, weights, means, stds):
-    return by_shares(z, t, weights, means, stds, lambda q, gap: weights.expand_as(gap))
+def responsibilities_are_the_weights(z, t, weights, means, stds):
+    return by_responsibilities(z, t, weights, means, stds, lambda q, gap: weights.expand_as(gap))
 
 
 @answers.wrong(3)
@@ -130,12 +130,12 @@ def has_the_score_upside_down(z, t, weights, means, stds):
 
 @answers.wrong(3)
 def lets_autograd_find_the_score(z, t, weights, means, stds):
-    law = Mixture(weights.log(), means[:, None], stds**2)
+    mixture = Mixture(weights.log(), means[:, None], stds**2)
     z = z.clone().requires_grad_()
     q = t**2 * stds**2 + (1 - t) ** 2
     log_p = (weights.log() - (z[:, None] - t * means) ** 2 / (2 * q) - q.log() / 2).logsumexp(1)
     (score,) = torch.autograd.grad(log_p.sum(), z)
-    return mixture_velocity(Linear(), law)(z.detach()[:, None], torch.tensor(t).double())[
+    return mixture_velocity(Linear(), mixture)(z.detach()[:, None], torch.tensor(t).double())[
         :, 0
     ], score
 
@@ -143,7 +143,7 @@ def lets_autograd_find_the_score(z, t, weights, means, stds):
 @answers.right(3)
 def in_logarithms(z, t, weights, means, stds):
     return list(
-        by_shares(
+        by_responsibilities(
             z,
             t,
             weights,
@@ -156,15 +156,15 @@ def in_logarithms(z, t, weights, means, stds):
 
 @answers.right(3)
 def by_the_package(z, t, weights, means, stds):
-    law, now = Mixture(weights.log(), means[:, None], stds**2), torch.tensor(t).double()
+    mixture, now = Mixture(weights.log(), means[:, None], stds**2), torch.tensor(t).double()
     return tuple(
-        make(Linear(), law)(z[:, None], now)[:, 0].numpy()
+        make(Linear(), mixture)(z[:, None], now)[:, 0].numpy()
         for make in (mixture_velocity, mixture_score)
     )
 
 
 @answers.right(3)
-def shares_in_single_precision(z, t, weights, means, stds):
+def responsibilities_in_single_precision(z, t, weights, means, stds):
     return in_logarithms(z.float(), t, weights.float(), means.float(), stds.float())
 
 

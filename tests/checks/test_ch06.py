@@ -96,7 +96,7 @@ def fields_in_single_precision(z, t, data):
 
 
 @answers.right(2)
-def by_pinned_velocities(z, t, data):
+def by_conditional_velocities(z, t, data):
     """The mean of the velocities to each point, with weights from inner products in place of distances."""
     logits = (z @ data.T * t - t**2 * data.square().sum(1) / 2) / (1 - t) ** 2
     return torch.einsum("bk,bkd->bd", logits.softmax(1), (data - z[:, None]) / (1 - t)).tolist()
@@ -174,7 +174,7 @@ def by_deviations_from_the_chord(times, states):
 
 
 @answers.right(4)
-def bills_in_single_precision(times, states):
+def energies_in_single_precision(times, states):
     moved, lasted = pieces(times.float(), states.float())
     energy = (moved / lasted).sum(0).mean()
     return energy.item(), (energy - (states[-1] - states[0]).square().sum(-1).mean()).item()
@@ -192,7 +192,7 @@ def keeps_the_particle_where_it_is(field, z, t):
 
 
 @answers.wrong(5)
-def stops_the_clock(field, z, t):
+def freezes_time(field, z, t):
     return torch.func.jvp(lambda z: field(z, t), (z,), (field(z, t),))[1]
 
 

@@ -87,9 +87,9 @@ def has_the_slope_of_the_noise_upside_down(z, noise, a, b, da, db):
 
 
 @answers.right(3)
-def by_way_of_the_clean(z, noise, a, b, da, db):
-    clean = (z - b * noise) / a
-    return (da * clean + db * noise).tolist()
+def by_way_of_the_data_prediction(z, noise, a, b, da, db):
+    denoised = (z - b * noise) / a
+    return (da * denoised + db * noise).tolist()
 
 
 @answers.right(3)
@@ -135,7 +135,7 @@ def takes_the_running_minimum(y, weight):
     return [min(y[: i + 1]) for i in range(len(y))]
 
 
-def pooled(y, weight, look_back=True):
+def isotonic(y, weight, merge_back=True):
     """Blocks of falling means, as one list."""
     blocks = []
     for value, w in zip(y, weight):
@@ -143,24 +143,24 @@ def pooled(y, weight, look_back=True):
         while len(blocks) > 1 and blocks[-2][0] < blocks[-1][0]:
             (m2, w2, n2), (m1, w1, n1) = blocks.pop(), blocks.pop()
             blocks.append(((m1 * w1 + m2 * w2) / (w1 + w2), w1 + w2, n1 + n2))
-            if not look_back:
+            if not merge_back:
                 break
     return [mean for mean, _, n in blocks for _ in range(n)]
 
 
 @answers.wrong(5)
-def does_not_look_back(y, weight):
-    return pooled(y, weight, look_back=False)
+def does_not_merge_back(y, weight):
+    return isotonic(y, weight, merge_back=False)
 
 
 @answers.wrong(5)
 def ignores_the_weights(y, weight):
-    return pooled(y, [1.0] * len(y))
+    return isotonic(y, [1.0] * len(y))
 
 
 @answers.wrong(5)
 def makes_it_rise(y, weight):
-    return [-x for x in pooled([-x for x in y], weight)]
+    return [-x for x in isotonic([-x for x in y], weight)]
 
 
 @answers.wrong(5)
@@ -184,7 +184,7 @@ def by_the_largest_of_least_means(y, weight):
 
 @answers.right(5)
 def from_the_right_in_an_array(y, weight):
-    rising = pooled([-x for x in reversed(y)], weight[::-1])
+    rising = isotonic([-x for x in reversed(y)], weight[::-1])
     return -np.array(rising[::-1], dtype=np.float32)
 
 
@@ -201,7 +201,7 @@ def takes_the_middle_of_the_bin(v, cdf):
 
 
 @answers.wrong(6)
-def evaluates_the_law(v, cdf):
+def evaluates_the_distribution(v, cdf):
     return torch.from_numpy(np.interp(v.numpy(), np.linspace(0, 1, len(cdf)), cdf.numpy()))
 
 

@@ -11,12 +11,12 @@ answers = Answers(ch08)
 
 
 @answers.wrong(1)
-def sees_no_error(u, z, t, h):
+def finds_no_error(u, z, t, h):
     return z + h * u(z, torch.tensor(t)), torch.zeros_like(z)
 
 
 @answers.wrong(1)
-def calls_the_field_four_times(u, z, t, h):
+def evaluates_the_field_four_times(u, z, t, h):
     ahead = z + h / 2 * (
         u(z, torch.tensor(t)) + u(z + h * u(z, torch.tensor(t)), torch.tensor(t + h))
     )
@@ -24,7 +24,7 @@ def calls_the_field_four_times(u, z, t, h):
 
 
 @answers.wrong(1)
-def calls_the_package_and_then_euler(u, z, t, h):
+def asks_the_package_and_then_euler(u, z, t, h):
     now = torch.tensor(t)
     ahead = heun(u, z, now, torch.tensor(t + h))
     return ahead, ahead - (z + h * u(z, now))
@@ -68,76 +68,76 @@ def by_two_states_in_a_list(u, z, t, h):
 
 
 @answers.wrong(2)
-def takes_the_state_for_noise(z, clean, a, b, a_next, b_next):
-    return a_next * clean + b_next * z
+def takes_the_state_for_noise(z, denoised, a, b, a_next, b_next):
+    return a_next * denoised + b_next * z
 
 
 @answers.wrong(2)
-def only_rescales_the_state(z, clean, a, b, a_next, b_next):
-    return a_next * clean + b_next / b * z
+def only_rescales_the_state(z, denoised, a, b, a_next, b_next):
+    return a_next * denoised + b_next / b * z
 
 
 @answers.wrong(2)
-def shrinks_the_noise_like_the_ancestral_mean(z, clean, a, b, a_next, b_next):
-    return a_next * clean + a / a_next * (b_next / b) ** 2 * (z - a * clean)
+def shrinks_the_noise_like_the_ancestral_mean(z, denoised, a, b, a_next, b_next):
+    return a_next * denoised + a / a_next * (b_next / b) ** 2 * (z - a * denoised)
 
 
 @answers.wrong(2)
-def goes_a_straight_way(z, clean, a, b, a_next, b_next):
-    return z + (a_next - a) / (1 - a) * (clean - z)
+def goes_a_straight_way(z, denoised, a, b, a_next, b_next):
+    return z + (a_next - a) / (1 - a) * (denoised - z)
 
 
 @answers.right(2)
-def by_the_exponential_form(z, clean, a, b, a_next, b_next):
+def by_the_exponential_form(z, denoised, a, b, a_next, b_next):
     ratio = b_next / b
-    return ratio * z + (a_next - a * ratio) * clean
+    return ratio * z + (a_next - a * ratio) * denoised
 
 
 @answers.right(2)
-def by_rates_in_single_precision(z, clean, a, b, a_next, b_next):
-    z, clean = z.float(), clean.float()
-    return a_next * clean + b_next / b * (z - a * clean)
+def by_rates_in_single_precision(z, denoised, a, b, a_next, b_next):
+    z, denoised = z.float(), denoised.float()
+    return a_next * denoised + b_next / b * (z - a * denoised)
 
 
 @answers.right(2)
-def as_lists(z, clean, a, b, a_next, b_next):
-    return (a_next * clean + b_next * (z - a * clean) / b).tolist()
+def as_lists(z, denoised, a, b, a_next, b_next):
+    return (a_next * denoised + b_next * (z - a * denoised) / b).tolist()
 
 
 @answers.wrong(3)
-def keeps_the_noise_of_ddim(z, clean, a, b, a_next, b_next):
-    return a_next * clean + b_next * (z - a * clean) / b, b_next**2
+def keeps_the_noise_of_ddim(z, denoised, a, b, a_next, b_next):
+    return a_next * denoised + b_next * (z - a * denoised) / b, b_next**2
 
 
 @answers.wrong(3)
-def gives_the_standard_deviation(z, clean, a, b, a_next, b_next):
+def gives_the_standard_deviation(z, denoised, a, b, a_next, b_next):
     c = a / a_next
     v = b**2 - c**2 * b_next**2
-    return (c * b_next**2 * z + a_next * v * clean) / b**2, b_next * v**0.5 / b
+    return (c * b_next**2 * z + a_next * v * denoised) / b**2, b_next * v**0.5 / b
 
 
 @answers.wrong(3)
-def swaps_the_two_weights(z, clean, a, b, a_next, b_next):
+def swaps_the_two_weights(z, denoised, a, b, a_next, b_next):
     c = a / a_next
     v = b**2 - c**2 * b_next**2
-    return (c * b_next**2 * clean + a_next * v * z) / b**2, b_next**2 * v / b**2
+    return (c * b_next**2 * denoised + a_next * v * z) / b**2, b_next**2 * v / b**2
 
 
 @answers.right(3)
-def by_precisions(z, clean, a, b, a_next, b_next):
+def by_precisions(z, denoised, a, b, a_next, b_next):
     if b_next == 0:
-        return clean, 0.0
+        return denoised, 0.0
     c = a / a_next
     v = b**2 - c**2 * b_next**2
     precision = 1 / b_next**2 + c**2 / v
-    return (a_next * clean / b_next**2 + c * z / v) / precision, 1 / precision
+    return (a_next * denoised / b_next**2 + c * z / v) / precision, 1 / precision
 
 
 @answers.right(3)
-def by_the_gain_in_single_precision(z, clean, a, b, a_next, b_next):
-    z, clean, cross = z.float(), clean.float(), a / a_next * b_next**2
+def by_the_gain_in_single_precision(z, denoised, a, b, a_next, b_next):
+    z, denoised, cross = z.float(), denoised.float(), a / a_next * b_next**2
     return [
-        a_next * clean + cross / b**2 * (z - a * clean),
+        a_next * denoised + cross / b**2 * (z - a * denoised),
         torch.tensor(b_next**2 - cross**2 / b**2),
     ]
 
@@ -194,39 +194,39 @@ def slopes_in_single_precision(z, means, weights, a, b, da, db, std):
 
 
 @answers.wrong(5)
-def forgets_like_ddim(z, clean, before, rho_before, a, b, a_next, b_next):
-    return b_next / b * z + (a_next - a * b_next / b) * clean
+def forgets_like_ddim(z, denoised, before, rho_before, a, b, a_next, b_next):
+    return b_next / b * z + (a_next - a * b_next / b) * denoised
 
 
 @answers.wrong(5)
-def forgets_a_half_of_the_slope(z, clean, before, rho_before, a, b, a_next, b_next):
+def forgets_a_half_of_the_slope(z, denoised, before, rho_before, a, b, a_next, b_next):
     rho, d = a / b, a_next / b_next - a / b
-    return b_next * (z / b + clean * d + (clean - before) / (rho - rho_before) * d**2)
+    return b_next * (z / b + denoised * d + (denoised - before) / (rho - rho_before) * d**2)
 
 
 @answers.wrong(5)
-def takes_steps_of_one_length(z, clean, before, rho_before, a, b, a_next, b_next):
-    return b_next / b * z + (a_next - a * b_next / b) * (1.5 * clean - 0.5 * before)
+def takes_steps_of_one_length(z, denoised, before, rho_before, a, b, a_next, b_next):
+    return b_next / b * z + (a_next - a * b_next / b) * (1.5 * denoised - 0.5 * before)
 
 
 @answers.right(5)
-def by_the_middle_of_the_line(z, clean, before, rho_before, a, b, a_next, b_next):
+def by_the_middle_of_the_line(z, denoised, before, rho_before, a, b, a_next, b_next):
     rho, rho_next = a / b, a_next / b_next
-    share = ((rho + rho_next) / 2 - rho_before) / (rho - rho_before)
-    return b_next * (z / b + (rho_next - rho) * torch.lerp(before, clean, share))
+    fraction = ((rho + rho_next) / 2 - rho_before) / (rho - rho_before)
+    return b_next * (z / b + (rho_next - rho) * torch.lerp(before, denoised, fraction))
 
 
 @answers.right(5)
-def by_trapezoids_in_single_precision(z, clean, before, rho_before, a, b, a_next, b_next):
-    z, clean, before, rho, rho_next = (
+def by_trapezoids_in_single_precision(z, denoised, before, rho_before, a, b, a_next, b_next):
+    z, denoised, before, rho, rho_next = (
         z.float(),
-        clean.float(),
+        denoised.float(),
         before.float(),
         a / b,
         a_next / b_next,
     )
-    last = clean + (clean - before) / (rho - rho_before) * (rho_next - rho)
-    return b_next * (z / b + (rho_next - rho) * (clean + last) / 2)
+    last = denoised + (denoised - before) / (rho - rho_before) * (rho_next - rho)
+    return b_next * (z / b + (rho_next - rho) * (denoised + last) / 2)
 
 
 test_answers = answers.test()

@@ -183,8 +183,8 @@ def by_exponentials_in_numpy(scores, tau, v):
     scores, v = scores.numpy() / tau, v.numpy()
     chosen = np.exp(scores - scores.max(-1, keepdims=True))
     chosen /= chosen.sum(-1, keepdims=True)
-    pull = chosen * v
-    return (pull - chosen * pull.sum(-1, keepdims=True)) / tau
+    weighted = chosen * v
+    return (weighted - chosen * weighted.sum(-1, keepdims=True)) / tau
 
 
 @answers.right(4)
@@ -194,7 +194,7 @@ def in_single_precision(scores, tau, v):
 
 
 @answers.wrong(5)
-def lets_a_draw_see_its_own_cost(costs, scores):
+def keeps_the_own_cost_in_the_baseline(costs, scores):
     return ((costs - costs.mean())[:, None] * scores).mean(0)
 
 

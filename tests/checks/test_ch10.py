@@ -11,29 +11,29 @@ from .answers import Answers
 answers = Answers(ch10)
 
 
-def price(mean, std):
+def kl(mean, std):
     """(10.4)"""
     return (mean**2 + std**2 - 1) / 2 - std.log()
 
 
 @answers.wrong(1)
 def frees_nats_of_every_word(mean, std, free):
-    return price(mean, std).clamp(min=free).flatten(0, -2).mean(0).sum()
+    return kl(mean, std).clamp(min=free).flatten(0, -2).mean(0).sum()
 
 
 @answers.wrong(1)
 def frees_nats_of_the_whole_code(mean, std, free):
-    return price(mean, std).flatten(0, -2).mean(0).sum().clamp(min=free * mean.shape[-1])
+    return kl(mean, std).flatten(0, -2).mean(0).sum().clamp(min=free * mean.shape[-1])
 
 
 @answers.wrong(1)
 def takes_free_nats_off(mean, std, free):
-    return (price(mean, std).flatten(0, -2).mean(0) - free).clamp(min=0).sum()
+    return (kl(mean, std).flatten(0, -2).mean(0) - free).clamp(min=0).sum()
 
 
 @answers.wrong(1)
 def averages_over_channels(mean, std, free):
-    return price(mean, std).flatten(0, -2).mean(0).clamp(min=free).mean()
+    return kl(mean, std).flatten(0, -2).mean(0).clamp(min=free).mean()
 
 
 @answers.right(1)
@@ -93,95 +93,95 @@ def by_coordinate_descent(power, noise, beta):
 
 
 @answers.wrong(3)
-def forgets_the_normalization(z, share, means, variances):
-    return (share.log() - ((z[:, None] - means) ** 2 / (2 * variances)).sum(-1)).softmax(-1)
+def forgets_the_normalization(z, probs, means, variances):
+    return (probs.log() - ((z[:, None] - means) ** 2 / (2 * variances)).sum(-1)).softmax(-1)
 
 
 @answers.wrong(3)
-def forgets_how_frequent_words_are(z, share, means, variances):
+def forgets_how_frequent_words_are(z, probs, means, variances):
     return (-((z[:, None] - means) ** 2 / variances + variances.log()).sum(-1) / 2).softmax(-1)
 
 
 @answers.wrong(3)
-def normalizes_densities_that_may_be_zero(z, share, means, variances):
+def normalizes_densities_that_may_be_zero(z, probs, means, variances):
     density = Normal(means, variances.sqrt()).log_prob(z[:, None]).exp().prod(-1)
-    return share * density / (share * density).sum(1, keepdim=True)
+    return probs * density / (probs * density).sum(1, keepdim=True)
 
 
 @answers.wrong(3)
-def normalizes_over_the_batch(z, share, means, variances):
+def normalizes_over_the_batch(z, probs, means, variances):
     squares = ((z[:, None] - means) ** 2 / variances + variances.log()).sum(-1)
-    return (share.log() - squares / 2).softmax(0)
+    return (probs.log() - squares / 2).softmax(0)
 
 
 @answers.right(3)
-def with_expanded_squares(z, share, means, variances):
+def with_expanded_squares(z, probs, means, variances):
     squares = (
         z**2 @ (1 / variances).T
         - 2 * z @ (means / variances).T
         + (means**2 / variances + variances.log()).sum(-1)
     )
-    joint = share.log() - squares / 2
+    joint = probs.log() - squares / 2
     return (joint - joint.logsumexp(1, keepdim=True)).exp()
 
 
 @answers.right(3)
-def code_by_code_in_single_precision(z, share, means, variances):
-    share, means, widths = share.float(), means.float(), variances.float().sqrt()
+def code_by_code_in_single_precision(z, probs, means, variances):
+    probs, means, stds = probs.float(), means.float(), variances.float().sqrt()
     return [
-        (Normal(means, widths).log_prob(one).sum(-1) + share.log()).softmax(-1) for one in z.float()
+        (Normal(means, stds).log_prob(one).sum(-1) + probs.log()).softmax(-1) for one in z.float()
     ]
 
 
-def posterior(z, share, places, variances):
+def posterior(z, probs, places, variances):
     """Probabilities of words (batch, k)."""
     squares = ((z[:, None] - places) ** 2 / variances + variances.log()).sum(-1)
-    return (share.log() - squares / 2).softmax(-1)
+    return (probs.log() - squares / 2).softmax(-1)
 
 
 @answers.wrong(4)
-def goes_to_the_mean_of_all_words(z, share, means, variances, t):
-    return share @ (means + 0 * variances) + 0 * z
+def goes_to_the_mean_of_all_words(z, probs, means, variances, t):
+    return probs @ (means + 0 * variances) + 0 * z
 
 
 @answers.wrong(4)
-def reads_as_if_at_the_end(z, share, means, variances, t):
+def reads_as_if_at_the_end(z, probs, means, variances, t):
     rates = (t * variances - (1 - t)) / ((1 - t) ** 2 + t**2 * variances)
-    r = posterior(z, share, means, variances)
+    r = posterior(z, probs, means, variances)
     return (r[..., None] * (means + rates * (z[:, None] - t * means))).sum(1)
 
 
 @answers.wrong(4)
-def takes_one_width_for_all_words(z, share, means, variances, t):
+def takes_one_width_for_all_words(z, probs, means, variances, t):
     q = (1 - t) ** 2 + t**2 * variances
-    r, rate = posterior(z, share, t * means, q), (t * variances[0] - (1 - t)) / q[0]
+    r, rate = posterior(z, probs, t * means, q), (t * variances[0] - (1 - t)) / q[0]
     return rate * z + (1 - t) / q[0] * (r @ means)
 
 
 @answers.wrong(4)
-def forgets_the_way_inside_a_word(z, share, means, variances, t):
-    r = posterior(z, share, t * means, (1 - t) ** 2 + t**2 * variances)
+def forgets_the_way_inside_a_word(z, probs, means, variances, t):
+    r = posterior(z, probs, t * means, (1 - t) ** 2 + t**2 * variances)
     return (r @ means - z) / (1 - t)
 
 
 @answers.right(4)
-def by_data_less_noise(z, share, means, variances, t):
+def by_data_less_noise(z, probs, means, variances, t):
     q = (1 - t) ** 2 + t**2 * variances
-    gap, r = z[:, None] - t * means, posterior(z, share, t * means, q)
+    gap, r = z[:, None] - t * means, posterior(z, probs, t * means, q)
     data, noise = means + t * variances / q * gap, (1 - t) / q * gap
     return torch.einsum("bk,bkd->bd", r, data - noise)
 
 
 @answers.right(4)
-def from_the_prediction_in_single_precision(z, share, means, variances, t):
-    z, share, means, variances = (x.float() for x in (z, share, means, variances))
+def from_the_prediction_in_single_precision(z, probs, means, variances, t):
+    z, probs, means, variances = (x.float() for x in (z, probs, means, variances))
     q = (1 - t) ** 2 + t**2 * variances
-    clean = torch.einsum(
+    denoised = torch.einsum(
         "bk,bkd->bd",
-        posterior(z, share, t * means, q),
+        posterior(z, probs, t * means, q),
         means + t * variances / q * (z[:, None] - t * means),
     )
-    return ((clean - z) / (1 - t)).tolist()
+    return ((denoised - z) / (1 - t)).tolist()
 
 
 def jacobian(delta, variances, t):
@@ -231,11 +231,13 @@ def in_single_precision_of_numpy(delta, variances, t):
 @answers.right(5)
 def by_halving_the_secular_equation(delta, variances, t):
     q = (1 - t) ** 2 + t**2 * variances
-    rates, pull = (t * variances - (1 - t)) / q, t * (1 - t) / 4 * (delta / q) ** 2
-    low, high = float(rates.max()), float(rates.max() + pull.sum())
+    rates, coupling = (t * variances - (1 - t)) / q, t * (1 - t) / 4 * (delta / q) ** 2
+    low, high = float(rates.max()), float(rates.max() + coupling.sum())
     for _ in range(200):
         middle = (low + high) / 2
-        low, high = (middle, high) if float((pull / (middle - rates)).sum()) > 1 else (low, middle)
+        low, high = (
+            (middle, high) if float((coupling / (middle - rates)).sum()) > 1 else (low, middle)
+        )
     return high
 
 

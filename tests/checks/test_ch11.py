@@ -217,39 +217,39 @@ def adds_the_negative_waves(values, positions, weights, R, period):
 
 
 @answers.wrong(5)
-def does_not_normalize_the_slices(share, weights, T):
-    return share @ T @ share.T * weights
+def does_not_normalize_the_slices(assignment, weights, T):
+    return assignment @ T @ assignment.T * weights
 
 
 @answers.wrong(5)
-def normalizes_over_slices(share, weights, T):
-    inside = weights[:, None] * share
-    return share @ T @ (inside / inside.sum(1, keepdim=True)).T
+def normalizes_over_slices(assignment, weights, T):
+    inside = weights[:, None] * assignment
+    return assignment @ T @ (inside / inside.sum(1, keepdim=True)).T
 
 
 @answers.wrong(5)
-def forgets_the_weights_of_the_points(share, weights, T):
-    return share @ T @ (share / share.sum(0)).T
+def forgets_the_weights_of_the_points(assignment, weights, T):
+    return assignment @ T @ (assignment / assignment.sum(0)).T
 
 
 @answers.wrong(5)
-def mixes_the_slices_the_other_way(share, weights, T):
-    inside = weights[:, None] * share
-    return share @ T.T @ (inside / inside.sum(0)).T
+def mixes_the_slices_the_other_way(assignment, weights, T):
+    inside = weights[:, None] * assignment
+    return assignment @ T.T @ (inside / inside.sum(0)).T
 
 
 @answers.right(5)
-def sums_by_indices_in_single_precision(share, weights, T):
-    mass = torch.einsum("j,jg->g", weights, share)
-    return torch.einsum("ig,ge,j,je,e->ij", share, T, weights, share, 1 / mass).float()
+def sums_by_indices_in_single_precision(assignment, weights, T):
+    mass = torch.einsum("j,jg->g", weights, assignment)
+    return torch.einsum("ig,ge,j,je,e->ij", assignment, T, weights, assignment, 1 / mass).float()
 
 
 @answers.right(5)
-def reads_each_point_alone(share, weights, T):
+def reads_each_point_alone(assignment, weights, T):
     columns = []
     for j in range(len(weights)):
-        point = torch.eye(len(weights), dtype=share.dtype)[j]
-        columns.append(share @ (T @ ((weights * point) @ share / (weights @ share))))
+        point = torch.eye(len(weights), dtype=assignment.dtype)[j]
+        columns.append(assignment @ (T @ ((weights * point) @ assignment / (weights @ assignment))))
     return [list(row) for row in zip(*(column.tolist() for column in columns))]
 
 

@@ -99,37 +99,37 @@ def by_gaussian_densities(y, z, h, sigma):
 
 
 @answers.wrong(3)
-def scales_the_value_too(z1, share):
-    return share * z1
+def scales_the_value_too(z1, scale):
+    return scale * z1
 
 
 @answers.wrong(3)
-def stops_the_whole_gradient(z1, share):
+def stops_the_whole_gradient(z1, scale):
     return z1.detach()
 
 
 @answers.wrong(3)
-def hands_the_whole_gradient_on(z1, share):
+def hands_the_whole_gradient_on(z1, scale):
     return z1
 
 
 @answers.wrong(3)
-def sends_the_gradient_to_other_rows(z1, share):
-    return z1.detach() + share * (z1 - z1.detach()).flip(0)
+def sends_the_gradient_to_other_rows(z1, scale):
+    return z1.detach() + scale * (z1 - z1.detach()).flip(0)
 
 
 @answers.wrong(3)
-def shares_the_gradient_out_evenly(z1, share):
-    return z1.detach() + share * (z1 - z1.detach()).mean()
+def spreads_the_gradient_evenly(z1, scale):
+    return z1.detach() + scale * (z1 - z1.detach()).mean()
 
 
 @answers.right(3)
-def mixes_with_a_detached_copy(z1, share):
-    return torch.lerp(z1.detach(), z1, share)
+def mixes_with_a_detached_copy(z1, scale):
+    return torch.lerp(z1.detach(), z1, scale)
 
 
 @answers.right(3)
-def scales_in_a_function_of_its_own(z1, share):
+def scales_in_a_function_of_its_own(z1, scale):
     class Scaled(torch.autograd.Function):
         @staticmethod
         def forward(ctx, z):
@@ -137,17 +137,17 @@ def scales_in_a_function_of_its_own(z1, share):
 
         @staticmethod
         def backward(ctx, back):
-            return share * back
+            return scale * back
 
     return Scaled.apply(z1)
 
 
 @answers.right(3)
-def gives_single_precision(z1, share):
-    return (share * z1 + (1 - share) * z1.detach()).float()
+def gives_single_precision(z1, scale):
+    return (scale * z1 + (1 - scale) * z1.detach()).float()
 
 
-# --- 12.4: a law of time with a floor ------------------------------------------------------------------------------
+# --- 12.4: a time distribution with a floor ------------------------------------------------------------------------------
 
 
 @answers.wrong(4)
@@ -202,27 +202,27 @@ def by_a_gradient_of_torch(loss, floor):
 
 
 @answers.wrong(5)
-def forgets_the_square_root(sigma, pull, rho):
-    return max(0.0, (sigma - pull * sigma**2) / (pull - rho * sigma))
+def forgets_the_square_root(sigma, gradient_scale, rho):
+    return max(0.0, (sigma - gradient_scale * sigma**2) / (gradient_scale - rho * sigma))
 
 
 @answers.wrong(5)
-def allows_negative_power(sigma, pull, rho):
-    return (sigma - pull**0.5 * sigma**2) / (pull**0.5 - rho * sigma)
+def allows_negative_power(sigma, gradient_scale, rho):
+    return (sigma - gradient_scale**0.5 * sigma**2) / (gradient_scale**0.5 - rho * sigma)
 
 
 @answers.wrong(5)
-def forgets_that_the_path_is_noisy(sigma, pull, rho):
-    return max(0.0, sigma / pull**0.5 - sigma**2)
+def forgets_that_the_path_is_noisy(sigma, gradient_scale, rho):
+    return max(0.0, sigma / gradient_scale**0.5 - sigma**2)
 
 
 @answers.right(5)
-def by_golden_sections(sigma, pull, rho):
+def by_golden_sections(sigma, gradient_scale, rho):
     low, high = 0.0, 1e4
     for _ in range(200):
         one, two = high - 0.618034 * (high - low), low + 0.618034 * (high - low)
         slope_like = sum(
-            sign * (sigma**2 / (q + sigma**2) + pull * q / (1 + rho * q))
+            sign * (sigma**2 / (q + sigma**2) + gradient_scale * q / (1 + rho * q))
             for q, sign in ((one, 1), (two, -1))
         )
         low, high = (low, two) if slope_like < 0 else (one, high)
@@ -230,8 +230,8 @@ def by_golden_sections(sigma, pull, rho):
 
 
 @answers.right(5)
-def as_a_tensor(sigma, pull, rho):
-    sigma, root = torch.tensor(sigma), torch.tensor(pull).sqrt()
+def as_a_tensor(sigma, gradient_scale, rho):
+    sigma, root = torch.tensor(sigma), torch.tensor(gradient_scale).sqrt()
     return torch.relu((sigma - root * sigma**2) / (root - rho * sigma))
 
 

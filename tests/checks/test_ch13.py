@@ -9,11 +9,11 @@ from .answers import Answers
 answers = Answers(ch13)
 
 
-# --- 13.1: the mean of many laws -----------------------------------------------------------------------------------
+# --- 13.1: the mean of many controls -----------------------------------------------------------------------------------
 
 
 @answers.wrong(1)
-def meets_the_end_at_any_price(ends, p, z, t, c):
+def meets_the_end_at_any_cost(ends, p, z, t, c):
     return (p @ ends - z) / (1 - t)
 
 
@@ -33,7 +33,7 @@ def takes_time_for_what_is_left(ends, p, z, t, c):
 
 
 @answers.right(1)
-def sums_the_laws_one_by_one(ends, p, z, t, c):
+def sums_the_controls_one_by_one(ends, p, z, t, c):
     return sum(p[:, j, None] * c * (ends[j] - z) / (1 + c * (1 - t)) for j in range(len(ends)))
 
 
@@ -102,47 +102,47 @@ def word_by_word(z, t, prior, means, variances):
     return rows
 
 
-# --- 13.3: clocks --------------------------------------------------------------------------------------------------
+# --- 13.3: noise levels --------------------------------------------------------------------------------------------------
 
 
 @answers.wrong(3)
-def gives_the_known_a_rank(t, lag, known):
-    tau = ((1 + lag) * t - lag * torch.linspace(0, 1, len(known)).double()).clamp(0, 1)
-    return tau.where(~known, torch.ones_like(tau))
+def gives_the_observed_a_rank(t, offset, observed):
+    tau = ((1 + offset) * t - offset * torch.linspace(0, 1, len(observed)).double()).clamp(0, 1)
+    return tau.where(~observed, torch.ones_like(tau))
 
 
 @answers.wrong(3)
-def does_not_clip(t, lag, known):
-    rank = ((~known).double().cumsum(0) - 1) / max(int((~known).sum()) - 1, 1)
-    return ((1 + lag) * t - lag * rank).where(~known, torch.ones_like(rank))
+def does_not_clip(t, offset, observed):
+    rank = ((~observed).double().cumsum(0) - 1) / max(int((~observed).sum()) - 1, 1)
+    return ((1 + offset) * t - offset * rank).where(~observed, torch.ones_like(rank))
 
 
 @answers.wrong(3)
-def divides_by_the_number_of_movers(t, lag, known):
-    rank = ((~known).double().cumsum(0) - 1) / int((~known).sum())
-    return ((1 + lag) * t - lag * rank).clamp(0, 1).where(~known, torch.ones_like(rank))
+def divides_by_the_number_of_movers(t, offset, observed):
+    rank = ((~observed).double().cumsum(0) - 1) / int((~observed).sum())
+    return ((1 + offset) * t - offset * rank).clamp(0, 1).where(~observed, torch.ones_like(rank))
 
 
 @answers.wrong(3)
-def lets_the_rear_leave_first(t, lag, known):
-    rank = 1 - ((~known).double().cumsum(0) - 1) / max(int((~known).sum()) - 1, 1)
-    return ((1 + lag) * t - lag * rank).clamp(0, 1).where(~known, torch.ones_like(rank))
+def lets_the_rear_leave_first(t, offset, observed):
+    rank = 1 - ((~observed).double().cumsum(0) - 1) / max(int((~observed).sum()) - 1, 1)
+    return ((1 + offset) * t - offset * rank).clamp(0, 1).where(~observed, torch.ones_like(rank))
 
 
 @answers.right(3)
-def position_by_position(t, lag, known):
-    movers = [i for i, there in enumerate(known.tolist()) if not there]
-    tau = [1.0] * len(known)
+def position_by_position(t, offset, observed):
+    movers = [i for i, there in enumerate(observed.tolist()) if not there]
+    tau = [1.0] * len(observed)
     for rank, i in enumerate(movers):
-        tau[i] = min(max((1 + lag) * t - lag * rank / max(len(movers) - 1, 1), 0.0), 1.0)
+        tau[i] = min(max((1 + offset) * t - offset * rank / max(len(movers) - 1, 1), 0.0), 1.0)
     return tau
 
 
 @answers.right(3)
-def in_single_precision(t, lag, known):
-    tau = torch.ones(len(known))
-    movers = int((~known).sum())
-    tau[~known] = ((1 + lag) * t - lag * torch.linspace(0, 1, movers)).clamp(0, 1)
+def in_single_precision(t, offset, observed):
+    tau = torch.ones(len(observed))
+    movers = int((~observed).sum())
+    tau[~observed] = ((1 + offset) * t - offset * torch.linspace(0, 1, movers)).clamp(0, 1)
     return tau
 
 
@@ -154,47 +154,47 @@ def ends_of(z, u, t):
 
 
 @answers.wrong(4)
-def adds_noise_to_an_euler_step(z, u, t, s, share, xi):
-    return z + (s - t) * u + share * (s - t) ** 0.5 * xi
+def adds_noise_to_an_euler_step(z, u, t, s, eta, xi):
+    return z + (s - t) * u + eta * (s - t) ** 0.5 * xi
 
 
 @answers.wrong(4)
-def keeps_all_of_the_old_noise(z, u, t, s, share, xi):
+def keeps_all_of_the_old_noise(z, u, t, s, eta, xi):
     r = t * (1 - s) / (s * (1 - t))
-    return z + (s - t) * u + share * (1 - s) * (1 - r**2) ** 0.5 * xi
+    return z + (s - t) * u + eta * (1 - s) * (1 - r**2) ** 0.5 * xi
 
 
 @answers.wrong(4)
-def forgets_the_square_of_the_share(z, u, t, s, share, xi):
+def forgets_the_square_of_eta(z, u, t, s, eta, xi):
     one, zero = ends_of(z, u, t)
     r = t * (1 - s) / (s * (1 - t))
-    v = share * (1 - s) ** 2 * (1 - r**2)
+    v = eta * (1 - s) ** 2 * (1 - r**2)
     return s * one + ((1 - s) ** 2 - v) ** 0.5 * zero + v**0.5 * xi
 
 
 @answers.wrong(4)
-def renews_all_noise_at_once(z, u, t, s, share, xi):
+def renews_all_noise_at_once(z, u, t, s, eta, xi):
     one, zero = ends_of(z, u, t)
-    return s * one + (1 - s) * ((1 - share**2) ** 0.5 * zero + share * xi)
+    return s * one + (1 - s) * ((1 - eta**2) ** 0.5 * zero + eta * xi)
 
 
 @answers.right(4)
-def turns_old_noise_into_new(z, u, t, s, share, xi):
+def turns_old_noise_into_new(z, u, t, s, eta, xi):
     one, zero = ends_of(z, u, t)
-    angle = torch.arcsin(share * (1 - (t * (1 - s) / (s * (1 - t))) ** 2).sqrt())
+    angle = torch.arcsin(eta * (1 - (t * (1 - s) / (s * (1 - t))) ** 2).sqrt())
     return s * one + (1 - s) * (angle.cos() * zero + angle.sin() * xi)
 
 
 @answers.right(4)
-def in_single_precision_by_lists(z, u, t, s, share, xi):
+def in_single_precision_by_lists(z, u, t, s, eta, xi):
     z, u, xi, t, s = z.float(), u.float(), xi.float(), float(t), float(s)
-    fresh = share**2 * (1 - (t * (1 - s) / (s * (1 - t))) ** 2)
+    fresh = eta**2 * (1 - (t * (1 - s) / (s * (1 - t))) ** 2)
     return (
         z + (s - t) * u + (1 - s) * (((1 - fresh) ** 0.5 - 1) * (z - t * u) + fresh**0.5 * xi)
     ).tolist()
 
 
-# --- 13.5: a wish in closed form -----------------------------------------------------------------------------------
+# --- 13.5: guidance in closed form -----------------------------------------------------------------------------------
 
 
 def log_probabilities(z, t, means, variances):
@@ -207,54 +207,56 @@ def plain_end(z, t, means, variances):
     return m + t * variances / (t**2 * variances + (1 - t) ** 2) * (z - t * m)
 
 
-def push_of(z, t, means, variances, wish):
-    return torch.func.grad(lambda z: wish(log_probabilities(z, t, means, variances)))(z)
+def push_of(z, t, means, variances, target):
+    return torch.func.grad(lambda z: target(log_probabilities(z, t, means, variances)))(z)
 
 
 @answers.wrong(5)
-def ignores_the_wish(z, t, means, variances, wish):
+def ignores_the_target(z, t, means, variances, target):
     return (plain_end(z, t, means, variances) - z) / (1 - t)
 
 
 @answers.wrong(5)
-def forgets_what_stands_before_the_gradient(z, t, means, variances, wish):
-    return (plain_end(z, t, means, variances) + push_of(z, t, means, variances, wish) - z) / (1 - t)
-
-
-@answers.wrong(5)
-def takes_the_factor_of_the_velocity(z, t, means, variances, wish):
-    velocity = (plain_end(z, t, means, variances) - z) / (1 - t)
-    return velocity + (1 - t) ** 2 / t * push_of(z, t, means, variances, wish)
-
-
-@answers.wrong(5)
-def returns_the_end(z, t, means, variances, wish):
-    return plain_end(z, t, means, variances) + (1 - t) ** 2 / t * push_of(
-        z, t, means, variances, wish
+def forgets_what_stands_before_the_gradient(z, t, means, variances, target):
+    return (plain_end(z, t, means, variances) + push_of(z, t, means, variances, target) - z) / (
+        1 - t
     )
 
 
 @answers.wrong(5)
-def asks_the_wish_of_each_word_and_sums(z, t, means, variances, wish):
-    chances = torch.stack([wish(row) for row in torch.eye(len(means), dtype=z.dtype).log()]).exp()
+def takes_the_factor_of_the_velocity(z, t, means, variances, target):
+    velocity = (plain_end(z, t, means, variances) - z) / (1 - t)
+    return velocity + (1 - t) ** 2 / t * push_of(z, t, means, variances, target)
+
+
+@answers.wrong(5)
+def returns_the_end(z, t, means, variances, target):
+    return plain_end(z, t, means, variances) + (1 - t) ** 2 / t * push_of(
+        z, t, means, variances, target
+    )
+
+
+@answers.wrong(5)
+def evaluates_the_target_of_each_word_and_sums(z, t, means, variances, target):
+    chances = torch.stack([target(row) for row in torch.eye(len(means), dtype=z.dtype).log()]).exp()
     p = log_probabilities(z, t, means, variances).exp() * chances
     m = p / p.sum() @ means
     return (m + t * variances / (t**2 * variances + (1 - t) ** 2) * (z - t * m) - z) / (1 - t)
 
 
 @answers.right(5)
-def by_the_chain_rule(z, t, means, variances, wish):
+def by_the_chain_rule(z, t, means, variances, target):
     log_p = log_probabilities(z, t, means, variances).requires_grad_()
-    felt = torch.autograd.grad(wish(log_p), log_p)[0]
+    felt = torch.autograd.grad(target(log_p), log_p)[0]
     slopes = t * means / (t**2 * variances + (1 - t) ** 2)
     push = (felt - felt.sum() * log_p.detach().exp()) @ slopes
     return (plain_end(z, t, means, variances) - z) / (1 - t) + (1 - t) / t * push
 
 
 @answers.right(5)
-def by_a_backward_pass_in_single_precision(z, t, means, variances, wish):
+def by_a_backward_pass_in_single_precision(z, t, means, variances, target):
     z, means, variances = z.float().requires_grad_(), means.float(), variances.float()
-    wish(log_probabilities(z, t, means, variances)).backward()
+    target(log_probabilities(z, t, means, variances)).backward()
     end = plain_end(z.detach(), t, means, variances) + (1 - t) ** 2 / t * z.grad
     return ((end - z.detach()) / (1 - t)).tolist()
 

@@ -121,7 +121,7 @@ def test_single_values():
 @pytest.mark.parametrize(
     "strange", [np.array([None, 1.0]), np.array(["a", "b"]), 10**400, {}, [[1], [1, 2]]]
 )
-def test_strange_answers_are_told_and_never_raise(strange):
+def test_strange_answers_are_described_and_never_raise(strange):
     assert fault(strange, torch.ones(2)) == f"numbers are expected, not {type(strange).__name__}"
 
 
@@ -130,7 +130,7 @@ def test_many_values_are_not_one():
     assert fault(np.array([1, 2, 3]), 2) == "one value is expected, not 3"
 
 
-def test_brief_is_one_line():
+def test_the_short_form_is_one_line():
     assert in_short(torch.arange(8.0)) == "shape (8,): 0, 1, 2, 3, 4, 5, ..."
 
 
@@ -156,7 +156,7 @@ def test_autograd_is_seen_however_it_is_called(derive, capsys):
     assert "passed" in capsys.readouterr().out
 
 
-def test_calls_are_counted():
+def test_evaluations_are_counted():
     counted = Counted(torch.sin, most=2, name="the sine")
     assert str(counted) == "the sine (evaluations allowed: 2)"
     counted(torch.zeros(1)), counted(torch.zeros(1))

@@ -129,7 +129,7 @@ def test_h_by_quadrature_and_in_closed_form(d):
         )
 
 
-def test_pinned_and_soft_terminal_controls_are_doob_transforms():
+def test_terminal_controls_are_doob_transforms():
     """psi = delta(y) gives the pinned control; psi = exp(-c/2g^2 |z - y|^2) the soft terminal one, whatever g is."""
     z, y, t = randn(7, 3), randn(3, seed=1).expand(7, 3), torch.tensor(0.3, dtype=torch.float64)
     for g in (0.3, 1.0, 4.0):
@@ -172,9 +172,9 @@ def test_brownian_motion_weighted_at_its_end_has_the_reweighted_distribution():
     )
     ends = path.states[-1, :, 0]
     x = torch.linspace(-8, 8, 4001, dtype=torch.float64)
-    tilted = (TWO_MODES.log_density(x[:, None]) - (x - z0) ** 2 / (2 * g**2)).softmax(0)
+    reweighted = (TWO_MODES.log_density(x[:, None]) - (x - z0) ** 2 / (2 * g**2)).softmax(0)
     for power in (1, 2):
-        exact = float((tilted * x**power).sum())
+        exact = float((reweighted * x**power).sum())
         assert abs(float((ends**power).mean()) - exact) < 3 * float(
             (ends**power).std()
         ) / math.sqrt(MANY)

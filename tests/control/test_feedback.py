@@ -131,7 +131,7 @@ def test_a_cost_is_of_second_order_in_the_step():
     assert [math.log2(a / b) for a, b in pairwise(errors)] == pytest.approx([2, 2], abs=0.05)
 
 
-def test_effort_of_a_held_control_is_counted_exactly():
+def test_effort_of_a_zero_order_hold_is_counted_exactly():
     system = PointMass(effort=3.0, weight=0.0)
     u = torch.randn(4, 5, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     spent = cost(system, rollout(system.plant, replay(u, TIMES), start(5), TIMES, "euler"))

@@ -25,10 +25,10 @@ class Counted:
     """A plan cost that counts how often it is asked."""
 
     def __init__(self, cost):
-        self.cost, self.calls = cost, 0
+        self.cost, self.evaluations = cost, 0
 
     def __call__(self, plan):
-        self.calls += 1
+        self.evaluations += 1
         return self.cost(plan)
 
 
@@ -52,9 +52,9 @@ def test_a_gradient_takes_one_rollout_where_differences_take_two_for_each_number
             draw(steps, 4, 3),
         )
         slope(cost, plan)
-        assert cost.calls == 1
+        assert cost.evaluations == 1
         differences(cost, plan)
-        assert cost.calls == 1 + 2 * steps * 3
+        assert cost.evaluations == 1 + 2 * steps * 3
 
 
 def test_rows_of_a_batch_do_not_meet():
@@ -62,12 +62,12 @@ def test_rows_of_a_batch_do_not_meet():
     alone = plan_cost(Pendulum(), draw(3, 2)[1:2], grid(6), "midpoint")
     plan = draw(6, 3, 1, seed=1)
     assert torch.allclose(slope(cost, plan)[1][:, 1:2], slope(alone, plan[:, 1:2])[1])
-    together, single = (
+    in_one_batch, single = (
         descend(cost, plan, 0.05, 10, grow=1.5),
         descend(alone, plan[:, 1:2], 0.05, 10, grow=1.5),
     )
-    assert torch.allclose(together.plan[:, 1:2], single.plan) and torch.allclose(
-        together.costs[:, 1:2], single.costs
+    assert torch.allclose(in_one_batch.plan[:, 1:2], single.plan) and torch.allclose(
+        in_one_batch.costs[:, 1:2], single.costs
     )
 
 

@@ -27,7 +27,7 @@ def orders(errors: list[float]) -> Tensor:
     return torch.tensor(errors[:-1]).div(torch.tensor(errors[1:])).log2()
 
 
-def test_a_table_is_interpolated_bilinearly_and_held_at_the_edge():
+def test_a_table_is_interpolated_bilinearly_and_constant_beyond_the_edge():
     grid = Grid((-1.0, 0.0), (2.0, 4.0), (7, 9))
     q, v = grid.points().T.reshape(2, 7, 9)
     z = torch.tensor([[0.3, 1.7], [-1.0, 4.0], [1.99, 0.01], [5.0, 1.0], [0.0, -3.0]], dtype=F64)

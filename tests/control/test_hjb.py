@@ -97,7 +97,7 @@ def test_values_that_solve_the_equation_leave_nothing(value, system, g):
         (lambda z, t: squares(z - 0.7), 0.0),
     ],
 )
-def test_a_wrong_value_is_told(value, g):
+def test_a_wrong_value_is_found(value, g):
     """Time run the wrong way, a wrong factor, a maximum for a minimum, noise forgotten, time forgotten."""
     z, t = draw(50, 2), torch.tensor(0.4, dtype=torch.float64)
     assert residual(value, PointMass(2, weight=4.0, target=0.7), z, t, g).abs().median() > 0.05

@@ -52,7 +52,7 @@ def scalar(c: float) -> LinearQuadratic:
 
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("seed", range(3))
-def test_pinned_and_soft_values_solve_the_hjb_equation(d, seed):
+def test_terminal_control_values_solve_the_hjb_equation(d, seed):
     """(03.15) and (03.16): dV/dt - |grad V|^2 / 2 + g^2/2 Lap V = 0, by autograd."""
     y, z = randn(20, d, seed=seed), randn(20, d, seed=10 + seed)
     t = torch.rand(20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 0.9
@@ -81,7 +81,7 @@ def test_controls_are_the_downhill_gradients_of_their_values(shape):
         )
 
 
-def test_the_soft_terminal_control_tends_to_the_pinned_one():
+def test_the_soft_terminal_control_tends_to_the_one_to_a_fixed_end():
     """(03.16): c to infinity, at a rate of one over c."""
     y, z, t = randn(6, 2, seed=1), randn(6, 2, seed=2), 0.4
     gaps = [

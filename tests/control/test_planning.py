@@ -59,8 +59,8 @@ def test_shooting_transcription_and_riccati_agree_on_a_linear_plant():
     assert (plan.run.controls - feedback).abs().max() < 1e-4
     value = solution.value(start[None], 0.0)
     assert abs(cost(system, plan.run) - value) < 1e-4
-    held = rollout(system.plant, replay(shot.run.controls, coarse), start[None], coarse)
-    assert abs(cost(system, held) - value) < 1e-2 * value
+    open_loop = rollout(system.plant, replay(shot.run.controls, coarse), start[None], coarse)
+    assert abs(cost(system, open_loop) - value) < 1e-2 * value
 
 
 def test_multipliers_are_the_costates_of_the_rollout():

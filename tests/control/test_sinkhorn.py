@@ -65,10 +65,10 @@ def test_marginals_on_a_grid_of_two_modes():
 
 def test_a_batch_is_solved_like_its_members():
     x, y, a = cloud(3, 20, 2), cloud(3, 20, 2, seed=1), even(20).expand(3, 20)
-    together = sinkhorn(half_squares(x, y), a, a, 0.25, tolerance=1e-10)
+    in_one_batch = sinkhorn(half_squares(x, y), a, a, 0.25, tolerance=1e-10)
     for k in range(3):
         alone = sinkhorn(half_squares(x[k], y[k]), a[k], a[k], 0.25, tolerance=1e-10)
-        assert torch.allclose(together.coupling[k], alone.coupling, atol=1e-9)
+        assert torch.allclose(in_one_batch.coupling[k], alone.coupling, atol=1e-9)
 
 
 def test_points_without_mass_get_none():

@@ -100,7 +100,7 @@ def test_steps_are_short_where_the_field_is_steep(tolerance, allowed):
     """The fraction of steps near a peak u = 1/(1 + x^2), x = (t - 1/2)/0.02, tends to a number, 0.61, and the area is found.
 
     The companion of order 4 errs by h^5 times the fourth derivative of u, up to a constant: steps come with density
-    1/h ~ |24 (5 x^4 - 10 x^2 + 1)/(1 + x^2)^5|^(1/5). An even grid has 0.2 of its steps there.
+    1/h ~ |24 (5 x^4 - 10 x^2 + 1)/(1 + x^2)^5|^(1/5). A uniform grid has 0.2 of its steps there.
     """
     x = torch.linspace(-25, 25, 100_001, dtype=torch.float64)
     density = ((5 * x**4 - 10 * x**2 + 1).abs() / (1 + x**2) ** 5) ** 0.2
@@ -152,12 +152,12 @@ def test_a_field_that_blows_up_is_refused():
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-12])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_it_arrives_or_gives_up_however_far_from_zero_the_times_are(start, tolerance, dtype):
-    calls = 0
+    evaluations = 0
 
     def decay(z, t):
-        nonlocal calls
-        calls += 1
-        assert calls < 20_000
+        nonlocal evaluations
+        evaluations += 1
+        assert evaluations < 20_000
         return -100 * z
 
     times = torch.tensor([start, start + 1], dtype=dtype)

@@ -54,7 +54,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kick_of_size_zero_gives_one_path_three_times(kind):
+def test_a_disturbance_of_size_zero_gives_one_path_three_times(kind):
     """With the default solvers, of which those of latents draw noise in every step."""
     paths = disturbed(sampler(made(kind), steps=8), 5, Push(size=0.0))
     for path in (paths.closed, paths.replayed):
@@ -98,7 +98,7 @@ def test_a_writer_hands_the_explorer_its_paths(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_paths_share_their_past_and_carry_words(kind):
+def test_paths_have_one_past_and_carry_words(kind):
     paths = disturbed(sampler(made(kind), steps=8), 5, Push(size=2.0, moment=0.4))
     for path in (paths.plan, paths.closed, paths.replayed):
         assert path.tokens.shape == path.confidence.shape == path.states.shape[:2] + (8,)
@@ -117,7 +117,7 @@ def test_a_replay_under_euler_keeps_exactly_the_displacement(kind):
     assert torch.allclose(moved[0].square().mean((1, 2)).sqrt(), torch.full((4,), 1.5), atol=1e-5)
 
 
-def test_with_a_lag_only_positions_under_way_are_pushed_and_the_replay_keeps_it():
+def test_with_an_offset_only_positions_under_way_are_pushed_and_the_replay_keeps_it():
     paths = disturbed(sampler(manta(), steps=8, solver="euler", offset=2.0), 4)
     t, moved = paths.plan.times[paths.at], paths.replayed.states - paths.plan.states
     under_way = ((t > 0) & (t < 1)).expand_as(moved[0])
@@ -127,7 +127,7 @@ def test_with_a_lag_only_positions_under_way_are_pushed_and_the_replay_keeps_it(
     assert torch.allclose(moved[-1], moved[paths.at], atol=1e-5)
 
 
-def test_the_closed_loop_shrinks_a_kick_as_the_time_that_is_left_while_the_end_stays():
+def test_the_closed_loop_shrinks_a_disturbance_as_the_time_that_is_left_while_the_end_stays():
     """(1 - t)/(1 - s), as for the pinned point of chapter 03, for a policy whose z_hat does not depend on the state."""
     model, fixed = manta(), torch.randn(8, 6, generator=rng(1))
     model.predict = lambda z, t, c, *_: (fixed.expand_as(z).where(t[..., None] < 1, z), None)
@@ -157,11 +157,13 @@ def test_the_closed_loop_of_a_gpt_changes_nothing_before_its_word():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_path_that_is_not_told_ends_in_the_same_words(kind):
+def test_a_path_that_is_not_recorded_ends_in_the_same_words(kind):
     model = made(kind)
-    told, short = (disturbed(sampler(model, steps=8), 3, record=record) for record in (True, False))
+    recorded, short = (
+        disturbed(sampler(model, steps=8), 3, record=record) for record in (True, False)
+    )
     assert short.closed.tokens is None and torch.equal(
-        last_tokens(model, short.closed), last_tokens(model, told.closed)
+        last_tokens(model, short.closed), last_tokens(model, recorded.closed)
     )
 
 
@@ -202,7 +204,7 @@ def test_outcome_measures_the_rest_of_the_displacement():
 
 
 @pytest.mark.parametrize("schedule", [Linear(), Cosine(), Tangent(3.0)])
-def test_the_clock_after_a_push_has_the_noise_of_the_pushed_state(schedule):
+def test_the_time_after_a_push_has_the_noise_of_the_pushed_state(schedule):
     """z_t + size xi, scaled by a(t')/a(t), has the coefficients of z_t': a(t') of z_1, and noise of std b(t')."""
     t = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
     s = noise_level_after(schedule, t, 0.8)
@@ -213,12 +215,12 @@ def test_the_clock_after_a_push_has_the_noise_of_the_pushed_state(schedule):
     assert torch.allclose(noise_level_after(schedule, t, 0.0), t)
 
 
-@pytest.mark.parametrize(("kind", "lag"), [("ldlm", None), ("manta", 0.0), ("manta", 2.0)])
-def test_a_loop_that_is_set_back_by_nothing_goes_on_as_the_plan(kind, lag):
-    how = {"steps": 8, "solver": "euler", "offset": lag}
+@pytest.mark.parametrize(("kind", "offset"), [("ldlm", None), ("manta", 0.0), ("manta", 2.0)])
+def test_a_loop_that_is_set_back_by_nothing_goes_on_as_the_plan(kind, offset):
+    how = {"steps": 8, "solver": "euler", "offset": offset}
     model = made(kind)
     if kind == "ldlm":  # without its last z_hat, which the loop that starts anew has not seen
-        clean = model.denoise
-        model.denoise = lambda z, t, c: clean(z, t, torch.zeros_like(c))
+        denoise = model.denoise
+        model.denoise = lambda z, t, c: denoise(z, t, torch.zeros_like(c))
     paths = disturbed(sampler(model, **how), 3, Push(size=0.0))
     assert torch.equal(set_back(sampler(model, **how), paths, 0.0), paths.plan.tokens[-1])

@@ -46,7 +46,7 @@ def model(kind: str):
     }[kind].eval()
 
 
-def test_a_gap_is_one_span_of_words_of_the_asked_share():
+def test_a_gap_is_one_span_of_words_of_the_asked_fraction():
     tokens = texts()
     for row, text in zip(gaps(tokens, 0.4, random.Random(0)), tokens):
         places = row.nonzero()[:, 0]
@@ -55,7 +55,7 @@ def test_a_gap_is_one_span_of_words_of_the_asked_share():
         assert (text[row] >= NUM_SPECIALS).all()
 
 
-def test_damage_changes_the_asked_share_of_words_and_nothing_else():
+def test_damage_changes_the_asked_fraction_of_words_and_nothing_else():
     tokens = texts()
     broken = damage(tokens, 0.3, 20, random.Random(0))
     changed = broken != tokens
@@ -85,7 +85,7 @@ def test_a_gpt_fills_gaps_with_its_own_most_probable_words():
 
 
 @pytest.mark.parametrize("kind", ["masked", "manta"])
-def test_the_likelihood_of_a_token_does_not_see_that_token(kind):
+def test_the_likelihood_of_a_token_does_not_depend_on_that_token(kind):
     made, tokens = model(kind), texts()
     other = tokens.clone()
     other[:, 3] = NUM_SPECIALS + (other[:, 3] - NUM_SPECIALS + 1) % 16
@@ -95,22 +95,22 @@ def test_the_likelihood_of_a_token_does_not_see_that_token(kind):
     )
     assert not torch.allclose(first, second)
     if logits:
-        law = logits().log_softmax(-1)
-        assert torch.allclose(first, -law.gather(1, tokens[:, 3:4])[:, 0], atol=1e-5)
-        assert torch.allclose(second, -law.gather(1, other[:, 3:4])[:, 0], atol=1e-5)
+        log_p = logits().log_softmax(-1)
+        assert torch.allclose(first, -log_p.gather(1, tokens[:, 3:4])[:, 0], atol=1e-5)
+        assert torch.allclose(second, -log_p.gather(1, other[:, 3:4])[:, 0], atol=1e-5)
 
 
 @torch.no_grad()
 def test_the_likelihood_of_an_ldlm_is_the_mean_over_self_checks():
     made, tokens = ldlm().eval(), texts_of_an_ldlm()
     noise = rng(3)
-    looks = [
+    evaluations = [
         made.self_check_logits(tokens, SELF_CHECK, noise)
         .log_softmax(-1)
         .gather(-1, tokens[..., None])[..., 0]
         for _ in range(4)
     ]
-    wanted = -torch.stack(looks).mean(0).masked_fill(tokens == PAD, 0)
+    wanted = -torch.stack(evaluations).mean(0).masked_fill(tokens == PAD, 0)
     assert torch.allclose(made.token_nll(tokens, rng(3), parts=4)[:, 1:], wanted[:, 1:], atol=1e-5)
     z1, t = made.encode(made.hidden(tokens)), made.time.warp(torch.tensor([0.3]))
     zt = made.schedule.a(t) * z1 + made.schedule.b(t) * torch.randn(z1.shape, generator=rng(5))

@@ -33,11 +33,13 @@ def test_a_uniform_model_has_the_log_of_its_vocabulary(gpt):
     ] == pytest.approx(12)
 
 
-def test_nats_are_pooled_over_tokens_not_batches(gpt):
-    pooled = figures_of(gpt, ROWS)["nats_per_token"]
-    assert figures_of(gpt, ROWS, batch=1)["nats_per_token"] == pytest.approx(pooled, rel=1e-6)
+def test_nats_are_means_over_tokens_not_batches(gpt):
+    of_all_tokens = figures_of(gpt, ROWS)["nats_per_token"]
+    assert figures_of(gpt, ROWS, batch=1)["nats_per_token"] == pytest.approx(
+        of_all_tokens, rel=1e-6
+    )
     nats = gpt.token_nll(torch.from_numpy(ROWS.astype(np.int64))).sum().item()
-    assert pooled == pytest.approx(nats / 10, rel=1e-6)  # 3 + 5 + 2 tokens after <bos>
+    assert of_all_tokens == pytest.approx(nats / 10, rel=1e-6)  # 3 + 5 + 2 tokens after <bos>
 
 
 def test_the_bound_of_a_uniform_masked_model_counts_masks():
@@ -59,7 +61,7 @@ def test_the_bound_of_a_uniform_masked_model_counts_masks():
     assert {"excess", "nats_standard_error"} <= kept.keys() and kept["excess"] > 0
 
 
-def test_excess_is_relative_to_the_exact_law():
+def test_excess_is_relative_to_the_exact_distribution():
     words = WordTokenizer(tales.vocabulary())
     model = GPT(
         GPTConfig(vocab_size=words.size, seq_len=64, d_model=16, n_heads=2, n_layers=1)

@@ -39,7 +39,7 @@ def test_tokens_are_words_where_the_vocabulary_has_words():
     assert "a token of held-out texts" in lines({"nats_per_token": 1.0}, PAIRS)[0]
 
 
-def test_no_figure_that_a_person_should_see_is_left_out():
+def test_no_figure_for_people_is_left_out():
     row = measure(write, Reference(WORDS, True, np.array([0])), 9, 0)
     aside = {"seed", "count", "mean_tokens", "distinct_1", "distinct_3"}
     assert {name for name in row if not name.startswith("error_")} - aside <= FIGURES.keys()

@@ -1,4 +1,4 @@
-"""Scorecards: tales of the law itself score 100%, planted faults are counted, and tables show what was measured."""
+"""Scorecards: tales of the distribution itself score 100%, planted faults are counted, and tables show what was measured."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ TEXTS = tales.split("test", 40)
 
 
 def write(count: int, rng: torch.Generator) -> Generation:
-    """A perfect model: tales of the law, chosen by the generator."""
+    """A perfect model: tales of the distribution, chosen by the generator."""
     chosen = torch.randint(len(TEXTS), (count,), generator=rng).tolist()
     rows = pad_rows([WORDS.encode(TEXTS[i]) for i in chosen], 90, WORDS)
     return Generation(torch.from_numpy(rows), 7, 0.5)

@@ -102,7 +102,7 @@ def test_a_cache_changes_nothing(norm, prompt):
     assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-6)
 
 
-def test_a_cache_keeps_as_many_rows_as_it_is_told():
+def test_a_cache_keeps_as_many_rows_as_asked():
     cache = Cache(6)
     rows = torch.arange(12.0).view(6, 2)
     assert torch.equal(cache.extend(rows[:2])[0], rows[:2]) and cache.filled == 2
@@ -112,7 +112,7 @@ def test_a_cache_keeps_as_many_rows_as_it_is_told():
 
 
 @torch.no_grad()
-def test_a_context_is_read_together_with_the_stream():
+def test_a_context_is_read_beside_the_stream():
     torch.manual_seed(0)
     attention = Attention(8, 2, context=True)
     x = randn(1, 3, 8)

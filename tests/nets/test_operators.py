@@ -19,7 +19,7 @@ from minildm.nets.operators import (
     quadrature_weights,
 )
 
-WIDTH = 24
+D_MODEL = 24
 HEADS = 3
 kernel = pytest.mark.parametrize("name", KERNELS)
 
@@ -31,7 +31,7 @@ def randn(*shape: int, seed: int = 0) -> Tensor:
 def operator(name: str) -> torch.nn.Module:
     """An operator in double precision, with gains that are not one."""
     torch.manual_seed(3)
-    made = make_operator(name, WIDTH, HEADS).double()
+    made = make_operator(name, D_MODEL, HEADS).double()
     for norm in getattr(made, "norms", ()):
         torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
     return made.requires_grad_(False)
@@ -51,7 +51,7 @@ def test_weights_sum_to_one_over_words():
 
 @kernel
 def test_equal_weights_are_no_weights(name):
-    x = randn(2, 7, WIDTH)
+    x = randn(2, 7, D_MODEL)
     positions = torch.arange(7)
     given = operator(name)(x, positions, torch.full((2, 7), 1 / 7, dtype=torch.float64))
     assert torch.allclose(given, operator(name)(x, positions), atol=1e-9)
@@ -62,10 +62,10 @@ def test_equal_weights_are_no_weights(name):
 def test_padding_has_measure_zero(name, count):
     """(11.9): what stands at positions of weight zero changes nothing, however many there are."""
     made = operator(name)
-    words = randn(2, 9, WIDTH)
+    words = randn(2, 9, D_MODEL)
     alone = made(words, torch.arange(9))
     for size in (1.0, 100.0):
-        padded = torch.cat((words, size * randn(2, count, WIDTH, seed=1)), dim=1)
+        padded = torch.cat((words, size * randn(2, count, D_MODEL, seed=1)), dim=1)
         keep = (torch.arange(9 + count) < 9).expand(2, -1)
         out = made(padded, torch.arange(9 + count), quadrature_weights(keep))[:, :9]
         assert (out - alone).abs().max() < 1e-6
@@ -74,8 +74,8 @@ def test_padding_has_measure_zero(name, count):
 @kernel
 def test_texts_of_different_length_do_not_meet(name):
     made = operator(name)
-    short = randn(1, 4, WIDTH)
-    long = randn(1, 9, WIDTH, seed=1)
+    short = randn(1, 4, D_MODEL)
+    long = randn(1, 9, D_MODEL, seed=1)
     both = torch.cat((F.pad(short, (0, 0, 0, 5), value=7.0), long))
     out = made(
         both, torch.arange(9), quadrature_weights(torch.arange(9) < torch.tensor([[4], [9]]))
@@ -88,7 +88,7 @@ def test_texts_of_different_length_do_not_meet(name):
 def test_only_the_measure_matters(name):
     """(11.10): a point may be split into two that share its weight, in any two parts, at its own place."""
     made = operator(name)
-    x = randn(2, 6, WIDTH)
+    x = randn(2, 6, D_MODEL)
     positions = randn(6, seed=2)
     w = some_weights(6)
     whole = made(x, positions, w)
@@ -102,7 +102,7 @@ def test_only_the_measure_matters(name):
 
 def test_a_point_that_is_split_is_another_point_to_a_causal_kernel():
     made = operator("causal")
-    x = randn(2, 6, WIDTH)
+    x = randn(2, 6, D_MODEL)
     positions = randn(6, seed=2)
     w = some_weights(6)
     halves = torch.cat((w[:, :2], w[:, 2:3] / 2, w[:, 3:], w[:, 2:3] / 2), dim=1)
@@ -115,7 +115,7 @@ def test_a_point_that_is_split_is_another_point_to_a_causal_kernel():
 def test_what_a_permutation_does(name, moved):
     """(11.11): with their positions, points may be stored in any order, but not for a causal kernel; slices use none."""
     made = operator(name)
-    x = randn(2, 8, WIDTH)
+    x = randn(2, 8, D_MODEL)
     positions = torch.arange(8.0)
     w = some_weights(8)
     order = torch.tensor([3, 0, 7, 1, 6, 2, 5, 4])
@@ -128,10 +128,10 @@ def test_what_a_permutation_does(name, moved):
 def test_attention_is_the_sum_that_defines_it():
     """(11.4): weights, a kernel that is written out, and values; the kernel has mean one under the weights."""
     made = operator("attention")
-    x = randn(1, 6, WIDTH)
+    x = randn(1, 6, D_MODEL)
     positions = 3 * randn(6, seed=4)
     w = some_weights(6, batch=1)
-    d = WIDTH // HEADS
+    d = D_MODEL // HEADS
     q, k = made.query_key(x).view(6, 2, HEADS, d).unbind(1)
     v = made.value(x).view(6, HEADS, d)
     angles = rotary_angles(positions, d)
@@ -150,8 +150,8 @@ def test_attention_is_the_sum_that_defines_it():
 
 def sampled(points: Tensor) -> Tensor:
     """One smooth function on [0, 8] at some points, (1, n, width)."""
-    rates = torch.linspace(0.2, 1.1, WIDTH, dtype=torch.float64)
-    phases = torch.arange(WIDTH, dtype=torch.float64)
+    rates = torch.linspace(0.2, 1.1, D_MODEL, dtype=torch.float64)
+    phases = torch.arange(D_MODEL, dtype=torch.float64)
     return torch.sin(points[:, None] * rates + phases)[None]
 
 
@@ -196,7 +196,7 @@ def test_twice_the_points_of_the_same_function(name, rule):
 def test_only_differences_of_positions_count(name):
     """(11.14): all positions moved by the same distance; the waves need a whole period, or no network between."""
     made = operator(name)
-    x = randn(1, 7, WIDTH)
+    x = randn(1, 7, D_MODEL)
     if name == "spectral":
         made.second.zero_()
     assert torch.allclose(made(x, torch.arange(7) + 3.25), made(x, torch.arange(7)), atol=1e-5)
@@ -204,7 +204,7 @@ def test_only_differences_of_positions_count(name):
 
 def test_waves_repeat_after_a_period():
     made = operator("spectral")
-    x = randn(1, 7, WIDTH)
+    x = randn(1, 7, D_MODEL)
     assert torch.allclose(made(x, torch.arange(7) + 64), made(x, torch.arange(7)), atol=1e-4)
     assert not torch.allclose(made(x, torch.arange(7) + 3), made(x, torch.arange(7)), atol=1e-3)
 
@@ -214,9 +214,11 @@ def test_waves_are_those_of_the_fast_transform(n, modes):
     """(11.18): on a full uniform grid, the same network between rfft and irfft, waves beyond `modes` cut."""
     torch.manual_seed(0)
     made = (
-        SpectralOperator(WIDTH, HEADS, modes=modes, period=float(n)).double().requires_grad_(False)
+        SpectralOperator(D_MODEL, HEADS, modes=modes, period=float(n))
+        .double()
+        .requires_grad_(False)
     )
-    x = randn(2, n, WIDTH)
+    x = randn(2, n, D_MODEL)
     values = made.value(x).view(2, n, HEADS, -1).transpose(1, 2)
     c = torch.fft.rfft(values, dim=2, norm="forward")[:, :, :modes]
     both = torch.cat((c.real, c.imag), dim=-1)
@@ -231,7 +233,7 @@ def test_waves_are_those_of_the_fast_transform(n, modes):
 def test_waves_without_a_network_are_a_kernel_of_distance():
     """(11.19): the kernel that is left is a sum of cosines of the distance."""
     made = operator("spectral")
-    x = randn(2, 9, WIDTH)
+    x = randn(2, 9, D_MODEL)
     w = some_weights(9)
     made.second.zero_()
     positions = 5 * randn(9, seed=8)
@@ -245,9 +247,9 @@ def test_waves_without_a_network_are_a_kernel_of_distance():
 def test_slices_have_low_rank(slices):
     """(11.21): what a head writes at all positions lies in a space of as many dimensions as there are slices."""
     torch.manual_seed(0)
-    made = SliceOperator(WIDTH, HEADS, slices).double().requires_grad_(False)
+    made = SliceOperator(D_MODEL, HEADS, slices).double().requires_grad_(False)
     values = randn(1, HEADS, 20, 8, seed=1)
-    x = randn(1, 20, WIDTH)
+    x = randn(1, 20, D_MODEL)
     w = some_weights(20, batch=1)
     mixed = made.integral(values, x, torch.arange(20), w)[0]
     assert (torch.linalg.matrix_rank(mixed, rtol=1e-9) == min(slices, 8)).all()
@@ -259,7 +261,7 @@ def test_slices_have_low_rank(slices):
 def test_no_derivative_from_later_positions(name):
     """(11.23): d out_i / d z_j is zero for j > i in a causal kernel, and in no other."""
     made = operator(name)
-    x = randn(1, 6, WIDTH)
+    x = randn(1, 6, D_MODEL)
     slopes = torch.autograd.functional.jacobian(lambda z: made(z, torch.arange(6)), x)[0, :, :, 0]
     size = slopes.norm(dim=(1, 3))  # (i, j)
     above = size[torch.ones(6, 6).triu(1).bool()]
@@ -269,7 +271,7 @@ def test_no_derivative_from_later_positions(name):
 
 def test_a_causal_kernel_weighs_what_came_before():
     made = operator("causal")
-    x = randn(2, 6, WIDTH)
+    x = randn(2, 6, D_MODEL)
     w = some_weights(6)
     out = made(x, torch.arange(6), w)
     for i in range(6):
@@ -280,18 +282,18 @@ def test_a_causal_kernel_weighs_what_came_before():
 def test_sharp_kernels_are_bounded():
     """(11.15): with gains of one no score is beyond sqrt(d), so no word of n takes more than its bound."""
     torch.manual_seed(0)
-    made = AttentionOperator(WIDTH, HEADS).double().requires_grad_(False)
+    made = AttentionOperator(D_MODEL, HEADS).double().requires_grad_(False)
     n = 50
-    d = WIDTH // HEADS
+    d = D_MODEL // HEADS
     values = torch.eye(n, dtype=torch.float64).expand(1, HEADS, n, n)
     rows = made.integral(
-        values, 100 * randn(1, n, WIDTH), torch.arange(n), quadrature_weights(torch.ones(1, n))
+        values, 100 * randn(1, n, D_MODEL), torch.arange(n), quadrature_weights(torch.ones(1, n))
     )
     assert torch.allclose(rows.sum(-1), torch.ones((), dtype=torch.float64))
     assert rows.max() <= 1 / (1 + (n - 1) * math.exp(-2 * math.sqrt(d)))
 
 
-def test_an_unknown_kernel_is_refused():
+def test_a_kernel_of_no_name_in_the_table_is_refused():
     with pytest.raises(UserError, match="attention, spectral, slice, causal"):
         make_operator("wavelet", 8, 2)
     assert {name: type(make_operator(name, 8, 2)) for name in KERNELS} == KERNELS

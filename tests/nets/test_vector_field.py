@@ -8,7 +8,7 @@ from minildm.nets.vector_field import Context, Pointer, VectorField, VectorField
 
 LATENT = 4
 TOKENS = 9
-WIDTH = 16
+D_MODEL = 16
 HEADS = 2
 N = 12
 REACH = 3  # of the short convolution
@@ -22,7 +22,7 @@ def randn(*shape: int, seed: int = 0) -> torch.Tensor:
 def field(name: str = "attention") -> VectorField:
     """A field whose blocks and convolution do something."""
     torch.manual_seed(1)
-    made = VectorField(VectorFieldConfig(LATENT, TOKENS, WIDTH, HEADS, 2, name))
+    made = VectorField(VectorFieldConfig(LATENT, TOKENS, D_MODEL, HEADS, 2, name))
     with torch.no_grad():
         for i, p in enumerate(made.parameters()):
             p += 0.2 * randn(*p.shape, seed=i)
@@ -103,7 +103,7 @@ def test_rows_feel_what_they_read_and_nothing_else(name):
 
 def test_a_row_that_reads_no_other_points_nowhere():
     made = pointer(False)
-    x = randn(1, 5, WIDTH)
+    x = randn(1, 5, D_MODEL)
     posterior = randn(1, 5, TOKENS, seed=1).softmax(-1)
     mask = torch.eye(5, dtype=torch.bool)[None].clone()
     mask[0, 3, 1] = True
@@ -114,15 +114,15 @@ def test_a_row_that_reads_no_other_points_nowhere():
 
 def pointer(causal: bool) -> Pointer:
     torch.manual_seed(2)
-    return Pointer(WIDTH, HEADS, causal).requires_grad_(False)
+    return Pointer(D_MODEL, HEADS, causal).requires_grad_(False)
 
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_a_pointer_is_the_sum_that_defines_it(causal):
     made = pointer(causal)
-    x = randn(1, 5, WIDTH)
+    x = randn(1, 5, D_MODEL)
     posterior = randn(1, 5, TOKENS, seed=1).softmax(-1)
-    d = WIDTH // HEADS
+    d = D_MODEL // HEADS
     q, k = made.query_key(x)[0].view(5, 2, HEADS, d).unbind(1)
     for i in range(5):
         seen = [j for j in range(5) if (j <= i if causal else j != i)]
@@ -137,7 +137,7 @@ def test_a_pointer_is_the_sum_that_defines_it(causal):
 
 def test_the_first_token_of_a_causal_pointer_points_at_itself():
     made = pointer(True)
-    x = randn(1, 5, WIDTH)
+    x = randn(1, 5, D_MODEL)
     posterior = torch.eye(TOKENS)[None, :5]
     assert torch.allclose(made(x, posterior)[0, 0], made.gain(x)[0, 0].sum() * posterior[0, 0])
 
@@ -145,9 +145,9 @@ def test_the_first_token_of_a_causal_pointer_points_at_itself():
 def test_tokens_that_stand_elsewhere_are_likelier_at_the_start():
     """The gains begin at 2, so before training a field prefers tokens of the text to others."""
     torch.manual_seed(0)
-    made = VectorField(VectorFieldConfig(LATENT, TOKENS, WIDTH, HEADS, 2))
+    made = VectorField(VectorFieldConfig(LATENT, TOKENS, D_MODEL, HEADS, 2))
     posterior = torch.zeros(1, 4, TOKENS).index_fill(2, torch.tensor([3]), 1.0)
-    points = made.pointer(torch.randn(1, 4, WIDTH), posterior)
+    points = made.pointer(torch.randn(1, 4, D_MODEL), posterior)
     assert (points[..., 3] > 1).all() and not points[..., :3].any()
 
 
