@@ -14,44 +14,65 @@ if TYPE_CHECKING:
     from .api import Sample, evaluate, sample, train
     from .chapters import chapter
     from .models.generation import GenerationConfig
-    from .models.gpt import GPT
-    from .models.ldlm import LDLM
+    from .models.gpt import GPT, GPTConfig
+    from .models.ldlm import LDLM, LDLMConfig
     from .models.manta import MantaLM
-    from .models.masked import MaskedDiffusion
-    from .models.vae import VAE
+    from .models.manta_config import MantaLMConfig
+    from .models.masked import MaskedDiffusion, MaskedDiffusionConfig
+    from .models.vae import VAE, VAEConfig
     from .pretrained import Loaded, load
     from .sampling import Sampler
+    from .training.config import TrainConfig
+    from .training.presets import CorpusConfig, Run, find_run
 
 __version__ = "0.2.0"
 __all__ = [
     "GPT",
     "LDLM",
     "VAE",
+    "CorpusConfig",
+    "GPTConfig",
     "GenerationConfig",
+    "LDLMConfig",
     "Loaded",
     "MantaLM",
+    "MantaLMConfig",
     "MaskedDiffusion",
+    "MaskedDiffusionConfig",
+    "Run",
     "Sample",
     "Sampler",
+    "TrainConfig",
     "UserError",
+    "VAEConfig",
     "chapter",
     "evaluate",
+    "find_run",
     "load",
     "sample",
     "train",
 ]
 _PLACES = {  # imported when first asked for, because torch and plotting are heavy
+    "CorpusConfig": "training.presets",
     "GPT": "models.gpt",
+    "GPTConfig": "models.gpt",
     "GenerationConfig": "models.generation",
     "LDLM": "models.ldlm",
+    "LDLMConfig": "models.ldlm",
     "Loaded": "pretrained",
     "MantaLM": "models.manta",
+    "MantaLMConfig": "models.manta_config",
     "MaskedDiffusion": "models.masked",
+    "MaskedDiffusionConfig": "models.masked",
+    "Run": "training.presets",
     "Sample": "api",
     "Sampler": "sampling",
+    "TrainConfig": "training.config",
     "VAE": "models.vae",
+    "VAEConfig": "models.vae",
     "chapter": "chapters",
     "evaluate": "api",
+    "find_run": "training.presets",
     "load": "pretrained",
     "sample": "api",
     "train": "api",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import minildm as ml
-from minildm.api import as_flags
+from minildm.cli import main
 from minildm.models.registry import MODEL_TYPES
 
 ROOT = Path(__file__).parent.parent
@@ -64,19 +64,41 @@ def test_what_a_model_cannot_do_is_refused(gpt):
         ml.sample(ml.load("vae-tales"))
 
 
-def test_options_are_flags():
-    options = {"train.steps": 5, "train.lr": 1e-3, "quiet": True, "train.bf16": False, "top_p": 0.9}
-    flags = "--train.steps 5 --train.lr 0.001 --quiet --train.no-bf16 --top-p 0.9"
-    assert as_flags(options) == flags.split()
-    with pytest.raises(ml.UserError, match="option steps is None"):
-        as_flags({"steps": None})
+def test_a_run_of_python_is_the_run_of_its_flags(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILDM_CACHE", str(tmp_path / "cache"))
+    run = ml.Run(
+        ml.GPTConfig(d_model=16, n_heads=2, n_layers=1),
+        ml.TrainConfig(steps=2, batch=4),
+        ml.CorpusConfig(documents=60),
+    )
+    trained = ml.train(run, tmp_path / "python", quiet=True)
+    flags = "--model.d-model 16 --model.n-heads 2 --model.n-layers 1 --documents 60"
+    main(
+        f"train gpt {flags} --train.steps 2 --train.batch 4 --train.no-bf16 --train.lr 0.001 "
+        "--train.warmup 100 --train.ema 0.999 --train.eval-every 500 --train.save-every 500 "
+        f"--quiet --out {tmp_path}/flags".split()
+    )
+    same = ml.load(tmp_path / "flags")
+    assert trained.card["config"] == same.card["config"]
+    for one, two in zip(trained.model.parameters(), same.model.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert trained.card["command"] == f"minildm.train({run}, {str(tmp_path / 'python')!r})"
+    ml.train(run, tmp_path / "python", quiet=True)  # it goes on from the end
+    card = ml.evaluate(tmp_path / "python", 2, 1, config=ml.GenerationConfig(temperature=0.5))
+    assert card["rows"][0]["temperature"] == 0.5 and card["held_out"]["nats_per_token"] > 0
 
 
-def test_a_mistyped_option_is_named(tmp_path):
-    with pytest.raises(ml.UserError, match=r"--train\.stepz"):
-        ml.train("gpt", out=tmp_path, options={"train.stepz": 5})
-    with pytest.raises(ml.UserError, match="--solvr"):
-        ml.evaluate("gpt-tales", options={"solvr": "ddim"})
+def test_mistakes_are_refused_before_long_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILDM_CACHE", str(tmp_path / "cache"))
+    for run, said in (
+        (ml.Run(ml.GPTConfig(d_model=6), ml.TrainConfig()), "cannot be cut into 4 heads"),
+        (ml.Run(ml.LDLMConfig(frozen="zoo:none"), ml.TrainConfig()), "none"),
+    ):
+        with pytest.raises(ml.UserError, match=said):
+            ml.train(run, tmp_path / "run")
+    with pytest.raises(ml.UserError, match="no solver 'ddim'"):
+        ml.evaluate("masked-tales", config=ml.GenerationConfig(solver="ddim"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from minildm.models.registry import MODEL_TYPES, ModelType
 
 from .toy_model import Neighbors, NeighborsConfig
 
-TRAIN = {"train.steps": 30, "train.batch": 8, "train.lr": 0.3, "train.warmup": 2, "documents": 60}
+TRAIN = ml.TrainConfig(steps=30, batch=8, lr=0.3, warmup=2)
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def neighbors(monkeypatch, tmp_path):
     """A trained model of a type that the package does not have."""
     monkeypatch.setenv("MINILDM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(MODEL_TYPES, "neighbors", ModelType(Neighbors, NeighborsConfig))
-    options = {**TRAIN, "model.reach": 1, "quiet": True}
-    return ml.train("neighbors", out=tmp_path / "run", options=options), tmp_path / "run"
+    run = ml.Run(NeighborsConfig(reach=1), TRAIN, ml.CorpusConfig(documents=60))
+    return ml.train(run, tmp_path / "run", quiet=True), tmp_path / "run"
 
 
 def test_it_trains_draws_and_is_measured(neighbors, capsys):
@@ -32,7 +32,7 @@ def test_it_trains_draws_and_is_measured(neighbors, capsys):
     texts = ml.sample(loaded, "once", 2, steps=4, seed=0)
     assert texts.nfe == 4 and all(text.startswith("once") for text in texts.texts)
     assert torch.equal(texts.tokens, ml.sample(loaded, "once", 2, steps=4, seed=0).tokens)
-    card = ml.evaluate(run, count=2, seeds=1, options={"steps": 3})
+    card = ml.evaluate(run, count=2, seeds=1, config=ml.GenerationConfig(steps=3))
     assert card["rows"][0]["model_type"] == "neighbors" and card["held_out"]["excess"] > 0
     main(["sample", str(run), "--solver", "confidence", "--steps", "3"])
     assert capsys.readouterr().out

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
+from ..api.limits import device
+from ..api.measuring import PATIENCE
 from ..dynamics.records import Trajectory
 from ..errors import UserError, write_atomically
 from ..evaluation.scorecard import latency, validity
@@ -22,7 +24,7 @@ from ..tokens import NUM_SPECIALS
 from ..viz.core import style
 from ..viz.core.figures import picture
 from .parsing import parse_flags
-from .writing import PATIENCE, check_file, confidence, device, shaded
+from .writing import check_file, confidence, shaded
 
 HEADINGS = ("model", "grammatical", "consistent", "NFE", "latency of one", "tokens/s")
 FRAMES = 7  # times of the figure

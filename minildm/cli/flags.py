@@ -13,7 +13,7 @@ import tyro
 from ..errors import UserError
 from ..models.registry import MODEL_TYPES, ModelType
 from ..training.config import TrainConfig
-from ..training.presets import Run, find_run
+from ..training.presets import CorpusConfig, Run, find_run, foundation_of
 from ..training.renamed import RENAMED_FIELDS, RENAMED_GENERATION
 from .parsing import parse_flags
 
@@ -33,7 +33,7 @@ class TrainFlags:
     vocab_size: int = 512  # of a tokenizer trained on the corpus; Tales have their own words
     documents: int = 100_000  # how many of a corpus that has no end
     pack: bool = False  # join documents and cut full rows, else a document is a row where all fit
-    weights: str | None = None  # begin with the weights of this run or model of the zoo
+    weights: str = ""  # begin with the weights of this run or model of the zoo
     out: str = ""  # folder of the run, by default runs/NAME of the preset or size
     quiet: bool = False  # no progress bar and no sample text
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -102,6 +102,7 @@ def train_flags(model_type: str) -> tuple[type, type]:
 def defaults(model_type: str, run: Run, name: str) -> TrainFlags:
     """The flags that stand for a run of the presets."""
     flags, sizes = train_flags(model_type)
+    foundation = MODEL_TYPES[model_type].foundation
     return flags(
         corpus=run.corpus.name,
         length=run.model.seq_len,
@@ -111,15 +112,20 @@ def defaults(model_type: str, run: Run, name: str) -> TrainFlags:
         out=f"runs/{name}",
         train=run.train,
         model=sizes(**vars(run.model)),
-        **named_foundation(model_type, run),
+        **({foundation.flag: foundation_of(run)} if foundation else {}),
     )
 
 
-def named_foundation(model_type: str, run: Run) -> dict[str, str]:
-    """The flag that names the foundation, where the configuration of a run does."""
-    foundation = MODEL_TYPES[model_type].foundation
-    name = getattr(run.model, foundation.flag, None) if foundation else None
-    return {foundation.flag: name} if foundation and name else {}
+def run_of(model_type: str, flags: Any) -> Run:
+    """The run that flags ask for."""
+    entry = MODEL_TYPES[model_type]
+    return Run(
+        entry.config(**(vars(flags.model) | {"seq_len": flags.length})),
+        flags.train,
+        CorpusConfig(flags.corpus, flags.vocab_size, flags.pack, flags.documents),
+        getattr(flags, entry.foundation.flag) if entry.foundation else "",
+        flags.weights,
+    )
 
 
 def refuse_old(argv: list[str]) -> None:

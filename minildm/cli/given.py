@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..api.limits import check_count, check_sizes
 from ..errors import UserError
 from ..evaluation.editing import HIGH_NLL
 from ..models.base import LanguageModel
@@ -19,7 +20,6 @@ from ..text.nearest import legal
 from ..text.sources import paragraphs, read_text
 from ..text.tokenizers import Tokenizer
 from ..tokens import BOS, EOS, MASK, PAD
-from .writing import check_count, check_sizes
 
 GAP = re.compile(r"\s*_{2,}(?:\{(\d{1,9})\})?")  # ____ or ____{5}
 FULL = 0.75  # fraction of the length that a text is given, where nobody says how long its gaps are

@@ -8,20 +8,12 @@ import torch
 import tyro
 from safetensors.torch import save_file
 
+from ..api.limits import check_count, check_writes, device
 from ..errors import UserError, write_atomically
 from ..pretrained import load
 from .given import GivenFlags, given
 from .parsing import parse_flags
-from .writing import (
-    DrawingFlags,
-    check_count,
-    check_file,
-    check_writes,
-    confidence,
-    device,
-    shaded,
-    watched_sampler,
-)
+from .writing import DrawingFlags, check_file, confidence, shaded, watched_sampler
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..api.limits import check_sizes, check_writes, device
+from ..api.measuring import PATIENCE
 from ..errors import UserError, check_place, reason
 from ..models.base import Generation, LanguageModel
 from ..models.generation import GenerationConfig
@@ -17,10 +19,6 @@ from ..sampling import Sampler
 from ..text.tokenizers import Tokenizer
 from ..tokens import EOS, NUM_SPECIALS
 
-PATIENCE = 2.0  # seconds without a bar
-MOST_STEPS = 4096
-LONGEST = 16  # times the length of training that a text may have
-LARGEST = 2**28  # probabilities of tokens in memory
 SURE = ""  # the terminal's own color
 UNSURE = "\x1b[38;5;109m"  # pale blue
 LOST = "\x1b[38;5;245m"  # gray
@@ -53,11 +51,6 @@ class DrawingFlags:
         )
 
 
-def device() -> torch.device:
-    """The device that models write on."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def check_file(path: Path) -> None:
     """Refuse a file that cannot be written, before the work whose result it takes."""
     if os.path.isdir(path):
@@ -70,40 +63,6 @@ def check_file(path: Path) -> None:
         raise UserError(
             f"no file can be called {path.name} ({reason(fault)}): choose another name"
         ) from None
-
-
-def check_sizes(model: LanguageModel, config: GenerationConfig) -> None:
-    """Refuse numbers of steps and tokens that take hours or all memory and are of no use."""
-    trained = model.config.seq_len
-    longest = LONGEST * trained
-    if config.length is not None and config.length > longest:
-        raise UserError(
-            f"the model was trained on texts of {trained} tokens and writes at most {longest}, "
-            f"not {config.length}: lower --length"
-        )
-    if config.steps is not None and config.steps > MOST_STEPS:
-        raise UserError(
-            f"{config.steps} steps are more than any text needs: give --steps {MOST_STEPS} or fewer"
-        )
-
-
-def check_count(count: int, length: int, vocab_size: int) -> None:
-    """Refuse more texts than the memory of a small machine holds the token probabilities of."""
-    most = LARGEST // (length * vocab_size)
-    if count > most:
-        raise UserError(
-            f"{count} texts of {length} tokens at a time take too much memory: give --count {most} "
-            "or less, and another --seed for more"
-        )
-
-
-def check_writes(model: LanguageModel) -> None:
-    """Refuse a model that puts no tokens in order."""
-    if not model.capabilities.writes:
-        raise UserError(
-            f"{model.title} puts no tokens in order, so it writes no texts: name a Manta-LM, "
-            "which steers in its space"
-        )
 
 
 @contextmanager

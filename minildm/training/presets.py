@@ -35,6 +35,8 @@ class Run:
     model: Any  # the configuration of one of MODEL_TYPES
     train: TrainConfig
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
+    foundation: str = ""  # the pretrained part, by default that of the configuration or of Tales
+    weights: str = ""  # a run or model of the zoo whose weights it begins with
 
 
 MANY_TALES = CorpusConfig(documents=200_000)
@@ -235,6 +237,21 @@ PRESETS = {
         MantaLMConfig(seq_len=128, d_model=768, n_heads=12, n_layers=12), BASE, OPEN_TEXT
     ),
 }
+
+
+def foundation_of(run: Run) -> str:
+    """The name of the pretrained part of a run whose model type has one.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The name that the run says, its configuration, or else that of the zoo's model for Tales.
+    """
+    foundation = MODEL_TYPES[type_of(run.model)].foundation
+    if foundation is None:
+        return ""
+    return run.foundation or getattr(run.model, foundation.flag, foundation.default)
 
 
 def find_run(model_type: str, preset: str | None = None, size: str | None = None) -> Run:
