@@ -5,7 +5,7 @@ import re
 import pytest
 
 from minildm.viz.chapters import ch09, ch12
-from minildm.viz.core import player, style
+from minildm.viz.core import style
 from minildm.viz.trajectory import excerpts, page
 
 LEAST = 4.5  # contrast of text that WCAG 2.1 asks for
@@ -14,7 +14,6 @@ STYLES = {
     "excerpts": excerpts.STYLE,
     "planting": ch09.CSS,
     "switchboard": ch12.CSS,
-    "player": player.STYLE,
 }
 
 

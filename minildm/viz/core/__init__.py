@@ -1,1 +1,1 @@
-"""What all figures and widgets share: style, knobs, frames and the player of paths."""
+"""What all figures and widgets share: style, knobs and frames."""
