@@ -15,6 +15,7 @@ from ..nets.transformer import Stack
 from ..tokens import MASK
 from ..transport.time_sampling import Uniform
 from .base import LanguageModel, Losses
+from .confidence import SCORES
 from .generation import Capabilities
 from .measures import at_text, count_text, cross_entropies
 
@@ -42,7 +43,7 @@ class MaskedDiffusion(LanguageModel):
 
     title = "a masked model"
     capabilities = Capabilities(
-        ("ancestral", "confidence", "margin"),
+        ("ancestral", *SCORES),
         frozenset(
             {"steps", "solver", "length", "temperature", "top_p", "prompt", "observed", "num_tries"}
         ),

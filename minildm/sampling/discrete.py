@@ -1,7 +1,5 @@
 """Samplers of tokens, which are written once, for good: from left to right, and by unmasking."""
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -10,15 +8,12 @@ from torch import Tensor
 from ..dynamics.precision import double, generator_on
 from ..dynamics.records import Field, Trajectory
 from ..models.base import gumbel
+from ..models.confidence import SCORES
 from ..models.gpt import GPT
 from ..models.masked import MaskedDiffusion
 from ..nets.cache import Cache
 from ..tokens import BOS, EOS, MASK, PAD
 from .process import Process, Request, over_time, process_of
-
-Score = Callable[
-    [Tensor, Tensor], Tensor
-]  # (probabilities, drawn tokens) -> how sure a position is
 
 
 def nucleus(
@@ -224,10 +219,7 @@ class Unmasking:
         return torch.zeros_like(masked).masked_scatter(masked, draws < (s - t) / (1 - t))
 
     def surest(self, masked: Bool[Tensor, "b n"], score: Tensor, s: Tensor) -> Bool[Tensor, "b n"]:
-        """The surest masks, until of m masks at the start round(m (1 - s)) are left.
-
-        Source: MaskGIT 2202.04200; margins 2502.06768.
-        """
+        """The surest masks, until of m masks at the start round(m (1 - s)) are left."""
         sure = score.new_full(masked.shape, -torch.inf)
         sure = sure.masked_scatter(masked.to(score.device), score)
         rank = sure.argsort(dim=1, descending=True).argsort(dim=1).to(masked.device)
@@ -242,24 +234,6 @@ class Unmasking:
         self.confidence.append(kept if probs is None else probs.amax(-1).where(masked, kept))
         self.masked = masked
         self.probs = probs
-
-
-def top_probability(
-    probs: Float[Tensor, "masked vocab_size"], choice: Int[Tensor, " masked"]
-) -> Float[Tensor, " masked"]:
-    """How sure a position is: the probability of its drawn token, which favors likely tokens."""
-    return probs.gather(1, choice[:, None]).squeeze(1)
-
-
-def margin(
-    probs: Float[Tensor, "masked vocab_size"], choice: Int[Tensor, " masked"]
-) -> Float[Tensor, " masked"]:
-    """How sure a position is: by how much its likeliest token leads, whatever was drawn."""
-    first, second = probs.topk(2, dim=1).values.T
-    return first - second
-
-
-SCORES: dict[str, Score] = {"confidence": top_probability, "margin": margin}
 
 
 @process_of.register

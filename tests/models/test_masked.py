@@ -1,4 +1,4 @@
-"""Masked diffusion: its bound, its reverse steps and its orders against laws that are known exactly."""
+"""Masked diffusion: its bound, its reverse steps and its orders against distributions that are known exactly."""
 
 import itertools
 import math
@@ -8,15 +8,16 @@ import torch
 
 from minildm.dynamics.solvers import integrate
 from minildm.errors import UserError
+from minildm.models.confidence import margin, top_probability
 from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.sampling.config import Settings
-from minildm.sampling.discrete import Unmasking, margin, top_probability, write
+from minildm.sampling.discrete import Unmasking, write
 from minildm.sampling.process import Request
 from minildm.tokens import BOS, MASK
 from tests.sampling.draw import draw
 
 CONFIG = MaskedDiffusionConfig(vocab_size=20, seq_len=12, d_model=16, n_heads=2, n_layers=2)
-FIRST = 4  # the first word of the two-word laws below
+FIRST = 4  # the first word of the two-word distributions below
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -24,7 +25,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def model(seed: int = 0) -> MaskedDiffusion:
-    """A masked model with larger weights and open taps, so that its opinions differ."""
+    """A masked model with larger weights and open kernels, so that its opinions differ."""
     torch.manual_seed(seed)
     masked = MaskedDiffusion(CONFIG).eval()
     with torch.no_grad():
@@ -73,20 +74,24 @@ def test_words_are_visible_with_probability_t_and_no_mask_is_behind_a_mask():
     assert (masked.logits(torch.full((2, 12), MASK)).softmax(-1)[..., MASK] == 0).all()
 
 
-def pair_law() -> torch.Tensor:
-    """A law of two words of two: often equal."""
+def pair_probs() -> torch.Tensor:
+    """A distribution of two words of two: often equal."""
     return torch.tensor([[0.4, 0.1], [0.05, 0.45]], dtype=torch.float64)
 
 
 def oracle(tokens, t):
-    """The exact conditional laws of `pair_law`, a row a mask, over a vocabulary of six."""
-    joint, rows = pair_law(), []
+    """The exact conditional distributions of `pair_probs`, a row a mask, over a vocabulary of six."""
+    joint, rows = pair_probs(), []
     for pair in tokens:
         for i, word in enumerate(pair):
             if word == MASK:
                 other = pair[1 - i]
-                law = joint.sum(1 - i) if other == MASK else joint.select(1 - i, int(other) - FIRST)
-                rows.append(torch.cat((torch.zeros(FIRST, dtype=torch.float64), law / law.sum())))
+                probs = (
+                    joint.sum(1 - i) if other == MASK else joint.select(1 - i, int(other) - FIRST)
+                )
+                rows.append(
+                    torch.cat((torch.zeros(FIRST, dtype=torch.float64), probs / probs.sum()))
+                )
     return torch.stack(rows) if rows else torch.zeros(0, 6, dtype=torch.float64)
 
 
@@ -111,30 +116,30 @@ def unmasking(steps: int, solver: str, count: int) -> Unmasking:
 
 
 def written(steps: int, solver: str, count: int = 4000) -> torch.Tensor:
-    """Shares of the four pairs among texts written by the exact predictor."""
+    """Fractions of the four pairs among texts written by the exact predictor."""
     policy = unmasking(steps, solver, count)
     start = torch.full((count, 2), MASK)
     tokens = integrate(policy, start, policy.times, write, record=False).states[-1] - FIRST
     return torch.bincount(tokens[:, 0] * 2 + tokens[:, 1], minlength=4).view(2, 2) / count
 
 
-def test_one_step_writes_the_product_of_marginals_and_many_write_the_law():
+def test_one_step_writes_the_product_of_marginals_and_many_write_the_joint():
     """With the exact predictor the only error left is that of words revealed together: one step loses their dependence."""
-    joint = pair_law()
+    joint = pair_probs()
     product = joint.sum(1)[:, None] * joint.sum(0)
     spread = 4 * (0.25 / 4000) ** 0.5
     assert (written(1, "ancestral") - product).abs().max() < spread
-    together = 1 / 32  # two words meet in one of 32 steps
+    at_once = 1 / 32  # two words meet in one of 32 steps
     assert (
-        written(32, "ancestral") - ((1 - together) * joint + together * product)
+        written(32, "ancestral") - ((1 - at_once) * joint + at_once * product)
     ).abs().max() < spread
 
 
-def test_one_word_a_step_writes_the_law_if_the_order_looks_at_laws_and_not_at_draws():
+def test_one_word_a_step_writes_the_joint_if_the_order_depends_on_probabilities_and_not_on_draws():
     """Margins choose the place before its word. Confidence chooses among drawn words, so probable words win: of (a, b) drawn
-    from the product, b = 1 goes first with its .55, else a with its .5, which gives the law below."""
+    from the product, b = 1 goes first with its .55, else a with its .5, which gives the joint below."""
     spread = 4 * (0.25 / 4000) ** 0.5
-    assert (written(2, "margin") - pair_law()).abs().max() < spread
+    assert (written(2, "margin") - pair_probs()).abs().max() < spread
     biased = torch.tensor(
         [[0.45 * 0.5 * 0.8, 0.45 * 0.5 * 0.2 + 0.1], [0.45 * 0.5 * 0.1, 0.45 * 0.5 * 0.9 + 0.45]]
     )
@@ -159,27 +164,27 @@ def test_reveals_are_for_good_and_the_last_step_leaves_no_mask(solver, steps):
 
 
 @torch.no_grad()
-def test_recorded_confidence_is_the_law_of_the_revealed_word():
+def test_recorded_confidence_is_the_probability_of_the_revealed_word():
     masked = model()
     path = draw(masked, 3, rng=rng(), steps=5, record=True).trajectory
     for k in range(5):
         new = (path.tokens[k] == MASK) & (path.tokens[k + 1] != MASK)
-        law = (
+        probs = (
             masked.logits(path.tokens[k])
             .softmax(-1)
             .gather(-1, path.tokens[k + 1][..., None])
             .squeeze(-1)
         )
-        assert torch.allclose(path.confidence[k + 1][new], law[new], atol=1e-6)
+        assert torch.allclose(path.confidence[k + 1][new], probs[new], atol=1e-6)
 
 
 def test_the_surest_go_first():
-    law = torch.tensor([[0.5, 0.3, 0.2], [0.45, 0.05, 0.5], [0.6, 0.4, 0.0]], dtype=torch.float64)
+    probs = torch.tensor([[0.5, 0.3, 0.2], [0.45, 0.05, 0.5], [0.6, 0.4, 0.0]], dtype=torch.float64)
     words = torch.tensor([0, 2, 1])
     assert torch.equal(
-        top_probability(law, words), torch.tensor([0.5, 0.5, 0.4], dtype=torch.float64)
+        top_probability(probs, words), torch.tensor([0.5, 0.5, 0.4], dtype=torch.float64)
     )
-    assert torch.allclose(margin(law, words), torch.tensor([0.2, 0.05, 0.2], dtype=torch.float64))
+    assert torch.allclose(margin(probs, words), torch.tensor([0.2, 0.05, 0.2], dtype=torch.float64))
     policy = unmasking(3, "confidence", 1)
     masked = torch.ones(1, 3, dtype=torch.bool)
     policy.masks = torch.tensor([[3]])
@@ -204,7 +209,7 @@ def test_prompts_and_gaps():
     assert torch.equal(filled[~gap], text[~gap]) and (filled[gap] != MASK).all()
 
 
-def test_texts_are_a_function_of_the_seed_and_calls_are_counted():
+def test_texts_are_a_function_of_the_seed_and_evaluations_are_counted():
     masked = model()
     first, again, other = (draw(masked, 4, rng=rng(seed), steps=6) for seed in (0, 0, 1))
     assert torch.equal(first.tokens, again.tokens) and not torch.equal(first.tokens, other.tokens)
