@@ -44,6 +44,11 @@ def outflow(density, drift, z: Tensor, t: Tensor, g: float = 0.0) -> Tensor:
     return exact_divergence(flux, z, t)[1]
 
 
+def gaussian(z: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """The density of N(mean, std^2 I)."""
+    return Normal(mean, std, validate_args=False).log_prob(z).sum(-1).exp()
+
+
 def test_mass_is_conserved_by_a_flow():
     """(05.2): a shear with rotation carries N(0, I) to N(0, E E') with E = exp(A t), known without any field."""
     A, z, t = torch.tensor([[0.3, -1.2], [0.5, -0.7]]).double(), randn(30, 2), scalar(0.6)
@@ -76,7 +81,7 @@ def test_the_flow_of_a_gaussian():
         return jvp(m, (t,), (ones,))[1] + jvp(s, (t,), (ones,))[1] / s(t) * (z - m(t))
 
     def density(z, t):
-        return Normal(m(t), s(t), validate_args=False).log_prob(z).sum(-1).exp()
+        return gaussian(z, m(t), s(t))
 
     z = randn(20, 2)
     for t in (scalar(0.2), scalar(0.8)):
@@ -117,21 +122,11 @@ def test_fokker_planck():
 
     def pulled(z, t):
         spread = g**2 / 4 * (1 - torch.exp(-4 * t))
-        return (
-            Normal(start * torch.exp(-2 * t), spread.sqrt(), validate_args=False)
-            .log_prob(z)
-            .sum(-1)
-            .exp()
-        )
+        return gaussian(z, start * torch.exp(-2 * t), spread.sqrt())
 
     def bridged(z, t):
         mixture = bridge(torch.zeros(1, 2).double(), y, 0.0, t, g)
-        return (
-            Normal(mixture.mean, mixture.variance.sqrt(), validate_args=False)
-            .log_prob(z)
-            .sum(-1)
-            .exp()
-        )
+        return gaussian(z, mixture.mean, mixture.variance.sqrt())
 
     for density, drift in (
         (pulled, lambda z, t: -2 * z),

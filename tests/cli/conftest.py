@@ -17,6 +17,7 @@ TINY = [
     "60",
     "--quiet",
 ]
+TALE = "once at the castle there lived happy tess the fox ."
 
 
 @pytest.fixture(scope="package")
@@ -130,6 +131,14 @@ def stocked_zoo(gpt_run, masked_run, ldlm_run, vae_run, manta_run):
     for run in (gpt_run, masked_run, ldlm_run, vae_run, manta_run):
         pretrained.publish(run, f"{run.name}-tiny")
     return pretrained.ZOO
+
+
+@pytest.fixture
+def tales(tmp_path):
+    """A file of two texts, the first of them over two lines."""
+    path = tmp_path / "tales.txt"
+    path.write_text(f"{TALE}\ntess was happy .\n\n{TALE}\n")
+    return path
 
 
 @pytest.fixture
