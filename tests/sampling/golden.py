@@ -56,21 +56,21 @@ def cases() -> list[tuple[str, str, dict]]:
     """(model, what is done with it, options)."""
     found = []
     for name in MODELS:
-        kind = name.partition("-")[0]
-        plain = SOLVERS[kind]
+        model_type = name.partition("-")[0]
+        plain = SOLVERS[model_type]
         found += [(name, "losses", {})] + [(name, "write", options) for options in plain]
-        if kind == "vae":
+        if model_type == "vae":
             continue
         found.append((name, "prompt", {}))
-        if kind != "gpt":
+        if model_type != "gpt":
             found.append((name, "infill", {}))
-        if kind in ("ldlm", "manta"):
+        if model_type in ("ldlm", "manta"):
             found += [
                 (name, "restart", {}),
                 (name, "guide", {}),
                 (name, "guide", {"solver": plain[-1].get("solver", "ddim")}),
             ]
-        found += [(name, "disturb", {"solver": solver}) for solver in DISTURBED[kind]]
+        found += [(name, "disturb", {"solver": solver}) for solver in DISTURBED[model_type]]
     return found
 
 
@@ -84,7 +84,7 @@ def digest(tokens: torch.Tensor) -> str:
 
 
 def outputs(name: str, what: str, options: dict) -> list:
-    """For each seed: a text to read, a digest of all tokens, and the calls of the network; or the terms of the loss."""
+    """For each seed: a text to read, a digest of all tokens, and the function evaluations; or the terms of the loss."""
     loaded = load(name)
     model, tokenizer = loaded.model.double(), loaded.tokenizer
     rows, found = tensor(load_corpus("tales", 64, documents=2000).valid[:COUNT]), []

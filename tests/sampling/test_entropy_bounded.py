@@ -106,7 +106,7 @@ def test_a_run_is_no_longer_than_was_trained():
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, N, 40])
-def test_looks_suffice(steps):
+def test_the_evaluations_suffice(steps):
     model = writer()
     moving = torch.rand(6, N, generator=rng(1)) < 0.7
     loop = bounded(model, 0.0, steps, moving)
@@ -117,11 +117,11 @@ def test_looks_suffice(steps):
 
 
 @pytest.mark.parametrize("bound", [0.0, 100.0])
-def test_a_first_word_has_the_law_of_its_word(bound):
+def test_a_first_word_has_the_distribution_of_its_word(bound):
     model, count = writer(), 4000
     z = torch.randn(1, N, LATENT, generator=rng()).expand(count, -1, -1)
     first = states(bounded(model, bound, N), z)[1]
-    law = model.predict(z[:1], torch.zeros(1, N), torch.zeros(1, N, LATENT))[1].softmax(-1)[0]
+    probs = model.predict(z[:1], torch.zeros(1, N), torch.zeros(1, N, LATENT))[1].softmax(-1)[0]
     for i in range(3 if bound else 1):
         ends = model.space.codebook().endpoint(
             torch.eye(WORDS)[:, None].expand(-1, N, -1),
@@ -129,7 +129,7 @@ def test_a_first_word_has_the_law_of_its_word(bound):
             torch.zeros(WORDS, N),
         )[:, i]
         word = torch.cdist(first[:, i], ends).argmin(-1)
-        assert torch.allclose(word.bincount(minlength=WORDS) / count, law[i], atol=0.03)
+        assert torch.allclose(word.bincount(minlength=WORDS) / count, probs[i], atol=0.03)
 
 
 def test_texts_are_a_function_of_the_seed_and_a_path_is_whole():
@@ -152,24 +152,24 @@ def test_only_what_is_recorded_is_remembered():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
-def test_a_first_word_has_the_law_that_a_wish_tilts(strength):
-    model, count, wish = writer(), 4000, contains(7)
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_a_first_word_has_the_reweighted_distribution(scale):
+    model, count, target = writer(), 4000, contains(7)
     z = torch.randn(1, N, LATENT, generator=rng()).expand(count, -1, -1)
-    guidance = {"guidance_target": wish, "guidance_scale": strength}
+    guidance = {"guidance_target": target, "guidance_scale": scale}
     first = states(bounded(model, 0.0, N, **guidance), z)[1][:, 0]
     log_p = model.predict(z[:1], torch.zeros(1, N), torch.zeros(1, N, LATENT))[1].log_softmax(-1)
-    law, p = (log_p + strength * reweight(wish, log_p))[0, 0], log_p[0, 0].exp()
-    law = law.masked_fill(p < PLAUSIBLE * p.max(), -torch.inf).softmax(0)
+    probs, p = (log_p + scale * reweight(target, log_p))[0, 0], log_p[0, 0].exp()
+    probs = probs.masked_fill(p < PLAUSIBLE * p.max(), -torch.inf).softmax(0)
     ends = model.space.codebook().endpoint(
         torch.eye(WORDS)[:, None], z[:WORDS, :1], torch.zeros(WORDS, 1)
     )[:, 0]
     word = torch.cdist(first, ends).argmin(-1)
-    assert torch.allclose(word.bincount(minlength=WORDS) / count, law, atol=0.03)
-    assert law[7] > p[7]
+    assert torch.allclose(word.bincount(minlength=WORDS) / count, probs, atol=0.03)
+    assert probs[7] > p[7]
 
 
-def test_no_wish_brings_a_word_that_is_not_plausible():
+def test_no_guidance_brings_a_word_that_is_not_plausible():
     loop = bounded(writer(), 0.0, N, guidance_target=contains(2), guidance_scale=100.0)
     logits = torch.tensor(
         [[[0.0, -1.0, math.log(0.9 * PLAUSIBLE)], [0.0, -1.0, math.log(1.1 * PLAUSIBLE)]]]
@@ -180,9 +180,9 @@ def test_no_wish_brings_a_word_that_is_not_plausible():
     assert loop.reweighted(contains(2), logits)[0, 1].argmax() == 2
 
 
-def test_a_wish_makes_its_word_likelier_and_changes_no_pace():
+def test_guidance_makes_its_word_likelier_and_costs_no_evaluations():
     model = writer()
-    plain, weak, wished = (
+    plain, weak, guided = (
         draw(model, 256, rng=rng(), steps=50, **ask)
         for ask in (
             {},
@@ -190,13 +190,13 @@ def test_a_wish_makes_its_word_likelier_and_changes_no_pace():
             {"guidance_target": contains(7)},
         )
     )
-    said = [(written.tokens == 7).any(1).float().mean().item() for written in (plain, weak, wished)]
+    said = [(written.tokens == 7).any(1).float().mean().item() for written in (plain, weak, guided)]
     assert (
-        said[2] > max(said[:2]) + 0.1 and max(written.nfe for written in (plain, weak, wished)) <= N
+        said[2] > max(said[:2]) + 0.1 and max(written.nfe for written in (plain, weak, guided)) <= N
     )
 
 
-def test_a_lag_or_a_start_asks_for_another_solver():
+def test_an_offset_or_a_start_asks_for_another_solver():
     model = writer()
     assert draw(model, 2, rng=rng(), steps=50).nfe <= N
     assert draw(model, 2, rng=rng(), steps=50, offset=2.0).nfe == 50

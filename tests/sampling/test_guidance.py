@@ -1,4 +1,4 @@
-"""Wishes: probabilities against enumeration, and bent end points against Bayes' rule where the law is known."""
+"""Guidance: probabilities against enumeration, and guided end points against Bayes' rule where the distribution is known."""
 
 import itertools
 
@@ -43,31 +43,34 @@ def test_says_is_the_sum_over_all_texts_with_the_word(n):
         assert torch.allclose(contains(word)(log_p), -total.log())
 
 
-def test_a_text_fulfills_a_wish_or_does_not():
+def test_a_text_meets_a_target_or_does_not():
     tokens = torch.tensor([[2, 0, 3], [1, 1, 1]])
     assert is_met(contains(3), tokens, WORDS).tolist() == [True, False]
     both_ends = agrees(torch.tensor([[2, 1, 3]]), torch.tensor([[True, False, True]]))
     assert is_met(both_ends, tokens, WORDS).tolist() == [True, False]
 
 
-def test_insisting_keeps_the_law_given_the_wish():
-    """Uniform pairs of words: 7/16 say word 1, tries make it 1 - (9/16)^tries, and which of the 7 it is stays uniform."""
+def test_rejection_keeps_the_distribution_given_the_target():
+    """Uniform pairs of words: 7/16 say word 1, num_tries make it 1 - (9/16)^num_tries, and which of the 7 it is stays uniform."""
     rng, asked = torch.Generator().manual_seed(0), []
 
     def write(rows):
         asked.append(len(rows))
         tokens = torch.randint(WORDS, (len(rows), 2), generator=rng)
-        states, clean, sure = tokens[None].float().repeat(3, 1, 1, 1)
+        states, denoised, sure = tokens[None].float().repeat(3, 1, 1, 1)
         return Generation(
-            tokens, 3, 0.5, Trajectory(torch.zeros(1), states, clean, tokens[None].clone(), sure)
+            tokens, 3, 0.5, Trajectory(torch.zeros(1), states, denoised, tokens[None].clone(), sure)
         )
 
-    for tries in (1, 2, 4):
+    for num_tries in (1, 2, 4):
         asked.clear()
-        made = rejection_sampling(write, 20_000, contains(1), tries, WORDS)
+        made = rejection_sampling(write, 20_000, contains(1), num_tries, WORDS)
         said = (made.tokens == 1).any(1)
-        assert said.float().mean() == pytest.approx(1 - (9 / 16) ** tries, abs=0.015)
-        assert len(asked) == tries and (made.nfe, made.seconds) == (3 * tries, 0.5 * tries)
+        assert said.float().mean() == pytest.approx(1 - (9 / 16) ** num_tries, abs=0.015)
+        assert len(asked) == num_tries and (made.nfe, made.seconds) == (
+            3 * num_tries,
+            0.5 * num_tries,
+        )
         pairs = (made.tokens[said] * torch.tensor([WORDS, 1])).sum(1).bincount(
             minlength=WORDS**2
         ) / said.sum()
@@ -86,7 +89,7 @@ def test_insisting_keeps_the_law_given_the_wish():
     )
 
 
-def test_certain_and_hopeless_wishes_have_finite_slopes():
+def test_certain_and_hopeless_targets_have_finite_slopes():
     for word, top in ((0, True), (1, False)):
         logits = torch.tensor([[[60.0, -60.0]] * 3], requires_grad=True)
         cost = contains(word)(logits.log_softmax(-1))
@@ -96,7 +99,7 @@ def test_certain_and_hopeless_wishes_have_finite_slopes():
 
 
 @pytest.mark.parametrize(
-    "wish, fulfilled",
+    "target, fulfilled",
     [
         (contains(2), lambda text: 2 in text),
         (
@@ -105,7 +108,7 @@ def test_certain_and_hopeless_wishes_have_finite_slopes():
         ),
     ],
 )
-def test_a_tilt_is_what_a_word_does_for_a_wish_by_enumeration(wish, fulfilled):
+def test_a_weight_is_what_a_word_does_for_a_target_by_enumeration(target, fulfilled):
     log_p = noise(3, 3, WORDS).log_softmax(-1)
     total, given = 0, torch.zeros(3, 3, WORDS, dtype=torch.float64)
     for text, chance in chances(log_p):
@@ -113,7 +116,7 @@ def test_a_tilt_is_what_a_word_does_for_a_wish_by_enumeration(wish, fulfilled):
             total = total + chance
             for i, w in enumerate(text):
                 given[:, i, w] += chance / log_p[:, i, w].exp()
-    found = reweight(wish, log_p)
+    found = reweight(target, log_p)
     possible = given > 0
     assert torch.allclose(found[possible], (given / total[:, None, None]).log()[possible])
     assert (found[~possible] < -20).all()
@@ -121,21 +124,21 @@ def test_a_tilt_is_what_a_word_does_for_a_wish_by_enumeration(wish, fulfilled):
 
 CODES = Codebook(1.5 * noise(WORDS, D, seed=7), torch.full((D,), WIDTH, dtype=torch.float64))
 PRIOR = noise(WORDS, seed=8).log_softmax(0)
-LAW = Mixture(PRIOR, CODES.means, torch.full((WORDS,), WIDTH, dtype=torch.float64))
+MIXTURE = Mixture(PRIOR, CODES.means, torch.full((WORDS,), WIDTH, dtype=torch.float64))
 
 
 def exact(schedule, t):
     """What the best model would say, text of independent words: E[z_1 | z_t] and logits of the words behind it."""
 
-    def look(z):
+    def predict(z):
         flat, times = z.flatten(0, 1), t.repeat_interleave(z.shape[1])
-        clean, logits = (
-            posterior(schedule, LAW, flat, times)[0],
-            responsibilities(schedule, LAW, flat, times)[0].log(),
+        denoised, logits = (
+            posterior(schedule, MIXTURE, flat, times)[0],
+            responsibilities(schedule, MIXTURE, flat, times)[0].log(),
         )
-        return clean.view_as(z), logits.view(*z.shape[:2], WORDS)
+        return denoised.view_as(z), logits.view(*z.shape[:2], WORDS)
 
-    return look
+    return predict
 
 
 def ends(schedule, z, t, word):
@@ -147,21 +150,21 @@ def ends(schedule, z, t, word):
 
 @pytest.mark.parametrize("schedule", [Linear(), Tangent(3.0)], ids=str)
 @pytest.mark.parametrize("word", range(WORDS))
-def test_the_bent_end_of_one_position_is_the_mean_under_bayes_rule(schedule, word):
-    """With the exact law, z_hat - b^2/a grad Phi = E[z_1 | z_t, the word is w], at all times where a is not close to 0."""
+def test_the_guided_end_of_one_position_is_the_mean_under_bayes_rule(schedule, word):
+    """With the exact distribution, z_hat - b^2/a grad Phi = E[z_1 | z_t, the word is w], at all times where a is not close to 0."""
     t, z = torch.linspace(0.1, 0.95, 8, dtype=torch.float64), noise(8, 1, D)
     assert schedule.a(t).min() > LEAST_SIGNAL
-    wish = agrees(torch.tensor([[word]]), torch.tensor([[True]]))
-    bent, logits = posterior_mean_guidance(exact(schedule, t), wish, 1.0, schedule, z, t)
-    assert torch.allclose(bent, ends(schedule, z, t, word), atol=1e-9)
+    target = agrees(torch.tensor([[word]]), torch.tensor([[True]]))
+    guided, logits = posterior_mean_guidance(exact(schedule, t), target, 1.0, schedule, z, t)
+    assert torch.allclose(guided, ends(schedule, z, t, word), atol=1e-9)
     assert (
         torch.allclose(logits, exact(schedule, t)(z)[1])
-        and not bent.requires_grad
+        and not guided.requires_grad
         and not logits.requires_grad
     )
 
 
-def test_a_word_anywhere_bends_two_positions_as_bayes_rule_does():
+def test_a_word_anywhere_guides_two_positions_as_bayes_rule_does():
     """E[z_1 | z_t, w somewhere]: the mean over all pairs of words with w, each with its posterior probability."""
     schedule, t, z, word = (
         Linear(),
@@ -176,17 +179,17 @@ def test_a_word_anywhere_bends_two_positions_as_bayes_rule_does():
             pair = [ends(schedule, z[:, i : i + 1], t, w) for i, w in enumerate(text)]
             mean = mean + chance[:, None, None] * torch.cat(pair, dim=1)
             total = total + chance
-    bent = posterior_mean_guidance(exact(schedule, t), contains(word), 1.0, schedule, z, t)[0]
-    assert torch.allclose(bent, mean / total[:, None, None], atol=1e-9)
+    guided = posterior_mean_guidance(exact(schedule, t), contains(word), 1.0, schedule, z, t)[0]
+    assert torch.allclose(guided, mean / total[:, None, None], atol=1e-9)
 
 
-def test_strength_scales_the_shift():
+def test_the_guidance_scale_scales_the_shift():
     schedule, t, z = Linear(), torch.full((3,), 0.4, dtype=torch.float64), noise(3, 2, D)
-    clean = exact(schedule, t)(z)[0]
+    denoised = exact(schedule, t)(z)[0]
     shifts = [
-        posterior_mean_guidance(exact(schedule, t), contains(1), strength, schedule, z, t)[0]
-        - clean
-        for strength in (0.0, 1.0, 2.5)
+        posterior_mean_guidance(exact(schedule, t), contains(1), scale, schedule, z, t)[0]
+        - denoised
+        for scale in (0.0, 1.0, 2.5)
     ]
     assert (
         not shifts[0].any()
@@ -195,16 +198,16 @@ def test_strength_scales_the_shift():
     )
 
 
-def test_each_position_is_bent_by_its_own_time():
+def test_each_position_is_guided_by_its_own_time():
     schedule, z = Linear(), noise(3, 2, D)
     t = torch.tensor([[0.2, 0.9], [0.5, 0.5], [0.0, 1.0]], dtype=torch.float64)
 
-    def look(z):
+    def predict(z):
         return z, z @ CODES.means.T
 
     push = torch.autograd.functional.jacobian(
         lambda z: contains(1)((z @ CODES.means.T).log_softmax(-1)).sum(), z
     )
-    bent = posterior_mean_guidance(look, contains(1), 1.0, schedule, z, t)[0]
-    assert torch.allclose(bent, z - ((1 - t) ** 2 / t.clamp(min=LEAST_SIGNAL))[..., None] * push)
-    assert torch.equal(bent[2, 1], z[2, 1])
+    guided = posterior_mean_guidance(predict, contains(1), 1.0, schedule, z, t)[0]
+    assert torch.allclose(guided, z - ((1 - t) ** 2 / t.clamp(min=LEAST_SIGNAL))[..., None] * push)
+    assert torch.equal(guided[2, 1], z[2, 1])

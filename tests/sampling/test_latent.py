@@ -11,27 +11,27 @@ from minildm.models.guidance import LEAST_SIGNAL, contains
 from minildm.models.ldlm import LDLM, LDLMConfig
 from minildm.models.recipe import Recipe
 from minildm.transport.paths import interpolate
-from tests.models.small import LENGTH, VOCABULARY, agrees, gradients, ldlm, rng, texts
+from tests.models.small import LENGTH, VOCAB_SIZE, agrees, gradients, ldlm, rng, texts
 from tests.sampling.draw import draw
 
-CALLS = {"ddim": 5, "ancestral": 5, "euler": 5, "heun": 9}
+NFE = {"ddim": 5, "ancestral": 5, "euler": 5, "heun": 9}
 
 
-@pytest.mark.parametrize("solver", CALLS)
-def test_each_sampler_writes_with_as_many_calls_as_it_says(solver):
+@pytest.mark.parametrize("solver", NFE)
+def test_each_sampler_writes_with_as_many_evaluations_as_it_says(solver):
     model = ldlm().eval()
     asked = []
     predict = model.denoiser.forward
     model.denoiser.forward = lambda zt, t, c: asked.append(t) or predict(zt, t, c)
     written = draw(model, 3, rng=rng(), steps=5, solver=solver)
-    assert written.nfe == len(asked) == CALLS[solver]
+    assert written.nfe == len(asked) == NFE[solver]
     assert written.tokens.shape == (3, LENGTH) and written.tokens.dtype == torch.int64
-    assert (0 <= written.tokens).all() and (written.tokens < VOCABULARY).all()
+    assert (0 <= written.tokens).all() and (written.tokens < VOCAB_SIZE).all()
     assert written.trajectory is None and written.seconds > 0
     assert all((t < 1).all() for t in asked)
 
 
-@pytest.mark.parametrize("solver", CALLS)
+@pytest.mark.parametrize("solver", NFE)
 def test_the_same_rng_writes_the_same_text(solver):
     model = ldlm().eval()
     ends = [
@@ -41,7 +41,7 @@ def test_the_same_rng_writes_the_same_text(solver):
     assert torch.equal(ends[0], ends[1]) and not torch.equal(ends[0], ends[2])
 
 
-@pytest.mark.parametrize("solver", CALLS)
+@pytest.mark.parametrize("solver", NFE)
 @pytest.mark.parametrize("warped", [True, False])
 def test_a_recorded_path_is_whole_and_ends_in_the_text(solver, warped):
     model = ldlm().eval()
@@ -102,10 +102,10 @@ def test_temperature_scales_the_noise_of_ancestral_steps():
     model = ldlm().eval()
     model.config = replace(model.config, generation=LDLMGeneration(temperature=0.5))
     first = {
-        heat: draw(model, 2, rng=rng(), steps=2, temperature=heat, record=True).trajectory.states[
-            :2
-        ]
-        for heat in (0.0, 0.5, 1.0, None)
+        temperature: draw(
+            model, 2, rng=rng(), steps=2, temperature=temperature, record=True
+        ).trajectory.states[:2]
+        for temperature in (0.0, 0.5, 1.0, None)
     }
     assert all(torch.equal(path[0], first[1.0][0]) for path in first.values())
     assert torch.allclose(
@@ -121,7 +121,7 @@ def test_temperature_scales_the_noise_of_ancestral_steps():
         draw(model, 2, rng=rng(), solver="ddim", temperature=0.5)
 
 
-def test_writing_is_not_training():
+def test_sampling_is_not_training():
     model = ldlm().train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     written = draw(model, 2, rng=rng(), steps=3, record=True)
@@ -130,7 +130,7 @@ def test_writing_is_not_training():
 
 
 @pytest.mark.parametrize("compression", [1, 2])
-@pytest.mark.parametrize("solver", CALLS)
+@pytest.mark.parametrize("solver", NFE)
 def test_a_prompt_and_the_words_around_gaps_are_kept(solver, compression):
     model, prompt, truth = ldlm(compression=compression).eval(), torch.tensor([[1, 5, 9]]), texts(3)
     written = draw(model, 3, rng=rng(), steps=3, solver=solver, prompt=prompt)
@@ -161,22 +161,22 @@ def loud():
     return model
 
 
-def guided(model, z, t, wish, strength):
-    """A bent prediction by hand: z_hat - strength b^2/a grad Phi, through decoder and token decoder."""
+def guided(model, z, t, target, scale):
+    """A guided prediction by hand: z_hat - scale b^2/a grad Phi, through decoder and token decoder."""
     z = z.clone().requires_grad_()
-    clean = model.denoise(z, torch.full((len(z),), t), torch.zeros_like(z))
-    cost = wish(model.token_decoder(model.decode(clean, LENGTH)).log_softmax(-1)).sum()
+    denoised = model.denoise(z, torch.full((len(z),), t), torch.zeros_like(z))
+    cost = target(model.token_decoder(model.decode(denoised, LENGTH)).log_softmax(-1)).sum()
     push = torch.autograd.grad(cost, z)[0]
     a, b = model.schedule.a(torch.tensor(t)), model.schedule.b(torch.tensor(t))
-    return (clean - strength * b**2 / a.clamp(min=LEAST_SIGNAL) * push).detach()
+    return (denoised - scale * b**2 / a.clamp(min=LEAST_SIGNAL) * push).detach()
 
 
-def test_wishes_bend_each_prediction():
-    """The second look is checked, where a is above its least; c is forgotten so that one look is a function of z and t."""
-    model, wish = loud(), agrees(texts(3), torch.ones(3, LENGTH, dtype=torch.bool))
+def test_targets_guide_each_prediction():
+    """The second evaluation is checked, where a is above its least; c is forgotten so that one evaluation is a function of z and t."""
+    model, target = loud(), agrees(texts(3), torch.ones(3, LENGTH, dtype=torch.bool))
     predict = model.denoiser.forward
     model.denoiser.forward = lambda zt, t, c: predict(zt, t, torch.zeros_like(c))
-    for cost in (contains(7), wish):
+    for cost in (contains(7), target):
         path = draw(
             model, 3, rng=rng(), steps=3, guidance_scale=1.5, record=True, guidance_target=cost
         ).trajectory
@@ -191,10 +191,10 @@ def test_wishes_bend_each_prediction():
 
 @torch.no_grad()
 @pytest.mark.parametrize("compression", [1, 2])
-def test_known_words_are_put_back_into_each_guess_and_shown_with_it(compression):
+def test_observed_words_are_put_back_into_each_guess_and_shown_with_it(compression):
     model, truth, seen = ldlm(compression=compression).eval(), texts(3), []
     gap = torch.arange(LENGTH).eq(torch.tensor([[3], [4]])).any(0)
-    held = ~gap.unflatten(0, (-1, compression)).any(1)[:, None]
+    observed = ~gap.unflatten(0, (-1, compression)).any(1)[:, None]
     predict = model.denoiser.forward
     model.denoiser.forward = lambda zt, t, c: seen.append((c, predict(zt, t, c))) or seen[-1][1]
     path = draw(
@@ -203,13 +203,13 @@ def test_known_words_are_put_back_into_each_guess_and_shown_with_it(compression)
     for k, (c, guess) in enumerate(seen):
         words = model.decode_tokens(guess, LENGTH)[0].where(gap, truth)
         assert torch.allclose(
-            path.denoised[k], model.encode(model.hidden(words)).where(held, guess), atol=1e-6
+            path.denoised[k], model.encode(model.hidden(words)).where(observed, guess), atol=1e-6
         )
         assert torch.equal(c, path.denoised[k - 1] if k else torch.zeros_like(c))
     assert not torch.equal(path.denoised[0], seen[0][1])
 
 
-def test_a_strength_of_nothing_is_no_wish():
+def test_a_guidance_scale_of_zero_is_no_guidance():
     model = loud()
     plain, weak, strong = (
         draw(model, 4, rng=rng(), steps=4, record=True, **ask).trajectory.states[-1]
@@ -223,7 +223,7 @@ def test_a_strength_of_nothing_is_no_wish():
 
 
 @pytest.mark.parametrize("start", [0.2, 0.7])
-def test_a_start_is_the_text_noised_to_the_time_of_that_share_of_the_steps(start):
+def test_a_start_is_the_text_noised_to_the_time_of_that_fraction_of_the_steps(start):
     model, truth = ldlm(compression=2).eval(), texts(3)
     model.time.cdf.copy_(torch.linspace(0, 1, 51).double() ** 2)
     path = draw(model, 3, rng=rng(2), steps=4, prompt=truth, start=start, record=True).trajectory
@@ -236,7 +236,7 @@ def test_a_start_is_the_text_noised_to_the_time_of_that_share_of_the_steps(start
     )
 
 
-def test_reading_a_text_needs_the_frozen_encoder_and_writing_freely_does_not():
+def test_encoding_a_text_needs_the_frozen_encoder_and_sampling_freely_does_not():
     model = ldlm().eval()
     model.frozen = None
     with pytest.raises(UserError, match="loaded without its frozen encoder"):
@@ -268,6 +268,6 @@ def test_requests_that_cannot_be_fulfilled(request_, sentence):
         draw(ldlm(), **request_, rng=rng())
 
 
-def test_an_unknown_default_solver_is_refused_when_the_model_is_made():
+def test_a_default_solver_that_there_is_not_is_refused_when_the_model_is_made():
     with pytest.raises(UserError, match="no solver 'midpint': choose one of ancestral, ddim"):
         LDLM(LDLMConfig(generation=LDLMGeneration(solver="midpint")))

@@ -1,4 +1,4 @@
-"""Manta-LM writing: steps by hand, known words, gaps, second starts, wishes, lags and temperatures."""
+"""Manta-LM writing: steps by hand, observed words, gaps, second starts, guidance, offsets and temperatures."""
 
 import pytest
 import torch
@@ -21,30 +21,30 @@ def all_moving(count: int) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "law, head", [("pinned", "tokens"), ("pinned", "denoised"), ("soft", "tokens")]
+    "terminal, head", [("pinned", "tokens"), ("pinned", "denoised"), ("soft", "tokens")]
 )
-def test_euler_goes_where_the_law_says(law, head):
-    model = manta(terminal=law, head=head)
+def test_euler_goes_where_the_control_says(terminal, head):
+    model = manta(terminal=terminal, head=head)
     path = draw(model, 3, rng=rng(), steps=6, solver="euler", offset=2.0, record=True).trajectory
     times = model.time.warp(offset_grid(6, 2.0, all_moving(3)))
     z = torch.randn(3, N, LATENT, generator=rng())
-    heat = model.config.generation.temperature
+    temperature = model.config.generation.temperature
     for k in range(6):
         t, s = times[k], times[k + 1]
         assert torch.allclose(path.states[k], z, atol=1e-5)
-        clean = model.predict(z, t[..., 0], torch.zeros_like(z), heat)[0]
+        denoised = model.predict(z, t[..., 0], torch.zeros_like(z), temperature)[0]
         u = (
-            (clean - z) / (1 - t).clamp(min=0.02)
-            if law == "pinned"
-            else 50 * (clean - z) / (1 + 50 * (1 - t))
+            (denoised - z) / (1 - t).clamp(min=0.02)
+            if terminal == "pinned"
+            else 50 * (denoised - z) / (1 + 50 * (1 - t))
         )
         z = z + (s - t) * u
-        assert torch.allclose(path.denoised[k], clean, atol=1e-5)
+        assert torch.allclose(path.denoised[k], denoised, atol=1e-5)
     assert torch.allclose(path.states[-1], z, atol=1e-5)
 
 
 @torch.no_grad()
-def test_a_last_euler_step_of_the_pinned_law_ends_at_its_aim():
+def test_a_last_euler_step_of_the_pinned_control_ends_at_its_aim():
     path = draw(manta(), 2, rng=rng(), steps=4, solver="euler", offset=0.0, record=True).trajectory
     assert torch.allclose(path.states[-1], path.denoised[-2], atol=1e-5)
 
@@ -113,7 +113,7 @@ def test_a_prompt_begins_the_texts_and_does_not_move(solver):
     assert not torch.equal(states[0, 0, :3], states[0, 1, :3])
 
 
-def test_known_words_are_kept_exactly_and_gaps_are_written():
+def test_observed_words_are_kept_exactly_and_gaps_are_written():
     model, truth, mask = manta(), texts(3), torch.zeros(1, N, dtype=torch.bool)
     mask[0, 2:4] = mask[0, 6] = True
     for solver in ("ancestral", "euler"):
@@ -144,7 +144,7 @@ def test_a_trained_model_fills_gaps_with_the_words_that_follow():
 
 
 @pytest.mark.parametrize("start", [0.2, 0.7])
-def test_a_start_is_the_text_noised_to_the_time_of_that_share_of_the_steps(start):
+def test_a_start_is_the_text_noised_to_the_time_of_that_fraction_of_the_steps(start):
     model, prompt, again = manta(), texts(3), rng(2)
     model.time.cdf.copy_(torch.linspace(0, 1, 51).double() ** 2)
     path = draw(model, 3, rng=rng(2), steps=4, prompt=prompt, start=start, record=True).trajectory
@@ -163,7 +163,7 @@ def test_the_later_a_start_the_more_of_the_text_returns():
     assert kept[0] < kept[1] < kept[2] + 1e-9 and kept[2] > 0.95
 
 
-def test_a_repair_mends_a_wrong_word():
+def test_a_repair_corrects_a_wrong_word():
     model, truth = trained(), texts(64, 5)
     broken = truth.clone()
     broken[:, 4] = 4 + (truth[:, 4] - 4 + 2) % (WORDS - 4)
@@ -172,9 +172,9 @@ def test_a_repair_mends_a_wrong_word():
 
 
 @pytest.mark.parametrize("head", ["tokens", "denoised"])
-def test_a_wish_makes_its_word_likelier(head):
+def test_guidance_makes_its_word_likelier(head):
     model, word = trained(head), 9
-    plain, weak, wished = (
+    plain, weak, guided = (
         draw(model, 256, rng=rng(), steps=8, offset=0.0, **ask).tokens
         for ask in (
             {},
@@ -183,13 +183,13 @@ def test_a_wish_makes_its_word_likelier(head):
         )
     )
     assert (plain == weak).float().mean() > 0.999
-    said = [(tokens == word).any(1).float().mean().item() for tokens in (plain, wished)]
+    said = [(tokens == word).any(1).float().mean().item() for tokens in (plain, guided)]
     assert said[1] > said[0] + 0.05  # six of the eight words are in a text
 
 
 @pytest.mark.parametrize("solver", ["ancestral", "euler", "sampled"])
-def test_the_front_arrives_before_the_rear_leaves(solver):
-    """With lag 4 and 10 steps a position travels for 2 steps; the first arrives at step 2, the last leaves at step 8."""
+def test_the_first_position_arrives_before_the_last_leaves(solver):
+    """With offset 4 and 10 steps a position travels for 2 steps; the first arrives at step 2, the last leaves at step 8."""
     states = draw(
         manta(), 2, rng=rng(), steps=10, solver=solver, offset=4.0, record=True
     ).trajectory.states
@@ -200,7 +200,7 @@ def test_the_front_arrives_before_the_rear_leaves(solver):
     ].abs().max() > 1e-3
 
 
-def test_lag_and_temperature_are_the_configurations_own_where_they_are_not_given():
+def test_offset_and_temperature_are_the_configurations_own_where_they_are_not_given():
     model = manta(generation=MantaGeneration(offset=1.0, temperature=0.3))
     own = draw(model, 3, rng=rng(), steps=5, record=True).trajectory.states
     given = draw(
@@ -227,19 +227,21 @@ def test_at_temperature_zero_the_last_aim_is_one_word():
 
 def test_colder_texts_are_more_alike():
     model = trained()
-    kinds = [
+    variety = [
         len(
             {
                 tuple(row)
-                for row in draw(model, 128, rng=rng(), steps=8, temperature=heat).tokens.tolist()
+                for row in draw(
+                    model, 128, rng=rng(), steps=8, temperature=temperature
+                ).tokens.tolist()
             }
         )
-        for heat in (0.0, 2.0)
+        for temperature in (0.0, 2.0)
     ]
-    assert kinds[0] < kinds[1]
+    assert variety[0] < variety[1]
 
 
-def test_writing_is_not_training():
+def test_sampling_is_not_training():
     model = manta()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     written = draw(model, 2, rng=rng(), steps=3, guidance_target=contains(5), record=True)
@@ -267,24 +269,24 @@ def test_requests_that_cannot_be_fulfilled(request_, said):
         draw(manta(), **{"count": 1, **request_}, rng=rng())
 
 
-def test_a_clean_head_has_nothing_to_temper():
+def test_a_head_that_predicts_data_has_nothing_to_temper():
     with pytest.raises(UserError, match="has no temperature"):
         draw(manta(head="denoised"), 1, rng=rng(), temperature=0.5)
 
 
-@pytest.mark.parametrize("lag, masked", [(0.0, False), (2.0, False), (9.0, False), (3.0, True)])
-def test_what_is_kept_of_words_changes_no_text(lag, masked):
+@pytest.mark.parametrize("offset, masked", [(0.0, False), (2.0, False), (9.0, False), (3.0, True)])
+def test_what_is_kept_of_words_changes_no_text(offset, masked):
     """With the past kept and the rear unread, texts are those of a policy that reads all positions at each step."""
     model = manta(blocks=True, max_offset=N - 1.0).eval()
     given, mask = texts(6), (torch.arange(N) % 4 > 0)[None]
-    asked = {"steps": 12, "offset": lag, "temperature": 1.0} | (
+    asked = {"steps": 12, "offset": offset, "temperature": 1.0} | (
         {"prompt": given, "observed": ~mask} if masked else {}
     )
     kept = draw(model, 6, rng=rng(), **asked)
     whole = draw(model, 6, rng=rng(), record=True, **asked)
     assert torch.equal(kept.tokens, whole.tokens)
     loop, full = MantaPolicy(model), MantaPolicy(model)
-    times = offset_grid(12, lag, torch.ones(2, N, dtype=torch.bool))
+    times = offset_grid(12, offset, torch.ones(2, N, dtype=torch.bool))
     loop.find_reach(times)
     runs = [
         rollout(
@@ -292,4 +294,4 @@ def test_what_is_kept_of_words_changes_no_text(lag, masked):
         ).path.states
         for one in (loop, full)
     ]
-    assert torch.allclose(*runs, atol=1e-4) and loop.cache.filled > (0 if lag else -1)
+    assert torch.allclose(*runs, atol=1e-4) and loop.cache.filled > (0 if offset else -1)

@@ -1,4 +1,4 @@
-"""The law that words are drawn from: its mass, its ends, its shape."""
+"""The distribution that words are drawn from: its mass, its ends, its shape."""
 
 import pytest
 import torch

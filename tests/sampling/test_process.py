@@ -151,7 +151,7 @@ def test_the_cache_of_a_gpt_is_cut_where_the_state_goes_back():
     assert torch.equal(made.policy(other, made.times[3]), again.policy(other, made.times[3]))
 
 
-def test_a_step_of_tokens_writes_where_it_is_told():
+def test_a_step_of_tokens_writes_where_it_is_asked_to():
     tokens = torch.tensor([[1, 5, 6]])
     control = torch.tensor([[-1, 0, 7]])
     after = write(lambda z, t: control, tokens, torch.tensor(0.0), torch.tensor(0.5))

@@ -51,8 +51,8 @@ def test_pure_words_are_scored_as_the_models_score_them():
 def test_a_hard_choice_with_gumbel_noise_is_a_draw_of_the_softmax():
     logits = torch.tensor([0.5, -1.0, 2.0, 0.0], dtype=torch.float64)
     noise = -(-torch.rand(200_000, 4, generator=rng(), dtype=torch.float64).log()).log()
-    found, law = hard(logits + noise).mean(0), logits.softmax(0)
-    assert ((found - law).abs() < 4 * (law * (1 - law) / 200_000).sqrt()).all()
+    found, probs = hard(logits + noise).mean(0), logits.softmax(0)
+    assert ((found - probs).abs() < 4 * (probs * (1 - probs) / 200_000).sqrt()).all()
 
 
 def test_three_choices_agree_where_they_should():
@@ -82,7 +82,7 @@ def test_gpt_writes_each_word_from_those_before():
 
 @torch.no_grad()
 @pytest.mark.parametrize("steps", [1, 64])
-def test_a_masked_chain_has_the_law_of_the_ancestral_sampler(steps):
+def test_a_masked_chain_has_the_distribution_of_the_ancestral_sampler(steps):
     """Two words of a vocabulary of 8, with one step the product of the marginals, with many the mean over both orders."""
     model, count = masked(8, 2), 40_000
     chain = relaxed(model, count, steps, rng())
@@ -90,15 +90,15 @@ def test_a_masked_chain_has_the_law_of_the_ancestral_sampler(steps):
     found = torch.bincount(pairs[:, 0] * 8 + pairs[:, 1], minlength=64).double() / count
     blank = torch.tensor([[MASK, MASK]])
     first = model.logits(blank).softmax(-1)[0]
-    law = torch.zeros(64, dtype=torch.float64)
+    probs = torch.zeros(64, dtype=torch.float64)
     for v, w in itertools.product(range(8), repeat=2):
         after = [
             model.logits(torch.tensor([pair])).softmax(-1)[0] for pair in ([v, MASK], [MASK, w])
         ]
         orders = (first[0, v] * after[0][1, w] + first[1, w] * after[1][0, v]) / 2
         at_once = first[0, v] * first[1, w]
-        law[8 * v + w] = at_once / steps + (1 - 1 / steps) * orders
-    assert ((found - law).abs() < 5 * (law * (1 - law) / count).sqrt() + 1e-9).all()
+        probs[8 * v + w] = at_once / steps + (1 - 1 / steps) * orders
+    assert ((found - probs).abs() < 5 * (probs * (1 - probs) / count).sqrt() + 1e-9).all()
 
 
 def test_given_words_stay_and_kept_tells_what_is_written():
@@ -132,5 +132,5 @@ def test_a_latent_chain_may_begin_at_any_time():
     model = ldlm().eval()
     z = torch.randn(2, 8, 4, generator=rng())
     chain = relaxed_latents(model, z, torch.tensor([0.4, 1.0]), 8)
-    clean = model.denoise(z, torch.full((2,), 0.4), torch.zeros_like(z))
-    assert torch.allclose(chain.run().states[-1][..., :4], clean, atol=1e-6)
+    denoised = model.denoise(z, torch.full((2,), 0.4), torch.zeros_like(z))
+    assert torch.allclose(chain.run().states[-1][..., :4], denoised, atol=1e-6)

@@ -16,7 +16,7 @@ ALL = terminal_cost(torch.tensor([5, 9, 17, 7, 6, 8, 11]), torch.arange(1, 8))
 
 
 def test_a_linear_systems_profile_is_its_matrix_exponential():
-    """p_t = exp(A'(1 - t)) p_1, so |p_t| / |p_1| = |exp(A'(1 - t)) c| / |c| for the wish Phi = c . z_1."""
+    """p_t = exp(A'(1 - t)) p_1, so |p_t| / |p_1| = |exp(A'(1 - t)) c| / |c| for the terminal cost Phi = c . z_1."""
     matrix = torch.randn(3, 3, generator=rng(), dtype=torch.float64)
     times = torch.tensor([0.0, 0.2, 0.7, 1.0], dtype=torch.float64)
     exact = replace(
@@ -34,7 +34,7 @@ def test_a_linear_systems_profile_is_its_matrix_exponential():
 
 @pytest.mark.parametrize("model", [gpt(), masked()], ids=["gpt", "masked"])
 def test_hard_words_feel_nothing_through_their_choices(model):
-    """Exactly 0 at every time; what is felt in all is the share of the wished words that stand already, which are copied."""
+    """Exactly 0 at every time; what is felt in all is the fraction of the wanted words that stand already, which are copied."""
     chain = relaxed(model, 3, 5, rng(1), hard)
     found = profile(chain, chain.run(), ALL)
     assert (
@@ -61,7 +61,7 @@ def test_relaxed_words_feel_their_choices(model, choice):
     found = profile(chain, chain.run(), ALL)
     to_come = chain.times[:, None] <= chain.arrival.amax(
         1
-    )  # while a wished word is still to be chosen
+    )  # while a wanted word is still to be chosen
     assert (found.through[to_come] > 0).all() and (found.through[-1] == 0).all()
 
 
@@ -76,12 +76,14 @@ def test_soft_costates_are_slopes_of_the_whole_sampler():
             z = chain.step(chain.field, z, t, s, None)
         return ALL(z).item()
 
-    nudge = 1e-6 * torch.randn(chain.start.shape, generator=rng(5), dtype=torch.float64)
-    slope = (end(chain.start + nudge) - end(chain.start - nudge)) / 2
-    assert slope == pytest.approx((costates[0] * nudge).sum().item(), rel=1e-4) and slope != 0
+    perturbation = 1e-6 * torch.randn(chain.start.shape, generator=rng(5), dtype=torch.float64)
+    slope = (end(chain.start + perturbation) - end(chain.start - perturbation)) / 2
+    assert (
+        slope == pytest.approx((costates[0] * perturbation).sum().item(), rel=1e-4) and slope != 0
+    )
 
 
-def test_latents_feel_a_wish_at_every_time():
+def test_latents_feel_a_terminal_cost_at_every_time():
     model = ldlm().eval()
     chain = relaxed(model, 3, 6, rng(1))
     found = profile(chain, chain.run(), ALL)
@@ -97,9 +99,9 @@ def test_latent_costates_are_slopes_of_the_whole_sampler():
     chain = relaxed(model, 1, 4, rng(1))
     found = profile(chain, chain.run(), ALL)
     along = found.costates[0] / found.costates[0].norm()
-    nudge = 0.02 * torch.cat((along, torch.zeros_like(along)), dim=-1)
+    perturbation = 0.02 * torch.cat((along, torch.zeros_like(along)), dim=-1)
     up, down = (
         ALL(chain.scores(replace(chain, start=chain.start + x).run().states[-1])).item()
-        for x in (nudge, -nudge)
+        for x in (perturbation, -perturbation)
     )
     assert (up - down) / 0.04 == pytest.approx(found.costates[0].norm().item(), rel=0.02)

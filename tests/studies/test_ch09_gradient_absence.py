@@ -1,4 +1,4 @@
-"""Two estimates of one gradient: equal means where it is known, scatter by closed forms, exact zeros of hard words."""
+"""Two estimates of one gradient: equal means where it is known, variances by closed forms, exact zeros of hard words."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from tests.studies.test_ch09_singularity import linear_chain
 
 MATRIX = torch.tensor([[2.0, 0.5, 0.0], [0.5, 1.0, -0.3], [0.0, -0.3, 3.0]], dtype=torch.float64)
 MEAN = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
-PRICES = torch.tensor([[1.0, 4.0, -2.0], [0.0, 3.0, 3.0]], dtype=torch.float64)
+COSTS = torch.tensor([[1.0, 4.0, -2.0], [0.0, 3.0, 3.0]], dtype=torch.float64)
 LOGITS = torch.tensor([[0.2, -0.5, 0.1], [1.0, 0.0, -1.0]], dtype=torch.float64)
 
 
@@ -30,7 +30,7 @@ def quadratic(z):
 
 def crossed(words):
     """A cost of two words that is not the sum of two costs."""
-    apart = (words * PRICES).sum((1, 2))
+    apart = (words * COSTS).sum((1, 2))
     return apart + 5 * words[:, 0, 0] * words[:, 1, 1]
 
 
@@ -45,7 +45,7 @@ def test_both_estimates_have_the_gradient_as_their_mean(estimate):
     assert ((found.mean - MATRIX @ MEAN).abs() < 4.5 * errors(found)).all()
 
 
-def test_the_scatter_is_that_of_the_closed_forms():
+def test_the_variance_is_that_of_the_closed_forms():
     """For cost a z^2 / 2: pathwise a^2 s^2, REINFORCE with the mean as baseline 2 a^2 m^2 + 2.5 a^2 s^2."""
     a, m, s, count = 3.0, 0.7, 0.4, 200_000
     mean = torch.tensor([m], dtype=torch.float64)
@@ -57,8 +57,8 @@ def test_the_scatter_is_that_of_the_closed_forms():
     assert total_variance(scored) == pytest.approx(2 * a**2 * m**2 + 2.5 * a**2 * s**2, rel=0.03)
 
 
-def test_the_ratio_is_at_equal_calls_and_its_interval_covers():
-    """(2 m^2 + 2.5 s^2) / (3 s^2), as a pathwise draw costs 3 calls; a 95% interval covers it in most of 40 experiments."""
+def test_the_ratio_is_at_equal_evaluations_and_its_interval_covers():
+    """(2 m^2 + 2.5 s^2) / (3 s^2), as a pathwise draw costs 3 evaluations; a 95% interval covers it in most of 40 experiments."""
     m, s = 0.7, 0.4
     wanted, mean, covered = (
         (2 * m**2 + 2.5 * s**2) / (3 * s**2),
@@ -76,8 +76,8 @@ def test_the_ratio_is_at_equal_calls_and_its_interval_covers():
     assert covered >= 33
 
 
-def test_in_many_dimensions_reinforce_needs_many_times_the_calls():
-    """For a linear cost of d numbers REINFORCE has (d + 1) |c|^2 and pathwise no scatter at all."""
+def test_in_many_dimensions_reinforce_needs_many_times_the_evaluations():
+    """For a linear cost of d numbers REINFORCE has (d + 1) |c|^2 and pathwise no variance at all."""
     c = torch.randn(50, generator=rng(), dtype=torch.float64)
     scored, direct = (
         estimate(lambda z: z @ c, torch.zeros_like(c), 0.3, 20_000, rng())
@@ -90,9 +90,9 @@ def test_in_many_dimensions_reinforce_needs_many_times_the_calls():
 def test_one_words_exact_gradient_is_its_closed_form():
     """dE/dlogit_w = p_w (c_w - E c)."""
     p = LOGITS[:1].softmax(-1)
-    wanted = p * (PRICES[:1] - (p * PRICES[:1]).sum())
+    wanted = p * (COSTS[:1] - (p * COSTS[:1]).sum())
     assert torch.allclose(
-        exact_words(lambda words: (words * PRICES[:1]).sum((1, 2)), LOGITS[:1]), wanted
+        exact_words(lambda words: (words * COSTS[:1]).sum((1, 2)), LOGITS[:1]), wanted
     )
 
 
@@ -109,7 +109,7 @@ def test_hard_words_have_no_pathwise_gradient_and_relaxed_ones_a_biased_one():
         assert ((found.mean - exact).abs() > 10 * errors(found)).any()
 
 
-def test_a_nudge_of_a_linear_chain_costs_by_its_products():
+def test_a_perturbation_of_a_linear_chain_costs_by_its_products():
     """Euler steps I + h A: dPhi/dz_k = c (I + h A)^(S - k)."""
     times = torch.linspace(0, 1, 6, dtype=torch.float64)
     chain = linear_chain(MATRIX, times)

@@ -74,7 +74,7 @@ def test_a_committed_word_is_never_revised(model, errors):
     )
 
 
-def test_what_is_noticed_in_the_prefix_cannot_be_mended_by_what_follows(errors):
+def test_what_is_noticed_in_the_prefix_cannot_be_corrected_by_what_follows(errors):
     """GPT's tale stays wrong where a contradicting sentence is over before the prefix ends, whatever is written behind it."""
     for t in (0.6, 0.75):
         rows = finish(gpt(), errors.damaged, errors.position, t, 4, 0)

@@ -1,4 +1,4 @@
-"""Trajectory singularity: the cost of jumps, of bent paths and of stiff fields, against closed forms."""
+"""Trajectory singularity: the cost of jumps, of curved paths and of stiff fields, against closed forms."""
 
 import pytest
 import torch
@@ -55,12 +55,12 @@ def test_no_path_is_cheaper_than_the_straight_one_and_straightness_is_the_excess
     floor = jump_cost(chord, span)
     assert (energy(p) >= floor - 1e-9).all()
     assert torch.allclose(straightness(p), 2 * (energy(p) - floor))
-    shares = ((p.times - p.times[0]) / span)[:, None, None, None]
-    straight = Trajectory(p.times, p.states[0] + shares * (p.states[-1] - p.states[0]))
+    fractions = ((p.times - p.times[0]) / span)[:, None, None, None]
+    straight = Trajectory(p.times, p.states[0] + fractions * (p.states[-1] - p.states[0]))
     assert straightness(straight).max() < 1e-9 and torch.allclose(energy(straight), floor)
 
 
-def test_what_a_state_only_remembers_does_not_move():
+def test_what_a_state_only_stores_does_not_move():
     p = path()
     assert torch.equal(energy(p, moving=1), energy(Trajectory(p.times, p.states[..., :1])))
 
@@ -92,7 +92,7 @@ def test_the_top_rate_of_a_linear_chain_is_that_of_its_matrix(memory):
 
 
 def test_hard_words_part_at_the_rate_of_forgetting_or_not_at_all():
-    """Off the borders of decision F_k copies or forgets, so v_k has rates 0 and -1/tau: the singular part is in the jumps."""
+    """Off the borders of decision F_k copies or erases, so v_k has rates 0 and -1/tau: the singular part is in the jumps."""
     chain = relaxed(masked(), 2, 4, rng())
     rates = expansion_rates(chain, chain.run(), rng(), rounds=200)
     assert (rates <= 1e-4).all() and (rates[1:] > -1e-2).all()

@@ -11,12 +11,12 @@ from tests.studies.test_ch10_word_field import small
 
 
 def test_what_codes_carry():
-    """Identical words: no information; words far apart: all there is. The price is that of the posteriors."""
+    """Identical words: no information; words far apart: all there is. The rate is that of the posteriors."""
     model, counts = small(), torch.tensor([0, 3, 1, 5, 0, 8, 1, 1, 4, 0, 2, 6])
     found = word_distribution(model, counts)
-    share = found.log_weights.exp()
+    probs = found.log_weights.exp()
     mean, std = model.posteriors(found.tokens[:, None])
-    entropy = float(-(share @ found.log_weights))
+    entropy = float(-(probs @ found.log_weights))
     for spread, information in ((0.0, 0.0), (1e3, entropy)):
         moved = WordDistribution(
             found.log_weights, spread * found.means, found.variances, found.tokens
@@ -27,7 +27,7 @@ def test_what_codes_carry():
         ) and seen.entropy == pytest.approx(entropy)
         assert seen.collapsed == (spread == 0)
         assert seen.nats == pytest.approx(
-            float(share @ divergence(mean, std)[:, 0].double().sum(-1)), rel=1e-5
+            float(probs @ divergence(mean, std)[:, 0].double().sum(-1)), rel=1e-5
         )
     assert seen.active == int((seen.channels > 0.1).sum())
 
@@ -52,8 +52,8 @@ def test_words_of_neither_text():
     assert ch10_latent_codes.fraction_of_neither(one, one, words).tolist() == [0, 0, 0]
 
 
-def test_a_nudge_all_the_way_is_the_other_word():
-    """At share 1 the codes are those of nearest words: what is read then is what their texts read as."""
+def test_a_perturbation_all_the_way_is_the_other_word():
+    """At fraction 1 the codes are those of nearest words: what is read then is what their texts read as."""
     model, counts = small(), torch.ones(12, dtype=torch.long)
     found, tokens = word_distribution(model, counts), torch.randint(12, (5, 6), generator=rng(9))
     nearest = torch.cdist(found.means, found.means).fill_diagonal_(float("inf")).argmin(1)

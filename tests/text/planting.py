@@ -31,7 +31,7 @@ class Line(NamedTuple):
             return "b" if self.key in ("took", "wanted") else "a"
 
     def by(self, a: Character) -> "Line":
-        """The same sentence told of another character."""
+        """The same sentence about another character."""
         return self.change(a=a.name, species=a.species, place=a.place)
 
     def change(self, **words: str) -> "Line":
@@ -46,7 +46,7 @@ class Planted(NamedTuple):
     type: str
 
 
-def told(rng: random.Random, events: int) -> list[Line]:
+def story(rng: random.Random, events: int) -> list[Line]:
     """A valid tale, line by line."""
 
     def draw(_, options):
@@ -75,19 +75,19 @@ def edits(rng: random.Random, type: str, line: Line) -> list[tuple[Line, str]]:
         return rng.choice([o for o in options if o not in not_these])
 
     stranger = other(LEXICON.name, *(c.name for c in line.world))
-    held = {k for c in line.world for k in c.things}
+    owned = {k for c in line.world for k in c.things}
     out: list[tuple[Line, str]] = []
     if type == "entity":
         out += [(line.change(**{slot: stranger}), slot) for slot in ("a", "b") if slot in slots]
         if line.holder():
-            out.append((line.change(thing=other(LEXICON.thing, *held)), "thing"))
+            out.append((line.change(thing=other(LEXICON.thing, *owned)), "thing"))
     elif type == "holder":
         if line.holder() == "a":
             out += [(line.by(c), "a") for c in others if c is not b]
         elif line.holder() == "b":
             out += [(line.change(b=c.name), "b") for c in others if c is not b]
         elif key == "found":
-            out += [(line.change(thing=k), "thing") for k in held]
+            out += [(line.change(thing=k), "thing") for k in owned]
             out += [(line.by(c), "a") for c in others if len(c.things) == LEXICON.hands]
     elif type == "color":
         if line.holder():
@@ -159,7 +159,7 @@ def plant_twin(lines: list[Line]) -> Planted:
 def plant(rng: random.Random, type: str) -> Planted:
     """One tale of 3 to 10 events with one error of a type."""
     while True:
-        lines = told(rng, rng.randrange(3, 11))
+        lines = story(rng, rng.randrange(3, 11))
         if type == "grammar":
             return plant_words(rng, lines)
         if rng.random() < 0.2 and type in ("ending", "entity"):

@@ -27,9 +27,9 @@ def test_case_and_marks_are_adapted(typed, spelled):
 
 
 def test_once_upon_a_time_leads_to_a_tale():
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as refused:
         legal("Once upon a time", TALES)
-    assert str(told.value) == (
+    assert str(refused.value) == (
         "the words 'upon' and 'time' are not in the vocabulary of 261 words: the nearest spellings are 'pony' or 'spoon' for "
         "'upon', 'tired' for 'time'; a tale begins like 'once at the castle there lived'"
     )

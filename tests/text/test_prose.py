@@ -104,7 +104,7 @@ def test_paragraphs_that_are_too_long_are_packed_with_one_line_that_says_so(load
     assert said not in capsys.readouterr().out
 
 
-def test_preparing_is_told_and_a_cache_is_not_prepared_again(load, capsys, cache):
+def test_preparing_is_reported_and_a_cache_is_not_prepared_again(load, capsys, cache):
     content = "\n\n".join(ROWS).encode()
     for prepared in (True, False):
         corpus = load(content, quiet=False)
@@ -182,7 +182,7 @@ def other_number(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["train.npy", "valid.npy", "card.json", "tokenizer.json"])
 @pytest.mark.parametrize("damage", [truncated, other_number, Path.unlink])
-def test_a_damaged_cache_is_told_in_one_sentence_that_names_the_folder(name, damage, cache):
+def test_a_damaged_cache_is_reported_in_one_sentence_that_names_the_folder(name, damage, cache):
     load_corpus("tales", 64, documents=10)
     folder = next(cache.iterdir())
     damage(folder / name)

@@ -1,4 +1,4 @@
-"""The law of tales: exact, unambiguous, of known entropy, split without overlap."""
+"""The distribution of tales: exact, unambiguous, of known entropy, split without overlap."""
 
 import math
 import random
@@ -32,7 +32,7 @@ LEXICONS = {
 }
 
 
-def law(events: int, lexicon: Lexicon) -> dict[str, float]:
+def distribution(events: int, lexicon: Lexicon) -> dict[str, float]:
     """Every tale with its probability, by trying all decisions; fails if two paths spell one text."""
     table: dict[str, float] = {}
     for sentences, nats in outcomes(lambda choose: narrate(choose, events, lexicon)):
@@ -45,8 +45,8 @@ def law(events: int, lexicon: Lexicon) -> dict[str, float]:
 @pytest.mark.parametrize(
     "events, name", [(1, "small"), (1, "three"), (1, "one hand"), (1, "tiny"), (2, "tiny")]
 )
-def test_enumerated_law_sums_to_one_and_has_the_entropy(events, name):
-    table = law(events, LEXICONS[name])
+def test_the_enumerated_distribution_sums_to_one_and_has_the_entropy(events, name):
+    table = distribution(events, LEXICONS[name])
     assert math.fsum(table.values()) == pytest.approx(1, abs=1e-9)
     surprise = -math.fsum(p * math.log(p) for p in table.values())
     assert surprise == pytest.approx(entropy(events, LEXICONS[name]), abs=1e-9)
@@ -54,7 +54,7 @@ def test_enumerated_law_sums_to_one_and_has_the_entropy(events, name):
 
 @pytest.mark.parametrize("name", LEXICONS)
 def test_enumerated_tales_are_read_back_with_their_probability(name):
-    for text, p in random.Random(0).sample(sorted(law(1, LEXICONS[name]).items()), 200):
+    for text, p in random.Random(0).sample(sorted(distribution(1, LEXICONS[name]).items()), 200):
         assert log_prob(text, LEXICONS[name]) == pytest.approx(math.log(p), abs=1e-9)
 
 

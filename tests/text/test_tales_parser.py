@@ -86,7 +86,7 @@ def test_shuffled_sentences_never_raise(rng, events, times):
     assert parse(text).consistent == math.isfinite(log_prob(text))
 
 
-def test_consistent_if_and_only_if_the_law_gives_mass():
+def test_consistent_if_and_only_if_the_distribution_gives_mass():
     rng, consistent = random.Random(1), 0
     for _ in range(4000):
         words = tales.sample(rng, rng.randrange(1, 7)).text.split()

@@ -12,7 +12,6 @@ from minildm.transport.mass import (
     hutchinson,
     noisy_drift,
     random_signs,
-    score_of_flow,
 )
 from minildm.transport.mixtures import marginal, mixture_score, mixture_velocity
 from minildm.transport.planar import two_modes
@@ -67,7 +66,7 @@ def test_the_divergence_of_states_of_any_shape():
 
 @every
 @pytest.mark.parametrize("g", [0.0, 0.5, 2.0])
-def test_the_law_solves_the_fokker_planck_equation_for_every_noise(schedule, g):
+def test_the_density_solves_the_fokker_planck_equation_for_every_noise(schedule, g):
     """dz = (u + g^2/2 score) dt + g dW has the mixture of the path for each g; without the correction it has not."""
     u = mixture_velocity(schedule, MIXTURE)
     score = mixture_score(schedule, MIXTURE)
@@ -83,20 +82,17 @@ def test_the_law_solves_the_fokker_planck_equation_for_every_noise(schedule, g):
 
 
 @every
-def test_the_score_that_a_flow_knows(schedule):
-    """Against the closed form, and the closed form against the gradient of the log-density."""
-    u = mixture_velocity(schedule, MIXTURE)
+def test_the_score_of_a_mixture_is_the_gradient_of_its_log_density(schedule):
     score = mixture_score(schedule, MIXTURE)
     for t in torch.tensor([0.0, 0.3, 0.8]).double():
         z = states().requires_grad_()
         (slope,) = torch.autograd.grad(marginal(schedule, MIXTURE, t).log_density(z).sum(), z)
         assert torch.allclose(score(z, t), slope, atol=1e-10)
-        assert torch.allclose(score_of_flow(schedule, u)(z, t), slope, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("g", [0.5, 1.0])
-def test_flow_and_noisy_motion_are_not_told_apart(seed, g):
+def test_flow_and_noisy_process_have_one_distribution(seed, g):
     """Two-sample tests of 2000 paths of each, on the way and at the end, do not reject at 1%."""
     mixture = two_modes(0.5)
     times = torch.linspace(0, 1, 301, dtype=torch.float64)
@@ -104,7 +100,7 @@ def test_flow_and_noisy_motion_are_not_told_apart(seed, g):
     start, other = torch.randn(2, 2000, 1, generator=rng(seed), dtype=torch.float64)
     flow = integrate(u, start, times[::10], "rk4").states
     noisy = integrate(
-        noisy_drift(u, score_of_flow(Linear(), u), g),
+        noisy_drift(u, mixture_score(Linear(), mixture), g),
         other,
         times,
         euler_maruyama(g),
@@ -114,7 +110,7 @@ def test_flow_and_noisy_motion_are_not_told_apart(seed, g):
         assert kolmogorov_smirnov(flow[k, :, 0], noisy[10 * k, :, 0])[1] >= 0.01
 
 
-def test_noise_without_its_correction_is_told_apart():
+def test_noise_without_its_correction_has_another_distribution():
     mixture = two_modes(0.5)
     times = torch.linspace(0, 1, 301, dtype=torch.float64)
     u = mixture_velocity(Linear(), mixture)

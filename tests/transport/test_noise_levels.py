@@ -35,7 +35,7 @@ def test_a_position_that_is_alone_does_not_wait():
 
 
 @given(st.floats(0, 1), st.floats(0, 8), st.lists(st.booleans(), min_size=1, max_size=12))
-def test_the_front_is_never_noisier_and_all_begin_and_end_together(t, offset, flags):
+def test_the_first_position_is_never_noisier_and_all_begin_and_end_at_one_time(t, offset, flags):
     who = moving(*flags)
     tau = noise_levels(torch.tensor([t]), torch.tensor([offset]), who)
     assert (
@@ -76,7 +76,7 @@ def test_each_text_of_a_batch_has_its_own_offset_and_mask():
 
 @given(st.floats(0, 1), st.floats(0, 8), st.lists(st.booleans(), min_size=1, max_size=12))
 def test_blocks_are_what_moves_at_later_times(t, offset, flags):
-    """Window k at time t is what moves at t + k / (1 + L), at the same times."""
+    """Block k at time t is what moves at t + k / (1 + L), at the same times."""
     who = moving(*flags)
     at_t = torch.tensor([t], dtype=torch.float64)
     offsets = torch.tensor([offset], dtype=torch.float64)
@@ -122,7 +122,7 @@ def test_an_observed_token_is_read_from_both_sides_and_reads_no_token_that_is_to
     assert mask[:, 6].nonzero()[:, 0].tolist() == [6]  # no row reads the copy of the observed token
 
 
-def test_how_many_words_before_it_a_position_cannot_see():
+def test_how_many_words_before_it_a_position_is_masked_from():
     """Two tokens, one observed behind a gap, three to be decoded: in generation, and in training beside the text."""
     t = torch.tensor([[1.0, 1.0, 0.0, 0.0, 1.0, 0.0]])
     observed = torch.tensor([[False] * 4 + [True, False]])

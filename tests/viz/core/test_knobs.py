@@ -229,8 +229,8 @@ def test_threads_may_draw_at_once():
     ]
     alone = [pixels(draw(state), DPI) for state in states]
     with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(lambda state: pixels(draw(state), DPI), states))
+        in_parallel = list(pool.map(lambda state: pixels(draw(state), DPI), states))
     assert (
-        all(np.array_equal(one, other) for one, other in zip(alone, together))
+        all(np.array_equal(one, other) for one, other in zip(alone, in_parallel))
         and not plt.get_fignums()
     )

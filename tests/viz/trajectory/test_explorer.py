@@ -52,7 +52,7 @@ def test_only_what_a_model_has_can_be_chosen():
     )
 
 
-def test_a_prompt_of_unknown_words_is_told_and_loses_nothing():
+def test_a_prompt_of_unknown_words_is_reported_and_loses_nothing():
     live = explorer().live()
     before = live.view.value
     live.knobs["prompt"].value = "unheard"

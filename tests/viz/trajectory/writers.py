@@ -20,7 +20,7 @@ def log_snr(t):
 
 
 class Straight:
-    """A writer whose plan is a straight line; its closed loop forgets a disturbance, and its replay keeps it."""
+    """A writer whose plan is a straight line; its closed loop removes a disturbance, and its replay keeps it."""
 
     def __init__(self, seed: int, latent: bool = True):
         rng = torch.Generator().manual_seed(seed)
