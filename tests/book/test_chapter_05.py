@@ -125,8 +125,8 @@ def test_fokker_planck():
         return gaussian(z, start * torch.exp(-2 * t), spread.sqrt())
 
     def bridged(z, t):
-        mixture = bridge(torch.zeros(1, 2).double(), y, 0.0, t, g)
-        return gaussian(z, mixture.mean, mixture.variance.sqrt())
+        exact = bridge(torch.zeros(1, 2).double(), y, 0.0, t, g)
+        return gaussian(z, exact.mean, exact.variance.sqrt())
 
     for density, drift in (
         (pulled, lambda z, t: -2 * z),
@@ -262,8 +262,8 @@ def test_a_product_of_h_and_its_adjoint_needs_its_integral():
     for t in (scalar(0.2), scalar(0.7)):
         product = (log_h(Z, t) + Normal(z0, g * t.sqrt()).log_prob(LINE)).exp()
         totals.append(float(torch.trapezoid(product, LINE)))
-        mixture = bridge(torch.full((1, 1), z0).double(), torch.full((1, 1), y).double(), 0.0, t, g)
-        density = Normal(mixture.mean[0], mixture.variance.sqrt()).log_prob(LINE).exp()
+        exact = bridge(torch.full((1, 1), z0).double(), torch.full((1, 1), y).double(), 0.0, t, g)
+        density = Normal(exact.mean[0], exact.variance.sqrt()).log_prob(LINE).exp()
         assert torch.allclose(product / totals[-1], density, atol=1e-9)
         assert torch.allclose(doob(log_h, g)(Z, t)[:, 0], (y - LINE) / (1 - t))
     assert totals[0] == pytest.approx(totals[1], rel=1e-9) and abs(totals[0] - 1) > 0.1

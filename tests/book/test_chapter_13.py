@@ -40,8 +40,8 @@ def gauss(d: int, nodes: int = 40) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("t", TIMES)
-def test_the_policy_is_the_mean_of_the_laws(t):
-    """(13.3): the mean of both laws over ends given the state, by quadrature on densities, against the law of the mean."""
+def test_the_policy_is_the_mean_of_the_controls(t):
+    """(13.3): the mean of both controls over ends given the state, by quadrature on densities, against the control of the mean."""
     means, std, z = torch.tensor([-1.0, 0.5, 2.0]).double(), 0.4, 0.3
     y = torch.linspace(-8, 9, 40_001, dtype=torch.float64)
     prior = sum(
@@ -51,11 +51,13 @@ def test_the_policy_is_the_mean_of_the_laws(t):
     posterior = posterior / posterior.sum()
     z_hat = (posterior @ y)[None, None]
     at = torch.full((len(y), 1), z, dtype=torch.float64)
-    for law in (
+    for control in (
         lambda y, z: pinned_control(y, z, t),
         lambda y, z: soft_terminal_control(y, z, t, 6.0),
     ):
-        assert torch.allclose(posterior @ law(y[:, None], at)[:, 0], law(z_hat, at[:1])[0, 0])
+        assert torch.allclose(
+            posterior @ control(y[:, None], at)[:, 0], control(z_hat, at[:1])[0, 0]
+        )
     log_weights = torch.tensor([0.2, 0.5, 0.3]).double().log()
     field = mixture_velocity(
         Linear(), Mixture(log_weights, means[:, None], torch.full((3,), std**2).double())
@@ -66,26 +68,27 @@ def test_the_policy_is_the_mean_of_the_laws(t):
 @pytest.mark.parametrize("std", [0.3, 1.0])
 def test_energies_of_pairs_and_of_the_policy(std):
     """(13.4): at each time by quadrature over z_1 and z_0; over all times the chain (13.5)."""
-    law, (x, w) = two_modes(std), gauss(1, 80)
-    m, x, z0 = law.means[:, 0].double(), x[:, 0], x[:, 0]
+    mixture, (x, w) = two_modes(std), gauss(1, 80)
+    m, x, z0 = mixture.means[:, 0].double(), x[:, 0], x[:, 0]
     field, v = (
         mixture_velocity(
-            Linear(), Mixture(*(a.double() for a in (law.log_weights, law.means, law.variances)))
+            Linear(),
+            Mixture(*(a.double() for a in (mixture.log_weights, mixture.means, mixture.variances))),
         ),
         std**2,
     )
     for t in (0.1, 0.4, 0.6):
         z1 = (m[:, None] + std * x).flatten()
-        joint = (law.log_weights.double().exp()[:, None] * w).flatten()[:, None] * w
+        joint = (mixture.log_weights.double().exp()[:, None] * w).flatten()[:, None] * w
         zt = (t * z1[:, None] + (1 - t) * z0).flatten()[:, None]
         u = field(zt, scalar(t)).view(len(z1), -1)
         q = t**2 * v + (1 - t) ** 2
-        r = (law.log_weights.double() - (zt - t * m) ** 2 / (2 * q)).softmax(-1)
+        r = (mixture.log_weights.double() - (zt - t * m) ** 2 / (2 * q)).softmax(-1)
         z_hat = (r * (m + t * v / q * (zt - t * m))).sum(-1).view_as(u)
         left = (joint * (z1[:, None] - z0) ** 2).sum()
         right = (joint * (u**2 + (z1[:, None] - z_hat) ** 2 / (1 - t) ** 2)).sum()
         assert float(left) == pytest.approx(float(right), rel=1e-3)
-    found = energies(law)
+    found = energies(mixture)
     assert found.conditional > found.marginal > found.optimal
 
 
@@ -102,7 +105,7 @@ def test_evidence_of_a_word(t):
 
 @pytest.mark.parametrize("t", TIMES)
 def test_where_a_position_should_end(t):
-    """(13.8): against E[z_1 | z_t] by conditioning on a fine grid of z_1, for a law over words."""
+    """(13.8): against E[z_1 | z_t] by conditioning on a fine grid of z_1, for a distribution over words."""
     codes, z, prior = book(3, 1), 0.4, torch.tensor([0.5, 0.2, 0.3]).double()
     y = torch.linspace(-40, 40, 200_001, dtype=torch.float64)
     density = sum(
@@ -150,7 +153,7 @@ def test_cross_entropy_is_least_at_the_posterior():
         assert (divergence >= -1e-12).all()
 
 
-def test_copying_points_at_beliefs():
+def test_copying_points_at_posteriors():
     """(13.11): all texts of two sources and a copy, by enumeration."""
     codes, states, t = book(), randn(2, 2, seed=2), scalar(0.5)
     prior, pi = randn(4, seed=5).softmax(0), torch.tensor([0.7, 0.3]).double()
@@ -160,36 +163,36 @@ def test_copying_points_at_beliefs():
         weight = prior[a] * prior[b] * says[0, a] * says[1, b]
         left[a] += pi[0] * weight
         left[b] += pi[1] * weight
-    beliefs = (prior.log() + codes.evidence(states, t.expand(2))).softmax(-1)
-    assert torch.allclose(left / left.sum(), pi @ beliefs)
+    posteriors = (prior.log() + codes.evidence(states, t.expand(2))).softmax(-1)
+    assert torch.allclose(left / left.sum(), pi @ posteriors)
 
 
-@pytest.mark.parametrize("lag", [0.0, 1.0, 4.0])
-def test_what_a_lag_costs(lag):
-    """(13.14): energy of a path on its own clock, and on the common one; and the window of those under way."""
+@pytest.mark.parametrize("offset", [0.0, 1.0, 4.0])
+def test_what_an_offset_costs(offset):
+    """(13.14): energy of a path in its own time, and in the common one; and the fraction of those under way."""
     grid = torch.linspace(0, 1, 20_001, dtype=torch.float64)
     moving = torch.ones(1, 201, dtype=torch.bool)
-    tau = noise_levels(grid, torch.full_like(grid, lag), moving.expand(len(grid), -1))
+    tau = noise_levels(grid, torch.full_like(grid, offset), moving.expand(len(grid), -1))
 
     def path(tau: Tensor) -> Tensor:
         return torch.sin(3 * tau) + tau**2
 
     common = (path(tau).diff(dim=0) ** 2 / grid.diff()[:, None]).sum(0)
     own = (path(grid).diff() ** 2 / grid.diff()).sum()
-    assert torch.allclose(common, (1 + lag) * own.expand(201), rtol=2e-3)
-    if lag:
+    assert torch.allclose(common, (1 + offset) * own.expand(201), rtol=2e-3)
+    if offset:
         under_way = ((tau > 0) & (tau < 1))[len(grid) // 2].double().mean()
-        assert float(under_way) == pytest.approx(1 / lag if lag > 1 else 1, abs=0.02)
+        assert float(under_way) == pytest.approx(1 / offset if offset > 1 else 1, abs=0.02)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_renewed_noise_keeps_the_law(share):
-    """(13.15): mean and variance of z_s given z_1 from the weights of old and new noise; at share 1 the ancestral posterior."""
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_renewed_noise_keeps_the_distribution(eta):
+    """(13.15): mean and variance of z_s given z_1 from the weights of old and new noise; at eta 1 the ancestral posterior."""
     end, t, s = scalar(1.5), scalar(0.4), scalar(0.7)
 
     def step(z0: float, xi: float) -> float:
         r = t * (1 - s) / (s * (1 - t))
-        v = share**2 * (1 - s) ** 2 * (1 - r**2)
+        v = eta**2 * (1 - s) ** 2 * (1 - r**2)
         zt = t * end + (1 - t) * z0
         return float(s * end + ((1 - s) ** 2 - v).sqrt() * (zt - t * end) / (1 - t) + v.sqrt() * xi)
 
@@ -199,13 +202,13 @@ def test_renewed_noise_keeps_the_law(share):
     )
     drawn = randn(7)
     zt = t * end + (1 - t) * drawn
-    package = straight_step(share)(lambda z, t: (end - z) / (1 - t), zt, t, s, rng(1))
+    package = straight_step(eta)(lambda z, t: (end - z) / (1 - t), zt, t, s, rng(1))
     xi = torch.randn(7, generator=rng(1), dtype=torch.float64)
     assert torch.allclose(
         package, torch.stack([scalar(step(float(a), float(b))) for a, b in zip(drawn, xi)])
     )
     if (
-        share == 1
+        eta == 1
     ):  # the posterior of z_s between z_t and z_1 of a process that adds noise: z_t = (t/s) z_s + rest
         rest = (1 - t) ** 2 - (t / s * (1 - s)) ** 2
         slope = (t / s) * (1 - s) ** 2 / ((t / s) ** 2 * (1 - s) ** 2 + rest)
@@ -225,7 +228,7 @@ def guess(codes: Codebook, z: Tensor, t: float) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("t", TIMES)
-def test_a_kick_grows_where_the_end_is_open(t):
+def test_a_disturbance_grows_where_the_end_is_open(t):
     """(13.17): the Jacobian of the policy by autograd, and by the covariance of the end."""
     codes = book()
     z = t * codes.means[:2].mean(0) + 0.1 * randn(2, seed=6)
@@ -238,7 +241,7 @@ def test_a_kick_grows_where_the_end_is_open(t):
     assert torch.allclose(jacrev(policy)(z), (t / (1 - t) ** 2 * C - torch.eye(2)) / (1 - t))
 
 
-def test_a_kick_in_a_decided_word():
+def test_a_disturbance_of_a_decided_word():
     """(13.18): two paths of the flow to one word, by RK4 against s/sqrt q, and by Euler against the product."""
     codes = Codebook(randn(1, 2), torch.tensor([0.5, 0.05]).double())
     p = torch.ones(2, 1, dtype=torch.float64)
@@ -263,8 +266,8 @@ def test_a_kick_in_a_decided_word():
 
 
 @pytest.mark.parametrize("t", TIMES)
-def test_a_wish_bends_the_end(t):
-    """(13.19): the mean of z_1 given the wish, by summing over wanted words, and by the gradient."""
+def test_guidance_moves_the_end(t):
+    """(13.19): the mean of z_1 given the target, by summing over wanted words, and by the gradient."""
     codes, z, now = book(), randn(2, seed=7), scalar(t)
     wanted = torch.tensor([True, False, True, False])
     p = codes.evidence(z, now).masked_fill(~wanted, -torch.inf).softmax(-1)
@@ -273,8 +276,8 @@ def test_a_wish_bends_the_end(t):
     assert torch.allclose(codes.endpoint(p, z, now), plain + (1 - t) ** 2 / t * push)
 
 
-def test_paced_is_an_autoregressive_limit():
-    """(09.16), (09.25) and (09.19) for solver paced: ratio S, no word changes after its move, no derivative of drawn ends."""
+def test_entropy_bounded_decoding_is_an_autoregressive_limit():
+    """(09.16), (09.25) and (09.19) for solver entropy_bounded: ratio S, no word changes after its move, no derivative of sampled end points."""
     model, steps = pretrained.load("manta-tales").model.eval().requires_grad_(False), 24
     path = draw(model, 2, rng=rng(1), steps=steps, solver="entropy_bounded", record=True).trajectory
     least = (path.states[-1] - path.states[0]).flatten(1).square().sum(1) / 2

@@ -76,7 +76,7 @@ def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "kind, flags, said",
+    "model_type, flags, said",
     [
         ("ldlm", ["compression", "0"], "--model.compression must be at least 1 and finite, not 0"),
         ("ldlm", ["recipe.draws", "0"], "--model.recipe.draws must be at least 1"),
@@ -102,10 +102,10 @@ def test_one_sentence(argv, said, sentence, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_models_that_there_cannot_be(kind, flags, said, gpt_run, vae_run, sentence, tmp_path):
-    base = ["--frozen", str(gpt_run)] if kind == "ldlm" else ["--vae", str(vae_run)]
+def test_models_that_there_cannot_be(model_type, flags, said, gpt_run, vae_run, sentence, tmp_path):
+    base = ["--frozen", str(gpt_run)] if model_type == "ldlm" else ["--vae", str(vae_run)]
     flags = [f"--model.{flags[0]}", *flags[1:], "--out", str(tmp_path / "run")]
-    assert said in sentence("train", kind, *TINY, *base, *flags)
+    assert said in sentence("train", model_type, *TINY, *base, *flags)
     assert not (tmp_path / "run").exists()
 
 
@@ -155,7 +155,7 @@ def test_flags_that_do_not_parse(argv, said, refused):
         (["doctor", "--wings"], "`minildm doctor` has no flag --wings"),
     ],
 )
-def test_an_unknown_flag_is_answered_with_the_likely_one(argv, said, sentence):
+def test_a_flag_that_there_is_not_is_answered_with_the_likely_one(argv, said, sentence):
     assert said in sentence(*argv)
 
 

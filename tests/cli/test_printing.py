@@ -59,7 +59,7 @@ def test_commands_end_as_they_would_on_a_terminal(redirection, argv, status):
     assert done.returncode == status and b"Traceback" not in done.stderr
 
 
-def test_a_full_disk_is_told_in_one_sentence():
+def test_a_full_disk_is_reported_in_one_sentence():
     done = shell(f"{sys.executable} -m minildm --help >/dev/full")
     assert done.returncode == 2 and done.stderr.count(b"\n") == 1
     assert (

@@ -17,7 +17,7 @@ def rows(model: str, gaps: str) -> list[dict]:
     return [row for row in ROWS if row["model"] == model and row["gaps"] == gaps]
 
 
-def shares(model: str, gaps: str) -> str:
+def fractions(model: str, gaps: str) -> str:
     """Consistent tales over seeds, as the README gives ranges."""
     found = sorted(round(100 * row["consistent"]) for row in rows(model, gaps))
     return f"{found[0]}%" if found[0] == found[-1] else f"{found[0]}-{found[-1]}%"
@@ -41,13 +41,15 @@ def test_the_command_is_the_one_that_was_measured():
     assert given["--infill"].count("____") == 11
 
 
-def test_the_shares_are_those_measured():
+def test_the_fractions_are_those_measured():
     text = " ".join(README.split())
-    masked, manta = shares("masked-tales", "words"), shares("manta-tales", "words")
+    masked, manta = fractions("masked-tales", "words"), fractions("manta-tales", "words")
     assert (
         f"`masked-tales` writes {masked} consistent tales this way, `manta-tales` {manta}" in text
     )
-    assert f"{shares('manta-tales', 'spans')} of the tales of `manta-tales` are consistent" in text
+    assert (
+        f"{fractions('manta-tales', 'spans')} of the tales of `manta-tales` are consistent" in text
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def quality(way: str, steps: int, figure: str) -> list[float]:
     ]
 
 
-def test_the_parallel_mode_stands_beside_the_paced_one():
+def test_the_parallel_mode_stands_beside_the_entropy_bounded_one():
     for figure, name in (
         ("grammatical", "grammatical"),
         ("consistent", "consistent with its own world"),
@@ -88,9 +90,9 @@ PARALLEL = [
 
 
 @pytest.mark.parametrize("way, steps", PARALLEL)
-def test_the_shares_of_the_parallel_mode_are_those_measured(way, steps):
+def test_the_fractions_of_the_parallel_mode_are_those_measured(way, steps):
     start = README.index("- *In parallel*")
-    told = README[start : README.index("\n- *", start)]
+    passage = README[start : README.index("\n- *", start)]
     for figure in ("grammatical", "consistent"):
         found = sorted(quality(way, steps, figure))
-        assert f"{found[0]:.0f}-{found[-1]:.0f}%" in told
+        assert f"{found[0]:.0f}-{found[-1]:.0f}%" in passage
