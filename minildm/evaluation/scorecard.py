@@ -90,18 +90,17 @@ def variety(rows: np.ndarray, vocab_size: int, training: np.ndarray | None) -> d
     return scores
 
 
-def latency(write: Write, device: torch.device, repeats: int = REPEATS) -> float:
-    """Median time to draw one text alone.
+def latency(write: Write, device: torch.device) -> float:
+    """Median time to draw one text alone, of REPEATS.
 
     Args:
         write: (count, rng) -> texts.
         device: Device of the random numbers.
-        repeats: Number of texts.
 
     Returns:
         Seconds.
     """
-    return median(write(1, torch.Generator(device).manual_seed(i)).seconds for i in range(repeats))
+    return median(write(1, torch.Generator(device).manual_seed(i)).seconds for i in range(REPEATS))
 
 
 def measure(

@@ -44,7 +44,6 @@ def set_back(
     size: float | int,
     *,
     seed: int = 0,
-    prompt: Int[Tensor, "#b p"] | None = None,
 ) -> Int[Tensor, "b n"]:
     """The closed loop once more, given the size of the disturbance, with its times set back.
 
@@ -56,14 +55,13 @@ def set_back(
         paths: What `disturbed` found.
         size: Of the disturbance.
         seed: As for `disturbed`.
-        prompt: As for `disturbed`.
 
     Returns:
         The tokens (b, n).
     """
     model = sampler.model
     count = paths.plan.states.shape[1]
-    process = sampler.process(count, generator(model, seed), prompt, seed=seed, record=True)
+    process = sampler.process(count, generator(model, seed), seed=seed, record=True)
     times = process.times[paths.at :]
     now = times[0]
     moving = (now > 0) & (now < 1)

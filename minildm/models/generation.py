@@ -37,15 +37,7 @@ class GenerationDefaults:
 
     steps: int | None = 32  # solver steps; None: one a token
     solver: str = "ancestral"  # one of the model's solvers
-    temperature: float = 1.0  # of token probabilities
-
-
-@dataclass(frozen=True)
-class LDLMGeneration(GenerationDefaults):
-    """How an LDLM draws texts where nothing else is asked for."""
-
-    solver: str = "ancestral"  # by which texts are drawn
-    temperature: float = 1.0  # of the noise of ancestral steps
+    temperature: float = 1.0  # of token probabilities, or of an LDLM's ancestral noise
 
 
 @dataclass(frozen=True)

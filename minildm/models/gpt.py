@@ -22,8 +22,6 @@ from .base import LanguageModel, Losses
 from .generation import Capabilities
 from .measures import count_text
 
-OPTIONS = frozenset({"length", "temperature", "top_p", "prompt", "num_tries"})
-
 
 @dataclass(frozen=True)
 class GPTConfig:
@@ -53,6 +51,9 @@ class GPT(LanguageModel):
     """
 
     title = "a GPT"
+    capabilities = Capabilities(
+        ("ancestral",), frozenset({"length", "temperature", "top_p", "prompt", "num_tries"})
+    )
     causal = True
 
     def __init__(self, config: GPTConfig):
@@ -97,11 +98,6 @@ class GPT(LanguageModel):
     ) -> Float[Tensor, "batch n width"]:
         """Hidden states h after a block; `layer` is an index of [embedding, block 1, ..., L]."""
         return self.stack(self.embed(tokens), causal=True, depth=layer % (self.config.n_layers + 1))
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """From left to right, one token at a time."""
-        return Capabilities(("ancestral",), OPTIONS)
 
     def token_nll(
         self, tokens: Int[Tensor, "b n"], rng: torch.Generator | None = None, parts: int = 8

@@ -26,7 +26,7 @@ from ..transport.paths import interpolate
 from ..transport.schedules import Tangent
 from ..transport.time_sampling import AdaptiveTime, Uniform
 from .base import LanguageModel, Losses, mean_flat
-from .generation import Capabilities, LDLMGeneration
+from .generation import Capabilities, GenerationDefaults
 from .measures import Faithfulness, at_text, cross_entropies
 from .recipe import Recipe, gamma
 
@@ -51,7 +51,9 @@ class LDLMConfig:
     n_token_layers: int = 1  # Transformer blocks from states to tokens
     n_denoiser_layers: int = 6  # blocks of the diffusion transformer
     tangent: float = 3.0  # d of the tan-d schedule
-    generation: LDLMGeneration = field(default_factory=LDLMGeneration)  # how texts are drawn
+    generation: GenerationDefaults = field(
+        default_factory=GenerationDefaults
+    )  # how texts are drawn
     recipe: Recipe = field(default_factory=Recipe)
 
 
@@ -116,7 +118,7 @@ class LDLM(LanguageModel):
         self.register_buffer("new_std", torch.zeros(2), persistent=False)
 
     @property
-    def generation(self) -> LDLMGeneration:
+    def generation(self) -> GenerationDefaults:
         """How texts are drawn where nothing else is asked for."""
         return self.config.generation
 

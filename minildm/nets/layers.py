@@ -14,17 +14,14 @@ from torch import Tensor
 from .cache import Cache
 
 
-def rotary_angles(
-    positions: Real[Tensor, " n"], head_dim: int, base: float = 10_000.0
-) -> Float[Tensor, "2 n half"]:
+def rotary_angles(positions: Real[Tensor, " n"], head_dim: int) -> Float[Tensor, "2 n half"]:
     """Cosine and sine of the angles by which rotary positions turn each pair of channels.
 
-    theta_k(p) = p base^(-2k / head_dim)
+    theta_k(p) = p 10000^(-2k / head_dim)
 
     Args:
         positions: (n,), real numbers, in tokens.
         head_dim: Channels of a head, an even number.
-        base: Ratio of the fastest rate to the slowest, nearly.
 
     Returns:
         Cosines and sines, (2, n, head_dim/2).
@@ -32,7 +29,7 @@ def rotary_angles(
     Derived in chapter 11.
     """
     exponents = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
-    angles = positions.float()[:, None] * base ** (-exponents / head_dim)
+    angles = positions.float()[:, None] * 10_000.0 ** (-exponents / head_dim)
     return torch.stack((angles.cos(), angles.sin()))
 
 
@@ -92,7 +89,7 @@ def attend(
     k: Float[Tensor, "b h m d"],
     v: Float[Tensor, "b h m e"],
     causal: bool = False,
-    bias: Float[Tensor, "b one n m"] | None = None,
+    bias: Float[Tensor, "#b #h n m"] | None = None,
 ) -> Float[Tensor, "b h n e"]:
     """Softmax attention, y_i = sum_j softmax_j(q_i . k_j / sqrt d + b_ij) v_j.
 
@@ -104,7 +101,7 @@ def attend(
         k: Keys (b, h, m, d).
         v: Values (b, h, m, e).
         causal: Whether only j <= i counts.
-        bias: b (b, 1, n, m), or none.
+        bias: b (b, h, n, m), where 1 stands for the same in all texts or heads; or none.
 
     Returns:
         y (b, h, n, e).

@@ -36,6 +36,13 @@ def quadrature_weights(keep: Real[Tensor, "b n"] | Bool[Tensor, "b n"]) -> Float
     return keep.float() / keep.float().sum(1, keepdim=True)
 
 
+def weigh(rows: Float[Tensor, "b h n d"], weights: Tensor | None) -> Float[Tensor, "b h n d"]:
+    """Rows times w_j, which is 1/n if left out."""
+    if weights is None:
+        return rows / rows.shape[-2]
+    return rows * weights[:, None, :, None].to(rows.dtype)
+
+
 class GlobalIntegralOperator(nn.Module):
     """(K z)(i) = sum_j w_j kappa(i, j, z) V z_j and an output map; subclasses define kappa."""
 
@@ -123,18 +130,11 @@ class SpectralOperator(GlobalIntegralOperator):
     """
 
     waves: Tensor
+    threshold = 0.01  # outputs up to which are cut to zero
 
-    def __init__(
-        self,
-        d_model: int,
-        n_heads: int,
-        modes: int = 16,
-        period: float = 64.0,
-        threshold: float = 0.01,
-    ):
+    def __init__(self, d_model: int, n_heads: int, modes: int = 16, period: float = 64.0):
         super().__init__(d_model, n_heads)
         self.period = period
-        self.threshold = threshold
         self.register_buffer("waves", torch.arange(modes, dtype=torch.float32), persistent=False)
         both = 2 * self.head_dim  # real and imaginary parts side by side
         self.first = nn.Parameter(torch.randn(n_heads, both, both) / math.sqrt(both))
@@ -147,10 +147,7 @@ class SpectralOperator(GlobalIntegralOperator):
         phase = (2 * math.pi / self.period) * self.waves[:, None] * positions.float()
         cos = phase.cos().to(dtype)
         sin = phase.sin().to(dtype)
-        if weights is None:
-            weighed = values / x.shape[1]
-        else:
-            weighed = values * weights[:, None, :, None].to(dtype)
+        weighed = weigh(values, weights)
         c = torch.cat((cos @ weighed, -(sin @ weighed)), dim=-1)
         c = c + F.softshrink(F.gelu(c @ self.first) @ self.second, self.threshold)
         real, imaginary = c.chunk(2, dim=-1)
@@ -178,10 +175,7 @@ class SliceOperator(GlobalIntegralOperator):
         self, values: Tensor, x: Tensor, positions: Tensor, weights: Tensor | None
     ) -> Float[Tensor, "b h n d"]:
         a = rearrange(self.assign(x), "b n (h g) -> b h n g", h=self.n_heads).softmax(-1)
-        if weights is None:
-            weighed = a / x.shape[1]
-        else:
-            weighed = a * weights[:, None, :, None].to(a.dtype)
+        weighed = weigh(a, weights)
         slices = weighed.mT @ values / (weighed.sum(-2)[..., None] + 1e-6)
         q, k, v = self.qkv(slices).chunk(3, dim=-1)
         return a @ (slices + attend(q, k, v))

@@ -23,12 +23,7 @@ OPTIONS = {  # what may be asked for, in words
     "warped": "learned time grid",
     "num_tries": "way to try again",
 }
-NUMBERS = {  # options with the numbers that have a meaning
-    "temperature": (0.0, "0 or more"),
-    "guidance_scale": (0.0, "0 or more"),
-    "offset": (0.0, "0 or more"),
-    "entropy_bound": (0.0, "0 or more"),
-}
+NUMBERS = ("temperature", "guidance_scale", "offset", "entropy_bound")  # of 0 or more
 
 
 @dataclass(frozen=True)
@@ -93,11 +88,11 @@ def check_options(config: GenerationConfig, model: LanguageModel) -> None:
 
 def check_numbers(config: GenerationConfig) -> None:
     """Refuse numbers that have no meaning."""
-    for name, (least, words) in NUMBERS.items():
+    for name in NUMBERS:
         value = getattr(config, name)
-        if value is not None and not least <= value < math.inf:
+        if value is not None and not 0 <= value < math.inf:
             said = name.replace("_", " ")
-            raise UserError(f"the {said} {value} has no meaning: give a number of {words}")
+            raise UserError(f"the {said} {value} has no meaning: give a number of 0 or more")
     if not 0 < config.top_p <= 1:
         raise UserError(f"a top_p of {config.top_p} has no meaning: give a fraction above 0")
     if not 0 <= config.start < 1:

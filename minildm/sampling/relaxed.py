@@ -125,21 +125,17 @@ def relaxed(
 
 
 @relaxed.register
-def relaxed_gpt(
-    model: GPT, count: int, steps: int, rng: torch.Generator, choice: Choice = hard
+def relaxed_text(
+    model: GPT | MaskedDiffusion,
+    count: int,
+    steps: int,
+    rng: torch.Generator,
+    choice: Choice = hard,
 ) -> RelaxedProcess:
-    """A GPT draws a token a step, behind <bos>."""
+    """A masked model begins with <mask> everywhere; a GPT draws a token a step, behind <bos>."""
     tokens = torch.full((count, model.config.seq_len), MASK, device=model.device)
-    tokens[:, 0] = BOS
-    return relaxed_tokens(model, tokens, steps, rng, choice)
-
-
-@relaxed.register
-def relaxed_masked(
-    model: MaskedDiffusion, count: int, steps: int, rng: torch.Generator, choice: Choice = hard
-) -> RelaxedProcess:
-    """A masked model begins with <mask> everywhere."""
-    tokens = torch.full((count, model.config.seq_len), MASK, device=model.device)
+    if model.causal:
+        tokens[:, 0] = BOS
     return relaxed_tokens(model, tokens, steps, rng, choice)
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..dynamics.precision import double, uniform
+from ..models.base import gumbel_noise
 from ..sampling.relaxed import Choice, hard
 
 Cost = Callable[[Tensor], Tensor]  # (draws, ...) -> (draws,), each row by itself
@@ -106,8 +107,7 @@ def gumbel_scores(
     logits: Float[Tensor, "n vocab_size"], count: int, rng: torch.Generator
 ) -> Tensor:
     """Logits with Gumbel noise, whose highest is a draw of their softmax."""
-    u = uniform(count, *logits.shape, rng=rng)
-    return logits - (-u.log()).log().to(logits)
+    return logits + gumbel_noise(uniform(count, *logits.shape, rng=rng)).to(logits)
 
 
 def reinforce_words(

@@ -7,18 +7,14 @@ model pays the staircase under the curve of its surprise instead of the area.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..text.tales import LEXICON, Lexicon, narrate, vocabulary
+from ..text.tales import Lexicon, narrate, vocabulary
 from ..text.tales_entropy import outcomes
-from ..text.tales_parser import log_prob
-
-CLASSES = ("name", "species", "trait", "place", "color", "thing", "mood")
 
 
 @dataclass(frozen=True)
@@ -160,44 +156,6 @@ def copy_cost(options: int, copies: int) -> float:
         Nats.
     """
     return (copies - 1) * math.log(options)
-
-
-def alternatives(word: str, lexicon: Lexicon) -> list[str]:
-    """The words of the class of a word; the words of no class are one class of their own."""
-    classes = [set(getattr(lexicon, name)) for name in CLASSES]
-    closed = set(vocabulary(lexicon)) - set().union(*classes)
-    return sorted(set().union(*(c for c in [*classes, closed] if word in c)))
-
-
-def pair_information(words: Sequence[str], i: int, j: int, lexicon: Lexicon = LEXICON) -> float:
-    """The mutual information of two words of a tale given all others, exactly.
-
-    I(w_i; w_j | rest) = sum of p(v, v') log(p(v, v') / (p(v) p(v')))
-    p(v, v') is proportional to p(tale with v, v')
-
-    Args:
-        words: Of a possible tale.
-        i: The first position.
-        j: The second position.
-        lexicon: Words of the world; each is tried against the others of its class.
-
-    Returns:
-        Nats.
-
-    Derived in chapter 09.
-    """
-    first = alternatives(words[i], lexicon)
-    second = alternatives(words[j], lexicon)
-    joint = np.zeros((len(first), len(second)))
-    for (x, v), (y, w) in product(enumerate(first), enumerate(second)):
-        trial = list(words)
-        trial[i] = v
-        trial[j] = w
-        joint[x, y] = math.exp(log_prob(" ".join(trial), lexicon))
-    joint /= joint.sum()
-    apart = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    possible = joint > 0
-    return float((joint[possible] * np.log(joint[possible] / apart[possible])).sum())
 
 
 def surprise(

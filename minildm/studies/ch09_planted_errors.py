@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import singledispatch
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -247,15 +248,12 @@ def figures(outcomes: list[Outcomes]) -> dict[str, Any]:
     """Means of all fields by position and time, and by time alone."""
     fields = [name for name in vars(outcomes[0]) if name != "position"]
 
-    def values(name: str) -> Callable[[Outcomes], Tensor]:
-        return lambda outcome: getattr(outcome, name)
-
-    by_time = {name: [values(name)(o).float().mean().item() for o in outcomes] for name in fields}
+    by_time = {name: [getattr(o, name).float().mean().item() for o in outcomes] for name in fields}
     count = [
         [int(((o.position >= low) & (o.position < high)).sum()) for o in outcomes]
         for low, high in pairwise(EDGES)
     ]
-    maps = {name: binned_means(outcomes, values(name), EDGES) for name in fields}
+    maps = {name: binned_means(outcomes, attrgetter(name), EDGES) for name in fields}
     return {**maps, "count": count, "by_time": by_time}
 
 

@@ -19,7 +19,13 @@ from ..text.batches import tensor
 from ..text.corpora import Corpus, load_corpus
 from ..text.tales_parser import parse
 from ..training.config import TrainConfig
-from .ch10_latent_codes import codes, decode_between, fraction_of_neither, perturbed_accuracy
+from .ch10_latent_codes import (
+    ACTIVE,
+    codes,
+    decode_between,
+    fraction_of_neither,
+    perturbed_accuracy,
+)
 from .ch10_word_field import (
     WordDistribution,
     pair_expansion_rates,
@@ -69,7 +75,6 @@ def euler_ends(
     count: int,
     rng: torch.Generator,
     rungs: Sequence[int] = RUNGS,
-    tolerance: float = 1e-5,
 ) -> EulerEnds:
     """Carry noise to words with uniform Euler steps and with an adaptive solver.
 
@@ -78,7 +83,6 @@ def euler_ends(
         count: Number of paths.
         rng: Generator of the random numbers.
         rungs: Numbers of Euler steps.
-        tolerance: Of the adaptive solver, which counts as exact.
 
     Returns:
         The ends of all paths.
@@ -86,7 +90,7 @@ def euler_ends(
     field = word_velocity(words)
     z0 = torch.randn(count, words.means.shape[1], generator=rng, dtype=words.means.dtype)
     whole = torch.tensor([0.0, 1.0], dtype=z0.dtype)
-    solver = DormandPrince(tolerance, tolerance)
+    solver = DormandPrince(1e-5, 1e-5)
     exact = integrate(field, z0, whole, solver, record=False).states[-1]
     ends = {}
     for steps in rungs:
@@ -231,11 +235,11 @@ def measure(model: VAE, corpus: Corpus, seed: int) -> dict[str, Any]:
     rows = tensor(corpus.valid)
     weights = words.log_weights.exp()
     stds = weights @ words.variances.sqrt()
-    width = float((weights @ words.variances.sqrt()).mean())
+    width = float(stds.mean())
     found = codes(model, words, rng)
     ends = euler_ends(words, PATHS, rng)
     k, z = words.sample(4000, rng)
-    active = found.channels > 0.1
+    active = found.channels > ACTIVE
 
     def accuracy(rng: torch.Generator | None) -> float:
         return float((model.decode_tokens(model.encode(rows, rng))[0] == rows).float().mean())

@@ -7,6 +7,7 @@ posterior-mean guidance, which needs gradients, comes last.
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,16 +147,6 @@ def guided(case: Case, solver: str) -> Rows:
         yield {"word": case.target_word, "scale": scale, "hits": hits, **case.validity(tokens)}
 
 
-def mean_guidance(case: Case) -> Rows:
-    """Posterior-mean guidance: the gradient of the target moves the predicted ends."""
-    yield from guided(case, "ancestral")
-
-
-def reweighting(case: Case) -> Rows:
-    """Token probabilities that are reweighted by the target."""
-    yield from guided(case, "entropy_bounded")
-
-
 def rejection(case: Case) -> Rows:
     """Texts drawn again until they contain the word, by a Manta-LM with reweighting and without."""
     target = contains(case.target_token)
@@ -179,8 +170,8 @@ def rejection(case: Case) -> Rows:
 TASKS: dict[str, Callable[[Case], Rows]] = {
     "infilling": infilling,
     "repair": repair,
-    "guidance": mean_guidance,
-    "reweighting": reweighting,
+    "guidance": partial(guided, solver="ancestral"),
+    "reweighting": partial(guided, solver="entropy_bounded"),
     "rejection": rejection,
 }
 ORDER = (

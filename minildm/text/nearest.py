@@ -13,18 +13,17 @@ PIECE = re.compile(r"\w+|[^\w\s]")  # a word, or a mark beside it
 BEGINNINGS = ("once at the castle there lived", "long ago")  # of tales
 
 
-def nearest(word: str, words: Sequence[str], count: int = 3) -> list[str]:
+def nearest(word: str, words: Sequence[str]) -> list[str]:
     """The words of a vocabulary that are spelled most like another one.
 
     Args:
         word: Not in the vocabulary.
         words: The vocabulary.
-        count: Returns at most so many.
 
     Returns:
-        The words, the most alike first; none may be alike.
+        At most three words, the most alike first; none may be alike.
     """
-    return difflib.get_close_matches(word.lower(), words, count, LIKE)
+    return difflib.get_close_matches(word.lower(), words, cutoff=LIKE)
 
 
 def legal(text: str, tokenizer: Tokenizer) -> str:

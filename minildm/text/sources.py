@@ -55,7 +55,10 @@ def paragraphs(text: str) -> list[str]:
     return [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
 
 
-def first_part(documents: list[str], fraction: float = 0.9) -> Documents:
+FIRST = 0.9  # fraction of the characters that train
+
+
+def first_part(documents: list[str]) -> Documents:
     """Cut documents in order: those that begin in the first part of the characters train.
 
     Where the rest has less than a quarter or more than six times of what it should have, as in a
@@ -63,13 +66,13 @@ def first_part(documents: list[str], fraction: float = 0.9) -> Documents:
     """
     total = sum(map(len, documents))
     begins = list(itertools.accumulate(map(len, documents), initial=0))[:-1]
-    cut = min(sum(begin < fraction * total for begin in begins), len(documents) - 1)
+    cut = min(sum(begin < FIRST * total for begin in begins), len(documents) - 1)
     rest = sum(map(len, documents[cut:]))
-    least, most = (1 - fraction) / 4, 6 * (1 - fraction)
+    least, most = (1 - FIRST) / 4, 6 * (1 - FIRST)
     if not documents or (cut > 0 and least <= rest / total <= most):
         return documents[:cut], documents[cut:]
-    at = sum(begin <= fraction * total for begin in begins) - 1
-    place = int(fraction * total) - begins[at]
+    at = sum(begin <= FIRST * total for begin in begins) - 1
+    place = int(FIRST * total) - begins[at]
     one, other = documents[at][:place].strip(), documents[at][place:].strip()
     return [*documents[:at], *filter(None, [one])], [*filter(None, [other]), *documents[at + 1 :]]
 

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from ..errors import UserError
 from .config import TrainConfig
 
+MOMENTUM = 0.95  # mu of Muon
 QUINTIC = (3.4445, -4.7750, 2.0315)  # coefficients a, b, c of Muon's published iteration
 
 
 def orthogonal_factor(
-    x: Float[Tensor, "k rows columns"], steps: int = 5, dtype: torch.dtype = torch.bfloat16
+    x: Float[Tensor, "k rows columns"], dtype: torch.dtype = torch.bfloat16
 ) -> Float[Tensor, "k rows columns"]:
     """The factor U V^T of matrices X = U S V^T, up to singular values between 0.7 and 1.2.
 
@@ -26,7 +27,6 @@ def orthogonal_factor(
 
     Args:
         x: (k, rows, columns), k matrices X.
-        steps: Number of iterations.
         dtype: Type of the numbers of the iteration.
 
     Returns:
@@ -38,7 +38,7 @@ def orthogonal_factor(
     tall = x.shape[1] > x.shape[2]
     x = (x.mT if tall else x).to(dtype)
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
-    for _ in range(steps):
+    for _ in range(5):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.mT if tall else x
@@ -60,10 +60,9 @@ class Muon(torch.optim.Optimizer):
         params: Iterable[Tensor],
         lr: float,
         weight_decay: float,
-        momentum: float = 0.95,
         dtype: torch.dtype = torch.bfloat16,
     ):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
         self.dtype = dtype
 
     @torch.no_grad()
@@ -83,8 +82,8 @@ class Muon(torch.optim.Optimizer):
                 self.state[p]["momentum_buffer"] = torch.zeros_like(p)
         grads = [p.grad for p in weights if p.grad is not None]  # all have one
         means = [self.state[p]["momentum_buffer"] for p in weights]
-        torch._foreach_lerp_(means, grads, 1 - group["momentum"])
-        direction = torch.stack(grads).lerp_(torch.stack(means), group["momentum"])
+        torch._foreach_lerp_(means, grads, 1 - MOMENTUM)
+        direction = torch.stack(grads).lerp_(torch.stack(means), MOMENTUM)
         turned = orthogonal_factor(direction, dtype=self.dtype).to(weights[0].dtype)
         torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         scale = 0.2 * group["lr"] * max(weights[0].shape) ** 0.5

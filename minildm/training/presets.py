@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import UserError
-from ..models.generation import LDLMGeneration, MantaGeneration
+from ..models.generation import GenerationDefaults, MantaGeneration
 from ..models.gpt import GPTConfig
 from ..models.ldlm import LDLMConfig
 from ..models.manta_config import MantaLMConfig
@@ -111,7 +111,7 @@ LDLM_CPU = Run(
 LDLM_TALES = LDLMConfig(
     n_encoder_layers=1,
     n_denoiser_layers=12,
-    generation=LDLMGeneration(temperature=0.5),
+    generation=GenerationDefaults(temperature=0.5),
     recipe=replace(RECIPE, warmup=2000),
 )
 LDLM_MATCHED = LDLMConfig(  # about as many weights as the others have

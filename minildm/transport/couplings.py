@@ -12,8 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..control.sinkhorn import draw_pairs, half_squares, sinkhorn
-from ..dynamics.precision import double, generator_on
+from ..control.sinkhorn import half_squares
 from ..dynamics.records import Field
 from ..dynamics.solvers import Step, integrate
 from ..errors import UserError
@@ -103,32 +102,6 @@ def optimal(z0: State, z1: State, rng: torch.Generator | None = None) -> tuple[T
         raise UserError("points cannot be paired whose distance is not finite: check the data")
     order = torch.as_tensor(assign(cost.cpu().double().numpy()))
     return z0[order.to(z0.device)], z1
-
-
-def entropic(epsilon: float) -> Coupling:
-    """Pairs drawn from the Schroedinger bridge of a batch, min of sum P C + epsilon KL(P | a b).
-
-    It is `optimal` for small epsilon and `independent` for large.
-
-    Args:
-        epsilon: > 0, in units of C = |z_1 - z_0|^2 / 2; g^2 for a bridge with noise g.
-
-    Returns:
-        A coupling that draws as many pairs as there are, some points twice; it raises UserError
-        when the shapes differ, and where `sinkhorn` does.
-
-    Source: OT-CFM.
-    """
-
-    def couple(z0: Tensor, z1: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        check_pairs(z0, z1)
-        cost = half_squares(double(z0.flatten(1)), double(z1.flatten(1)))
-        equal = torch.full((len(z0),), 1 / len(z0), dtype=torch.float64, device=cost.device)
-        plan = sinkhorn(cost, equal, equal, epsilon).coupling
-        i, j = draw_pairs(plan, len(z0), generator_on(cost.device, rng))
-        return z0[i.to(z0.device)], z1[j.to(z0.device)]
-
-    return couple
 
 
 def coupled(

@@ -11,8 +11,6 @@ from torch.func import jvp, vjp
 
 from ..dynamics.jacobians import gradient
 from ..dynamics.records import Field
-from .heads import noise_from_velocity, score_from_noise
-from .schedules import Schedule
 
 # (u, z, t) -> u(z, t) and div u, (batch,)
 Divergence = Callable[[Field, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -146,29 +144,3 @@ def noisy_drift(velocity: Field, score: Field, g: float) -> Field:
         return velocity(z, t) + g**2 / 2 * score(z, t)
 
     return drift
-
-
-def score_of_flow(schedule: Schedule, velocity: Field) -> Field:
-    """The score that a flow-matching field knows.
-
-    s = -z_0 / b,  z_0 = (a' z - a u)/(a' b - a b')
-
-    On the straight path s = (t u - z)/(1 - t). So a flow may be made stochastic without another
-    network.
-
-    Args:
-        schedule: Coefficients of the path.
-        velocity: u, a posterior mean of independent pairs.
-
-    Returns:
-        A field, for t below 1.
-
-    Derived in chapter 07. Source: SiT.
-    """
-
-    def score(z: Tensor, t: Tensor) -> Tensor:
-        each = t.expand(len(z))
-        noise = noise_from_velocity(schedule, z, velocity(z, t), each)
-        return score_from_noise(schedule, z, noise, each)
-
-    return score

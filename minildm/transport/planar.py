@@ -9,26 +9,24 @@ from torch import Tensor
 from ..control.bridges import Mixture
 
 
-def two_modes(std: float, distance: float = 2.0) -> Mixture:
-    """The book's mixture on the line, 1/2 N(-m, s^2) + 1/2 N(m, s^2).
+def two_modes(std: float) -> Mixture:
+    """The book's mixture on the line, 1/2 N(-2, s^2) + 1/2 N(2, s^2).
 
     Args:
         std: s.
-        distance: m, of a mode from zero.
 
     Returns:
         A `Mixture` of float64.
     """
-    means = torch.tensor([[-distance], [distance]], dtype=torch.float64)
+    means = torch.tensor([[-2.0], [2.0]], dtype=torch.float64)
     variances = torch.full((2,), std**2, dtype=torch.float64)
     return Mixture(torch.full((2,), 0.5).double().log(), means, variances)
 
 
-def eight_gaussians(radius: float = 2.0, std: float = 0.1) -> Mixture:
-    """Eight equal Gaussians on a circle.
+def eight_gaussians(std: float = 0.1) -> Mixture:
+    """Eight equal Gaussians on a circle of radius 2.
 
     Args:
-        radius: Of the circle.
         std: Of each Gaussian.
 
     Returns:
@@ -37,7 +35,7 @@ def eight_gaussians(radius: float = 2.0, std: float = 0.1) -> Mixture:
     Derived in chapter 06.
     """
     angles = torch.arange(8) * math.pi / 4
-    means = radius * torch.stack((angles.cos(), angles.sin()), dim=1)
+    means = 2 * torch.stack((angles.cos(), angles.sin()), dim=1)
     return Mixture(torch.full((8,), 1 / 8).log(), means, torch.full((8,), std**2))
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from minildm.errors import UserError
-from minildm.models.generation import LDLMGeneration
+from minildm.models.generation import GenerationDefaults
 from minildm.models.guidance import LEAST_SIGNAL, contains
 from minildm.models.ldlm import LDLM, LDLMConfig
 from minildm.models.recipe import Recipe
@@ -100,7 +100,7 @@ def test_one_step_of_ddim_is_the_first_guess():
 def test_temperature_scales_the_noise_of_ancestral_steps():
     """From one start, with one prediction, what a step adds is the posterior's mean and temperature times one draw."""
     model = ldlm().eval()
-    model.config = replace(model.config, generation=LDLMGeneration(temperature=0.5))
+    model.config = replace(model.config, generation=GenerationDefaults(temperature=0.5))
     first = {
         temperature: draw(
             model, 2, rng=rng(), steps=2, temperature=temperature, record=True
@@ -270,4 +270,4 @@ def test_requests_that_cannot_be_fulfilled(request_, sentence):
 
 def test_a_default_solver_that_there_is_not_is_refused_when_the_model_is_made():
     with pytest.raises(UserError, match="no solver 'midpint': choose one of ancestral, ddim"):
-        LDLM(LDLMConfig(generation=LDLMGeneration(solver="midpint")))
+        LDLM(LDLMConfig(generation=GenerationDefaults(solver="midpint")))

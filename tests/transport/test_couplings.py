@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minildm.dynamics.solvers import integrate
 from minildm.errors import UserError
-from minildm.transport.couplings import assign, coupled, entropic, independent, optimal, reflow
+from minildm.transport.couplings import assign, coupled, independent, optimal, reflow
 from minildm.transport.energies import energy, flow_energy, straightness
 from minildm.transport.fields import SmallField, train_field
 from minildm.transport.mixtures import mixture_velocity
@@ -49,20 +49,6 @@ def test_the_best_pairing_moves_noise_only_and_costs_least():
     paired, same = optimal(z0, z1)
     assert same is z1 and torch.equal(paired.sort(dim=0).values, z0.sort(dim=0).values)
     assert energy(z1 - paired) < energy(z1 - independent(z0, z1)[0])
-
-
-def test_the_entropic_coupling_goes_from_the_best_to_the_independent():
-    z0, z1 = clouds(128)
-    best = energy(z1 - optimal(z0, z1)[0])
-    costs = []
-    for epsilon in (0.02, 0.5, 5.0, 100.0):
-        pairs = [entropic(epsilon)(z0, z1, rng(seed)) for seed in range(4)]
-        costs.append(energy(torch.cat([y - x for x, y in pairs])).item())
-    every = (z1[:, None] - z0).square().sum(-1).mean().item()
-    assert costs == sorted(costs)
-    assert costs[0] == pytest.approx(best.item(), rel=0.1) and costs[-1] == pytest.approx(
-        every, rel=0.05
-    )
 
 
 def test_pairs_of_one_rng_are_the_same():
@@ -106,7 +92,7 @@ def test_coupling_and_reflow_straighten_learned_flows():
     assert paired < plain / 3 and again < plain / 3
 
 
-@pytest.mark.parametrize("coupling", [independent, optimal, entropic(1.0)])
+@pytest.mark.parametrize("coupling", [independent, optimal])
 @pytest.mark.parametrize(
     ("noise", "data"), [((50, 2), (60, 2)), ((60, 2), (50, 2)), ((4, 2), (4, 3)), ((0, 2), (3, 2))]
 )
@@ -116,16 +102,9 @@ def test_clouds_of_unequal_size_are_refused_by_name(coupling, noise, data):
     assert str(noise) in str(refused.value) and str(data) in str(refused.value)
 
 
-@pytest.mark.parametrize("coupling", [optimal, entropic(1.0)])
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
-def test_points_that_are_no_numbers_are_refused(coupling, wrong):
+def test_points_that_are_no_numbers_are_refused(wrong):
     z0, z1 = clouds(8)
     z0[3, 1] = wrong
     with pytest.raises(UserError, match="finite"):
-        coupling(z0, z1, rng())
-
-
-def test_an_epsilon_below_the_precision_of_the_costs_is_refused():
-    z0, z1 = clouds(64)
-    with pytest.raises(UserError, match="raise epsilon"):
-        entropic(1e-16)(z0, z1, rng())
+        optimal(z0, z1, rng())

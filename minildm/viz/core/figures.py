@@ -53,10 +53,10 @@ def pack(pixels: ArrayLike, colors: int = 64) -> bytes:
     return packed.getvalue()
 
 
-def picture(figure: Figure, dpi: int = 120, colors: int = 64) -> bytes:
+def picture(figure: Figure) -> bytes:
     """Encode a figure as a PNG file with a small palette."""
     drawn = io.BytesIO()
     packed = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=dpi)
-    few_colors(Image.open(drawn), colors).save(packed, "PNG", optimize=True)
+    figure.savefig(drawn, format="png", dpi=120)
+    few_colors(Image.open(drawn), 64).save(packed, "PNG", optimize=True)
     return packed.getvalue()
