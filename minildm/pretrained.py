@@ -17,7 +17,7 @@ from .models.registry import MODEL_TYPES, Foundation, build, outline, read_confi
 from .nets.frozen import FrozenEncoder
 from .text.tokenizers import PretrainedTokenizer, Tokenizer, load_tokenizer
 from .training import checkpoint
-from .training.metrics import metrics_path, read_metrics
+from .training.metrics import minutes
 from .training.renamed import current_model
 from .training.sizes import refuse_sizes
 
@@ -230,20 +230,6 @@ def tokenizer_file(name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     return Path(hf_hub_download(name, "tokenizer.json"))
-
-
-def minutes(run: Path) -> float:
-    """Minutes that the steps of a run took, from the speeds in its metrics log."""
-    try:
-        lines = [line for line in read_metrics(metrics_path(run)) if line["kind"] == "step"]
-        config = checkpoint.read_card(checkpoint.steps_saved(run)[-1])["config"]
-        tokens = config["train"]["batch"] * config["model"]["seq_len"] * lines[-1]["step"]
-        return tokens * sum(1 / line["tokens_per_s"] for line in lines) / len(lines) / 60
-    except (KeyError, TypeError, IndexError, ZeroDivisionError) as fault:
-        raise UserError(
-            f"the metrics log of {run} does not say how long it took ({reason(fault)}): "
-            "train it again"
-        ) from None
 
 
 def halved(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..control.linear_quadratic import pinned_control, soft_terminal_control
 from ..errors import UserError
 from ..nets.cache import FieldCache
-from ..nets.vector_field import Context, VectorField, VectorFieldConfig
+from ..nets.vector_field import Context, VectorField
 from ..transport.couplings import Pairs, independent, optimal
 from ..transport.noise_levels import attention_mask, block_order, gaps
 from ..transport.paths import interpolate
@@ -27,7 +27,7 @@ from ..transport.schedules import Linear
 from ..transport.time_sampling import AdaptiveTime, LogitNormal, TimeDistribution, Uniform
 from .base import LanguageModel, Losses, gumbel
 from .generation import Capabilities, MantaGeneration
-from .manta_config import MantaLMConfig, check_config
+from .manta_config import MantaLMConfig, check_config, field_config
 from .manta_times import draw_noise_levels
 from .measures import at_text, cross_entropies
 from .vae import VAE
@@ -50,18 +50,7 @@ class MantaLM(LanguageModel):
         check_config(c)
         self.schedule = Linear()
         self.space = (space or VAE(c.space)).requires_grad_(False).eval()
-        self.policy = VectorField(
-            VectorFieldConfig(
-                latent=c.space.latent,
-                vocab_size=c.vocab_size,
-                d_model=c.d_model,
-                n_heads=c.n_heads,
-                n_layers=c.n_layers,
-                kernel=c.kernel,
-                max_gap=c.block_size if c.block_size > 1 else 0,
-                pointer=c.head == "tokens",
-            )
-        )
+        self.policy = VectorField(field_config(c))
         self.prior = nn.Parameter(torch.zeros(c.vocab_size))
         self.out_proj = nn.Linear(c.d_model, c.space.latent) if c.head == "denoised" else None
         self.time: TimeDistribution = TIMES[c.time_distribution]()

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import UserError
+from ..nets.vector_field import VectorFieldConfig
 from .generation import MantaGeneration
 from .vae import VAEConfig
 
@@ -65,3 +66,17 @@ def check_config(c: MantaLMConfig) -> None:
             "blocks beside a text need a kernel that is a sum over positions, attention or causal, "
             "and no self-condition: take --model.no-blocks"
         )
+
+
+def field_config(c: MantaLMConfig) -> VectorFieldConfig:
+    """The sizes of the network of the policy."""
+    return VectorFieldConfig(
+        latent=c.space.latent,
+        vocab_size=c.vocab_size,
+        d_model=c.d_model,
+        n_heads=c.n_heads,
+        n_layers=c.n_layers,
+        kernel=c.kernel,
+        max_gap=c.block_size if c.block_size > 1 else 0,
+        pointer=c.head == "tokens",
+    )

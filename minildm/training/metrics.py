@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import UserError, reason, write_atomically
 from ..models.base import Losses
+from .checkpoint import read_card, steps_saved
 
 NAME = "metrics.jsonl"
 RENAMED_LOG = "journal.jsonl"  # the same file in runs of versions before 0.2
@@ -86,6 +87,30 @@ def read_metrics(path: Path) -> list[dict]:
             "delete it; the checkpoints beside it do not need it"
         ) from None
     return lines
+
+
+def minutes(run: Path) -> float:
+    """Minutes that the steps of a run took, from the speeds in its metrics log.
+
+    Args:
+        run: Folder of the run.
+
+    Returns:
+        Minutes.
+
+    Raises:
+        UserError: When the log or the last checkpoint does not say it.
+    """
+    try:
+        lines = [line for line in read_metrics(metrics_path(run)) if line["kind"] == "step"]
+        config = read_card(steps_saved(run)[-1])["config"]
+        tokens = config["train"]["batch"] * config["model"]["seq_len"] * lines[-1]["step"]
+        return tokens * sum(1 / line["tokens_per_s"] for line in lines) / len(lines) / 60
+    except (KeyError, TypeError, IndexError, ZeroDivisionError) as fault:
+        raise UserError(
+            f"the metrics log of {run} does not say how long it took ({reason(fault)}): "
+            "train it again"
+        ) from None
 
 
 def mean_losses(parts: list[Losses]) -> Losses:
