@@ -12,7 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-LOOKS = ("_local_scalar_dense", "nonzero", "masked_select")  # of values: a GPU would be waited for
+WAITS = ("_local_scalar_dense", "nonzero", "masked_select")  # of values: a GPU would be waited for
 
 
 class Graph(TorchDispatchMode):
@@ -20,26 +20,26 @@ class Graph(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.calls = []
+        self.operations = []
 
     def register_generator_state(self, rng: torch.Generator) -> None:
         """A generator that is seeded before a replay gives the numbers of an ordinary step."""
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if any(look in operation.name() for look in LOOKS):
+        if any(wait in operation.name() for wait in WAITS):
             raise RuntimeError(f"{operation.name()} waits for the device")
         seeded = torch.Tag.nondeterministic_seeded in operation.tags
         if seeded and "generator" not in kwargs and "attention" not in operation.name():
             raise RuntimeError(f"{operation.name()} draws from no registered generator")
         results = operation(*args, **kwargs)
-        self.calls.append((operation, args, kwargs, results))
+        self.operations.append((operation, args, kwargs, results))
         return results
 
     @torch.no_grad()
     def replay(self) -> None:
         """Run the operations again, each into the place where its results were."""
-        for operation, args, kwargs, results in self.calls:
+        for operation, args, kwargs, results in self.operations:
             again = operation(*args, **kwargs)
             for place, value in zip(tree_leaves(results), tree_leaves(again), strict=True):
                 if isinstance(place, torch.Tensor) and place.data_ptr() != value.data_ptr():

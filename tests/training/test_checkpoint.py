@@ -130,7 +130,9 @@ def test_truncated_and_corrupt_weights(damage, tmp_path):
 
 
 def test_weights_of_another_model(tmp_path):
-    gpt, ldlm = (checkpoint.trained_state(tiny.MODELS[kind]()) for kind in ("gpt", "ldlm"))
+    gpt, ldlm = (
+        checkpoint.trained_state(tiny.MODELS[model_type]()) for model_type in ("gpt", "ldlm")
+    )
     with pytest.raises(UserError, match="checkpoint of another model"):
         checkpoint.fit(tiny.tiny_gpt(), ldlm, "here")
     with pytest.raises(

@@ -82,17 +82,18 @@ def test_a_batch_in_parts_is_refused(accumulate, world):
 
 
 @pytest.mark.parametrize(
-    "kind, bf16", [*((kind, False) for kind in MODELS), ("gpt", True), ("ldlm", True)]
+    "model_type, bf16",
+    [*((model_type, False) for model_type in MODELS), ("gpt", True), ("ldlm", True)],
 )
-def test_replayed_steps_equal_ordinary_steps(kind, bf16, tmp_path, recorded):
+def test_replayed_steps_equal_ordinary_steps(model_type, bf16, tmp_path, recorded):
     """Bit by bit, with the learning rate, gamma, the times' distribution and the first steps' loss on the move."""
     for graph in (False, True):
         run = tmp_path / str(graph)
-        trainer = trainer_of(MODELS[kind](), run, graph, bf16=bf16, eval_every=3)
+        trainer = trainer_of(MODELS[model_type](), run, graph, bf16=bf16, eval_every=3)
         trainer.fit(tiny.score, quiet=True)
         assert bool(trainer.gradients.graph) == graph
     assert_same(tmp_path / "True", tmp_path / "False")
-    if kind == "manta, blocks":
+    if model_type == "manta, blocks":
         moving = [line["moving"] for line in lines(tmp_path / "True") if line["kind"] == "step"]
         assert len(set(moving)) > 6
 
@@ -131,9 +132,9 @@ class Spoiled(GPT):
         return Losses({"spoiled": total * torch.where(late, torch.nan, 1.0)})
 
 
-def small(kind: type[GPT]) -> GPT:
+def small(model_type: type[GPT]) -> GPT:
     torch.manual_seed(0)
-    return kind(GPTConfig(tiny.VOCABULARY, tiny.LENGTH, 16, 2, 1))
+    return model_type(GPTConfig(tiny.VOCAB_SIZE, tiny.LENGTH, 16, 2, 1))
 
 
 def test_what_is_no_tensor_stands_still(tmp_path, recorded):
@@ -163,19 +164,19 @@ def test_what_is_not_finite_is_refused_before_it_is_saved(tmp_path, recorded):
     assert torch.equal(batch, trainer.batches.at(7))
 
 
-@pytest.mark.parametrize("kind", ["gpt", "ldlm", "running", "manta, blocks"])
-def test_a_stopped_run_goes_on_exactly(kind, tmp_path, recorded):
-    trainer_of(MODELS[kind](), tmp_path / "whole", True).fit(tiny.score, quiet=True)
-    stop_at(trainer_of(MODELS[kind](), tmp_path / "run", True), 6)
-    again = trainer_of(MODELS[kind](), tmp_path / "run", True)
+@pytest.mark.parametrize("model_type", ["gpt", "ldlm", "running", "manta, blocks"])
+def test_a_stopped_run_goes_on_exactly(model_type, tmp_path, recorded):
+    trainer_of(MODELS[model_type](), tmp_path / "whole", True).fit(tiny.score, quiet=True)
+    stop_at(trainer_of(MODELS[model_type](), tmp_path / "run", True), 6)
+    again = trainer_of(MODELS[model_type](), tmp_path / "run", True)
     assert again.resume() and again.step == 4
     again.fit(tiny.score, quiet=True)
     assert_same(tmp_path / "run", tmp_path / "whole")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU with CUDA")
-@pytest.mark.parametrize("kind", MODELS)
-def test_on_a_gpu_too(kind, tmp_path):
+@pytest.mark.parametrize("model_type", MODELS)
+def test_on_a_gpu_too(model_type, tmp_path):
     """Twenty steps with and without a graph, by the norm of the difference against that of the way that the weights went.
 
     Both run the same kernels on the same random numbers; only sums by atomic additions may be ordered otherwise, which
@@ -183,11 +184,13 @@ def test_on_a_gpu_too(kind, tmp_path):
     with data prediction, many of whose gradients are nearly zero, and AdamW divides by their size) of their way, whereas
     noise or batches that stand still moved them by 0.06 to 0.8, and the step that gamma reads by 0.1.
     """
-    start, found = MODELS[kind]().state_dict(), []
+    start, found = MODELS[model_type]().state_dict(), []
     for graph in (False, True):
         run = tmp_path / str(graph)
         context = DistributedContext(device=CUDA)
-        trainer_of(MODELS[kind](), run, graph, context, steps=20, save_every=20).fit(quiet=True)
+        trainer_of(MODELS[model_type](), run, graph, context, steps=20, save_every=20).fit(
+            quiet=True
+        )
         found.append(load_file(run / "step_0000020" / "model.safetensors"))
     plain, replayed = found
 

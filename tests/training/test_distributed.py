@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
-    """Runs of two processes, one folder a kind of model."""
+    """Runs of two processes, one folder a model type."""
     run = tmp_path_factory.mktemp("two")
     command = [
         sys.executable,
@@ -31,7 +31,7 @@ def two(tmp_path_factory):
         "--nproc-per-node",
         "2",
         tiny.__file__,
-        "together",
+        "in_processes",
         str(run),
     ]
     env = {
@@ -45,26 +45,26 @@ def two(tmp_path_factory):
     return run
 
 
-@pytest.mark.parametrize("kind", tiny.MODELS)
-def test_two_processes_equal_one_after_fifty_steps(kind, two, tmp_path):
-    tiny.make_trainer(kind, tmp_path, accumulate=4, steps=50, save_every=50).fit(quiet=True)
+@pytest.mark.parametrize("model_type", tiny.MODELS)
+def test_two_processes_equal_one_after_fifty_steps(model_type, two, tmp_path):
+    tiny.make_trainer(model_type, tmp_path, accumulate=4, steps=50, save_every=50).fit(quiet=True)
     for name in ("model", "ema"):
         ours, theirs = (
             load_file(run / "step_0000050" / f"{name}.safetensors")
-            for run in (tmp_path, two / kind)
+            for run in (tmp_path, two / model_type)
         )
         assert ours.keys() == theirs.keys()
         for key in ours:
             assert (ours[key] - theirs[key]).abs().max() <= 1e-5, key
-    one, both = (read_metrics(run / "metrics.jsonl") for run in (tmp_path, two / kind))
+    one, both = (read_metrics(run / "metrics.jsonl") for run in (tmp_path, two / model_type))
     for line, twin in zip(one, both, strict=True):
         for name in line.keys() - {"tokens_per_s", "tflops", "memory_mb", "kind"}:
             assert line[name] == pytest.approx(twin[name], abs=1e-4), name
 
 
-def test_the_law_of_time_moved_and_the_running_std_too(two):
-    law = load_file(two / "ldlm" / "step_0000050" / "model.safetensors")["time.cdf"]
-    assert (law - torch.linspace(0, 1, 5)).abs().max() > 0.01
+def test_the_time_distribution_moved_and_the_running_std_too(two):
+    cdf = load_file(two / "ldlm" / "step_0000050" / "model.safetensors")["time.cdf"]
+    assert (cdf - torch.linspace(0, 1, 5)).abs().max() > 0.01
     assert load_file(two / "running" / "step_0000050" / "model.safetensors")["latent_std"] != 1
 
 

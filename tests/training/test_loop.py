@@ -56,7 +56,7 @@ def test_noise_is_a_function_of_seed_step_and_part():
     assert len({tuple(draws(*key)) for key in keys}) == len(keys)
 
 
-def test_average_is_the_warm_started_moving_mean():
+def test_ema_is_the_warm_started_moving_mean():
     model = torch.nn.Linear(1, 1, bias=False)
     model.register_buffer("count", torch.tensor(0))
     torch.nn.init.constant_(model.weight, 1.0)
@@ -69,12 +69,12 @@ def test_average_is_the_warm_started_moving_mean():
         mean = decay * mean + (1 - decay) * step
         assert ema.weights["weight"].item() == pytest.approx(mean, rel=1e-5)
         assert ema.weights["count"] == step
-    assert mean == pytest.approx(199 - 9, abs=0.1)  # a mean of decay 0.9 lags 9 steps behind a line
+    assert mean == pytest.approx(199 - 9, abs=0.1)  # a mean of decay 0.9 is 9 steps behind a line
 
 
 def test_parts_add_up_to_the_whole_batch(tmp_path):
     """With as many words in each part, the mean of the parts' means is the mean."""
-    table = np.random.default_rng(0).integers(4, tiny.VOCABULARY, (16, tiny.LENGTH))
+    table = np.random.default_rng(0).integers(4, tiny.VOCAB_SIZE, (16, tiny.LENGTH))
     trained = []
     for parts in (1, 4):
         config = TrainConfig(steps=3, batch=8, accumulate=parts, warmup=1)
@@ -86,17 +86,17 @@ def test_parts_add_up_to_the_whole_batch(tmp_path):
     assert all(torch.allclose(trained[0][k], trained[1][k], atol=1e-9) for k in trained[0])
 
 
-@pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm"])
-def test_training_lowers_the_loss(kind, tmp_path):
-    trainer = tiny.make_trainer(kind, tmp_path, steps=60, batch=16, lr=5e-3)
+@pytest.mark.parametrize("model_type", ["gpt", "masked", "ldlm"])
+def test_training_lowers_the_loss(model_type, tmp_path):
+    trainer = tiny.make_trainer(model_type, tmp_path, steps=60, batch=16, lr=5e-3)
     before = tiny.score(trainer.model, 0)["score"]
     trainer.fit(quiet=True)
     assert tiny.score(trainer.model, 0)["score"] < 0.8 * before
 
 
-@pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm"])
-def test_bf16_autocast_trains_float32_weights(kind, tmp_path):
-    trainer = tiny.make_trainer(kind, tmp_path, steps=2, bf16=True)
+@pytest.mark.parametrize("model_type", ["gpt", "masked", "ldlm"])
+def test_bf16_autocast_trains_float32_weights(model_type, tmp_path):
+    trainer = tiny.make_trainer(model_type, tmp_path, steps=2, bf16=True)
     before = {k: v.clone() for k, v in trainer.model.named_parameters()}
     trainer.fit(quiet=True)
     trained = dict(trainer.model.named_parameters())
@@ -106,14 +106,14 @@ def test_bf16_autocast_trains_float32_weights(kind, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm"])
-def test_compiled_and_plain_training_agree(kind, tmp_path):
+@pytest.mark.parametrize("model_type", ["gpt", "masked", "ldlm"])
+def test_compiled_and_plain_training_agree(model_type, tmp_path):
     """In a child, since the compiler cannot trace the shape checks of tests."""
-    command = [sys.executable, tiny.__file__, "compiled", kind, str(tmp_path / "compiled")]
+    command = [sys.executable, tiny.__file__, "compiled", model_type, str(tmp_path / "compiled")]
     subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, check=True
     )
-    tiny.make_trainer(kind, tmp_path / "plain", steps=3).fit(quiet=True)
+    tiny.make_trainer(model_type, tmp_path / "plain", steps=3).fit(quiet=True)
     ours, theirs = (
         load_file(tmp_path / name / "step_0000003" / "model.safetensors")
         for name in ("compiled", "plain")
@@ -148,7 +148,7 @@ class Spoiled(GPT):
 )
 def test_what_is_not_finite_is_named_before_it_reaches_the_weights(factor, sentence, tmp_path):
     config = TrainConfig(steps=5, batch=4, accumulate=2, save_every=1)
-    model = Spoiled(GPTConfig(tiny.VOCABULARY, tiny.LENGTH, 16, 2, 1))
+    model = Spoiled(GPTConfig(tiny.VOCAB_SIZE, tiny.LENGTH, 16, 2, 1))
     model.factor = factor
     trainer = Trainer(model, tiny.rows(), config, tmp_path, {"config": {}})
     with pytest.raises(
@@ -162,17 +162,17 @@ def test_what_is_not_finite_is_named_before_it_reaches_the_weights(factor, sente
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
-def test_evaluation_sees_the_averaged_weights_and_leaves_no_trace(tmp_path):
+def test_evaluation_uses_the_averaged_weights_and_leaves_no_trace(tmp_path):
     trainer = tiny.make_trainer("ldlm", tmp_path, steps=4)
     trainer.fit(quiet=True)
     own = {k: v.clone() for k, v in trainer.model.state_dict().items()}
 
-    def look(model, step):
+    def keep_weights(model, step):
         assert not model.training and step == 4
         assert torch.equal(model.encoder.query, trainer.ema.weights["encoder.query"])
         return tiny.score(model, step)
 
-    trainer.evaluate(look)
+    trainer.evaluate(keep_weights)
     assert trainer.model.training and not trainer.model.frozen.training
     assert all(torch.equal(own[k], v) for k, v in trainer.model.state_dict().items())
 
@@ -194,10 +194,11 @@ def test_metrics_are_cut_back_to_the_step_it_resumes_from(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("kind", ["gpt", "masked", "ldlm"])
-def test_checkpointing_trades_memory_for_time_only(kind, tmp_path):
+@pytest.mark.parametrize("model_type", ["gpt", "masked", "ldlm"])
+def test_checkpointing_trades_memory_for_time_only(model_type, tmp_path):
     plain, sparing = (
-        tiny.make_trainer(kind, tmp_path / str(flag), checkpointing=flag) for flag in (False, True)
+        tiny.make_trainer(model_type, tmp_path / str(flag), checkpointing=flag)
+        for flag in (False, True)
     )
     for trainer in (plain, sparing):
         trainer.fit(quiet=True)

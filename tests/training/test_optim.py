@@ -13,10 +13,10 @@ def weights(optimizer) -> list[set[int]]:
     return [{id(p) for p in group["params"]} for group in optimizer.param_groups]
 
 
-@pytest.mark.parametrize("kind", ["muon", "adamw"])
-def test_every_trained_weight_has_one_optimizer_and_only_matrices_decay(kind):
+@pytest.mark.parametrize("optimizer_name", ["muon", "adamw"])
+def test_every_trained_weight_has_one_optimizer_and_only_matrices_decay(optimizer_name):
     model = tiny.tiny_ldlm(tiny.RECIPES["ldlm"])
-    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3, optimizer=kind))
+    optimizer = make_optimizer(model, TrainConfig(weight_decay=0.3, optimizer=optimizer_name))
     trained = {
         id(p): (name, p) for name, p in model.named_parameters() if not name.startswith("frozen.")
     }
@@ -25,7 +25,7 @@ def test_every_trained_weight_has_one_optimizer_and_only_matrices_decay(kind):
     for group, ids in zip(optimizer.param_groups, groups):
         assert all((group["weight_decay"] > 0) == (trained[i][1].dim() >= 2) for i in ids)
     orthogonal = groups[2:]
-    assert len(orthogonal) == (kind == "muon")
+    assert len(orthogonal) == (optimizer_name == "muon")
     for i in set().union(*orthogonal):
         assert trained[i][1].dim() == 2 and ".blocks." in trained[i][0]
 

@@ -16,6 +16,9 @@ from minildm.training.checkpoint import config_card, read_tensors
 from minildm.training.presets import PRESETS, find_run
 from minildm.training.renamed import current_card, current_model, current_weights
 
+RENAMED_WEIGHTS = "average.safetensors"
+RENAMED_GPT = "gpt-brief"
+RENAMED_MANTA = "manta-brief-windows"
 OLD_CARDS = json.loads(Path(__file__).with_name("old_cards.json").read_text())
 OLD_NAMES = (  # names of tensors today -> as they were
     (r"(^|\.)in_proj\.", r"\1enter."),
@@ -59,7 +62,10 @@ def test_the_zoo_has_weights_under_their_old_names(name):
     assert all(torch.equal(today[k].to(x.dtype), x) for k, x in current_weights(kept).items())
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+TALES = [name.removesuffix("-tales") for name in OLD_CARDS if name.endswith("-tales")]
+
+
+@pytest.mark.parametrize("model_type", TALES)
 def test_a_run_of_before_loads(model_type, tmp_path):
     """Each weight finds its place: an untrained model, saved under old names, is the same again."""
     name = f"{model_type}-tales"
@@ -73,27 +79,27 @@ def test_a_run_of_before_loads(model_type, tmp_path):
     assert old.keys() != model.state_dict().keys()
     folder = tmp_path / "step_0000001"
     folder.mkdir()
-    save_file(old, folder / "average.safetensors")
+    save_file(old, folder / RENAMED_WEIGHTS)
     (folder / "card.json").write_text(json.dumps(card))
     loaded = pretrained.load(folder)
     assert loaded.card["model_type"] == model_type
     for key, value in loaded.model.state_dict().items():
         assert torch.equal(value, model.state_dict()[key]), key
-    assert read_tensors(folder / "average.safetensors").keys() == model.state_dict().keys()
+    assert read_tensors(folder / RENAMED_WEIGHTS).keys() == model.state_dict().keys()
 
 
 def test_old_names_of_models_and_presets_are_understood():
-    assert current_model("zoo:gpt-brief") == "zoo:gpt-cpu"
-    assert current_model("manta-brief-windows") == "manta-cpu-blocks"
-    assert pretrained.load("zoo:gpt-brief").card["name"] == "gpt-cpu"
-    assert find_run("gpt", "gpt-brief") is PRESETS["gpt-cpu"]
+    assert current_model(f"zoo:{RENAMED_GPT}") == "zoo:gpt-cpu"
+    assert current_model(RENAMED_MANTA) == "manta-cpu-blocks"
+    assert pretrained.load(f"zoo:{RENAMED_GPT}").card["name"] == "gpt-cpu"
+    assert find_run("gpt", RENAMED_GPT) is PRESETS["gpt-cpu"]
 
 
 def test_a_field_that_there_never_was_is_damage(tmp_path):
-    card = {**OLD_CARDS["gpt-brief"], "tokenizer": {"kind": "words", "words": ["a"]}}
+    card = {**OLD_CARDS[RENAMED_GPT], "tokenizer": {"kind": "words", "words": ["a"]}}
     card["config"] = {**card["config"], "model": {**card["config"]["model"], "depth": 3}}
     (tmp_path / "card.json").write_text(json.dumps(card))
-    save_file({"x": torch.zeros(1)}, tmp_path / "average.safetensors")
+    save_file({"x": torch.zeros(1)}, tmp_path / RENAMED_WEIGHTS)
     with pytest.raises(UserError, match="damaged or not one of this version"):
         pretrained.load(tmp_path)
 

@@ -17,13 +17,14 @@ from minildm.errors import UserError
 from minildm.training.checkpoint import steps_saved
 from minildm.training.config import TrainConfig, learning_rate
 from minildm.training.distributed import DistributedContext
-from minildm.training.metrics import read_metrics
+from minildm.training.metrics import RENAMED_LOG, read_metrics
 
 from . import tiny
 
 ROOT = Path(__file__).parents[2]
 CHILD = dict(cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
 FILES = ("model", "ema", "optimizer")
+RENAMED_FILES = {"model": "model", "ema": "average"}  # -> as they were
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -37,9 +38,11 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def never_killed(tmp_path_factory):
-    runs = {kind: tmp_path_factory.mktemp(kind) for kind in ("gpt", "ldlm", "running")}
-    for kind, run in runs.items():
-        tiny.make_trainer(kind, run).fit(tiny.score, quiet=True)
+    runs = {
+        model_type: tmp_path_factory.mktemp(model_type) for model_type in ("gpt", "ldlm", "running")
+    }
+    for model_type, run in runs.items():
+        tiny.make_trainer(model_type, run).fit(tiny.score, quiet=True)
     return runs
 
 
@@ -48,7 +51,7 @@ def command(*words) -> list[str]:
 
 
 def lines(run: Path) -> list[dict]:
-    """The metrics without what a clock measured."""
+    """The metrics without what a timer measured."""
     return [
         {k: v for k, v in line.items() if k not in ("tokens_per_s", "tflops")}
         for line in read_metrics(run / "metrics.jsonl")
@@ -84,12 +87,17 @@ def stop_at(trainer, step: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(10))
-@pytest.mark.parametrize("kind", ["gpt", "ldlm"])
-def test_killed_at_any_moment_and_resumed_equals_never_killed(kind, number, tmp_path, never_killed):
-    chance = random.Random(f"{kind} {number}")
+@pytest.mark.parametrize("model_type", ["gpt", "ldlm"])
+def test_killed_at_any_moment_and_resumed_equals_never_killed(
+    model_type, number, tmp_path, never_killed
+):
+    chance = random.Random(f"{model_type} {number}")
     last, pause = chance.randrange(12), chance.uniform(0, 0.03)
     child = subprocess.Popen(
-        command("victim", kind, tmp_path), **CHILD, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        command("victim", model_type, tmp_path),
+        **CHILD,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
     assert any(int(line) == last for line in child.stdout)
     time.sleep(pause)
@@ -97,11 +105,11 @@ def test_killed_at_any_moment_and_resumed_equals_never_killed(kind, number, tmp_
     child.communicate()
     assert child.returncode == -signal.SIGKILL
 
-    trainer = tiny.make_trainer(kind, tmp_path)
+    trainer = tiny.make_trainer(model_type, tmp_path)
     assert trainer.resume() == bool(steps_saved(tmp_path))
     assert trainer.step in (0, 3, 4, 6, 8, 9, 12)
     trainer.fit(tiny.score, quiet=True)
-    assert_same(tmp_path, never_killed[kind])
+    assert_same(tmp_path, never_killed[model_type])
 
 
 def test_killed_while_saving_goes_back_to_the_checkpoint_before(tmp_path, never_killed):
@@ -200,12 +208,12 @@ def test_other_contents_and_other_parts_are_refused(never_killed):
 
 
 def test_a_run_of_an_older_version_goes_on(tmp_path, never_killed):
-    """Its metrics were in journal.jsonl, its weights had other names, and its card lacks fields."""
+    """Its files and weights had other names, and its card lacks fields."""
     trainer = tiny.make_trainer("gpt", tmp_path)
     stop_at(trainer, 6)
-    (tmp_path / "metrics.jsonl").rename(tmp_path / "journal.jsonl")
+    (tmp_path / "metrics.jsonl").rename(tmp_path / RENAMED_LOG)
     for folder in steps_saved(tmp_path):
-        for name, before in {"model": "model", "ema": "average"}.items():
+        for name, before in RENAMED_FILES.items():
             path = folder / f"{name}.safetensors"
             tensors = load_file(path)
             path.unlink()
@@ -218,7 +226,7 @@ def test_a_run_of_an_older_version_goes_on(tmp_path, never_killed):
     assert again.resume() and again.step == 6
     again.fit(tiny.score, quiet=True)
     assert_same(tmp_path, never_killed["gpt"])
-    assert not (tmp_path / "journal.jsonl").exists()
+    assert not (tmp_path / RENAMED_LOG).exists()
 
 
 def test_nothing_to_resume(tmp_path):

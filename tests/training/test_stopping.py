@@ -154,8 +154,8 @@ def test_outside_of_the_main_thread_nothing_changes():
 
 
 def test_a_text_is_shown_at_evaluations_and_every_minute(tmp_path, capsys, monkeypatch):
-    clock = iter(range(0, 10_000, 25))
-    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
+    seconds = iter(range(0, 10_000, 25))
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(seconds))
     trainer = tiny.make_trainer("gpt", tmp_path / "run", eval_every=10)
     before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
     trainer.fit(

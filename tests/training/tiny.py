@@ -25,7 +25,7 @@ from minildm.training.distributed import DistributedContext, join, leave
 from minildm.training.loop import Trainer
 from minildm.transport.time_sampling import AdaptiveTime
 
-VOCABULARY, LENGTH = 20, 12
+VOCAB_SIZE, LENGTH = 20, 12
 SIZES = dict(d_model=16, n_heads=2)
 RECIPES = {
     "ldlm": Recipe(warmup=500),
@@ -47,18 +47,18 @@ def rows(count: int = 40) -> np.ndarray:
 
 def tiny_gpt() -> GPT:
     torch.manual_seed(0)
-    return GPT(GPTConfig(VOCABULARY, LENGTH, n_layers=2, **SIZES))
+    return GPT(GPTConfig(VOCAB_SIZE, LENGTH, n_layers=2, **SIZES))
 
 
 def tiny_ldlm(recipe: Recipe, **changes) -> LDLM:
-    """An LDLM on the first block's states of a tiny GPT, with few bins of time so that its law soon moves."""
+    """An LDLM on the first block's states of a tiny GPT, with few bins of time so that its time distribution soon moves."""
     frozen = FrozenEncoder(tiny_gpt(), lambda network, tokens: network.states(tokens, -2), 16)
     frozen.calibrate(torch.from_numpy(rows().astype(np.int64)))
     layers = dict(n_encoder_layers=1, n_decoder_layers=1, n_token_layers=1, n_denoiser_layers=1)
     model = LDLM(
         LDLMConfig(
             **{
-                **dict(vocab_size=VOCABULARY, seq_len=LENGTH, hidden=16, latent=4, recipe=recipe),
+                **dict(vocab_size=VOCAB_SIZE, seq_len=LENGTH, hidden=16, latent=4, recipe=recipe),
                 **SIZES,
                 **layers,
                 **changes,
@@ -72,18 +72,18 @@ def tiny_ldlm(recipe: Recipe, **changes) -> LDLM:
 
 def tiny_masked() -> MaskedDiffusion:
     torch.manual_seed(0)
-    return MaskedDiffusion(MaskedDiffusionConfig(VOCABULARY, LENGTH, n_layers=2, **SIZES))
+    return MaskedDiffusion(MaskedDiffusionConfig(VOCAB_SIZE, LENGTH, n_layers=2, **SIZES))
 
 
 def tiny_vae() -> VAE:
     torch.manual_seed(0)
-    return VAE(VAEConfig(VOCABULARY, LENGTH, latent=4, **SIZES))
+    return VAE(VAEConfig(VOCAB_SIZE, LENGTH, latent=4, **SIZES))
 
 
 def tiny_manta(**changes) -> MantaLM:
     space = tiny_vae()
     model = MantaLM(
-        MantaLMConfig(VOCABULARY, LENGTH, n_layers=1, **SIZES, space=space.config, **changes), space
+        MantaLMConfig(VOCAB_SIZE, LENGTH, n_layers=1, **SIZES, space=space.config, **changes), space
     )
     if model.config.time_distribution == "adaptive":
         model.time = AdaptiveTime(bins=4, refresh=5)
@@ -101,13 +101,13 @@ MODELS = {
 
 
 def make_trainer(
-    kind: str, run: Path, context: DistributedContext = DistributedContext(), **changes
+    model_type: str, run: Path, context: DistributedContext = DistributedContext(), **changes
 ) -> Trainer:
     config = TrainConfig(
         **{**dict(steps=12, batch=8, warmup=4, log_every=1, eval_every=4, save_every=3), **changes}
     )
-    card = {"config": {"train": asdict(config), "kind": kind}}
-    return Trainer(MODELS[kind](), rows(), config, run, card, context)
+    card = {"config": {"train": asdict(config), "model_type": model_type}}
+    return Trainer(MODELS[model_type](), rows(), config, run, card, context)
 
 
 @torch.no_grad()
@@ -119,21 +119,21 @@ def score(model, step: int) -> dict:
     }
 
 
-def victim(kind: str, run: Path) -> None:
+def victim(model_type: str, run: Path) -> None:
     """Train, print each step before it is made, and wait to be killed."""
-    trainer = make_trainer(kind, run)
+    trainer = make_trainer(model_type, run)
     one_step = trainer.one_step
 
-    def told(forward):
+    def announced(forward):
         print(trainer.step, flush=True)
         return one_step(forward)
 
-    trainer.one_step = told
+    trainer.one_step = announced
     trainer.fit(score, quiet=True)
     sys.stdin.read()
 
 
-def dies_saving(kind: str, run: Path) -> None:
+def dies_saving(model_type: str, run: Path) -> None:
     """Train until the third checkpoint, and die when half of its second file is written."""
     save_file = checkpoint.save_file
 
@@ -144,10 +144,10 @@ def dies_saving(kind: str, run: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     checkpoint.save_file = half
-    make_trainer(kind, run).fit(score, quiet=True)
+    make_trainer(model_type, run).fit(score, quiet=True)
 
 
-def dies_pruning(kind: str, run: Path) -> None:
+def dies_pruning(model_type: str, run: Path) -> None:
     """Train to the last checkpoint, and die when of the oldest one, which is to be deleted, one file is gone."""
     prune = checkpoint.prune
 
@@ -158,22 +158,22 @@ def dies_pruning(kind: str, run: Path) -> None:
         prune(run, best)
 
     checkpoint.prune = half
-    make_trainer(kind, run).fit(score, quiet=True)
+    make_trainer(model_type, run).fit(score, quiet=True)
 
 
-def compiled(kind: str, run: Path) -> None:
+def compiled(model_type: str, run: Path) -> None:
     """Three steps traced by the compiler's front; its back would need a C++ toolchain."""
     torch.compile = partial(torch.compile, backend="eager")
-    make_trainer(kind, run, steps=3, compile=True).fit(quiet=True)
+    make_trainer(model_type, run, steps=3, compile=True).fit(quiet=True)
 
 
-def together(run: Path) -> None:
-    """Train each kind for 50 steps on as many processes as torchrun started; note how an uneven batch is refused."""
+def in_processes(run: Path) -> None:
+    """Train each model type for 50 steps on as many processes as torchrun started; note how an uneven batch is refused."""
     context = join()
-    for kind in MODELS:
-        make_trainer(kind, run / kind, context, steps=50, save_every=50, accumulate=2).fit(
-            quiet=True
-        )
+    for model_type in MODELS:
+        make_trainer(
+            model_type, run / model_type, context, steps=50, save_every=50, accumulate=2
+        ).fit(quiet=True)
     try:
         make_trainer("gpt", run / "uneven", context, batch=7)
     except UserError as error:
@@ -183,8 +183,8 @@ def together(run: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    task, *kind, run = sys.argv[1:]
+    task, *model_type, run = sys.argv[1:]
     tasks = {
-        task.__name__: task for task in (victim, dies_saving, dies_pruning, compiled, together)
+        task.__name__: task for task in (victim, dies_saving, dies_pruning, compiled, in_processes)
     }
-    tasks[task](*kind, Path(run))
+    tasks[task](*model_type, Path(run))
