@@ -10,7 +10,8 @@ import torch
 
 import minildm as ml
 from minildm.cli import main
-from minildm.models.registry import MODEL_TYPES
+from minildm.models.registry import MODEL_TYPES, type_of
+from minildm.training.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 
@@ -21,9 +22,10 @@ def test_every_public_name_is_there():
         assert getattr(ml, name).__name__ == name
 
 
-def test_every_model_class_is_public():
-    for entry in MODEL_TYPES.values():
-        assert getattr(ml, entry.model.__name__) is entry.model
+def test_the_model_classes_of_all_presets_and_their_sizes_are_public():
+    for entry in (MODEL_TYPES[type_of(run.model)] for run in PRESETS.values()):
+        for public in (entry.model, entry.config):
+            assert getattr(ml, public.__name__) is public
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -30,7 +30,7 @@ class DrawingFlags:
     """How texts are drawn; what is left out is as the model does by default."""
 
     steps: int | None = None  # solver steps: 32, or of a masked model one a token
-    solver: str | None = None  # ancestral; masked confidence, margin; LDLM ddim, euler, heun
+    solver: str | None = None  # of the model's; a wrong one is answered with those there are
     length: int | None = None  # longest text in tokens: that of training
     temperature: float | None = None  # of token probabilities, or of an LDLM's noise
     top_p: float | None = None  # GPT, masked model: mass of the tokens that are drawn from
