@@ -18,7 +18,7 @@ from minildm.cli import COMMANDS, demo, evaluate, main
         [],
         ["train", "--help"],
         ["train", "gpt", "--help"],
-        *(["train", kind, "--help"] for kind in ("masked", "ldlm", "vae", "manta")),
+        *(["train", model_type, "--help"] for model_type in ("masked", "ldlm", "vae", "manta")),
         *([name, "--help"] for name in COMMANDS if name != "train"),
     ],
 )
@@ -78,7 +78,7 @@ def test_demo_shows_every_language_model_and_draws(stocked_zoo, tmp_path, capsys
     )
     said = capsys.readouterr().out
     assert (
-        all(f"\n{kind}-tiny\n" in said for kind in ("gpt", "masked", "ldlm", "manta"))
+        all(f"\n{model_type}-tiny\n" in said for model_type in ("gpt", "masked", "ldlm", "manta"))
         and "vae" not in said
     )
     table = said[said.index("model ") :].splitlines()

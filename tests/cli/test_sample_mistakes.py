@@ -8,7 +8,7 @@ from minildm.cli import main
 
 
 @pytest.mark.parametrize(
-    "kind, flags, said",
+    "model_type, flags, said",
     [
         (
             "gpt",
@@ -214,12 +214,12 @@ from minildm.cli import main
         ("vae", ["--infill", "once ____"], "a VAE puts no tokens in order"),
     ],
 )
-def test_mistakes(kind, flags, said, request, sentence, tales, tmp_path):
+def test_mistakes(model_type, flags, said, request, sentence, tales, tmp_path):
     places = {"FILE": tales, "BELOW": tales / "BELOW" / "path", "FOLDER": tmp_path}
     places |= {name: tmp_path / name for name in ("NONE", "EMPTY", "LATIN")}
     places["EMPTY"].write_text(" \n\n")
     places["LATIN"].write_bytes(b"caf\xe9")
-    run = request.getfixturevalue(f"{kind}_run")
+    run = request.getfixturevalue(f"{model_type}_run")
     before = sorted(path.name for path in tmp_path.iterdir())
     assert said in sentence("sample", str(run), *(str(places.get(flag, flag)) for flag in flags))
     assert sorted(path.name for path in tmp_path.iterdir()) == before

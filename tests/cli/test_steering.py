@@ -48,7 +48,7 @@ def test_gaps_become_a_mask():
     assert torch.equal(mask, row != MASK)
 
 
-def test_gaps_without_a_size_fill_three_quarters_of_the_length_in_equal_shares():
+def test_gaps_without_a_size_fill_three_quarters_of_the_length_in_equal_parts():
     for length, sizes in ((16, [4, 4]), (20, [6, 5]), (8, [1, 1])):
         row, mask = with_gaps("____ fox ____ home", None, length, WORDS)
         middle = row[0].tolist().index(5)
@@ -87,7 +87,7 @@ def test_gaps_between_byte_pairs_keep_the_space_before_a_word():
     assert pairs.decode(row[0, mask[0]].tolist()) == "a fox home"
 
 
-def test_a_wish_is_one_token():
+def test_a_target_is_one_token():
     pairs = BytePairTokenizer.train(["a fox ran home to a fox"] * 9, 300)
     for tokenizer, word in ((WORDS, "fox"), (pairs, "fox")):
         i = min(tokenizer.encode(f" {word}"), tokenizer.encode(word), key=len)[0]
@@ -99,7 +99,7 @@ def test_a_wish_is_one_token():
             target(word, WORDS)
 
 
-def test_every_kind_that_can_fills_gaps_and_keeps_what_is_given(
+def test_every_model_type_that_can_fills_gaps_and_keeps_what_is_given(
     masked_run, ldlm_run, manta_run, asked, capsys
 ):
     for run in (masked_run, ldlm_run, manta_run):
@@ -118,8 +118,8 @@ def test_every_kind_that_can_fills_gaps_and_keeps_what_is_given(
         )
         words = [text.split() for text in capsys.readouterr().out.strip().split("\n\n")]
         assert len(words) == 3 and given["count"] == 3 and (~given["observed"]).sum() == 4
-        known = [int(i) for i in given["prompt"][given["observed"]] if i > MASK]
-        assert load(run, frozen=False).tokenizer.decode(known) == "once at the there lived ."
+        observed = [int(i) for i in given["prompt"][given["observed"]] if i > MASK]
+        assert load(run, frozen=False).tokenizer.decode(observed) == "once at the there lived ."
         assert all(text[:3] == ["once", "at", "the"] for text in words)
 
 
@@ -151,7 +151,7 @@ def test_repairs_are_versions_of_each_paragraph(ldlm_run, manta_run, asked, tale
         )
 
 
-def test_without_a_share_doubtful_words_are_repaired_and_the_others_kept(
+def test_without_a_fraction_doubtful_words_are_repaired_and_the_others_kept(
     masked_run, ldlm_run, manta_run, asked, tales
 ):
     for run in (masked_run, ldlm_run, manta_run):
@@ -169,7 +169,7 @@ def test_without_a_share_doubtful_words_are_repaired_and_the_others_kept(
         )
 
 
-def test_a_guide_is_a_wish_with_a_strength(ldlm_run, manta_run, asked, capsys):
+def test_guidance_has_a_target_and_a_scale(ldlm_run, manta_run, asked, capsys):
     for run in (ldlm_run, manta_run):
         given = asked(
             str(run),
@@ -193,7 +193,7 @@ def test_a_guide_is_a_wish_with_a_strength(ldlm_run, manta_run, asked, capsys):
         assert given["prompt"].shape == (1, 3) and "observed" not in given and not config.start
 
 
-def test_a_wish_is_tried_again_for_the_texts_that_miss_it(manta_run, capsys, monkeypatch):
+def test_a_target_is_tried_again_for_the_texts_without_it(manta_run, capsys, monkeypatch):
     counts = []
     draw_once = Sampler.draw
 

@@ -69,21 +69,21 @@ def test_a_manta_run_carries_the_vae_that_it_stands_on(manta_run, vae_run):
     ] > 0
 
 
-@pytest.mark.parametrize("kind", ["gpt", "vae", "manta"])
+@pytest.mark.parametrize("model_type", ["gpt", "vae", "manta"])
 def test_it_resumes_and_ends_with_the_same_weights(
-    kind, gpt_run, vae_run, manta_run, folder, capsys
+    model_type, gpt_run, vae_run, manta_run, folder, capsys
 ):
     run, stopped = (
-        {"gpt": gpt_run, "vae": vae_run, "manta": manta_run}[kind],
-        folder / f"stopped-{kind}",
+        {"gpt": gpt_run, "vae": vae_run, "manta": manta_run}[model_type],
+        folder / f"stopped-{model_type}",
     )
     shutil.copytree(run, stopped)
     shutil.rmtree(stopped / "step_0000006")
-    own = ["--model.n-layers", "1", "--vae", str(vae_run)] if kind == "manta" else []
+    own = ["--model.n-layers", "1", "--vae", str(vae_run)] if model_type == "manta" else []
     main(
         [
             "train",
-            kind,
+            model_type,
             *TINY,
             "--train.steps",
             "6",
@@ -136,8 +136,8 @@ def test_another_round_starts_with_the_weights_of_the_first(gpt_run, folder, cap
 
 
 def test_a_second_round_may_add_what_is_silent_at_first(vae_run, folder):
-    """A Manta-LM is told how many words it does not see in the second round only; its gaps then have vectors, zero at first."""
-    windows = [
+    """A Manta-LM is given how many words it does not see in the second round only; its gaps then have vectors, zero at first."""
+    blocks = [
         *TINY,
         "--vae",
         str(vae_run),
@@ -150,12 +150,12 @@ def test_a_second_round_may_add_what_is_silent_at_first(vae_run, folder):
         "0",
     ]
     first, second = folder / "first_round", folder / "second_round"
-    main(["train", "manta", *windows, "--out", str(first)])
+    main(["train", "manta", *blocks, "--out", str(first)])
     main(
         [
             "train",
             "manta",
-            *windows,
+            *blocks,
             "--model.block-size",
             "3",
             "--weights",
@@ -209,9 +209,9 @@ def test_more_steps_go_on_and_say_what_becomes_of_the_learning_rate(gpt_run, fol
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_flags_start_from_the_preset(name):
-    kind = type_of(PRESETS[name].model)
-    assert parse([kind, "--preset", name])[1].train == PRESETS[name].train
-    flags = parse([kind, "--preset", name, "--train.lr", "0.5", "--length", "32"])[1]
+    model_type = type_of(PRESETS[name].model)
+    assert parse([model_type, "--preset", name])[1].train == PRESETS[name].train
+    flags = parse([model_type, "--preset", name, "--train.lr", "0.5", "--length", "32"])[1]
     assert flags.train.lr == 0.5 and flags.length == 32 and flags.out == f"runs/{name}"
     assert (
         flags.model.d_model == PRESETS[name].model.d_model
@@ -220,12 +220,12 @@ def test_flags_start_from_the_preset(name):
 
 
 @pytest.mark.parametrize(
-    "kind", [name.removesuffix("-base") for name in PRESETS if name.endswith("-base")]
+    "model_type", [name.removesuffix("-base") for name in PRESETS if name.endswith("-base")]
 )
-def test_base_is_the_published_size(kind):
-    model = parse([kind, "--size", "base"])[1].model
+def test_base_is_the_published_size(model_type):
+    model = parse([model_type, "--size", "base"])[1].model
     assert (model.d_model, model.n_heads) == (768, 12)
-    if kind == "ldlm":
+    if model_type == "ldlm":
         assert (
             model.n_denoiser_layers,
             model.n_encoder_layers,

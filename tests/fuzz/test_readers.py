@@ -62,28 +62,28 @@ def run(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name, share", [("model", 2), ("ema", 4), ("optimizer", 4)])
-def test_tensors_of_a_checkpoint(name, share, run):
+@pytest.mark.parametrize("name, divisor", [("model", 2), ("ema", 4), ("optimizer", 4)])
+def test_tensors_of_a_checkpoint(name, divisor, run):
     resumed = trainer(run)
     survive(
         run / "step_0000002" / f"{name}.safetensors",
         resumed.resume,
         bytes_like,
         name,
-        COUNT // share,
+        COUNT // divisor,
         run,
     )
 
 
-@pytest.mark.parametrize("read, share", [("resume", 2), ("load", 4)])
-def test_cards(read, share, run):
+@pytest.mark.parametrize("read, divisor", [("resume", 2), ("load", 4)])
+def test_cards(read, divisor, run):
     resumed = trainer(run)
 
     def go_on() -> str | None:
         return schedule(resumed) if resumed.resume() else None
 
-    call = go_on if read == "resume" else lambda: pretrained.load(run)
-    survive(run / "step_0000002" / "card.json", call, either, read, COUNT // share, run)
+    read_again = go_on if read == "resume" else lambda: pretrained.load(run)
+    survive(run / "step_0000002" / "card.json", read_again, either, read, COUNT // divisor, run)
 
 
 def test_cards_with_byte_pairs(tmp_path):
@@ -138,9 +138,9 @@ def test_corpus_files(encoding, tmp_path, cache):
 
 
 @pytest.mark.parametrize(
-    "name, share", [("train.npy", 2), ("valid.npy", 8), ("card.json", 4), ("tokenizer.json", 8)]
+    "name, divisor", [("train.npy", 2), ("valid.npy", 8), ("card.json", 4), ("tokenizer.json", 8)]
 )
-def test_cached_corpora(name, share, tmp_path, cache):
+def test_cached_corpora(name, divisor, tmp_path, cache):
     path = tmp_path / "text.txt"
     path.write_text(3 * TEXT)
     first = load_corpus(f"file:{path}", 12, vocab_size=268)
@@ -156,6 +156,6 @@ def test_cached_corpora(name, share, tmp_path, cache):
         read,
         either if name.endswith("json") else bytes_like,
         name,
-        COUNT // share,
+        COUNT // divisor,
         tmp_path,
     )

@@ -7,7 +7,7 @@ from minildm.models.ldlm import LDLM, LDLMConfig
 from minildm.models.recipe import Recipe
 from minildm.nets.frozen import FrozenEncoder
 
-VOCABULARY, LENGTH = 20, 8
+VOCAB_SIZE, LENGTH = 20, 8
 PARTS = ("encoder", "decoder", "token_decoder", "denoiser")
 
 
@@ -17,7 +17,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def texts(batch: int = 6) -> torch.Tensor:
     """Rows <bos> words <eos> <pad>..., from 1 word to as many as fit."""
-    tokens = torch.randint(4, VOCABULARY, (batch, LENGTH), generator=rng())
+    tokens = torch.randint(4, VOCAB_SIZE, (batch, LENGTH), generator=rng())
     tokens[:, 0] = 1
     for i, row in enumerate(tokens):
         end = 2 + i % (LENGTH - 2)
@@ -27,7 +27,7 @@ def texts(batch: int = 6) -> torch.Tensor:
 
 def frozen_gpt() -> FrozenEncoder:
     torch.manual_seed(1)
-    gpt = GPT(GPTConfig(VOCABULARY, LENGTH, d_model=16, n_heads=2, n_layers=2))
+    gpt = GPT(GPTConfig(VOCAB_SIZE, LENGTH, d_model=16, n_heads=2, n_layers=2))
     frozen = FrozenEncoder(gpt, lambda network, tokens: network.states(tokens, -2), 16)
     frozen.calibrate(texts())
     return frozen
@@ -38,7 +38,7 @@ def ldlm(recipe: Recipe = Recipe(), compression: int = 1) -> LDLM:
     torch.manual_seed(0)
     model = LDLM(
         LDLMConfig(
-            VOCABULARY,
+            VOCAB_SIZE,
             LENGTH,
             hidden=16,
             latent=4,
@@ -77,7 +77,7 @@ def feels(grads: list[torch.Tensor]) -> bool:
 
 
 def agrees(tokens: torch.Tensor, given: torch.Tensor):
-    """The wish that given positions hold given words: Phi = -sum_{i given} log p_i(w_i)."""
+    """The guidance target that given positions hold given words: Phi = -sum_{i given} log p_i(w_i)."""
 
     def cost(log_p):
         return -(log_p.gather(-1, tokens.expand(log_p.shape[:2])[..., None])[..., 0] * given).sum(1)

@@ -34,7 +34,7 @@ class Elsewhere(torch.Tensor):
 
 
 def work(func, args: tuple, kwargs: dict):
-    """Run an operator where its tensors are, or where it is told to."""
+    """Run an operator where its tensors are, or where it is asked to."""
     tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
     there = any(isinstance(x, Elsewhere) for x in tensors)
     target = kwargs.get("device") or (DEVICE if there else CPU)

@@ -1,4 +1,4 @@
-"""GPT: causal, cached as uncached, blind to padding, and drawing from the law that `nucleus` names."""
+"""GPT: causal, cached as uncached, blind to padding, and drawing from the distribution that `nucleus` names."""
 
 import math
 
@@ -20,7 +20,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def model(seed: int = 0, sharp: float = 2.0) -> GPT:
-    """A GPT with larger weights than at the start of training and all taps open, so that its opinions differ."""
+    """A GPT with larger weights than at the start of training and all kernels open, so that its opinions differ."""
     torch.manual_seed(seed)
     gpt = GPT(CONFIG).eval()
     with torch.no_grad():
@@ -34,7 +34,7 @@ def words(batch: int = 4, n: int = 12, seed: int = 0):
 
 
 @torch.no_grad()
-def test_no_position_sees_the_future():
+def test_no_position_depends_on_later_ones():
     gpt, tokens = model(), words()
     logits = gpt.logits(tokens)
     for i in range(1, 12):
@@ -61,10 +61,10 @@ def test_cached_generation_equals_the_most_probable_words_computed_anew(prompt):
 
 def test_words_are_drawn_with_their_probabilities():
     gpt, count = model(sharp=5.0), 4000
-    law = nucleus(gpt.logits(torch.tensor([[BOS]]))[:, -1].detach(), 0.7, 0.9)[0]
+    probs = nucleus(gpt.logits(torch.tensor([[BOS]]))[:, -1].detach(), 0.7, 0.9)[0]
     drawn = draw(gpt, count, rng=rng(), length=2, temperature=0.7, top_p=0.9).tokens[:, 1]
-    share = torch.bincount(drawn, minlength=20) / count
-    assert ((share - law).abs() <= 5 * (law * (1 - law) / count).sqrt()).all()
+    frequency = torch.bincount(drawn, minlength=20) / count
+    assert ((frequency - probs).abs() <= 5 * (probs * (1 - probs) / count).sqrt()).all()
 
 
 def test_padding_does_not_count():

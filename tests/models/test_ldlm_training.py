@@ -74,11 +74,11 @@ def test_the_encoder_feels_gamma_of_the_diffusion_gradient_and_the_denoiser_all_
     model = ldlm(WARMUP)
     whole = gradients(model, "diffusion", step=10)
     for step in (0, 5, 9):
-        share = gradients(model, "diffusion", step=step)
+        scaled = gradients(model, "diffusion", step=step)
         scale = gamma(step, 10)
-        for ours, full in zip(share["encoder"], whole["encoder"]):
+        for ours, full in zip(scaled["encoder"], whole["encoder"]):
             assert torch.allclose(ours, scale * full, atol=1e-6 * scale, rtol=1e-4)
-        for ours, full in zip(share["denoiser"], whole["denoiser"]):
+        for ours, full in zip(scaled["denoiser"], whole["denoiser"]):
             assert torch.allclose(ours, full, atol=1e-8, rtol=1e-5)
 
 
@@ -91,10 +91,10 @@ def test_the_total_gradient_is_the_sum_of_the_routes():
         assert torch.allclose(p.grad, gamma(7, 10) * d + h, atol=1e-6, rtol=1e-4)
 
 
-def test_encoder_pull_scales_what_is_left_after_the_warmup():
+def test_the_encoder_gradient_scale_acts_after_the_warmup():
     grads = {
-        pull: gradients(ldlm(replace(WARMUP, encoder_gradient_scale=pull)), "diffusion", step=10)
-        for pull in (0.0, 0.1, 1.0)
+        scale: gradients(ldlm(replace(WARMUP, encoder_gradient_scale=scale)), "diffusion", step=10)
+        for scale in (0.0, 0.1, 1.0)
     }
     assert not feels(grads[0.0]["encoder"])
     for ours, full in zip(grads[0.1]["encoder"], grads[1.0]["encoder"]):
@@ -158,7 +158,7 @@ def test_the_running_std_moves_a_hundredth_a_step_in_training_alone():
 
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_times_are_observed_and_adapted_if_asked(adaptive):
-    """In training alone, each text counting 1/p(t) of the law that its time was drawn from."""
+    """In training alone, each text counting 1/p(t) of the distribution that its time was drawn from."""
     model = ldlm(replace(WARMUP, adaptive_time=adaptive))
     model.time.cdf.copy_(torch.linspace(0, 1, 51).double() ** 3)  # late times only: few below 0.5
     model.eval().losses(texts(), step=0, rng=rng())
@@ -171,7 +171,7 @@ def test_times_are_observed_and_adapted_if_asked(adaptive):
     assert (texts_in[:25].sum() <= 1.5) == adaptive
 
 
-def test_half_of_the_texts_are_told_a_first_guess():
+def test_half_of_the_texts_are_given_a_first_guess():
     model, seen = ldlm(WARMUP), []
     predict = model.denoiser.forward
     model.denoiser.forward = lambda zt, t, c: (
@@ -223,18 +223,20 @@ def test_losses_are_a_function_of_the_rng():
 
 
 def test_each_text_is_denoised_at_times_from_every_stratum(monkeypatch):
-    """With 4 draws of 6 texts the denoiser sees 24 latents: the same 6 in each quarter of the (uniform) law of time."""
+    """With 4 draws of 6 texts the denoiser sees 24 latents: the same 6 in each quarter of the (uniform) time distribution."""
     model, seen = ldlm(replace(WARMUP, draws=4)), []
-    clean, encode = model.denoise, model.encode
-    monkeypatch.setattr(model, "denoise", lambda zt, t, c: seen.append((zt, t)) or clean(zt, t, c))
+    denoise, encode = model.denoise, model.encode
+    monkeypatch.setattr(
+        model, "denoise", lambda zt, t, c: seen.append((zt, t)) or denoise(zt, t, c)
+    )
     codes = []
     monkeypatch.setattr(model, "encode", lambda h: codes.append(encode(h)) or codes[-1])
     model.losses(texts(), step=10, rng=rng())
     (z1,), (zt, t) = codes, seen[-1]
     assert z1.shape[0] == 6 and zt.shape[0] == t.shape[0] == 24
     assert torch.equal((4 * t.sort().values).long(), torch.arange(4).repeat_interleave(6))
-    nearly_clean = (model.schedule.a(t) > 0.9).nonzero().flatten().tolist()
-    assert nearly_clean
-    for i in nearly_clean:
+    almost_data = (model.schedule.a(t) > 0.9).nonzero().flatten().tolist()
+    assert almost_data
+    for i in almost_data:
         distance = (zt[i] / model.schedule.a(t[i]) - z1).square().mean((1, 2))
         assert distance.argmin().item() == i % 6

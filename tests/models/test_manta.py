@@ -1,4 +1,4 @@
-"""Manta-LM: its aim against closed forms, its controls, and what its policy remembers."""
+"""Manta-LM: its aim against closed forms, its controls, and what its policy keeps."""
 
 import pytest
 import torch
@@ -35,43 +35,45 @@ def states(batch: int = 3, n: int = N, seed: int = 0) -> tuple[torch.Tensor, tor
 def test_where_the_text_says_nothing_it_aims_at_the_posterior_mean_of_a_mixture():
     """A text of one position, and a network that adds nothing: words as Gaussians with the prior's weights."""
     model = manta()
-    model.policy.scores = lambda x, belief, *_: torch.zeros(*belief.shape)
+    model.policy.scores = lambda x, posterior_, *_: torch.zeros(*posterior_.shape)
     book, z, t = (
         model.space.codebook(),
         torch.randn(50, 1, LATENT, generator=rng()),
         torch.linspace(0, 0.98, 50)[:, None],
     )
     assert torch.allclose(book.variances, book.variances[0])
-    law = Mixture(model.prior.log_softmax(0), book.means, book.variances[0].expand(WORDS))
-    clean = model.predict(z, t, torch.zeros_like(z))[0]
-    assert torch.allclose(clean[:, 0], posterior(Linear(), law, z[:, 0], t[:, 0])[0], atol=1e-4)
+    mixture = Mixture(model.prior.log_softmax(0), book.means, book.variances[0].expand(WORDS))
+    denoised = model.predict(z, t, torch.zeros_like(z))[0]
+    assert torch.allclose(
+        denoised[:, 0], posterior(Linear(), mixture, z[:, 0], t[:, 0])[0], atol=1e-4
+    )
 
 
 @torch.no_grad()
-def test_the_aim_is_the_mean_of_the_pinned_ends_of_its_words():
+def test_the_aim_is_the_mean_of_the_end_points_of_its_words():
     model, (z, t) = manta(), states()
-    clean, logits = model.predict(z, t, torch.zeros_like(z))
+    denoised, logits = model.predict(z, t, torch.zeros_like(z))
     book, p = model.space.codebook(), logits.softmax(-1)
     each = torch.stack(
         [book.endpoint(F.one_hot(torch.full((3, N), w), WORDS).float(), z, t) for w in range(WORDS)]
     )
-    assert torch.allclose(clean, (p.permute(2, 0, 1)[..., None] * each).sum(0), atol=1e-5)
-    cold, same = model.predict(z, t, torch.zeros_like(z), temperature=0.0)
+    assert torch.allclose(denoised, (p.permute(2, 0, 1)[..., None] * each).sum(0), atol=1e-5)
+    sharp, same = model.predict(z, t, torch.zeros_like(z), temperature=0.0)
     best = book.endpoint(F.one_hot(logits.argmax(-1), WORDS).float(), z, t)
-    assert torch.equal(same, logits) and torch.allclose(cold, best, atol=1e-4)
+    assert torch.equal(same, logits) and torch.allclose(sharp, best, atol=1e-4)
     warm = model.predict(z, t, torch.zeros_like(z), temperature=0.5)[0]
     assert torch.allclose(warm, book.endpoint((2 * logits).softmax(-1), z, t), atol=1e-5)
 
 
 @torch.no_grad()
-def test_a_drawn_end_is_that_of_one_word_of_the_law():
+def test_a_sampled_end_point_is_that_of_one_word():
     model, (z, t) = manta(), states()
     logits, book = model.predict(z, t, torch.zeros_like(z))[1], model.space.codebook()
     many = [model.predict(z, t, torch.zeros_like(z), 0.7, seed)[0] for seed in range(400)]
     ends = torch.stack(
         [book.endpoint(F.one_hot(torch.full((3, N), w), WORDS).float(), z, t) for w in range(WORDS)]
     )
-    gaps = torch.stack([(ends - clean).square().mean(-1) for clean in many])
+    gaps = torch.stack([(ends - denoised).square().mean(-1) for denoised in many])
     under_way = t < 1
     assert gaps.amin(1)[:, under_way].max() < 1e-10
     counts = F.one_hot(gaps.argmin(1), WORDS).double().mean(0)
@@ -81,10 +83,10 @@ def test_a_drawn_end_is_that_of_one_word_of_the_law():
 
 @torch.no_grad()
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_drawn_ends_carry_noise_to_the_law_of_words_in_any_number_of_steps(steps):
-    """One position and a network that adds nothing: the law of its word is the prior; aims that are means miss it."""
+def test_sampled_end_points_carry_noise_to_the_distribution_of_words_in_any_number_of_steps(steps):
+    """One position and a network that adds nothing: the distribution of its word is the prior; aims that are means miss it."""
     model, count = manta(), 4000
-    model.policy.scores = lambda x, belief, *_: torch.zeros(*belief.shape)
+    model.policy.scores = lambda x, posterior_, *_: torch.zeros(*posterior_.shape)
     model.prior.copy_(torch.randn(WORDS, generator=rng(8)))
     times = torch.linspace(0, 1, steps + 1)[:, None, None, None].expand(-1, count, 1, 1)
     found = {}
@@ -93,8 +95,8 @@ def test_drawn_ends_carry_noise_to_the_law_of_words_in_any_number_of_steps(steps
         z = torch.randn(count, 1, LATENT, generator=rng(3))
         end = rollout(transport, loop, z, times, straight_step(1.0), rng(4)).path.states[-1]
         words = model.space.codebook().evidence(end, torch.full((count, 1), 0.999)).argmax(-1)
-        law = F.one_hot(words.flatten(), WORDS).double().mean(0)
-        found[name] = 0.5 * (law - model.prior.softmax(-1)).abs().sum().item()
+        frequency = F.one_hot(words.flatten(), WORDS).double().mean(0)
+        found[name] = 0.5 * (frequency - model.prior.softmax(-1)).abs().sum().item()
     assert found["drawn"] < 0.04 < 3 * found["drawn"] < found["mean"]
 
 
@@ -103,18 +105,18 @@ def test_drawn_ends_carry_noise_to_the_law_of_words_in_any_number_of_steps(steps
 def test_who_has_arrived_stays(head):
     model, (z, t) = manta(head=head), states()
     t[:, 2] = 1.0
-    clean, logits = model.predict(z, t, torch.zeros_like(z))
+    denoised, logits = model.predict(z, t, torch.zeros_like(z))
     assert (
-        clean[:, 2].equal(z[:, 2])
-        and clean[0, 0].equal(z[0, 0])
-        and not torch.allclose(clean[:, 3], z[:, 3])
+        denoised[:, 2].equal(z[:, 2])
+        and denoised[0, 0].equal(z[0, 0])
+        and not torch.allclose(denoised[:, 3], z[:, 3])
     )
     assert (logits is None) == (head == "denoised")
     assert torch.equal(MantaPolicy(model)(z, t[..., None])[:, 2], torch.zeros(3, LATENT))
 
 
 @torch.no_grad()
-def test_the_laws_are_those_of_chapter_03():
+def test_the_controls_are_those_of_chapter_03():
     (z, t), y = states(), torch.randn(3, N, LATENT, generator=rng(5))
     t[0, 1] = 0.999
     time = t[..., None]
@@ -126,7 +128,7 @@ def test_the_laws_are_those_of_chapter_03():
     assert torch.allclose(manta().control(y, z, time)[0, 1], (y - z)[0, 1] / 0.02)
 
 
-def test_the_policy_remembers_its_last_aim_until_time_goes_back():
+def test_the_policy_keeps_its_last_aim_until_time_goes_back():
     model, seen = manta(self_condition=True), []
     predict = model.predict
     model.predict = lambda z, t, c, *how: seen.append(c) or predict(z, t, c, *how)
@@ -146,22 +148,24 @@ def test_the_policy_remembers_its_last_aim_until_time_goes_back():
 
 @torch.no_grad()
 @pytest.mark.parametrize("head", ["tokens", "denoised"])
-def test_a_wish_bends_the_aim_of_those_on_their_way(head):
+def test_a_target_guides_the_aim_of_those_on_their_way(head):
     model, (z, t) = manta(head=head), states()
     t[:, 2] = 1.0
     c, time = torch.zeros_like(z), t[..., None]
 
-    def look(z):
-        clean, logits = model.predict(z, t, c)
-        return clean, model.space.decode(clean) if logits is None else logits
+    def predict(z):
+        denoised, logits = model.predict(z, t, c)
+        return denoised, model.space.decode(denoised) if logits is None else logits
 
-    bent = posterior_mean_guidance(look, contains(5), 2.0, Linear(), z, t)[0].where(time < 1, z)
-    loop = MantaPolicy(model, target=contains(5), scale=2.0)
-    assert torch.allclose(loop(z, time), model.control(bent, z, time), atol=1e-5) and torch.equal(
-        loop.seen[0], bent
+    guided = posterior_mean_guidance(predict, contains(5), 2.0, Linear(), z, t)[0].where(
+        time < 1, z
     )
-    assert torch.equal(bent[:, 2], z[:, 2]) and not torch.allclose(
-        bent, look(z)[0].where(time < 1, z), atol=1e-4
+    loop = MantaPolicy(model, target=contains(5), scale=2.0)
+    assert torch.allclose(loop(z, time), model.control(guided, z, time), atol=1e-5) and torch.equal(
+        loop.seen[0], guided
+    )
+    assert torch.equal(guided[:, 2], z[:, 2]) and not torch.allclose(
+        guided, predict(z)[0].where(time < 1, z), atol=1e-4
     )
 
 

@@ -15,11 +15,11 @@ def test_losses_by_hand():
         model, tokens = manta(head=head), texts(5)
         found, again = model.losses(tokens, step=0, rng=rng(4)), rng(4)
         z0, z1 = model.couple(tokens, again)
-        t, window = model.draw_times(5, N, 0, again)
-        assert window is None
+        t, block = model.draw_times(5, N, 0, again)
+        assert block is None
         zt = t[..., None] * z1 + (1 - t[..., None]) * z0
-        clean, logits = model.predict(zt, t, torch.zeros_like(zt))
-        moving, error = (t > 0) & (t < 1), (clean - z1).square().mean(-1)
+        denoised, logits = model.predict(zt, t, torch.zeros_like(zt))
+        moving, error = (t > 0) & (t < 1), (denoised - z1).square().mean(-1)
         wanted = (
             error
             if head == "denoised"
@@ -38,7 +38,7 @@ def test_losses_by_hand():
 @pytest.mark.parametrize(
     "head, kernel", [("tokens", "attention"), ("denoised", "attention"), ("tokens", "causal")]
 )
-def test_windows_side_by_side_are_the_windows_of_the_path_one_at_a_time(head, kernel):
+def test_blocks_side_by_side_are_the_blocks_of_the_path_one_at_a_time(head, kernel):
     model, tokens, again = (
         manta(
             head=head,
@@ -53,22 +53,22 @@ def test_windows_side_by_side_are_the_windows_of_the_path_one_at_a_time(head, ke
     )
     found = model.losses(tokens, step=0, rng=rng(4))
     z0, z1 = model.couple(tokens, again)
-    t, window = model.draw_times(40, N, 0, again)
+    t, block = model.draw_times(40, N, 0, again)
     assert ((t == 0).all(1)).float().mean().item() == pytest.approx(0.3, abs=0.25) and len(
-        window.unique()
+        block.unique()
     ) > 4
     zt, total = t[..., None] * z1 + (1 - t[..., None]) * z0, torch.zeros(())
-    for now in window.unique():
-        time = torch.where(window < now, 1.0, t).where(window <= now, 0.0)
-        clean, logits = model.predict(
+    for now in block.unique():
+        time = torch.where(block < now, 1.0, t).where(block <= now, 0.0)
+        denoised, logits = model.predict(
             z1.where(time[..., None] == 1, zt), time, torch.zeros_like(zt)
         )
         each = (
-            (clean - z1).square().mean(-1)
+            (denoised - z1).square().mean(-1)
             if head == "denoised"
             else F.cross_entropy(logits.mT, tokens, reduction="none")
         )
-        total += each[window == now].sum()
+        total += each[block == now].sum()
     assert (
         torch.allclose(found.terms[head], total / tokens.numel(), rtol=1e-4)
         and found.metrics["moving"] == 1
@@ -76,11 +76,11 @@ def test_windows_side_by_side_are_the_windows_of_the_path_one_at_a_time(head, ke
 
 
 @torch.no_grad()
-def test_known_words_are_shown_to_all_windows_and_are_no_targets():
+def test_observed_words_are_shown_to_all_blocks_and_are_no_targets():
     model, tokens = manta(blocks=True, max_offset=4.0, observed_fraction=1.0), texts(200)
-    t, window = model.draw_times(200, N, 0, rng(4))
-    known = window == -torch.inf
-    assert torch.equal(known, t == 1) and 0.3 < known.float().mean() < 0.7
+    t, block = model.draw_times(200, N, 0, rng(4))
+    observed = block == -torch.inf
+    assert torch.equal(observed, t == 1) and 0.3 < observed.float().mean() < 0.7
     found, again = model.losses(tokens, step=0, rng=rng(3)), rng(3)
     model.couple(tokens, again)
     t, _ = model.draw_times(200, N, 0, again)
@@ -115,18 +115,18 @@ def test_times_in_training():
     assert torch.allclose(level[:, 0], (torch.arange(count) + 0.5) / count, atol=1 / count)
 
 
-def test_known_words_come_in_spans_of_four_whose_time_is_one():
+def test_observed_words_come_in_spans_of_four_whose_time_is_one():
     t, _ = manta(max_offset=0.0, observed_fraction=1.0).draw_times(4000, N, 0, rng())
-    known = t == 1
-    assert torch.equal(known[:, :4], known[:, :1].expand(-1, 4)) and torch.equal(
-        known[:, 4:], known[:, 4:5].expand(-1, 4)
+    observed = t == 1
+    assert torch.equal(observed[:, :4], observed[:, :1].expand(-1, 4)) and torch.equal(
+        observed[:, 4:], observed[:, 4:5].expand(-1, 4)
     )
-    assert known[:, 0].float().mean().item() == pytest.approx(0.5, abs=4 * 0.5 / 4000**0.5)
-    others = t.masked_fill(known, -1).amax(1, keepdim=True)
-    assert torch.equal(t[~known], others.expand(-1, N)[~known])
+    assert observed[:, 0].float().mean().item() == pytest.approx(0.5, abs=4 * 0.5 / 4000**0.5)
+    others = t.masked_fill(observed, -1).amax(1, keepdim=True)
+    assert torch.equal(t[~observed], others.expand(-1, N)[~observed])
 
 
-def test_the_law_of_time_sees_positions_under_way_and_bends_the_draws():
+def test_the_time_distribution_observes_positions_under_way_and_moves_the_draws():
     model = manta().train()
     found = model.losses(texts(6), step=0, rng=rng())
     assert model.time.new_count.sum().item() == pytest.approx(

@@ -51,18 +51,20 @@ def test_double_precision_is_on_the_cpu(elsewhere):
     )
 
 
-def test_words_are_drawn_from_exact_laws(elsewhere):
+def test_words_are_drawn_from_exact_distributions(elsewhere):
     logits = torch.tensor([[0.0, 1.0, 2.0]], device=DEVICE).expand(20_000, -1)
-    law = nucleus(logits)
-    assert law.dtype == torch.float64 and law.device == CPU
-    share = torch.bincount(categorical(law, elsewhere.manual_seed(0)), minlength=3) / len(law)
-    assert torch.allclose(share, torch.tensor([0.0, 1.0, 2.0]).softmax(0), atol=0.01)
+    probs = nucleus(logits)
+    assert probs.dtype == torch.float64 and probs.device == CPU
+    frequency = torch.bincount(categorical(probs, elsewhere.manual_seed(0)), minlength=3) / len(
+        probs
+    )
+    assert torch.allclose(frequency, torch.tensor([0.0, 1.0, 2.0]).softmax(0), atol=0.01)
 
 
-@pytest.mark.parametrize("kind", WAYS)
-def test_every_model_writes(kind, elsewhere):
-    make, ways = WAYS[kind]
-    if kind not in ("gpt", "vae"):
+@pytest.mark.parametrize("model_type", WAYS)
+def test_every_model_writes(model_type, elsewhere):
+    make, ways = WAYS[model_type]
+    if model_type not in ("gpt", "vae"):
         ways = [*ways, GIVEN]
     model = make().to(DEVICE)
     for way in ways:
@@ -74,11 +76,11 @@ def test_every_model_writes(kind, elsewhere):
         assert 0 <= written.tokens.min().item() and written.tokens.max().item() < 20
 
 
-@pytest.mark.parametrize("kind", ["masked", "gpt", "ldlm", "vae", "manta"])
-def test_likelihoods_are_those_of_the_cpu(kind, elsewhere):
+@pytest.mark.parametrize("model_type", ["masked", "gpt", "ldlm", "vae", "manta"])
+def test_likelihoods_are_those_of_the_cpu(model_type, elsewhere):
     rows = np.clip(texts(4).numpy(), 0, 11)
     torch.manual_seed(0)
-    model = WAYS[kind][0]()
+    model = WAYS[model_type][0]()
     here = figures_of(model, rows)
     there = figures_of(model.to(DEVICE), rows)
     assert there.keys() == here.keys()
@@ -93,9 +95,9 @@ def test_frozen_statistics_are_those_of_the_cpu(elsewhere):
     assert torch.allclose(there.mean.cpu(), here.mean, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["ldlm", "manta", "gpt", "masked", "vae"])
-def test_a_training_step(kind, elsewhere):
-    model = WAYS[kind][0]().to(DEVICE).train()
+@pytest.mark.parametrize("model_type", ["ldlm", "manta", "gpt", "masked", "vae"])
+def test_a_training_step(model_type, elsewhere):
+    model = WAYS[model_type][0]().to(DEVICE).train()
     model.losses(
         texts(4).clamp(max=11).to(DEVICE), step=0, rng=elsewhere.manual_seed(0)
     ).total.backward()
@@ -104,12 +106,14 @@ def test_a_training_step(kind, elsewhere):
 
 
 def test_adaptive_times_stay_exact_on_the_cpu(elsewhere):
-    law, v = AdaptiveTime(bins=4), torch.linspace(0, 0.99, 9, device=DEVICE)
-    law.observe(v, v)
+    times, v = AdaptiveTime(bins=4), torch.linspace(0, 0.99, 9, device=DEVICE)
+    times.observe(v, v)
     assert (
-        law.cdf.device == CPU and law.warp(v).device == DEVICE and law.density(v).device == DEVICE
+        times.cdf.device == CPU
+        and times.warp(v).device == DEVICE
+        and times.density(v).device == DEVICE
     )
-    assert law.new_count.sum() == pytest.approx(9)
+    assert times.new_count.sum() == pytest.approx(9)
 
 
 def test_memory_that_runs_out_is_no_reason_for_the_cpu():
@@ -132,6 +136,6 @@ def test_pairs_find_the_near_points(elsewhere):
 def test_chains_and_noise_of_chapter_09(elsewhere):
     logits = torch.zeros(2, 5, device=DEVICE)
     assert gumbel_scores(logits, 3, elsewhere).device == DEVICE
-    for kind in ("gpt", "masked", "ldlm"):
-        chain = relaxed(WAYS[kind][0]().to(DEVICE), 2, 4, elsewhere.manual_seed(0))
+    for model_type in ("gpt", "masked", "ldlm"):
+        chain = relaxed(WAYS[model_type][0]().to(DEVICE), 2, 4, elsewhere.manual_seed(0))
         assert chain.run().states[-1].device == DEVICE

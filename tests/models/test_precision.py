@@ -52,7 +52,7 @@ WAYS = {  # model -> how it is made, and ways to write with it
         [{"solver": solver, "offset": 1.0} for solver in ("ancestral", "euler", "sampled")]
         + [{"guidance_target": contains(5)}],
     ),
-    "windows": (
+    "blocks": (
         lambda: manta(
             blocks=True, block_size=3, generation=MantaGeneration(solver="entropy_bounded")
         ),
@@ -69,31 +69,35 @@ GIVEN = {
 }
 
 
-def written(kind: str, dtype: torch.dtype) -> list[torch.Tensor]:
+def written(model_type: str, dtype: torch.dtype) -> list[torch.Tensor]:
     """Texts of a model in a precision, one batch a way of writing."""
     torch.manual_seed(0)
-    make, ways = WAYS[kind]
-    if kind not in ("gpt", "vae"):
+    make, ways = WAYS[model_type]
+    if model_type not in ("gpt", "vae"):
         ways = [*ways, GIVEN]
     model = make().to(dtype)
     return [draw(model, 3, rng=rng(), record=True, **way).tokens for way in ways]
 
 
-@pytest.mark.parametrize("kind", WAYS)
-def test_float64_writes_what_float32_writes(kind):
-    for double, single in zip(written(kind, torch.float64), written(kind, torch.float32)):
+@pytest.mark.parametrize("model_type", WAYS)
+def test_float64_writes_what_float32_writes(model_type):
+    for double, single in zip(
+        written(model_type, torch.float64), written(model_type, torch.float32)
+    ):
         assert torch.equal(double, single)
 
 
-@pytest.mark.parametrize("kind", WAYS)
-def test_bfloat16_writes(kind):
-    for half, single in zip(written(kind, torch.bfloat16), written(kind, torch.float32)):
+@pytest.mark.parametrize("model_type", WAYS)
+def test_bfloat16_writes(model_type):
+    for half, single in zip(
+        written(model_type, torch.bfloat16), written(model_type, torch.float32)
+    ):
         assert half.shape == single.shape and 0 <= int(half.min()) and int(half.max()) < 20
 
 
-@pytest.mark.parametrize("kind", ["ldlm", "manta", "vae"])
-def test_statistics_keep_their_precision(kind):
-    model = WAYS[kind][0]()
+@pytest.mark.parametrize("model_type", ["ldlm", "manta", "vae"])
+def test_statistics_keep_their_precision(model_type):
+    model = WAYS[model_type][0]()
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     model.to(torch.bfloat16)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16} and before

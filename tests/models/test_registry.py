@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from minildm.models.registry import MODEL_TYPES, build, outline
 
 
-class Calls(TorchDispatchMode):
+class Operations(TorchDispatchMode):
     """The names of the operations that are carried out."""
 
     def __init__(self):
@@ -21,13 +21,13 @@ class Calls(TorchDispatchMode):
 @pytest.mark.parametrize("model_type", MODEL_TYPES)
 def test_an_outline_has_the_shapes_of_the_model_and_draws_nothing(model_type):
     config = MODEL_TYPES[model_type].config()
-    with Calls() as calls:
+    with Operations() as operations:
         expected = outline(model_type, config).state_dict()
     assert all(x.is_meta for x in expected.values())
-    assert not {"normal_", "uniform_"} & calls.names
-    with Calls() as calls:
+    assert not {"normal_", "uniform_"} & operations.names
+    with Operations() as operations:
         model = build(model_type, config).state_dict()
-    assert {"normal_", "uniform_"} & calls.names
+    assert {"normal_", "uniform_"} & operations.names
     assert {k: (x.shape, x.dtype) for k, x in expected.items()} == {
         k: (x.shape, x.dtype) for k, x in model.items()
     }

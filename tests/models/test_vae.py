@@ -48,7 +48,7 @@ def test_free_bits_are_a_floor_of_each_channel_and_take_away_its_gradient():
     assert vae.log_std.grad is None or not vae.log_std.grad.any()
 
 
-def test_no_posterior_is_narrower_than_the_floor_and_all_words_share_their_width():
+def test_no_posterior_is_narrower_than_the_floor_and_all_words_have_one_std():
     vae = model(floor=0.3)
     with torch.no_grad():
         assert torch.allclose(vae.posteriors(tokens())[1], torch.tensor((0.3**2 + START**2) ** 0.5))
@@ -59,12 +59,12 @@ def test_no_posterior_is_narrower_than_the_floor_and_all_words_share_their_width
 
 
 @torch.no_grad()
-def test_without_blocks_a_code_is_its_words_alone_and_the_decoder_sees_neighbors():
+def test_without_blocks_a_code_is_its_words_alone_and_the_decoder_reads_neighbors():
     text = tokens()
     other = text.clone()
     other[:, 3] = (text[:, 3] + 1) % 12
-    for layers, alone in ((0, True), (1, False)):
-        vae = model(n_encoder_layers=layers)
+    for n_layers, alone in ((0, True), (1, False)):
+        vae = model(n_encoder_layers=n_layers)
         near = (vae.posteriors(text)[0] - vae.posteriors(other)[0])[:, [0, 1, 2, 4, 5]]
         assert bool((near == 0).all()) == alone
     vae = model()
@@ -114,8 +114,8 @@ def test_decode_undoes_the_scale_of_encode():
         vae.decode(vae.encode(text)), vae.logits(vae.posteriors(text)[0]), atol=1e-5
     )
     words, chance = vae.decode_tokens(vae.encode(text))
-    law = vae.decode(vae.encode(text)).softmax(-1)
-    assert torch.equal(words, law.argmax(-1)) and torch.allclose(chance, law.amax(-1))
+    probs = vae.decode(vae.encode(text)).softmax(-1)
+    assert torch.equal(words, probs.argmax(-1)) and torch.allclose(chance, probs.amax(-1))
 
 
 def test_texts_are_a_function_of_the_seed():

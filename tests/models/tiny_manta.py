@@ -26,7 +26,7 @@ def space() -> VAE:
 
 
 def manta(**changes) -> MantaLM:
-    """An untrained Manta-LM with open taps and a prior."""
+    """An untrained Manta-LM with open kernels and a prior."""
     beneath = space()
     torch.manual_seed(1)
     model = MantaLM(replace(CONFIG, **changes), beneath)

@@ -58,7 +58,7 @@ def test_steps_are_exact_for_a_point_mass_at_any_number_of_steps(schedule, name,
 
 
 def conditioned(t, s, zt: float, z1: float) -> tuple[float, float]:
-    """Law of z_s given z_t and z_1 by conditioning the joint Gaussian of (z_s, z_t) given z_1.
+    """Distribution of z_s given z_t and z_1 by conditioning the joint Gaussian of (z_s, z_t) given z_1.
 
     z_s = a_s z_1 + b_s e; z_t = (a_t/a_s) z_s + independent noise, so that z_t has variance b_t^2.
     """
@@ -151,7 +151,7 @@ def test_ancestral_marginals_on_the_way():
         )
 
 
-def test_ddim_and_the_solvers_share_their_limit():
+def test_ddim_and_the_solvers_have_one_limit():
     """For Gaussian data the flow keeps the quantile: (z_1 - MEAN)/STD = z_0."""
     z0 = noise(50, 1)
     exact = MEAN + STD * z0
@@ -199,12 +199,12 @@ def test_a_closed_loop_feeds_back_its_prediction_and_counts():
     assert list(loop.seen) == grid(4)[:-1].tolist()
 
 
-@pytest.mark.parametrize("name, calls", [("ddim", 6), ("ancestral", 6), ("euler", 6), ("heun", 11)])
-def test_calls_of_each_sampler(name, calls):
+@pytest.mark.parametrize("name, nfe", [("ddim", 6), ("ancestral", 6), ("euler", 6), ("heun", 11)])
+def test_evaluations_of_each_sampler(name, nfe):
     z0 = noise(2, 2)
     loop = ClosedLoop(point, SCHEDULE, z0)
     integrate(loop, z0, grid(6), sampler(name), torch.Generator().manual_seed(0))
-    assert loop.nfe == calls
+    assert loop.nfe == nfe
 
 
 def test_what_is_kept_is_the_prediction_at_the_recorded_state():
