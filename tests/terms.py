@@ -1,13 +1,17 @@
 """Private words that the field has another word for: `python -m tests.terms [ROOM ...]` prints where they still stand.
 
+A room is a part of the package, one of its pages, or a folder beside it: the cells of the notebooks, tests, benchmarks.
+
 Names are searched where they are bound (functions, classes, parameters, variables, fields, files, strings that are a name), part
 by part: `pull` is found in `encoder_pull` and `EncoderPull`, not in `pulley`. Prose, which is comments, docstrings, messages and
 pages, is searched for whole words. What stands in double quotes inside prose is a nickname that is being introduced, and is free.
-So is a table of old names: what is assigned to a name that begins with RENAMED.
+So is a table of old names: what is assigned to a name that begins with RENAMED. The text cells of notebooks are searched for
+names in backticks only, which are those of the code.
 """
 
 import ast
 import io
+import json
 import re
 import sys
 import tokenize
@@ -17,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+FOLDERS = ("notebooks", "tests", "benchmarks")  # beside the package
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ TERMS = (
     Term("rulers?", "rulers?", "rescaling"),
     Term("forget|recall|ruin", "forgets?|forgetting|recalls?|ruin(s|ed)?", "forward / reverse process"),
     Term("shares?", r"(a|the|its|this|their|equal|largest|smallest|what) shares?|shares? (of|that|in)", "fraction, eta, responsibilities"),
-    Term("looks?", r"(a|one|two|each|per|every|more|fewer|most|many|own|second|first|last|\d+) looks?|looks (a|per)", "function evaluation, NFE"),
+    Term("looks?", r"(a|one|two|each|per|every|more|fewer|most|many|own|second|first|last|\d+) looks?|looks (a|per)", "function evaluation, NFE", but=r"first[ _]looks?"),  # a section of each chapter
     Term("calls?", r"(network|denoiser|\d+) calls?|calls (a|per) (text|step)|calls of the (network|model)", "nfe"),
     Term("stiff|stiffness", "stiffness", "expansion rate"),
     Term("prices?", "prices?", "cost, rate"),
@@ -64,7 +69,7 @@ TERMS = (
     Term("read_off|reads_off", "(reads?|reading) off", "decode"),
     Term("wish|wishes|wished|strength", "wish(es|ed)?|strengths?", "guidance target, guidance scale"),
     Term("tilt|tilts|tilted", "tilt(s|ed|ing)?", "reweighting"),
-    Term("insist|insists|(?<!num_)tries", r"insist(s|ed)?|(five|of|many|\d+) tries", "rejection sampling, num_tries"),
+    Term("insist|insists|(?<!num_)tries", r"insist(s|ed)?|(five|of|many|\d+) tries", "rejection sampling, num_tries", but=r"0 tries draw nothing"),
     Term("known|unknown", r"known (words?|tokens?|positions?|mask)", "observed", rooms="models|sampling|evaluation|cli|training|nets"),
     Term("lag|lags|stagger\\w*", "lags?|stagger(s|ed|ing)?", "schedule offset, noise levels"),
     Term("windows?", "windows?", "blocks", rooms="models|sampling|training|cli|transport|control|README.md"),
@@ -72,13 +77,13 @@ TERMS = (
     Term("pace|paced|unpaced", "paced?", "entropy-bounded"),
     Term("told", "told", "next-token training"),
     Term("solver_drawn|drawn_ends?", r"solver drawn|drawn ends?", "sampled end point"),
-    Term("heat|cold", "heat|cold", "temperature, eps", but="heat (equation|kernel|bath)"),
+    Term("heat|cold", "heat|cold", "temperature, eps", but="heat[ _](equation|kernel|bath|maps?)"),
     Term("beliefs?", "beliefs?", "posterior"),
     Term("doubts?", "doubts?", "token_nll, self-check"),
     Term("sees?|sight|unseen", "sight|unseen", "attention mask"),
     Term("who_is_who|namesakes?", "who is who|namesakes?", "entity binding, duplicate names"),
     Term("pulls?", "pull(s|ed)?", "encoder gradient scale", but="pull[ _]?back"),
-    Term("kinds?", r"kinds? of models?|each kind", "model type", rooms="models|sampling|training|cli"),
+    Term("kinds?", r"kinds? of models?|each kind", "model type", rooms="models|sampling|training|cli", but='^"kind"$'),  # a line's of the log
     Term("brief", r"brief(er)? (models?|presets?)", "-cpu"),
     Term("journals?", "journals?", "metrics log", rooms="(?!citations).*"),  # BibTeX has journals
     Term("mend|mends|mended|mending", "mend(s|ed|ing)?", "fix"),
@@ -98,7 +103,7 @@ def parts(name: str) -> str:
 
 
 def bound(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """(line, name) of every name that a file gives, and of every string that is a name."""
+    """(line, name) of every name that a file gives, and of every string that is a name, in quotes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.lineno, node.name
@@ -113,7 +118,7 @@ def bound(tree: ast.Module) -> Iterator[tuple[int, str]]:
             and isinstance(node.value, str)
             and re.fullmatch(r"-*[A-Za-z]\w*([-.]\w+)*", node.value)
         ):
-            yield node.lineno, node.value
+            yield node.lineno, f'"{node.value}"'
 
 
 def spoken(code: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -180,42 +185,78 @@ def private_words(room: str, line: str) -> Iterator[tuple[str, Term]]:
                 yield found[0], term
 
 
-def hits(room: str) -> list[str]:
-    """Each private word of a room, a page or a single file of the package, with its place and the field's word."""
-    found: set[tuple[str, int, str, str]] = set()
-    if room in PAGES:
-        for number, line, code in page((ROOT / room).read_text()):
-            names = re.findall(r"--[\w-]+|\w+(?:[-_]\w+)+", line) if code else []
-            found |= {
-                (room, number, name, t.instead)
-                for name in names
-                for t in private_names(room, name.lstrip("-"))
-            }
-            found |= {(room, number, word, t.instead) for word, t in private_words(room, line)}
-    for path in sorted((ROOT / "minildm").rglob("*.py")) if room not in PAGES else ():
-        place = path.relative_to(ROOT / "minildm")
-        if place.parts[0].removesuffix(".py") != room:
+def in_code(place: str, room: str, code: str) -> Iterator[tuple[str, int, str, str]]:
+    """(place, line, private word, the field's word) of the names, comments and texts of a file or cell."""
+    tree = without_tables_of_old_names(ast.parse(code))
+    for line, name in bound(tree):
+        yield from ((place, line, name, term.instead) for term in private_names(room, name))
+    for line, text in spoken(code, tree):
+        yield from ((place, line, word, term.instead) for word, term in private_words(room, text))
+
+
+def in_page(place: str, room: str, text: str) -> Iterator[tuple[str, int, str, str]]:
+    for number, line, code in page(text):
+        names = re.findall(r"--[\w-]+|\w+(?:[-_]\w+)+", line) if code else []
+        yield from (
+            (place, number, name, term.instead)
+            for name in names
+            for term in private_names(room, name.lstrip("-"))
+        )
+        yield from ((place, number, word, term.instead) for word, term in private_words(room, line))
+
+
+def in_package(room: str) -> Iterator[tuple[str, int, str, str]]:
+    for path in sorted((ROOT / "minildm").rglob("*.py")):
+        place = path.relative_to(ROOT / "minildm").with_suffix("")
+        if place.parts[0] == room:
+            where = str(path.relative_to(ROOT))
+            for part in place.parts:
+                yield from (
+                    (where, 0, part, term.instead)
+                    for term in private_names(room, part)
+                    if term.prose
+                )
+            yield from in_code(where, room, path.read_text())
+
+
+def in_folder(folder: str) -> Iterator[tuple[str, int, str, str]]:
+    """What stands in a folder of Python files, where tests/models is read by the rules of the room models."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        inside = path.relative_to(ROOT / folder)
+        if path != Path(__file__):
+            yield from in_code(str(path.relative_to(ROOT)), inside.parts[0], path.read_text())
+            for term in private_names(inside.parts[0], inside.stem):
+                if term.prose:
+                    yield str(path.relative_to(ROOT)), 0, inside.stem, term.instead
+
+
+def in_notebooks(folder: str) -> Iterator[tuple[str, int, str, str]]:
+    for path in sorted((ROOT / folder).rglob("*.ipynb")):
+        if ".ipynb_checkpoints" in path.parts:
             continue
-        code, where = path.read_text(), f"minildm/{place}"
-        tree = without_tables_of_old_names(ast.parse(code))
-        found |= {
-            (where, 0, part, t.instead)
-            for part in place.with_suffix("").parts
-            for t in private_names(room, part)
-            if t.prose
-        }
-        found |= {
-            (where, n, name, t.instead)
-            for n, name in bound(tree)
-            for t in private_names(room, name)
-        }
-        found |= {
-            (where, n, word, t.instead)
-            for n, text in spoken(code, tree)
-            for word, t in private_words(room, text)
-        }
+        for number, cell in enumerate(json.loads(path.read_text())["cells"]):
+            source, where = "".join(cell["source"]), f"{path.relative_to(ROOT)}, cell {number}"
+            if cell["cell_type"] == "code":
+                yield from in_code(where, folder, re.sub(r"^[%!].*", "", source, flags=re.M))
+            else:
+                for line, text in enumerate(source.splitlines(), 1):
+                    quoted = " ".join(re.findall(r"`[^`]*`", text))
+                    yield from (
+                        (where, line, word, term.instead)
+                        for word, term in private_words(folder, quoted)
+                    )
+
+
+def hits(room: str) -> list[str]:
+    """Each private word of a room, with its place and the field's word."""
+    if room in PAGES:
+        found = in_page(room, room, (ROOT / room).read_text())
+    elif room == "notebooks":
+        found = in_notebooks(room)
+    else:
+        found = in_folder(room) if room in FOLDERS else in_package(room)
     return [
-        f"{where}:{number}: {word} -> {instead}" for where, number, word, instead in sorted(found)
+        f"{where}:{line}: {word} -> {instead}" for where, line, word, instead in sorted(set(found))
     ]
 
 
@@ -224,7 +265,7 @@ def rooms() -> list[str]:
         path.relative_to(ROOT / "minildm").parts[0].removesuffix(".py")
         for path in (ROOT / "minildm").rglob("*.py")
     }
-    return [*sorted(inside), *(name for name in PAGES if (ROOT / name).exists())]
+    return [*sorted(inside), *(name for name in (*PAGES, *FOLDERS) if (ROOT / name).exists())]
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def described(text: str) -> set[str]:
     return {name.strip("* ") for entry in entries for name in entry.split(",")}
 
 
-def test_what_others_call_is_fully_documented():
+def test_what_others_use_is_fully_documented():
     """Functions that another room or a chapter calls say what each argument is and what they return.
 
     So does every function that has begun to: one with `Args:`.
@@ -171,5 +171,5 @@ def test_what_others_call_is_fully_documented():
 
 
 @pytest.mark.parametrize("place", rooms())
-def test_no_private_word_stands_in_the_package_and_its_pages(place):
+def test_no_private_word_stands_in_the_package_its_pages_notebooks_and_tests(place):
     assert not hits(place), "\n".join(hits(place))

@@ -18,7 +18,7 @@ import pytest
 from .journeys import LOGS
 
 ROOT = Path(__file__).parent.parent.parent
-TOLD = "display(explorer.live().box)"  # what a reader is told to run in a new cell
+NEW_CELL = "display(explorer.live().box)"  # what the text asks a reader to run in a new cell
 QUIET = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -64,13 +64,13 @@ def lab(tmp_path_factory):
     )
     for path in (home / "notebooks").glob("*.ipynb"):
         notebook = json.loads(path.read_text())
-        if any(f"`{TOLD}`" in "".join(cell["source"]) for cell in notebook["cells"]):
+        if any(f"`{NEW_CELL}`" in "".join(cell["source"]) for cell in notebook["cells"]):
             notebook["cells"].append(
                 {
                     "cell_type": "code",
-                    "id": "told",
+                    "id": "new-cell",
                     "metadata": {},
-                    "source": TOLD,
+                    "source": NEW_CELL,
                     "outputs": [],
                     "execution_count": None,
                 }

@@ -1,4 +1,4 @@
-"""What journeys share: a chapter run in JupyterLab, the boxes of widgets in it, their controls and their picture."""
+"""What journeys share: a chapter run in JupyterLab, the widgets in it, their controls and their picture."""
 
 import re
 
@@ -37,8 +37,8 @@ def run_all(browser, lab: str, chapter: str, faults: list[str]):
     raise AssertionError(f"{chapter} did not run to its last cell")
 
 
-def boxes(page) -> list:
-    """The outermost boxes of widgets in JupyterLab."""
+def vboxes(page) -> list:
+    """The outermost VBox of each widget in JupyterLab."""
     return page.locator(
         ".jp-OutputArea-output > .widget-vbox, "
         ".jp-OutputArea-output .jupyter-widgets-view > .widget-vbox"

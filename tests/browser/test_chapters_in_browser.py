@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from .conftest import ROOT, TOLD
-from .journeys import boxes, changed, choose, move, picture, run_all
+from .conftest import NEW_CELL, ROOT
+from .journeys import changed, choose, move, picture, run_all, vboxes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -18,7 +18,7 @@ PATHS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 def is_live(path) -> bool:
     """Whether a chapter shows an explorer that needs a kernel, or tells its reader to."""
-    return TOLD in path.read_text() or any(
+    return NEW_CELL in path.read_text() or any(
         ".live()" in "".join(cell["source"])
         for cell in json.loads(path.read_text())["cells"]
         if cell["cell_type"] == "code"
@@ -31,7 +31,7 @@ def test_every_control_changes_its_picture(browser, lab, chapter, tmp_path_facto
     page = run_all(browser, lab, chapter, faults)
     assert not page.locator('[data-mime-type="application/vnd.jupyter.error"]').count()
     assert not page.locator('[data-mime-type="application/vnd.jupyter.stderr"]').count()
-    found = boxes(page)
+    found = vboxes(page)
     assert found, "a chapter has a widget"
     for box in found:
         box.scroll_into_view_if_needed()

@@ -1,4 +1,4 @@
-"""A journey with the trajectory explorer in JupyterLab, of texts that are kicked: every control, for all models of the zoo."""
+"""A journey with the trajectory explorer in JupyterLab, of texts that are disturbed: every control, for all models of the zoo."""
 
 import json
 import urllib.request
@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from .conftest import ROOT
-from .journeys import LONG, boxes, changed, choose, move, picture, run_all, settle
+from .journeys import LONG, changed, choose, move, picture, run_all, settle, vboxes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -31,7 +31,7 @@ def page(browser, lab):
     """A notebook of one cell in JupyterLab, run."""
     cell = {
         "cell_type": "code",
-        "id": "kicks",
+        "id": "disturbances",
         "metadata": {},
         "source": CELL,
         "outputs": [],
@@ -41,14 +41,14 @@ def page(browser, lab):
     notebook = {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     body = json.dumps({"type": "notebook", "content": notebook}).encode()
     asked = urllib.request.Request(
-        f"{lab}/api/contents/notebooks/kicks.ipynb",
+        f"{lab}/api/contents/notebooks/disturbances.ipynb",
         body,
         {"Content-Type": "application/json"},
         method="PUT",
     )
     urllib.request.urlopen(asked).close()
     faults: list[str] = []
-    opened = run_all(browser, lab, "kicks", faults)
+    opened = run_all(browser, lab, "disturbances", faults)
     opened.locator(".scene").first.wait_for(timeout=LONG)
     yield opened
     opened.close()
@@ -57,7 +57,7 @@ def page(browser, lab):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_factory):
-    (box,) = boxes(page)
+    (box,) = vboxes(page)
     assert box.locator(".scene .tale").count() == 3
     if not box.get_by_text(f"{model}, t =").count():
         before = picture(box)
@@ -100,7 +100,7 @@ def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_
     handles[-1].focus()
     page.keyboard.press("End")
     box.get_by_text(f"{model}, t = 1.000").wait_for(timeout=LONG)
-    kept = tmp_path_factory.getbasetemp() / f"kicks_{model}.png"
+    kept = tmp_path_factory.getbasetemp() / f"disturbances_{model}.png"
     box.screenshot(path=kept)
     assert kept.stat().st_size > 20_000
 

@@ -92,10 +92,10 @@ def test_unknown_words_keep_the_picture_and_are_answered_with_near_ones(chapter)
     box.locator(".computing").wait_for(state="detached", timeout=LONG)
     assert box.locator(".tale").inner_text().split()[1:4] == ["once", "at", "the"]
     assert not box.get_by_text("not in the vocabulary").count()
-    told = scene(box)
+    described = scene(box)
     prompt.fill("")
     prompt.press("Enter")
-    settled(chapter, box, told)
+    settled(chapter, box, described)
 
 
 def test_text_seed_solver_steps_prompt_and_model_change_the_scene(chapter):
@@ -128,7 +128,7 @@ def test_text_seed_solver_steps_prompt_and_model_change_the_scene(chapter):
     settled(chapter, box, before)
 
 
-def test_a_kick_shows_three_paths(chapter):
+def test_a_disturbance_shows_three_paths(chapter):
     box = live(chapter)
     slider(box, "size").focus()
     chapter.keyboard.press("ArrowRight")
@@ -171,7 +171,7 @@ def test_all_text_can_be_read_in_both_themes_and_on_a_phone(chapter):
     chapter.wait_for_timeout(2000)
 
 
-def test_frames_move_in_the_front_end(chapter):
+def test_frames_move_in_the_browser(chapter):
     box = chapter.locator(".widget-vbox", has=chapter.locator(".widget-play")).first
     shown = box.locator(".scene:visible")
     before = shown.inner_html()

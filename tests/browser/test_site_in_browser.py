@@ -114,11 +114,11 @@ def test_frames_move_on_a_phone_without_a_kernel(page, opened, name):
         "**/tex-chtml.js", lambda route: route.fulfill(body="")
     )  # the formulas, which take most of the time
     opened(name, width=400)
-    boxes = [
+    vboxes = [
         box for box in page.locator("div.widget").all() if box.locator("input, button").count()
     ]
-    assert boxes
-    for box in boxes:
+    assert vboxes
+    for box in vboxes:
         for slider in box.locator("input[type=range]").all():
             before, high = picture(box), box.bounding_box()["height"]
             slider.press("ArrowRight")
