@@ -47,4 +47,4 @@ def test_true_tales_are_credited_to_the_solver_that_writes_them():
         for line in prose(CHAPTER).splitlines()
         if re.search("nine true tales", line, re.IGNORECASE)
     ]
-    assert said and all("`paced`" in line or "autoregressive" in line for line in said)
+    assert said and all("`entropy_bounded`" in line or "autoregressive" in line for line in said)
