@@ -28,7 +28,15 @@ def count_text(tokens: Int[Tensor, "b n"]) -> int:
 
 
 def at_text(nll: Float[Tensor, "b n"], tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n"]:
-    """Nats of tokens, with 0 at the first token and at padding."""
+    """Nats of tokens, with 0 at the first token and at padding.
+
+    Args:
+        nll: Nats (b, n).
+        tokens: w, (b, n) ids.
+
+    Returns:
+        Nats (b, n).
+    """
     charged = tokens != PAD
     charged[:, 0] = False
     return nll.masked_fill(~charged, 0.0)
