@@ -66,7 +66,7 @@ class HorizonPolicy(LanguageModel):
         tokens: Int[Tensor, "b n"] | None = None,
     ) -> tuple[Float[Tensor, "b m vocab_size"], Float[Tensor, "b n vocab_size"] | None]:
         """Logits of the tokens of noisy rows, and of the token after each finished one."""
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(zt.device.type, enabled=False):
             local = self.prior + self.book.evidence(zt, t.clamp(max=LATEST))
             posterior = local.softmax(-1)
         network = self.network
@@ -74,7 +74,7 @@ class HorizonPolicy(LanguageModel):
         given = finished = None
         if tokens is not None:
             given = F.one_hot(tokens, self.config.vocab_size).to(posterior.dtype)
-            finished = network.embed(self.means[tokens], given, torch.ones(tokens.shape))
+            finished = network.embed(self.means[tokens], given, torch.ones_like(given[..., 0]))
         features = network(rows, blocks, finished)
         found = local + network.scores(features, blocks, posterior, given).float()
         if given is None or features[1] is None:
@@ -86,17 +86,21 @@ class HorizonPolicy(LanguageModel):
     ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"]]:
         """z_t of texts at levels v, and the times t."""
         t = self.time.warp(v)
-        z1, z0 = torch.randn((2, *tokens.shape, self.means.shape[1]), generator=rng)
+        shape = 2, *tokens.shape, self.means.shape[1]
+        z1, z0 = torch.randn(shape, generator=rng, device=rng.device)
         z1 = self.means[tokens] + self.variances.sqrt() * z1
         return t[..., None] * z1 + (1 - t[..., None]) * z0, t
 
     def whole(self, b: int, n: int, rng: torch.Generator) -> Float[Tensor, "b n"]:
         """Levels of texts without blocks: one level, or levels that fall off; some are given."""
-        level, length, lead, falls, part, some = torch.rand(6, b, 1, generator=rng)
+        level, length, lead, falls, part, some = torch.rand(
+            6, b, 1, generator=rng, device=rng.device
+        )
         length = 4 * (n / 4) ** length
-        ramp = (lead * (n + length) - torch.arange(n)) / length
+        ramp = (lead * (n + length) - torch.arange(n, device=rng.device)) / length
         v = ramp.clamp(0, 1).where(falls < self.config.ramp_fraction, level)
-        spans = torch.rand(b, -(-n // SPAN), generator=rng).repeat_interleave(SPAN, 1)[:, :n]
+        spans = torch.rand(b, -(-n // SPAN), generator=rng, device=rng.device)
+        spans = spans.repeat_interleave(SPAN, 1)[:, :n]
         v = v.masked_fill((spans < part) & (some < self.config.observed_fraction), 1.0)
         v[:, 0] = 1.0
         return v
@@ -106,8 +110,8 @@ class HorizonPolicy(LanguageModel):
     ) -> Losses:
         """Cross-entropy of tokens under way, and of the next token of finished texts."""
         b, n = tokens.shape
-        place = torch.arange(n)
-        cut = bool(torch.rand((), generator=rng) < self.config.block_fraction)
+        place = torch.arange(n, device=tokens.device)
+        cut = bool(torch.rand((), generator=rng, device=rng.device) < self.config.block_fraction)
         if cut:
             v, block, second = training_horizon(b, n, self.config.longest, rng)
             size = int((block == 1).sum()) if bool((block == 1).any()) else n
@@ -115,7 +119,7 @@ class HorizonPolicy(LanguageModel):
             blocks = Blocks(place, start, block[:, None] == block)
         else:
             v = self.whole(b, n, rng)
-            blocks = Blocks.one(0, n)
+            blocks = Blocks.one(0, n, tokens.device)
         zt, t = self.draw(tokens, v, rng)
         logits, following = self.logits(zt, t, blocks, tokens if cut else None)
         moving = (v < 1).float()

@@ -32,15 +32,15 @@ class Blocks:
     same: Bool[Tensor, "m m"]  # whether row i reads row j, as those of one block do
 
     @classmethod
-    def one(cls, start: int, end: int) -> "Blocks":
+    def one(cls, start: int, end: int, device: torch.device) -> "Blocks":
         """The block [start, end), after all finished tokens."""
-        m = end - start
-        positions = torch.arange(start, end)
-        return cls(positions, torch.full((m,), start), torch.ones(m, m, dtype=torch.bool))
+        positions = torch.arange(start, end, device=device)
+        same = torch.ones(end - start, end - start, dtype=torch.bool, device=device)
+        return cls(positions, torch.full_like(positions, start), same)
 
     def readable(self, finished: int) -> Bool[Tensor, "m both"]:
         """Which finished tokens and rows each row reads, side by side."""
-        before = torch.arange(finished) < self.start[:, None]
+        before = torch.arange(finished, device=self.start.device) < self.start[:, None]
         return torch.cat((before, self.same), 1)
 
 
@@ -112,7 +112,7 @@ def head_biases(
     near = readable & ((readers[:, None] - positions).abs() < REACH)
     first = n_heads // 2
     hidden = ~torch.stack([near] * first + [readable] * (n_heads - first))[None]
-    return torch.zeros(hidden.shape).masked_fill(hidden, HIDDEN)
+    return torch.zeros(hidden.shape, device=hidden.device).masked_fill(hidden, HIDDEN)
 
 
 class HorizonBlock(nn.Module):
@@ -213,7 +213,7 @@ class HorizonNetwork(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Features of the rows (b, m, d_model) and of the finished tokens (b, n, d_model)."""
         n = 0 if finished is None else finished.shape[1]
-        place = torch.arange(n)
+        place = torch.arange(n, device=rows.device)
         heads = self.gain.out_features
         both = torch.cat((place, blocks.positions))
         causal = place <= place[:, None]
@@ -249,7 +249,7 @@ class HorizonNetwork(nn.Module):
     ) -> Float[Tensor, "b n vocab_size"]:
         """Scores of the token after each finished one."""
         q, k = self.keys(features)
-        causal = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool).tril()
+        causal = torch.ones(q.shape[2:3] * 2, dtype=torch.bool, device=q.device).tril()
         return self.point(features, q, k, causal, tokens)
 
     def scores(

@@ -69,7 +69,7 @@ def path_nats(model: HorizonPolicy, tokens: Int[Tensor, "b n"], horizon: int, ro
             blocks = Blocks(place, start, block[:, None] == block)
             v = 1 - ((place + begun) % horizon + torch.rand(b, 1, generator=rng)) / horizon
         else:
-            blocks = Blocks.one(0, n)
+            blocks = Blocks.one(0, n, tokens.device)
             v = ((torch.rand(b, 1, generator=rng) + k) / rounds).repeat(1, n)
             v[:, 0] = 1.0
         zt, t = model.draw(tokens, v, rng)
@@ -141,7 +141,7 @@ def advance(
 ) -> tuple[Float[Tensor, "b m d"], Int[Tensor, "b m"]]:
     """The states of a block after a step from t to s, and the tokens it steered to."""
     first, finished = block
-    logits, _ = model.logits(z, t, Blocks.one(first, first + z.shape[1]), finished)
+    logits, _ = model.logits(z, t, Blocks.one(first, first + z.shape[1], z.device), finished)
     scaled = logits / max(flight.temperature, 1e-3)
     p = scaled.softmax(-1)
     if flight.sampled:

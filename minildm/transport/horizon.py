@@ -60,11 +60,11 @@ def training_horizon(
         Levels v (texts, length), the block of each position (length,), and the position at which
         the second block begins.
     """
-    size = float(torch.rand((), generator=rng))
+    size = float(torch.rand((), generator=rng, device=rng.device))
     horizon = max(1, round(longest**size))
-    begun = math.floor(horizon * float(torch.rand((), generator=rng)))
-    place = torch.arange(length) + begun
-    part, early, phase = torch.rand(3, texts, 1, generator=rng)
+    begun = math.floor(horizon * float(torch.rand((), generator=rng, device=rng.device)))
+    place = torch.arange(length, device=rng.device) + begun
+    part, early, phase = torch.rand(3, texts, 1, generator=rng, device=rng.device)
     rho = (0.5 + 0.5 * part).masked_fill(early < 0.1, 1e-3)
     levels = (1 - (place % horizon + phase) / (horizon * rho)).clamp(min=0)
     return levels, place // horizon, horizon - begun

@@ -60,14 +60,16 @@ class InformationTime(TimeDistribution):
         self.fractions = (1 - uniform) * torch.cat((known, torch.ones(1))) + uniform * self.times
 
     def warp(self, v: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-        cell = torch.searchsorted(self.fractions, v.contiguous()).clamp(1, CELLS)
-        low = self.fractions[cell - 1]
-        part = (v - low) / (self.fractions[cell] - low)
-        return self.times[cell - 1].lerp(self.times[cell], part)
+        fractions = self.fractions.to(v.device)
+        times = self.times.to(v.device)
+        cell = torch.searchsorted(fractions, v.contiguous()).clamp(1, CELLS)
+        low = fractions[cell - 1]
+        part = (v - low) / (fractions[cell] - low)
+        return times[cell - 1].lerp(times[cell], part)
 
     def density(self, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
         cell = (t * CELLS).long().clamp(max=CELLS - 1)
-        return (self.fractions[cell + 1] - self.fractions[cell]) * CELLS
+        return (self.fractions.diff() * CELLS).to(t.device)[cell]
 
 
 def signal_to_noise(book: Codebook, t: Float[Tensor, "*n"]) -> Float[Tensor, "*n d"]:

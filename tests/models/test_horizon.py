@@ -74,7 +74,9 @@ def test_blocks_side_by_side_are_blocks_one_by_one(policy):
     for start in range(0, N, 4):
         rows = slice(start, start + 4)
         before = tokens[:, :start] if start else None
-        alone, _ = policy.logits(z[:, rows], t[:, rows], Blocks.one(start, start + 4), before)
+        alone, _ = policy.logits(
+            z[:, rows], t[:, rows], Blocks.one(start, start + 4, z.device), before
+        )
         assert torch.allclose(alone, all_at_once[:, rows], atol=1e-5)
 
 
@@ -83,7 +85,7 @@ def test_a_longer_text_before_does_not_matter_to_near_heads(policy):
     z, t, _ = noisy()
     place = torch.arange(4)
     shifted = Blocks(place + 9, torch.zeros(4, dtype=torch.long), torch.ones(4, 4).bool())
-    here, _ = policy.logits(z[:, :4], t[:, :4], Blocks.one(0, 4))
+    here, _ = policy.logits(z[:, :4], t[:, :4], Blocks.one(0, 4, z.device))
     there, _ = policy.logits(z[:, :4], t[:, :4], shifted)
     assert torch.allclose(here, there, atol=1e-5)
 
