@@ -11,7 +11,7 @@ import torch
 from ..errors import UserError
 from ..models.gpt import GPT, GPTConfig
 from ..pretrained import load, names
-from ..training.loop import TrainConfig
+from ..training.config import TrainConfig, has_bfloat16
 from ..training.optim import make_optimizer
 from .parsing import parse_flags
 from .writing import device
@@ -68,7 +68,9 @@ def machine() -> Iterator[Line]:
     yield "OK", "threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores"
     try:
         x = torch.ones(8, 8, device=where, dtype=torch.bfloat16)
-        yield "OK", "bfloat16", f"8 = {(x @ x)[0, 0].item():g}"
+        found = f"8 = {(x @ x)[0, 0].item():g}"
+        slow = "" if has_bfloat16(where) else ", emulated: trainings take float32"
+        yield "OK", "bfloat16", found + slow
     except RuntimeError as fault:
         yield "FIX", "bfloat16", f"{fault}: train with --train.no-bf16"
 

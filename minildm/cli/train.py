@@ -23,6 +23,8 @@ def train(run: Run, flags: TrainFlags, command: str, context: DistributedContext
     quiet = flags.quiet or context.rank > 0
     said = tqdm.write if context.rank == 0 else str
     trainer, corpus = prepare(run, flags.out, context, quiet, command)
+    if run.train.bf16 and not trainer.config.bf16:
+        said("this processor has no bfloat16 arithmetic: the training is in float32")
     if trainer.resume():
         said(resumed(trainer))
     try:

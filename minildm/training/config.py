@@ -1,8 +1,10 @@
 """How a model is trained, and the learning rate of each step."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+import torch
 
 from ..errors import UserError
 
@@ -22,7 +24,7 @@ class TrainConfig:
     beta2: float = 0.99  # AdamW's second decay
     clip: float = 1.0  # largest norm of the gradient
     ema: float = 0.999  # decay of the averaged weights
-    bf16: bool = False  # autocast to bfloat16, and iterate Muon in it
+    bf16: bool = False  # autocast to bfloat16 and iterate Muon in it, where the device has it
     compile: bool = False  # torch.compile the blocks
     cuda_graph: bool = False  # replay losses and gradients as one CUDA graph: fast for small models
     checkpointing: bool = False  # recompute Transformer blocks in the backward pass, to save memory
@@ -67,3 +69,30 @@ def learning_rate(step: int, c: TrainConfig) -> float:
         return c.lr * (step + 1) / c.warmup
     x = (step - c.warmup) / max(c.steps - c.warmup, 1)
     return c.lr * (c.final_lr + (1 - c.final_lr) * 0.5 * (1 + math.cos(math.pi * min(x, 1.0))))
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16, which other CPUs emulate at a fraction of their speed.
+
+    Args:
+        device: On which a model is trained.
+
+    Returns:
+        True on a GPU, and on a CPU for which oneDNN has such kernels.
+    """
+    if device.type != "cpu":
+        return True
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def on_device(config: TrainConfig, device: torch.device) -> TrainConfig:
+    """The configuration in float32 where the device does not compute in bfloat16.
+
+    Args:
+        config: As it was asked for.
+        device: On which a model is trained.
+
+    Returns:
+        The configuration of the steps; all else is as in `config`.
+    """
+    return replace(config, bf16=config.bf16 and has_bfloat16(device))

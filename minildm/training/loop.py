@@ -16,7 +16,7 @@ from ..errors import UserError, reason
 from ..models.base import LanguageModel, Losses
 from ..text.batches import Batches
 from . import checkpoint
-from .config import TrainConfig, learning_rate
+from .config import TrainConfig, learning_rate, on_device
 from .distributed import DistributedContext
 from .ema import EMA
 from .gradients import Gradients, compile_blocks
@@ -52,7 +52,7 @@ class Trainer:
         card: dict,
         context: DistributedContext = DistributedContext(),
     ):
-        self.config = config
+        self.config = config = on_device(config, context.device)
         self.run = Path(run)
         self.card = card
         self.context = context

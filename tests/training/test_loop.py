@@ -105,6 +105,19 @@ def test_bf16_autocast_trains_float32_weights(model_type, tmp_path):
     assert any(not torch.equal(before[k], p) for k, p in trained.items())
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_bfloat16_is_used_where_the_processor_has_it(there, tmp_path, monkeypatch):
+    """Emulated, it would take several times as long as float32."""
+    monkeypatch.setattr("minildm.training.config.has_bfloat16", lambda device: there)
+    seen = []
+    trainer = tiny.make_trainer("gpt", tmp_path, steps=1, bf16=True)
+    head = trainer.model.stack.blocks[0].feed_forward
+    head.register_forward_hook(lambda module, given, found: seen.append(found.dtype))
+    trainer.fit(quiet=True)
+    assert seen[0] == (torch.bfloat16 if there else torch.float32)
+    assert trainer.card["config"]["train"]["bf16"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["gpt", "masked", "ldlm"])
 def test_compiled_and_plain_training_agree(model_type, tmp_path):
