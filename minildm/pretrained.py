@@ -146,7 +146,7 @@ def attach(
         return f"the card of {source} does not say on which frozen encoder it was trained"
     config = model.config
     try:
-        encoder = load_frozen(config.frozen, config.layer)[0]
+        encoder = load_frozen(config.frozen, config.layer, config.frozen_reach)[0]
     except UserError as fault:
         return str(fault)
     if encoder.fingerprint() != card["frozen"]["fingerprint"]:
@@ -180,30 +180,36 @@ def load_foundation(foundation: Foundation, name: str, config) -> tuple[torch.nn
         UserError: When it cannot be had, or is of another type.
     """
     if foundation.role == "encoder":
-        return load_frozen(name, config.layer)
+        return load_frozen(name, config.layer, config.frozen_reach)
     return load_space(name)
 
 
-def load_frozen(name: str, layer: int) -> tuple[FrozenEncoder, Tokenizer]:
+def load_frozen(name: str, layer: int, reach: int | None = None) -> tuple[FrozenEncoder, Tokenizer]:
     """A frozen encoder, not calibrated yet, and the tokenizer whose ids it reads.
 
     Args:
         name: zoo:NAME or the folder of a run, each a GPT, hub:NAME, hub:PATH or minilm.
         layer: In [embedding, block 1, ..., block L].
+        reach: Tokens that each of its blocks reads before a token, or all.
 
     Returns:
         (`FrozenEncoder`, `Tokenizer`).
 
     Raises:
-        UserError: When it cannot be had, is no GPT, or has no such layer.
+        UserError: When it cannot be had, is no GPT, has no such layer, or cannot limit its reach.
     """
+    if reach is not None and (name == "minilm" or name.startswith("hub:")):
+        raise UserError(
+            f"the reach of {name} cannot be limited: leave out --model.reach, or take a GPT "
+            "of this package"
+        )
     if name == "minilm":
         return frozen_minilm(layer), PretrainedTokenizer(minilm_folder() / "tokenizer.json")
     if name.startswith("hub:"):
         found = name.removeprefix("hub:")
         return frozen_transformer(found, layer), PretrainedTokenizer(tokenizer_file(found))
     loaded = load(name)
-    return loaded.model.as_encoder(layer, name), loaded.tokenizer
+    return loaded.model.as_encoder(layer, name, reach), loaded.tokenizer
 
 
 def load_space(name: str) -> tuple[LanguageModel, Tokenizer]:

@@ -128,12 +128,13 @@ class LanguageModel(nn.Module):
         """What the card of a run says of the pretrained part that is not in its checkpoints."""
         return {}
 
-    def as_encoder(self, layer: int, name: str) -> FrozenEncoder:
+    def as_encoder(self, layer: int, name: str, reach: int | None = None) -> FrozenEncoder:
         """This model as the frozen encoder of another one, not calibrated yet.
 
         Args:
             layer: In [embedding, block 1, ..., block L].
             name: Of this model, for sentences.
+            reach: Tokens that each block reads before a token, or all.
 
         Returns:
             The encoder.

@@ -94,10 +94,14 @@ class GPT(LanguageModel):
         return F.pad(logits[:, :-1], (0, 0, 1, 0))
 
     def states(
-        self, tokens: Int[Tensor, "batch n"], layer: int = -3
+        self, tokens: Int[Tensor, "batch n"], layer: int = -3, reach: int | None = None
     ) -> Float[Tensor, "batch n width"]:
-        """Hidden states h after a block; `layer` is an index of [embedding, block 1, ..., L]."""
-        return self.stack(self.embed(tokens), causal=True, depth=layer % (self.config.n_layers + 1))
+        """Hidden states h after a block; `layer` is an index of [embedding, block 1, ..., L].
+
+        With a `reach` a block reads only so many tokens before each.
+        """
+        depth = layer % (self.config.n_layers + 1)
+        return self.stack(self.embed(tokens), causal=True, depth=depth, reach=reach)
 
     def token_nll(
         self, tokens: Int[Tensor, "b n"], rng: torch.Generator | None = None, parts: int = 8
@@ -124,10 +128,12 @@ class GPT(LanguageModel):
             count += count_text(tokens)
         return {"nats_per_token": nats / count, "perplexity": math.exp(nats / count)}
 
-    def as_encoder(self, layer: int, name: str = "this GPT") -> FrozenEncoder:
+    def as_encoder(
+        self, layer: int, name: str = "this GPT", reach: int | None = None
+    ) -> FrozenEncoder:
         """The states after a block, frozen."""
         check_layer(layer, self.config.n_layers, name)
-        states = partial(GPT.states, layer=layer)
+        states = partial(GPT.states, layer=layer, reach=reach)
         # the network that the encoder gives to `states` is this GPT
         return FrozenEncoder(self, states, self.config.d_model)  # pyright: ignore[reportArgumentType]
 

@@ -50,24 +50,40 @@ class LDLMConfig:
     n_decoder_layers: int = 2  # Perceiver blocks from latents to states
     n_token_layers: int = 1  # Transformer blocks from states to tokens
     n_denoiser_layers: int = 6  # blocks of the diffusion transformer
+    reach: int | None = None  # tokens that encoder and decoders read on either side, or all
     tangent: float = 3.0  # d of the tan-d schedule
     generation: GenerationDefaults = field(
         default_factory=GenerationDefaults
     )  # how texts are drawn
     recipe: Recipe = field(default_factory=Recipe)
 
+    @property
+    def frozen_reach(self) -> int | None:
+        """How many tokens the frozen model reads before each: as many as an encoder's window."""
+        return None if self.reach is None else 2 * self.reach
+
 
 class TokenDecoder(nn.Module):
     """Logits of tokens from estimated hidden states, T(h_hat)."""
 
-    def __init__(self, hidden: int, d_model: int, n_heads: int, n_layers: int, vocab_size: int):
+    def __init__(
+        self,
+        hidden: int,
+        d_model: int,
+        n_heads: int,
+        n_layers: int,
+        vocab_size: int,
+        reach: int | None = None,
+    ):
         super().__init__()
         self.in_proj = nn.Linear(hidden, d_model)
+        self.reach = reach
         self.stack = Stack(d_model, n_heads, n_layers)
         self.out_proj = nn.Linear(d_model, vocab_size)
 
     def forward(self, h: Float[Tensor, "b n hidden"]) -> Float[Tensor, "b n vocab_size"]:
-        return self.out_proj(self.stack(self.in_proj(h.to(self.in_proj.weight.dtype))))
+        x = self.in_proj(h.to(self.in_proj.weight.dtype))
+        return self.out_proj(self.stack(x, reach=self.reach))
 
 
 class LDLM(LanguageModel):
@@ -99,9 +115,13 @@ class LDLM(LanguageModel):
         self.schedule = Tangent(c.tangent)
         spacing = float(c.compression)
         shape = c.d_model, c.n_heads
-        self.encoder = Perceiver(c.hidden, c.latent, *shape, c.n_encoder_layers, 1.0, spacing)
-        self.decoder = Perceiver(c.latent, c.hidden, *shape, c.n_decoder_layers, spacing, 1.0)
-        self.token_decoder = TokenDecoder(c.hidden, *shape, c.n_token_layers, c.vocab_size)
+        self.encoder = Perceiver(
+            c.hidden, c.latent, *shape, c.n_encoder_layers, (1.0, spacing), c.reach
+        )
+        self.decoder = Perceiver(
+            c.latent, c.hidden, *shape, c.n_decoder_layers, (spacing, 1.0), c.reach
+        )
+        self.token_decoder = TokenDecoder(c.hidden, *shape, c.n_token_layers, c.vocab_size, c.reach)
         self.denoiser = DiffusionTransformer(c.latent, *shape, c.n_denoiser_layers, spacing)
         for part, n_layers in (
             (self.encoder, c.n_encoder_layers),

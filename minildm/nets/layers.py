@@ -54,18 +54,18 @@ def rotate(
     return torch.cat((x1 * cos - x2 * sin, x1 * sin + x2 * cos), dim=-1)
 
 
-def time_features(t: Float[Tensor, " batch"], channels: int) -> Float[Tensor, "batch channels"]:
+def time_features(t: Float[Tensor, "*batch"], channels: int) -> Float[Tensor, "*batch channels"]:
     """Sines and cosines of time at frequencies from 1 to 1000 radians a unit of time.
 
     Args:
-        t: (batch,), time in [0, 1].
+        t: Time in [0, 1], in any shape.
         channels: How many features, an even number.
 
     Returns:
-        Features (batch, channels).
+        Features (..., channels).
     """
     rates = torch.logspace(0, 3, channels // 2, device=t.device, dtype=torch.float32)
-    angles = t.float()[:, None] * rates
+    angles = t.float()[..., None] * rates
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
@@ -82,6 +82,23 @@ def causal_bias(scores: Float[Tensor, "*batch n m"]) -> Float[Tensor, "n m"]:
     n, m = scores.shape[-2:]
     hidden = torch.full((n, m), -torch.inf, dtype=scores.dtype, device=scores.device)
     return hidden.triu(1 + m - n)
+
+
+def local_bias(
+    readers: Real[Tensor, " n"], positions: Real[Tensor, " m"], reach: int
+) -> Float[Tensor, "n m"]:
+    """What to add to scores so that a row reads only what is near, -inf where |p_i - p_j| > reach.
+
+    Args:
+        readers: Where the reading rows stand (n,), in tokens.
+        positions: Where the rows stand that are read (m,), in tokens.
+        reach: Largest distance that is read, in tokens.
+
+    Returns:
+        0 and -inf, (n, m).
+    """
+    far = (readers[:, None] - positions).abs() > reach
+    return torch.zeros(far.shape, device=far.device).masked_fill(far, -torch.inf)
 
 
 def attend(
@@ -145,8 +162,12 @@ class Attention(nn.Module):
         context: tuple[Tensor, Tensor] | None = None,
         causal: bool = False,
         cache: Cache | None = None,
+        bias: Float[Tensor, "n m"] | None = None,
     ) -> Tensor:
-        """The mixed stream; `context` is a pair of rows and the angles of their positions."""
+        """The mixed stream; `context` is a pair of rows and the angles of their positions.
+
+        `bias` is added to the scores of the stream's rows, then of the context's.
+        """
         q, k, v = self.split(self.qkv(x), 3)
         if self.norm is not None:
             q = self.norm[0](q)
@@ -162,7 +183,8 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.extend(k, v)
             causal = causal and x.shape[1] > 1
-        return self.out(rearrange(attend(q, k, v, causal), "b h n d -> b n (h d)"))
+        bias = None if bias is None else bias[None, None]
+        return self.out(rearrange(attend(q, k, v, causal, bias), "b h n d -> b n (h d)"))
 
     def split(self, x: Float[Tensor, "b n channels"], count: int) -> Float[Tensor, "c b h n d"]:
         """Cut channels into `count` parts of `n_heads` heads each."""

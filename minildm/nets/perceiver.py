@@ -5,7 +5,7 @@ import torch.nn as nn
 from jaxtyping import Float
 from torch import Tensor
 
-from .layers import Attention, FeedForward, RMSNorm, rotary_angles
+from .layers import Attention, FeedForward, RMSNorm, local_bias, rotary_angles
 
 
 class PerceiverBlock(nn.Module):
@@ -19,19 +19,26 @@ class PerceiverBlock(nn.Module):
         self.attention = Attention(d_model, n_heads, context=True, norm=True)
         self.feed_forward = FeedForward(d_model)
 
-    def forward(self, x: Tensor, angles: Tensor, context: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        angles: Tensor,
+        context: tuple[Tensor, Tensor],
+        bias: Float[Tensor, "n m"] | None = None,
+    ) -> Tensor:
         rows, context_angles = context
         read = (self.norm_context(rows), context_angles)
-        x = x + self.attention(self.norm1(x), angles, read)
+        x = x + self.attention(self.norm1(x), angles, read, bias=bias)
         return x + self.feed_forward(self.norm2(x))
 
 
 class Perceiver(nn.Module):
     """Map (batch, n, source) to (batch, m, target): queries at m positions read n input positions.
 
-    Both sets of positions are rotary and lie on the axis of tokens (`spacing_in`, `spacing_out`
-    tokens apart), and a query starts as a learned vector plus the input at its own place, so that
-    one network serves any length.
+    Both sets of positions are rotary and lie on the axis of tokens, `spacing` tokens apart in the
+    input and in the output, and a query starts as a learned vector plus the input at its own place,
+    so that one network serves any length. With a `reach` a query reads only what is that near, in
+    tokens, and what it makes of a text does not depend on the text's length.
     """
 
     def __init__(
@@ -41,13 +48,13 @@ class Perceiver(nn.Module):
         d_model: int,
         n_heads: int,
         n_layers: int,
-        spacing_in: float = 1.0,
-        spacing_out: float = 1.0,
+        spacing: tuple[float, float] = (1.0, 1.0),
+        reach: int | None = None,
     ):
         super().__init__()
         self.head_dim = d_model // n_heads
-        self.spacing_in = spacing_in
-        self.spacing_out = spacing_out
+        self.spacing_in, self.spacing_out = spacing
+        self.reach = reach
         self.query = nn.Parameter(torch.zeros(d_model))
         self.in_proj = nn.Linear(source, d_model)
         self.out_proj = nn.Linear(d_model, target)
@@ -55,13 +62,16 @@ class Perceiver(nn.Module):
         self.norm = RMSNorm(d_model)
 
     def forward(self, x: Float[Tensor, "b n source"], count: int) -> Float[Tensor, "b m target"]:
-        inputs = torch.arange(x.shape[1], device=x.device)
-        outputs = torch.arange(count, device=x.device)
-        angles = rotary_angles(self.spacing_out * outputs, self.head_dim)
+        inputs = self.spacing_in * torch.arange(x.shape[1], device=x.device)
+        outputs = self.spacing_out * torch.arange(count, device=x.device)
+        angles = rotary_angles(outputs, self.head_dim)
         context = self.in_proj(x.to(self.in_proj.weight.dtype))
-        read = (context, rotary_angles(self.spacing_in * inputs, self.head_dim))
-        place = outputs * self.spacing_out / self.spacing_in
+        read = (context, rotary_angles(inputs, self.head_dim))
+        bias = None
+        if self.reach is not None:
+            bias = local_bias(outputs, torch.cat((outputs, inputs)), self.reach)
+        place = outputs / self.spacing_in
         y = self.query + context[:, place.long().clamp(max=x.shape[1] - 1)]
         for block in self.blocks:
-            y = block(y, angles, read)
+            y = block(y, angles, read, bias)
         return self.out_proj(self.norm(y))

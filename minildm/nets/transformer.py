@@ -9,7 +9,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from .cache import Cache
-from .layers import Attention, FeedForward, RMSNorm, ShortConvolution, rotary_angles, time_features
+from .layers import (
+    Attention,
+    FeedForward,
+    RMSNorm,
+    ShortConvolution,
+    local_bias,
+    rotary_angles,
+    time_features,
+)
 
 
 class Block(nn.Module):
@@ -23,9 +31,14 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(d_model)
 
     def forward(
-        self, x: Tensor, angles: Tensor, causal: bool = False, cache: Cache | None = None
+        self,
+        x: Tensor,
+        angles: Tensor,
+        causal: bool = False,
+        cache: Cache | None = None,
+        bias: Float[Tensor, "n m"] | None = None,
     ) -> Tensor:
-        x = x + self.attention(self.norm1(x), angles, causal=causal, cache=cache)
+        x = x + self.attention(self.norm1(x), angles, causal=causal, cache=cache, bias=bias)
         return x + self.feed_forward(self.norm2(x))
 
 
@@ -46,13 +59,16 @@ class ModulatedBlock(nn.Module):
         self.modulation = nn.Linear(d_model, 6 * d_model)
 
     def forward(self, x: Tensor, angles: Tensor, condition: Tensor) -> Tensor:
-        s1, m1, g1, s2, m2, g2 = self.modulation(condition)[:, None].chunk(6, dim=-1)
+        s1, m1, g1, s2, m2, g2 = self.modulation(condition).chunk(6, dim=-1)
         x = x + g1 * self.attention(torch.addcmul(m1, self.norm(x), 1 + s1), angles)
         return x + g2 * self.feed_forward(torch.addcmul(m2, self.norm(x), 1 + s2))
 
 
 class Stack(nn.Module):
-    """Blocks in a row with a final norm, or only the first `depth` of them without it."""
+    """Blocks in a row with a final norm, or only the first `depth` of them without it.
+
+    With a `reach` each row reads only rows that are that near, in tokens.
+    """
 
     def __init__(self, d_model: int, n_heads: int, n_layers: int):
         super().__init__()
@@ -68,14 +84,16 @@ class Stack(nn.Module):
         caches: Sequence[Cache] | None = None,
         start: int = 0,
         depth: int | None = None,
+        reach: int | None = None,
     ) -> Tensor:
         positions = torch.arange(start, start + x.shape[1], device=x.device)
         angles = rotary_angles(positions, self.head_dim)
+        bias = None if reach is None else local_bias(positions, positions, reach)
         for i, block in enumerate(self.blocks[:depth]):
             if self.checkpointing and self.training:
-                x = checkpoint(block, x, angles, causal, use_reentrant=False)
+                x = checkpoint(block, x, angles, causal, None, bias, use_reentrant=False)
             else:
-                x = block(x, angles, causal=causal, cache=caches and caches[i])
+                x = block(x, angles, causal, caches and caches[i], bias)
         return self.norm(x) if depth is None else x
 
 
@@ -84,6 +102,7 @@ class DiffusionTransformer(nn.Module):
 
     Positions are rotary and may be fractional, so that any number of latents can be asked for; a
     short convolution shows each of them three neighbors on either side from the first block on.
+    The latents of a text have one time, or each its own.
     """
 
     def __init__(
@@ -109,11 +128,15 @@ class DiffusionTransformer(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(
-        self, zt: Float[Tensor, "b m d"], t: Float[Tensor, " b"], c: Float[Tensor, "b m d"]
+        self,
+        zt: Float[Tensor, "b m d"],
+        t: Float[Tensor, " b"] | Float[Tensor, "b m"],
+        c: Float[Tensor, "b m d"],
     ) -> Float[Tensor, "b m d"]:
         dtype = self.in_proj.weight.dtype
         x = self.conv(self.in_proj(torch.cat((zt, c), dim=-1).to(dtype)))
-        condition = self.time(time_features(t, x.shape[-1]).to(dtype))
+        times = t if t.dim() == 2 else t[:, None]
+        condition = self.time(time_features(times, x.shape[-1]).to(dtype))
         positions = self.spacing * torch.arange(x.shape[1], device=x.device)
         angles = rotary_angles(positions, self.head_dim)
         for block in self.blocks:

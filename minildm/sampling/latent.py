@@ -13,17 +13,20 @@ from ..transport.diffusion import ClosedLoop, Predictor, sampler
 from ..transport.grids import warped_grid
 from ..transport.heads import denoised_from_velocity
 from ..transport.paths import interpolate
-from ..transport.schedules import Schedule
 from ..transport.time_sampling import Uniform
 from .process import Process, Request, over_time, process_of
 
 
 class Implied(ClosedLoop):
-    """A velocity field that also says which data its velocity implies, as DDIM steps ask for it."""
+    """A velocity field that also says which data its velocity implies, as DDIM steps ask for it.
 
-    def __init__(self, field: Field, schedule: Schedule):
+    Earlier predictions are those of the policy behind the field.
+    """
+
+    def __init__(self, field: Field, policy: ClosedLoop):
         self.field = field
-        self.schedule = schedule
+        self.schedule = policy.schedule
+        self.seen = policy.seen
 
     def __call__(self, z: Tensor, t: Tensor) -> Tensor:
         return self.field(z, t)
@@ -102,7 +105,7 @@ def denoising(model: LDLM, request: Request) -> Process:
     def step(
         field: Field, z: Tensor, t: Tensor, s: Tensor, rng: torch.Generator | None = None
     ) -> Tensor:
-        loop = field if field is policy else Implied(field, schedule)
+        loop = field if field is policy else Implied(field, policy)
         return method(loop, z, t, s, rng)
 
     def decode(z1: Float[Tensor, "b m d"]) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,7 @@ def randn(*shape, seed: int = 0):
 
 def perceiver(spacing_in: float = 1.0, spacing_out: float = 1.0) -> Perceiver:
     torch.manual_seed(0)
-    return Perceiver(
-        6, 3, d_model=16, n_heads=2, n_layers=2, spacing_in=spacing_in, spacing_out=spacing_out
-    )
+    return Perceiver(6, 3, d_model=16, n_heads=2, n_layers=2, spacing=(spacing_in, spacing_out))
 
 
 @torch.no_grad()
@@ -51,6 +49,44 @@ def test_a_stack_is_causal_when_asked_and_stops_at_a_depth():
     assert not torch.allclose(stack(x, depth=2), stack(x, depth=3), atol=1e-4)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_row_of_a_stack_with_a_reach_depends_on_rows_within_it_alone(causal):
+    torch.manual_seed(0)
+    stack = Stack(16, 2, 2)
+    x = randn(1, 20, 16)
+    for source in range(20):
+        changed = x.clone()
+        changed[:, source] += 1
+        moved = (stack(changed, causal, reach=3) - stack(x, causal, reach=3)).abs().amax((0, 2))
+        near = torch.zeros(20, dtype=torch.bool)
+        near[max(source - 6, 0) : source + 7] = True  # two blocks of reach 3
+        if causal:
+            near[:source] = False
+        assert torch.equal(moved > 1e-6, near)
+
+
+@torch.no_grad()
+def test_what_a_perceiver_with_a_reach_makes_of_a_text_does_not_depend_on_its_length():
+    torch.manual_seed(0)
+    local = Perceiver(6, 3, d_model=16, n_heads=2, n_layers=2, reach=4)
+    x = randn(1, 64, 6)
+    assert torch.allclose(local(x[:, :32], 32)[:, :24], local(x, 64)[:, :24], atol=1e-6)
+    assert torch.allclose(local(x[:, 20:], 44)[:, 8:], local(x, 64)[:, 28:], atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_denoiser_takes_one_time_for_a_text_or_one_for_each_latent():
+    torch.manual_seed(0)
+    network = DiffusionTransformer(latent=4, d_model=16, n_heads=2, n_layers=2)
+    z = randn(3, 7, 4)
+    t = torch.tensor([0.1, 0.5, 0.9])
+    assert torch.allclose(network(z, t, z), network(z, t[:, None].expand(3, 7), z), atol=1e-6)
+    own = t[:, None].repeat(1, 7)
+    own[:, 6] = 1.0
+    assert not torch.allclose(network(z, t, z), network(z, own, z), atol=1e-4)
+
+
 def denoiser(spacing: float = 1.0) -> DiffusionTransformer:
     torch.manual_seed(0)
     return DiffusionTransformer(latent=4, d_model=16, n_heads=2, n_layers=2, spacing=spacing)
@@ -68,7 +104,7 @@ def test_a_diffusion_transformer_starts_at_zero_with_blocks_that_do_nothing():
     assert torch.equal(model(z, t, c), torch.zeros(3, 5, 4))
     x = randn(3, 5, 16)
     angles = torch.zeros(2, 5, 4)
-    assert all(torch.equal(block(x, angles, randn(3, 16)), x) for block in model.blocks)
+    assert all(torch.equal(block(x, angles, randn(3, 1, 16)), x) for block in model.blocks)
 
 
 @torch.no_grad()

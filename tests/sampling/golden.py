@@ -39,7 +39,7 @@ SOLVERS = {
     "gpt": [{}, {"temperature": 0.7, "top_p": 0.9}],
     "masked": [{"solver": name} for name in ("ancestral", "confidence", "margin")]
     + [{"temperature": 0.5, "top_p": 0.9}],
-    "ldlm": [{"solver": name} for name in ("ancestral", "ddim", "euler", "heun")]
+    "ldlm": [{"solver": name} for name in ("ancestral", "ddim", "multistep", "euler", "heun")]
     + [{"temperature": 0.5}, {"warped": False}],
     "manta": [{"solver": name} for name in ("ancestral", "euler", "sampled", "entropy_bounded")]
     + [{"offset": 0.0}, {"solver": "entropy_bounded", "entropy_bound": 0.5}],
@@ -48,7 +48,7 @@ SOLVERS = {
 DISTURBED = {
     "gpt": ["ancestral"],
     "masked": ["ancestral"],
-    "ldlm": ["ancestral", "ddim", "euler", "heun"],
+    "ldlm": ["ancestral", "ddim", "multistep", "euler", "heun"],
     "manta": ["ancestral", "euler", "sampled"],
 }
 

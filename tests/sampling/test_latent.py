@@ -14,7 +14,7 @@ from minildm.transport.paths import interpolate
 from tests.models.small import LENGTH, VOCAB_SIZE, agrees, gradients, ldlm, rng, texts
 from tests.sampling.draw import draw
 
-NFE = {"ddim": 5, "ancestral": 5, "euler": 5, "heun": 9}
+NFE = {"ddim": 5, "multistep": 5, "ancestral": 5, "euler": 5, "heun": 9}
 
 
 @pytest.mark.parametrize("solver", NFE)
@@ -259,7 +259,7 @@ def test_encoding_a_text_needs_the_frozen_encoder_and_sampling_freely_does_not()
         (dict(count=1, steps=-2), "cannot sample in -2 steps"),
         (
             dict(count=1, solver="midpint"),
-            "no solver 'midpint': choose one of ancestral, ddim, euler, heun",
+            "no solver 'midpint': choose one of ancestral, ddim, multistep, euler, heun",
         ),
     ],
 )

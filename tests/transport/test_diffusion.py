@@ -1,5 +1,7 @@
 """Sampling steps against exact answers: point masses and Gaussian data, where the best prediction is known."""
 
+import math
+
 import pytest
 import torch
 
@@ -40,7 +42,7 @@ def point(z, t, c):
 
 
 @pytest.mark.parametrize("schedule", [Linear(), SCHEDULE], ids=str)
-@pytest.mark.parametrize("name", ["ddim", "ancestral"])
+@pytest.mark.parametrize("name", ["ddim", "multistep", "ancestral"])
 @pytest.mark.parametrize("steps", [1, 2, 7])
 def test_steps_are_exact_for_a_point_mass_at_any_number_of_steps(schedule, name, steps):
     z0 = noise(4, 3)
@@ -52,7 +54,7 @@ def test_steps_are_exact_for_a_point_mass_at_any_number_of_steps(schedule, name,
         torch.Generator().manual_seed(0),
     )
     assert torch.allclose(path.states[-1], torch.full_like(z0, MEAN), atol=1e-12)
-    if name == "ddim":
+    if name != "ancestral":
         for t, z in zip(path.times, path.states):
             assert torch.allclose(z, schedule.a(t) * MEAN + schedule.b(t) * z0, atol=1e-12)
 
@@ -111,7 +113,8 @@ def test_temperature_multiplies_the_width_of_an_ancestral_step():
 
 
 @pytest.mark.parametrize(
-    "name, steps", [("ddim", 300), ("ancestral", 1200), ("euler", 300), ("heun", 100)]
+    "name, steps",
+    [("ddim", 300), ("multistep", 100), ("ancestral", 1200), ("euler", 300), ("heun", 100)],
 )
 def test_gaussian_data_are_reached(name, steps):
     """Each sampler, with many steps, carries noise to the data's mean and standard deviation.
@@ -155,7 +158,7 @@ def test_ddim_and_the_solvers_have_one_limit():
     """For Gaussian data the flow keeps the quantile: (z_1 - MEAN)/STD = z_0."""
     z0 = noise(50, 1)
     exact = MEAN + STD * z0
-    for name in ("ddim", "euler", "heun"):
+    for name in ("ddim", "multistep", "euler", "heun"):
         errors = []
         for steps in (50, 100, 200):
             path = integrate(
@@ -167,6 +170,37 @@ def test_ddim_and_the_solvers_have_one_limit():
             )
             errors.append((path.states[-1] - exact).abs().max().item())
         assert errors[2] < errors[1] < errors[0] and errors[2] < 0.05
+
+
+def test_multistep_has_order_two_at_the_cost_of_ddim():
+    """At equal steps of log(a/b) its error falls by four when the steps are halved, that of DDIM by two."""
+    z = noise(6, 1)
+    start, end = (SCHEDULE.log_snr(time(t)) for t in (0.2, 0.9))
+
+    def exact(t):
+        a = SCHEDULE.a(t)
+        b = SCHEDULE.b(t)
+        return a * MEAN + (a**2 * STD**2 + b**2).sqrt() * z
+
+    def error(name, steps):
+        times = SCHEDULE.from_log_snr(torch.linspace(start, end, steps + 1, dtype=torch.float64))
+        loop = ClosedLoop(best(SCHEDULE), SCHEDULE, z)
+        path = integrate(loop, exact(times[0]), times, sampler(name))
+        assert loop.nfe == steps
+        return (path.states[-1] - exact(times[-1])).abs().max().item()
+
+    orders = {name: math.log2(error(name, 64) / error(name, 128)) for name in ("ddim", "multistep")}
+    assert orders["ddim"] == pytest.approx(1, abs=0.1)
+    assert orders["multistep"] == pytest.approx(2, abs=0.15)
+
+
+def test_multistep_forgets_what_was_seen_after_the_time_it_goes_back_to():
+    z0 = noise(4, 2)
+    loop = ClosedLoop(best(SCHEDULE), SCHEDULE, z0)
+    first = integrate(loop, z0, grid(6), sampler("multistep")).states
+    loop.rewind(grid(6)[3])
+    again = integrate(loop, first[3], grid(6)[3:], sampler("multistep")).states
+    assert torch.equal(again, first[3:])
 
 
 def test_a_step_of_ddim_is_a_step_of_euler_to_first_order():
@@ -199,7 +233,9 @@ def test_a_closed_loop_feeds_back_its_prediction_and_counts():
     assert list(loop.seen) == grid(4)[:-1].tolist()
 
 
-@pytest.mark.parametrize("name, nfe", [("ddim", 6), ("ancestral", 6), ("euler", 6), ("heun", 11)])
+@pytest.mark.parametrize(
+    "name, nfe", [("ddim", 6), ("multistep", 6), ("ancestral", 6), ("euler", 6), ("heun", 11)]
+)
 def test_evaluations_of_each_sampler(name, nfe):
     z0 = noise(2, 2)
     loop = ClosedLoop(point, SCHEDULE, z0)
