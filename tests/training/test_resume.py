@@ -1,11 +1,9 @@
 """A run that is killed and resumed ends as if it had never been killed."""
 
 import json
-import os
+import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,8 +19,8 @@ from minildm.training.metrics import RENAMED_LOG, read_metrics
 
 from . import tiny
 
-ROOT = Path(__file__).parents[2]
-CHILD = dict(cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True)
+FORKS = multiprocessing.get_context("forkserver")  # of one process that imports torch for all
+FORKS.set_forkserver_preload(["minildm.models.registry", "minildm.training.loop"])
 FILES = ("model", "ema", "optimizer")
 RENAMED_FILES = {"model": "model", "ema": "average"}  # -> as they were
 
@@ -46,8 +44,12 @@ def never_killed(tmp_path_factory):
     return runs
 
 
-def command(*words) -> list[str]:
-    return [sys.executable, tiny.__file__, *map(str, words)]
+def dead(task, *given) -> None:
+    """Run a task in a process of its own, which must kill itself."""
+    child = FORKS.Process(target=task, args=given)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
 
 
 def lines(run: Path) -> list[dict]:
@@ -93,17 +95,15 @@ def test_killed_at_any_moment_and_resumed_equals_never_killed(
 ):
     chance = random.Random(f"{model_type} {number}")
     last, pause = chance.randrange(12), chance.uniform(0, 0.03)
-    child = subprocess.Popen(
-        command("victim", model_type, tmp_path),
-        **CHILD,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert any(int(line) == last for line in child.stdout)
+    steps, said = FORKS.Pipe(duplex=False)
+    child = FORKS.Process(target=tiny.victim, args=(model_type, tmp_path, said))
+    child.start()
+    while steps.recv() != last:
+        pass
     time.sleep(pause)
     child.kill()
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
 
     trainer = tiny.make_trainer(model_type, tmp_path)
     assert trainer.resume() == bool(steps_saved(tmp_path))
@@ -113,8 +113,7 @@ def test_killed_at_any_moment_and_resumed_equals_never_killed(
 
 
 def test_killed_while_saving_goes_back_to_the_checkpoint_before(tmp_path, never_killed):
-    child = subprocess.run(command("dies_saving", "ldlm", tmp_path), **CHILD)
-    assert child.returncode == -signal.SIGKILL
+    dead(tiny.dies_saving, "ldlm", tmp_path)
     assert (tmp_path / "step_0000006.tmp" / "ema.safetensors").stat().st_size == 100
     trainer = tiny.make_trainer("ldlm", tmp_path)
     assert trainer.resume() and trainer.step == 4
@@ -123,8 +122,7 @@ def test_killed_while_saving_goes_back_to_the_checkpoint_before(tmp_path, never_
 
 
 def test_killed_while_deleting_an_old_checkpoint_deletes_the_rest_of_it(tmp_path, never_killed):
-    child = subprocess.run(command("dies_pruning", "ldlm", tmp_path), **CHILD)
-    assert child.returncode == -signal.SIGKILL
+    dead(tiny.dies_pruning, "ldlm", tmp_path)
     trainer = tiny.make_trainer("ldlm", tmp_path)
     assert trainer.resume() and trainer.step == 12
     trainer.fit(tiny.score, quiet=True)

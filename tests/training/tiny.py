@@ -1,10 +1,12 @@
-"""Tiny trainings: in this process, as a child to be killed, or as two processes under torchrun."""
+"""Tiny trainings: in this process, as a child that is killed, or as two processes under torchrun."""
 
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
+from functools import partial, wraps
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -119,20 +121,33 @@ def score(model, step: int) -> dict:
     }
 
 
-def victim(model_type: str, run: Path) -> None:
-    """Train, print each step before it is made, and wait to be killed."""
+def alone(task: Callable) -> Callable:
+    """A task for a process of its own: with one thread, as sums over several may round otherwise."""
+
+    @wraps(task)
+    def with_one_thread(*given):
+        torch.set_num_threads(1)
+        task(*given)
+
+    return with_one_thread
+
+
+@alone
+def victim(model_type: str, run: Path, said: Connection) -> None:
+    """Train, say each step before it is made, and wait to be killed."""
     trainer = make_trainer(model_type, run)
     one_step = trainer.one_step
 
     def announced(forward):
-        print(trainer.step, flush=True)
+        said.send(trainer.step)
         return one_step(forward)
 
     trainer.one_step = announced
     trainer.fit(score, quiet=True)
-    sys.stdin.read()
+    signal.pause()
 
 
+@alone
 def dies_saving(model_type: str, run: Path) -> None:
     """Train until the third checkpoint, and die when half of its second file is written."""
     save_file = checkpoint.save_file
@@ -147,6 +162,7 @@ def dies_saving(model_type: str, run: Path) -> None:
     make_trainer(model_type, run).fit(score, quiet=True)
 
 
+@alone
 def dies_pruning(model_type: str, run: Path) -> None:
     """Train to the last checkpoint, and die when of the oldest one, which is to be deleted, one file is gone."""
     prune = checkpoint.prune
@@ -161,12 +177,14 @@ def dies_pruning(model_type: str, run: Path) -> None:
     make_trainer(model_type, run).fit(score, quiet=True)
 
 
+@alone
 def compiled(model_type: str, run: Path) -> None:
     """Three steps traced by the compiler's front; its back would need a C++ toolchain."""
     torch.compile = partial(torch.compile, backend="eager")
     make_trainer(model_type, run, steps=3, compile=True).fit(quiet=True)
 
 
+@alone
 def in_processes(run: Path) -> None:
     """Train each model type for 50 steps on as many processes as torchrun started; note how an uneven batch is refused."""
     context = join()
@@ -182,9 +200,5 @@ def in_processes(run: Path) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     task, *model_type, run = sys.argv[1:]
-    tasks = {
-        task.__name__: task for task in (victim, dies_saving, dies_pruning, compiled, in_processes)
-    }
-    tasks[task](*model_type, Path(run))
+    {"compiled": compiled, "in_processes": in_processes}[task](*model_type, Path(run))
