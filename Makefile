@@ -15,9 +15,9 @@ LANES := OMP_NUM_THREADS=1 MINILDM_MODE=fast $(BIN)/pytest -n 2 --dist loadfile 
 demo: .venv/installed  ## generate text with the shipped models and write figures/demo.png
 	$(BIN)/minildm demo
 
-# One session, so that no core waits: conftest.py hands out the longest files first; a test checks the types.
+# One session, so that no core waits: conftest.py hands out the longest files first; tests check the types and run the solutions.
 test: style  ## style, then tests, types, and every notebook in fast mode
-	$(LANES) --nbval-lax --nbval-current-env tests notebooks
+	$(LANES) --nbval-lax --nbval-current-env --ignore notebooks/solutions tests notebooks
 
 lab: .venv/installed  ## read the book
 	$(BIN)/jupyter lab notebooks

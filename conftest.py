@@ -1,4 +1,4 @@
-"""The order of the tests: the longest files first, so that all cores are busy to the end."""
+"""The order of the tests, the longest files first, so that no core waits; and no cell may warn."""
 
 import pytest
 
@@ -17,3 +17,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         start = SECONDS["notebook"] if path.endswith(".ipynb") else 0.0
         lengths[path] = lengths.get(path, start) + seconds(item)
     items.sort(key=lambda item: -lengths[str(item.path)])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """A cell of a notebook must not write to stderr, which nbval lets pass."""
+    yield
+    outputs = getattr(item, "test_outputs", None) or ()
+    warned = [output.text for output in outputs if output.get("name") == "stderr"]
+    assert not warned, warned
