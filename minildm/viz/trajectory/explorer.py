@@ -20,6 +20,8 @@ SEEDS = (0, 1, 2, 3)
 TIMES = (1.0, *(k / 32 for k in range(32)))  # fractions of the steps
 STEPS = (32, 8, 16, 64)
 FRAMES = [k / 20 for k in range(21)]  # of the time
+# The slider's last place: of any number of steps up to 10, and of 16, 20, 32, 50, 63, 64 and 100.
+LAST = 100_800
 LABELS = {"moment": "disturbed at", "text": "follow text"}  # of knobs, where not their names
 # of a disturbance: standard deviations of latents, or a number of words
 SIZES = {True: "size (std)", False: "size (words)"}
@@ -144,7 +146,7 @@ class TrajectoryExplorer(Explorer):
         elif name == "seed":
             knob = widgets.BoundedIntText(0, min=0, max=9999)
         elif name == "time":
-            knob = widgets.IntSlider(1, 0, 1, readout=False)
+            knob = widgets.IntSlider(LAST, 0, LAST, readout=False)
         else:
             knob = control(name, self.knobs[name])
         knob.description = LABELS.get(name, name)
@@ -168,7 +170,7 @@ class LiveTrajectory(Live):
         self.model = None  # the one that the controls are set for
         self.styles = widgets.HTML()
         self.now = widgets.HTML()
-        self.play = widgets.Play(interval=INTERVAL)
+        self.play = widgets.Play(value=LAST, min=0, max=LAST, interval=INTERVAL)
         super().__init__(explorer)
         self.link = widgets.jslink((self.play, "value"), (self.knobs["time"], "value"))
 
@@ -208,19 +210,20 @@ class LiveTrajectory(Live):
         self.knobs["size"].description = SIZES[writer.log_snr is not None]
 
     def stops(self, k: int, last: int) -> None:
-        """Let slider and player have one stop for each step of a scene, and be at the k-th."""
+        """Let slider and player have one stop for each step of a scene, and be at the k-th.
+
+        Their ends stay where they are, so that a key or a move means the same time before and
+        after the steps have changed: a reader may press End while the new run is computed.
+        """
         time = self.knobs["time"]
-        if time.max == last:
+        step = LAST // last
+        if time.step == step:
             return
         time.unobserve(self.redraw, "value")
-        time.max = last
-        time.value = k
-        self.play.max = last
-        self.play.value = k
+        for knob in (time, self.play):
+            knob.step = step
+            knob.value = LAST if k == last else k * step
         time.observe(self.redraw, "value")
-        # a new view of the slider, because the End key of the old one leads to its old end
-        self.timeline.children = self.play, self.now
-        self.timeline.children = self.play, time, self.now
 
     def redraw(self, change: Any = None) -> None:
         """Paint the page that the knobs name."""
@@ -234,8 +237,7 @@ class LiveTrajectory(Live):
 
     def paint(self, values: dict[str, Any]) -> None:
         """Show the page at these values; its drawings are sent once."""
-        fraction = values["time"] / self.knobs["time"].max
-        view, k = self.explorer.view("live", **{**values, "time": fraction})
+        view, k = self.explorer.view("live", **{**values, "time": values["time"] / LAST})
         times = view.scene.times
         self.stops(k, len(times) - 1)
         self.now.value = f"t = {float(times[k]):.3f}"

@@ -5,6 +5,7 @@ import pytest
 from minildm import UserError
 from minildm.viz.core.frames import FrameStack
 from minildm.viz.core.knobs import BUSY
+from minildm.viz.trajectory.explorer import LAST
 from minildm.viz.trajectory.scenes import PATHS
 
 from .writers import TEXTS, explorer
@@ -14,7 +15,7 @@ def test_every_knob_changes_the_page_and_a_run_is_computed_once():
     explored = explorer(size=1)
     live = explored.live()
     moves = {
-        "time": 8,
+        "time": LAST // 4,
         "text": 2,
         "moment": 0.25,
         "size": 2,
@@ -67,25 +68,47 @@ def test_a_prompt_of_unknown_words_is_reported_and_loses_nothing():
 def test_slider_and_heading_name_the_same_time():
     """Whatever the steps and the model, and with one stop for each step."""
     live = explorer().live()
-    for name, value in (("steps", 8), ("steps", 64), ("model", "words")):
+    for name, value, steps in (("steps", 8, 8), ("steps", 64, 64), ("model", "words", 64)):
         live.knobs[name].value = value
         time = live.knobs["time"]
-        assert live.play.max == time.max == (value if name == "steps" else 64)
-        for index in (1, 5, time.max):
-            time.value = index
-            assert live.now.value == f"t = {index / time.max:.3f}"
+        assert time.step == live.play.step == LAST // steps and time.max == live.play.max == LAST
+        for index in (1, 5, steps):
+            time.value = index * time.step
+            assert live.now.value == f"t = {index / steps:.3f}"
             heading = (
-                f"<b>{live.knobs['model'].value}, {live.now.value}</b>, step {index} of {time.max},"
+                f"<b>{live.knobs['model'].value}, {live.now.value}</b>, step {index} of {steps},"
             )
             assert heading in live.view.value
+
+
+@pytest.mark.parametrize("steps", [7, 63, 127])
+def test_every_step_has_a_stop_of_its_own(steps):
+    live = explorer(steps=steps).live()
+    shown = []
+    for place in (*range(0, LAST, live.knobs["time"].step), LAST):
+        live.knobs["time"].value = place
+        shown.append(live.now.value)
+    assert list(dict.fromkeys(shown)) == [f"t = {k / steps:.3f}" for k in range(steps + 1)]
 
 
 def test_more_steps_keep_the_time():
     live = explorer().live()
     assert live.now.value == "t = 1.000"
-    live.knobs["time"].value = 8
+    live.knobs["time"].value = LAST // 4
     live.knobs["steps"].value = 64
-    assert (live.knobs["time"].value, live.play.value, live.now.value) == (16, 16, "t = 0.250")
+    assert live.knobs["time"].value == live.play.value == LAST // 4
+    assert live.now.value == "t = 0.250"
+
+
+@pytest.mark.parametrize("steps", [8, 64])
+def test_a_key_pressed_while_the_new_steps_are_computed_leads_to_its_time(steps):
+    """What the browser sends is where the slider stood when it was pressed."""
+    live = explorer().live()
+    live.knobs["time"].value = 0
+    end = live.knobs["time"].max
+    live.knobs["steps"].value = steps
+    live.knobs["time"].value = end
+    assert live.now.value == "t = 1.000"
 
 
 def test_a_sign_says_that_it_computes():
