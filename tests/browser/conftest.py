@@ -13,9 +13,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat import v4
 
 from .journeys import LOGS
+from .slices import needed
 
 ROOT = Path(__file__).parent.parent.parent
 NEW_CELL = "display(explorer.live().box)"  # what the text asks a reader to run in a new cell
@@ -57,25 +60,18 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """The address of a JupyterLab in fast mode over a copy of the notebooks."""
+    """The address of a JupyterLab in fast mode over the cells of each chapter that its widgets need, without outputs."""
     home, port = tmp_path_factory.mktemp("lab"), free_port()
-    shutil.copytree(
-        ROOT / "notebooks", home / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints")
-    )
-    for path in (home / "notebooks").glob("*.ipynb"):
-        notebook = json.loads(path.read_text())
-        if any(f"`{NEW_CELL}`" in "".join(cell["source"]) for cell in notebook["cells"]):
-            notebook["cells"].append(
-                {
-                    "cell_type": "code",
-                    "id": "new-cell",
-                    "metadata": {},
-                    "source": NEW_CELL,
-                    "outputs": [],
-                    "execution_count": None,
-                }
-            )
-            path.write_text(json.dumps(notebook))
+    (home / "notebooks").mkdir()
+    for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"):
+        whole = nbformat.read(path, as_version=4)
+        cells = [v4.new_code_cell(cell["source"]) for cell in needed(whole.cells)]
+        if any(f"`{NEW_CELL}`" in cell.source for cell in whole.cells):
+            cells.append(v4.new_code_cell(NEW_CELL))
+        kernel = {"kernelspec": whole.metadata.kernelspec}
+        nbformat.write(
+            v4.new_notebook(cells=cells, metadata=kernel), home / "notebooks" / path.name
+        )
     overrides = home / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
     overrides.write_text(

@@ -12,28 +12,25 @@ RANGE = "node => [node.value ?? node.ariaValueNow, node.max ?? node.ariaValueMax
 
 
 def run_all(browser, lab: str, chapter: str, faults: list[str]):
-    """A page with a chapter in JupyterLab, all of its cells run; what the console calls an error goes to `faults`."""
+    """A page with a chapter in JupyterLab, its cells run; what the console calls an error goes to `faults`."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.goto(f"{lab}/lab/tree/notebooks/{chapter}.ipynb?reset")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=LONG)
-    choose = page.locator(
-        ".jp-Dialog .jp-mod-accept"
-    )  # JupyterLab asks for a kernel when it starts slowly
-    page.wait_for_timeout(5000)
-    if choose.count():
-        choose.first.click()
-    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(timeout=LONG)
+    page.add_locator_handler(  # JupyterLab asks for a kernel when it starts slowly
+        page.locator(".jp-Dialog"), lambda dialog: dialog.locator(".jp-mod-accept").click()
+    )
+    page.locator(".jp-StatusBar-Widget", has_text="| Idle").wait_for(timeout=LONG)
     page.on("console", lambda message: message.type == "error" and faults.append(message.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.get_by_role("menuitem", name="Edit", exact=True).click()
-    page.get_by_text("Clear Outputs of All Cells", exact=True).click()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
-    last = page.locator(".jp-CodeCell .jp-InputPrompt").last
-    for _ in range(LONG // 500):
-        if re.fullmatch(r"\[\d+\]:", last.inner_text().strip()):
+    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
+    for i in range(LONG // 100):
+        said = [prompt.strip() for prompt in prompts.all_inner_texts()]
+        if re.fullmatch(r"\[\d+\]:", said[-1]):
             return page
-        page.wait_for_timeout(500)
+        if i % 20 == 0 and set(said) == {"[ ]:"}:  # a kernel that has just started may lose a run
+            page.get_by_role("menuitem", name="Run", exact=True).click()
+            page.get_by_text("Run All Cells", exact=True).click()
+        page.wait_for_timeout(100)
     raise AssertionError(f"{chapter} did not run to its last cell")
 
 
@@ -81,9 +78,10 @@ def move(page, box, handle) -> str:
     before, (first, most) = picture(box), handle.evaluate(RANGE)
     for _ in range(PRESSES):
         handle.press("ArrowRight" if first < most else "ArrowLeft")
-        page.wait_for_timeout(1000)
-        if handle.evaluate(RANGE)[0] != first:
-            return changed(page, box, before)
+        for _ in range(10):
+            page.wait_for_timeout(100)
+            if handle.evaluate(RANGE)[0] != first:
+                return changed(page, box, before)
     raise AssertionError("the slider did not move")
 
 

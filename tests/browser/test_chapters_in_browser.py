@@ -1,4 +1,4 @@
-"""Journeys through each chapter: all cells run in JupyterLab, and every control of every widget is moved.
+"""Journeys through each chapter: its widgets' cells run in JupyterLab, and every control of every widget is moved.
 
 Widgets are found by their structure, so that a new chapter is moved as soon as it exists. A chapter whose widgets need no
 kernel is moved on its page of the site only; chapter 00 has a journey of its own.
