@@ -8,7 +8,8 @@ PEERS := torchdiffeq pot torchcfm flow_matching
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport PYTHONDONTWRITEBYTECODE  # tests start some hundred processes, each of which imports torch
-LANES := OMP_NUM_THREADS=1 MINILDM_MODE=fast $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three processes on two cores, since those with a browser wait for it.
+LANES := OMP_NUM_THREADS=1 MINILDM_MODE=fast $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lab site notebooks figures lint style bench
 
