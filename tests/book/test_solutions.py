@@ -33,6 +33,7 @@ def verdicts(path, needed, capsys) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem[:2])
 def test_every_solution_passes(path, capsys, monkeypatch):
     """Their cells run here, where a kernel would only add its start: `make test` runs those of the chapters in one."""

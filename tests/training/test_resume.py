@@ -87,7 +87,6 @@ def stop_at(trainer, step: int) -> None:
         trainer.fit(tiny.score, quiet=True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", range(10))
 @pytest.mark.parametrize("model_type", ["gpt", "ldlm"])
 def test_killed_at_any_moment_and_resumed_equals_never_killed(
