@@ -1,5 +1,6 @@
 """Tiny trainings: in this process, as a child that is killed, or as two processes under torchrun."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -134,7 +135,7 @@ def alone(task: Callable) -> Callable:
 
 @alone
 def victim(model_type: str, run: Path, said: Connection) -> None:
-    """Train, say each step before it is made, and wait to be killed."""
+    """Train, say each step before it is made, and wait to be killed, or until nobody is left who would."""
     trainer = make_trainer(model_type, run)
     one_step = trainer.one_step
 
@@ -144,7 +145,7 @@ def victim(model_type: str, run: Path, said: Connection) -> None:
 
     trainer.one_step = announced
     trainer.fit(score, quiet=True)
-    signal.pause()
+    multiprocessing.parent_process().join()
 
 
 @alone
