@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .chapters import chapter
     from .models.generation import GenerationConfig
     from .models.gpt import GPT, GPTConfig
+    from .models.horizon import HorizonConfig, HorizonLM
     from .models.ldlm import LDLM, LDLMConfig
     from .models.manta import MantaLM
     from .models.manta_config import MantaLMConfig
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from .pretrained import Loaded, load
     from .sampling import Sampler
     from .training.config import TrainConfig
-    from .training.presets import CorpusConfig, Run, find_run
+    from .training.presets import find_run
+    from .training.runs import CorpusConfig, Run
 
 __version__ = "0.2.0"
 __all__ = [
@@ -33,6 +35,8 @@ __all__ = [
     "CorpusConfig",
     "GPTConfig",
     "GenerationConfig",
+    "HorizonConfig",
+    "HorizonLM",
     "LDLMConfig",
     "Loaded",
     "MantaLM",
@@ -53,10 +57,12 @@ __all__ = [
     "train",
 ]
 _PLACES = {  # imported when first asked for, because torch and plotting are heavy
-    "CorpusConfig": "training.presets",
+    "CorpusConfig": "training.runs",
     "GPT": "models.gpt",
     "GPTConfig": "models.gpt",
     "GenerationConfig": "models.generation",
+    "HorizonConfig": "models.horizon",
+    "HorizonLM": "models.horizon",
     "LDLM": "models.ldlm",
     "LDLMConfig": "models.ldlm",
     "Loaded": "pretrained",
@@ -64,7 +70,7 @@ _PLACES = {  # imported when first asked for, because torch and plotting are hea
     "MantaLMConfig": "models.manta_config",
     "MaskedDiffusion": "models.masked",
     "MaskedDiffusionConfig": "models.masked",
-    "Run": "training.presets",
+    "Run": "training.runs",
     "Sample": "api",
     "Sampler": "sampling",
     "TrainConfig": "training.config",

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from minildm.cli.flags import parse
+from minildm.models.registry import read_config
 from minildm.training.checkpoint import config_card
 from minildm.training.presets import PRESETS
 
@@ -23,7 +24,7 @@ def agrees(config: dict, asked: dict) -> bool:
 @pytest.mark.parametrize("name", CARDS)
 def test_presets_train_the_models_of_the_zoo(name):
     config, run = CARDS[name]["config"], PRESETS[name]
-    assert config["model"] == config_card(run.model)
+    assert read_config(type(run.model), config["model"]) == run.model
     assert config["corpus"] == config_card(run.corpus)
     assert agrees(config["train"], config_card(run.train))
 

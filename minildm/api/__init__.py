@@ -13,7 +13,7 @@ from ..sampling import Sampler
 from ..text.nearest import legal
 from ..tokens import BOS
 from ..training.distributed import join, leave
-from ..training.presets import Run
+from ..training.runs import Run
 from .limits import check_writes, device
 from .measuring import measured
 from .training import fit, prepare

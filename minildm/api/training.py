@@ -21,7 +21,8 @@ from ..training import checkpoint
 from ..training.cuda_graph import refuse_graph
 from ..training.distributed import DistributedContext
 from ..training.loop import Trainer
-from ..training.presets import Run, foundation_of
+from ..training.presets import foundation_of
+from ..training.runs import Run
 from ..training.sizes import refuse_sizes, refuse_weights
 
 WATCHED = 256  # validation rows that are evaluated during training

@@ -13,8 +13,9 @@ import tyro
 from ..errors import UserError
 from ..models.registry import MODEL_TYPES, ModelType
 from ..training.config import TrainConfig
-from ..training.presets import CorpusConfig, Run, find_run, foundation_of
+from ..training.presets import find_run, foundation_of
 from ..training.renamed import RENAMED_FIELDS, RENAMED_GENERATION
+from ..training.runs import CorpusConfig, Run
 from .parsing import parse_flags
 
 INDENT = 4  # of the fields of a class

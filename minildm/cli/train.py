@@ -12,7 +12,7 @@ from ..models.registry import MODEL_TYPES
 from ..training.config import learning_rate
 from ..training.distributed import DistributedContext, join, leave
 from ..training.loop import Trainer
-from ..training.presets import Run
+from ..training.runs import Run
 from .flags import TrainFlags, parse, run_of
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it

@@ -83,5 +83,7 @@ def held_out(
     """
     figures = figures_of(model, valid)
     if "nats_per_token" in figures and is_tales(corpus):
-        figures |= excess(model, tokenizer, int(corpus.partition(":")[2] or EVENTS))
+        figures |= excess(
+            model, tokenizer, int(corpus.partition(":")[2].partition("+")[0] or EVENTS)
+        )
     return figures

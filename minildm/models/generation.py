@@ -26,6 +26,8 @@ class GenerationConfig:
     guidance_scale: float = 1.0  # multiple of its gradient; 1 is Bayes' rule
     offset: float | None = None  # by how much the last position's noise level is behind the first's
     entropy_bound: float | None = None  # nats of tokens that are drawn together
+    horizon: int | None = None  # latents under way at once
+    refinements: int | None = None  # evaluations that each of them takes from noise to data
     start: float = 0.0  # fraction of the steps after which a noised text is taken up
     warped: bool = True  # follow the learned time grid, else a uniform one
     num_tries: int = 1  # drawings of a text until it meets the guidance target
@@ -48,6 +50,15 @@ class MantaGeneration(GenerationDefaults):
     temperature: float = 0.5  # of the token posterior
     offset: float = 2.0  # of noise levels over a text
     entropy_bound: float = 0.02  # nats of tokens that solver entropy_bounded draws together
+
+
+@dataclass(frozen=True)
+class HorizonGeneration(GenerationDefaults):
+    """How texts are drawn with a receding horizon where nothing else is asked for."""
+
+    steps: int | None = None  # as many evaluations as horizon and refinements take
+    temperature: float = 0.5  # of the ancestral noise
+    refinements: int = 16  # evaluations that each latent takes from noise to data
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 import torch.distributed as dist
-import torch.nn as nn
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -20,7 +19,7 @@ from ..errors import UserError
 from ..nets.frozen import FrozenEncoder
 from ..nets.layers import init_weights
 from ..nets.perceiver import Perceiver
-from ..nets.transformer import DiffusionTransformer, Stack
+from ..nets.transformer import DiffusionTransformer, TokenDecoder
 from ..transport.diffusion import SAMPLERS
 from ..transport.paths import interpolate
 from ..transport.schedules import Tangent
@@ -59,31 +58,8 @@ class LDLMConfig:
 
     @property
     def frozen_reach(self) -> int | None:
-        """How many tokens the frozen model reads before each: as many as an encoder's window."""
+        """How many tokens the frozen model reads before each: twice what the encoder reads."""
         return None if self.reach is None else 2 * self.reach
-
-
-class TokenDecoder(nn.Module):
-    """Logits of tokens from estimated hidden states, T(h_hat)."""
-
-    def __init__(
-        self,
-        hidden: int,
-        d_model: int,
-        n_heads: int,
-        n_layers: int,
-        vocab_size: int,
-        reach: int | None = None,
-    ):
-        super().__init__()
-        self.in_proj = nn.Linear(hidden, d_model)
-        self.reach = reach
-        self.stack = Stack(d_model, n_heads, n_layers)
-        self.out_proj = nn.Linear(d_model, vocab_size)
-
-    def forward(self, h: Float[Tensor, "b n hidden"]) -> Float[Tensor, "b n vocab_size"]:
-        x = self.in_proj(h.to(self.in_proj.weight.dtype))
-        return self.out_proj(self.stack(x, reach=self.reach))
 
 
 class LDLM(LanguageModel):
@@ -206,10 +182,10 @@ class LDLM(LanguageModel):
     def denoise(
         self,
         zt: Float[Tensor, "b m latent"],
-        t: Float[Tensor, " b"],
+        t: Float[Tensor, "b ..."],
         c: Float[Tensor, "b m latent"],
     ) -> Float[Tensor, "b m latent"]:
-        """The denoiser's prediction of z_1, f(z_t, t, c), with self-condition c."""
+        """The prediction of z_1, f(z_t, t, c), with self-condition c; t may be (b,) or (b, m)."""
         return self.denoiser(zt, t, c).float()
 
     def self_check_logits(

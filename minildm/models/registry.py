@@ -8,6 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 from .base import LanguageModel
 from .gpt import GPT, GPTConfig
+from .horizon import HorizonConfig, HorizonLM
 from .ldlm import LDLM, LDLMConfig
 from .manta import MantaLM
 from .manta_config import MantaLMConfig
@@ -64,6 +65,7 @@ MODEL_TYPES = {
     "ldlm": ModelType(LDLM, LDLMConfig, FROZEN),
     "vae": ModelType(VAE, VAEConfig),
     "manta": ModelType(MantaLM, MantaLMConfig, SPACE),
+    "manta-horizon": ModelType(HorizonLM, HorizonConfig, FROZEN),
 }
 
 

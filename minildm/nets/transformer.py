@@ -1,4 +1,4 @@
-"""Transformer blocks: pre-norm, causal or not, and the time-modulated block of a DiT."""
+"""Transformers: pre-norm stacks, causal or not, and the time-modulated one of diffusion."""
 
 from collections.abc import Sequence
 
@@ -95,6 +95,29 @@ class Stack(nn.Module):
             else:
                 x = block(x, angles, causal, caches and caches[i], bias)
         return self.norm(x) if depth is None else x
+
+
+class TokenDecoder(nn.Module):
+    """Logits of tokens from estimated hidden states, T(h_hat)."""
+
+    def __init__(
+        self,
+        hidden: int,
+        d_model: int,
+        n_heads: int,
+        n_layers: int,
+        vocab_size: int,
+        reach: int | None = None,
+    ):
+        super().__init__()
+        self.in_proj = nn.Linear(hidden, d_model)
+        self.reach = reach
+        self.stack = Stack(d_model, n_heads, n_layers)
+        self.out_proj = nn.Linear(d_model, vocab_size)
+
+    def forward(self, h: Float[Tensor, "b n hidden"]) -> Float[Tensor, "b n vocab_size"]:
+        x = self.in_proj(h.to(self.in_proj.weight.dtype))
+        return self.out_proj(self.stack(x, reach=self.reach))
 
 
 class DiffusionTransformer(nn.Module):

@@ -19,6 +19,8 @@ OPTIONS = {  # what may be asked for, in words
     "guidance_scale": "gradient of guidance",
     "offset": "noise levels with an offset",
     "entropy_bound": "entropy bound",
+    "horizon": "horizon",
+    "refinements": "refinements",
     "start": "latents to start from",
     "warped": "learned time grid",
     "num_tries": "way to try again",
@@ -39,6 +41,8 @@ class Settings:
     guidance_scale: float = 1.0
     offset: float = 0.0
     entropy_bound: float = 0.0
+    horizon: int | None = None
+    refinements: int = 1
     start: float = 0.0
     warped: bool = True
     num_tries: int = 1

@@ -127,6 +127,28 @@ def pad_rows(documents: Encoded, length: int, tokenizer: Tokenizer) -> np.ndarra
     return rows
 
 
+def cut_rows(documents: Encoded, length: int, tokenizer: Tokenizer) -> np.ndarray:
+    """One row a document where it fits, and full rows out of the middle of those that are longer.
+
+    Args:
+        documents: The ids of each, without special tokens.
+        length: Of a row in tokens.
+        tokenizer: Of the ids.
+
+    Returns:
+        int64 (rows, length); a piece holds `length` tokens in a row, the last one ends in <eos>.
+    """
+    whole = [ids for ids in documents if len(ids) <= length - 2]
+    streams = [np.append(ids, EOS) for ids in documents if len(ids) >= 2 * length]
+    pieces = [
+        stream[start : start + length]
+        for stream in streams
+        for start in (*range(length, len(stream) - length, length), len(stream) - length)
+    ]
+    refuse_rows(len(whole) + len(pieces), length)
+    return np.concatenate((pad_rows(whole, length, tokenizer), np.stack(pieces)))
+
+
 def pack_rows(documents: Encoded, length: int) -> np.ndarray:
     """All documents as one stream w_1 .. w_n <eos> w_1 .., cut into rows after <bos>.
 
@@ -205,8 +227,9 @@ def build(folder: Path, request: Request, origin: Source, bar: Bar = no_progress
     }
     longest = max(len(ids) for documents in encoded.values() for ids in documents)
     pack = request.pack or (longest > length - 2 and not origin.language)
+    in_rows = cut_rows if origin.cut else pad_rows
     rows = {
-        part: (pack_rows(ids, length) if pack else pad_rows(ids, length, tokenizer)).astype(
+        part: (pack_rows(ids, length) if pack else in_rows(ids, length, tokenizer)).astype(
             id_type(tokenizer.size)
         )
         for part, ids in encoded.items()

@@ -41,6 +41,7 @@ class Source(NamedTuple):
     fingerprint: str
     read: Callable[[Bar], Documents]
     language: Language | None = None  # None for real text
+    cut: bool = False  # documents that are longer than a row are there for pieces out of them
 
 
 def paragraphs(text: str) -> list[str]:
@@ -90,19 +91,31 @@ def sha256(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def tales_source(argument: str, documents: int) -> Source:
-    """`tales` or `tales:EVENTS`: `documents` tales to train on and a tenth as many to validate."""
-    if not argument.isdecimal() or not argument.strip("0"):
-        raise UserError(f"tales:{argument} has no number of events: write for example tales:3")
-    if len(argument) > 9 or int(argument) > MOST_EVENTS:
+def events_of(argument: str) -> list[int]:
+    """The numbers of events that `tales:EVENTS` or `tales:EVENTS+EVENTS` asks for."""
+    found = argument.split("+")
+    if len(found) > 2 or not all(one.isdecimal() and one.strip("0") for one in found):
+        raise UserError(
+            f"tales:{argument} has no number of events: write for example tales:3 or tales:3+30"
+        )
+    if any(len(one) > 9 or int(one) > MOST_EVENTS for one in found):
         raise UserError(
             f"tales:{argument} asks for tales of too many events: give at most {MOST_EVENTS}"
         )
-    events = int(argument)
+    return [int(one) for one in found]
+
+
+def tales_source(argument: str, documents: int) -> Source:
+    """`tales` or `tales:EVENTS`: `documents` tales to train on and a tenth as many to validate.
+
+    `tales:EVENTS+EVENTS` has a twelfth as many longer tales beside them, for pieces out of these.
+    """
+    events, *longer = events_of(argument)
 
     def draw(part: str, count: int, bar: Bar) -> list[str]:
-        texts = itertools.islice(tales.stream(part, events), count)
-        return list(bar(texts, f"tales, {part}", count))
+        drawn = itertools.islice(tales.stream(part, events), count)
+        pieces = (itertools.islice(tales.stream(part, e), max(count // 12, 1)) for e in longer)
+        return list(bar(itertools.chain(drawn, *pieces), f"tales, {part}", count))
 
     def read(bar: Bar) -> Documents:
         few = min(max(documents // 10, 1), 10_000)
@@ -111,8 +124,9 @@ def tales_source(argument: str, documents: int) -> Source:
     files = ("tales.py", "tales_lexicon.py")
     code = b"".join((Path(__file__).parent / name).read_bytes() for name in files)
     example = tales.sample(random.Random(0), events).text
-    fingerprint = sha256(code + repr((events, documents)).encode())
-    return Source(fingerprint, read, Language(tales.vocabulary(), example))
+    asked = (events, documents, *longer)
+    fingerprint = sha256(code + repr(asked).encode())
+    return Source(fingerprint, read, Language(tales.vocabulary(), example), bool(longer))
 
 
 def other_encoding(content: bytes) -> str | None:

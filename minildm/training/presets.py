@@ -1,11 +1,12 @@
 """Presets: the runs that made the zoo, and a dial of sizes up to those of published models."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from ..errors import UserError
-from ..models.generation import GenerationDefaults, MantaGeneration
+from ..models.generation import GenerationDefaults, HorizonGeneration, MantaGeneration
 from ..models.gpt import GPTConfig
+from ..models.horizon import HorizonConfig
 from ..models.ldlm import LDLMConfig
 from ..models.manta_config import MantaLMConfig
 from ..models.masked import MaskedDiffusionConfig
@@ -14,32 +15,13 @@ from ..models.registry import MODEL_TYPES, type_of
 from ..models.vae import VAEConfig
 from .config import TrainConfig
 from .renamed import current_model
+from .runs import CorpusConfig, Run
 
 SIZES = ("nano", "micro", "small", "base")  # a preset TYPE-SIZE each
 
 
-@dataclass(frozen=True)
-class CorpusConfig:
-    """What a model reads."""
-
-    name: str = "tales"  # tales, tales:EVENTS, pydocs, kjv, file:PATH or hub:NAME
-    vocab_size: int = 512  # of a tokenizer trained on the corpus; Tales have their own words
-    pack: bool = False  # join documents and cut full rows, else a document is a row where all fit
-    documents: int = 100_000  # how many of a corpus that has no end
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that a training run is made from."""
-
-    model: Any  # the configuration of one of MODEL_TYPES
-    train: TrainConfig
-    corpus: CorpusConfig = field(default_factory=CorpusConfig)
-    foundation: str = ""  # the pretrained part, by default that of the configuration or of Tales
-    weights: str = ""  # a run or model of the zoo whose weights it begins with
-
-
 MANY_TALES = CorpusConfig(documents=200_000)
+TALES_AND_PIECES = CorpusConfig("tales:3+30", documents=200_000)
 MILLION_TALES = CorpusConfig(documents=1_000_000)
 STORIES = CorpusConfig("hub:roneneldan/TinyStories", 8_192, True, 500_000)
 OPEN_TEXT = CorpusConfig("hub:Skylion007/openwebtext", 32_768, True, 1_000_000)
@@ -123,6 +105,7 @@ LDLM_MATCHED = LDLMConfig(  # about as many weights as the others have
 )
 VAE_TALES = Run(VAEConfig(), replace(MICRO, steps=2000, lr=3e-3, warmup=100, ema=0.99), MANY_TALES)
 MANTA_CPU = Run(BLOCKS, replace(MICRO, steps=6000), MANY_TALES)
+HORIZON = HorizonConfig(recipe=replace(RECIPE, warmup=200, draws=3))
 LDLM_SMALL = LDLMConfig(
     seq_len=128,
     frozen="hub:gpt2",
@@ -146,6 +129,12 @@ LDLM_BASE = replace(
     n_denoiser_layers=12,
     recipe=Recipe(warmup=50_000),
 )
+LONG_HORIZONS: dict[str, Any] = {  # of models whose texts have 128 latents
+    "reach": None,
+    "shortest": 32.0,
+    "longest": 320.0,
+    "generation": HorizonGeneration(),
+}
 
 PRESETS = {
     # the zoo
@@ -164,6 +153,11 @@ PRESETS = {
     "ldlm-matched": on_a_gpu(replace(LDLM_CPU, model=LDLM_MATCHED)),
     "manta-blocks": on_a_gpu(MANTA_CPU, steps=15_000),
     "manta-tales": on_a_gpu(replace(MANTA_CPU, model=NEXT_TOKENS), steps=3000, **SECOND),
+    "manta-horizon-tales": Run(
+        HORIZON,
+        replace(MICRO, steps=2200, batch=16, lr=1.5e-3, warmup=50, ema=0.995),
+        TALES_AND_PIECES,
+    ),
     "vae-tales": VAE_TALES,
     "gpt-cpu": GPT_CPU,
     "masked-cpu": MASKED_CPU,
@@ -235,6 +229,27 @@ PRESETS = {
     ),
     "manta-base": Run(
         MantaLMConfig(seq_len=128, d_model=768, n_heads=12, n_layers=12), BASE, OPEN_TEXT
+    ),
+    "manta-horizon-nano": Run(
+        HorizonConfig(
+            d_model=64, latent=16, n_heads=2, n_denoiser_layers=3, recipe=Recipe(warmup=200)
+        ),
+        replace(NANO, steps=400, lr=2e-3),
+    ),
+    "manta-horizon-micro": Run(
+        replace(HORIZON, n_denoiser_layers=6),
+        replace(MICRO, batch=16, lr=3e-3, ema=0.999),
+        TALES_AND_PIECES,
+    ),
+    "manta-horizon-small": Run(
+        HorizonConfig(**vars(LDLM_SMALL) | LONG_HORIZONS),
+        replace(SMALL, lr=5e-4, warmup=1000),
+        STORIES,
+    ),
+    "manta-horizon-base": Run(
+        HorizonConfig(**vars(LDLM_BASE) | LONG_HORIZONS),
+        replace(BASE, lr=2e-4, warmup=1000),
+        OPEN_TEXT,
     ),
 }
 

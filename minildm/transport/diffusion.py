@@ -10,7 +10,7 @@ from torch import Tensor
 from ..dynamics.records import Field
 from ..dynamics.solvers import Step, euler, heun
 from ..errors import UserError
-from .heads import noise_from_denoised, velocity_from_denoised
+from .heads import velocity_from_denoised
 from .schedules import Schedule
 
 Predictor = Callable[[Tensor, Tensor, Tensor], Tensor]  # (z_t, t, self-condition) -> z_1 hat
@@ -81,8 +81,19 @@ def ddim(
 def towards(
     schedule: Schedule, z: Float[Tensor, "batch ..."], denoised: Tensor, t: Tensor, s: Tensor
 ) -> Float[Tensor, "batch ..."]:
-    """a_s z_1 + b_s z_0, with the noise z_0 that a state at time t and data z_1 imply."""
-    z0 = noise_from_denoised(schedule, z, denoised, t.expand(z.shape[0]))
+    """A step of DDIM along given data, a_s z_1 + b_s z_0, with the noise z_0 that they imply.
+
+    Args:
+        schedule: Coefficients of the path.
+        z: State (batch, ...) at time t.
+        denoised: z_1 (batch, ...).
+        t: Time at which the step begins, a scalar or in a shape that `z` can be multiplied by.
+        s: Time at which it ends, in the shape of t.
+
+    Returns:
+        The state (batch, ...) at s.
+    """
+    z0 = (z - schedule.a(t) * denoised) / schedule.b(t)
     return schedule.a(s) * denoised + schedule.b(s) * z0
 
 
@@ -151,11 +162,35 @@ def ancestral(
 
     Derived in chapter 08. Source: DDPM.
     """
-    denoised = field.denoised(z, t)
-    b = field.schedule.b(t)
-    a_s = field.schedule.a(s)
-    b_s = field.schedule.b(s)
-    r = field.schedule.a(t) / a_s
+    return bridge(field.schedule, z, field.denoised(z, t), (t, s), rng, temperature)
+
+
+def bridge(
+    schedule: Schedule,
+    z: Float[Tensor, "batch ..."],
+    denoised: Tensor,
+    times: tuple[Tensor, Tensor],
+    rng: torch.Generator | None,
+    temperature: float = 1.0,
+) -> Float[Tensor, "batch ..."]:
+    """A draw of z_s given z_t and z_1, as `ancestral` takes it.
+
+    Args:
+        schedule: Coefficients of the path.
+        z: State (batch, ...) at time t.
+        denoised: z_1 (batch, ...).
+        times: t and s >= t, scalars or in a shape that `z` can be multiplied by.
+        rng: Generator of the random numbers.
+        temperature: Factor of the standard deviation.
+
+    Returns:
+        The state (batch, ...) at s.
+    """
+    t, s = times
+    b = schedule.b(t)
+    a_s = schedule.a(s)
+    b_s = schedule.b(s)
+    r = schedule.a(t) / a_s
     v = (b**2 - r**2 * b_s**2).clamp(min=0)
     mean = (r * b_s**2 * z + a_s * v * denoised) / b**2
     xi = torch.randn(z.shape, generator=rng, device=z.device)

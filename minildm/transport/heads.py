@@ -21,7 +21,7 @@ from .schedules import Schedule, expand
 
 HEADS = ("denoised", "noise", "velocity", "score")
 State = Float[Tensor, "batch ..."]
-Times = Float[Tensor, " batch"]
+Times = Float[Tensor, "batch ..."]
 
 
 def noise_from_denoised(schedule: Schedule, zt: Tensor, denoised: Tensor, t: Tensor) -> Tensor:

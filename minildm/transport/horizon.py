@@ -1,70 +1,73 @@
 """A receding horizon of noise levels: H positions are under way, the first of them nearly finished.
 
-v_i(k) = clip((k s - i - 1/2) / H, 0, 1),  s = H / R
+v_i(k) = clip((k H / R - i) / H, 0, 1)
 
-At call k of the network position i is at v_i(k), in units of information. Each call moves the
-horizon by s positions, so that every position is refined R times between noise and data, and n
-tokens take about R n / H + R calls. H = n is nearly parallel, H = R = 1 autoregressive.
+After evaluation k of the network position i is at level v_i(k), a quantile of the time
+distribution. Each evaluation moves the horizon by H / R positions, so that every position is
+refined R times between noise and data, and n tokens take about R n / H + R evaluations. With
+H = R = 1 a text is written token by token; the larger H, the more of its tokens travel together.
 """
 
-import math
-
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import UserError
 
 
-def horizon_levels(
-    step: int, horizon: int, refinements: int, positions: Int[Tensor, " n"]
-) -> Float[Tensor, " n"]:
-    """The level of each position at a call, v_i(k) = clip((k H / R - i - 1/2) / H, 0, 1).
+def horizon_grid(
+    horizon: int, refinements: int, moving: Bool[Tensor, "batch n"]
+) -> Float[Tensor, "time batch n"]:
+    """The level of each position before each evaluation and after the last one, v_i(k).
 
     Args:
-        step: k, from 0.
         horizon: H, positions under way.
-        refinements: R, calls that each position takes from noise to data.
-        positions: i, counted from the first one that is not given (n,).
+        refinements: R, evaluations that each position takes from noise to data.
+        moving: Which positions move (batch, n); i counts these alone.
 
     Returns:
-        v (n,), 0 before a position begins and 1 when it is finished.
+        v (time, batch, n), from 0 before a position begins to 1 when it is finished, and 1 all the
+        way where it does not move.
 
     Raises:
         UserError: On a horizon below one position, or less than one refinement.
+
+    Derived in chapter 13. Source: Rolling Diffusion 2402.09470; Diffusion Forcing 2407.01392.
     """
     if horizon < 1 or refinements < 1:
         raise UserError(
             f"a horizon of {horizon} positions with {refinements} refinements writes nothing: "
             "give at least 1 of both"
         )
-    return ((step * horizon / refinements - positions - 0.5) / horizon).clamp(0, 1)
+    rank = (moving.cumsum(1) - 1).where(moving, -torch.inf)
+    count = int(moving.sum(1).max())
+    evaluations = -(-refinements * (horizon + count - 1) // horizon)
+    k = torch.arange(evaluations + 1, device=moving.device)[:, None, None]
+    v = ((k * horizon / refinements - rank) / horizon).clamp(0, 1)
+    changes = (v.diff(dim=0) > 0).flatten(1).any(1)
+    return torch.cat((v[:-1][changes], v[-1:]))
 
 
-def training_horizon(
-    texts: int, length: int, longest: int, rng: torch.Generator
-) -> tuple[Float[Tensor, "texts length"], Int[Tensor, " length"], int]:
-    """Levels of texts that are cut into blocks of H positions, each like a horizon on its way.
+def training_levels(
+    texts: int, length: int, flat: float, horizons: tuple[float, float], rng: torch.Generator
+) -> Float[Tensor, "texts length"]:
+    """Levels of texts in training: those of a horizon on its way, or one level for all positions.
 
-    H is uniform in log H from 1 to `longest`, and the cuts begin anywhere. A text's blocks have
-    positions under way in a fraction rho of them, uniform from 1/2 to 1; the rest has not begun.
-    In a tenth of the texts none has, as for a GPT that says several next tokens.
+    v_i = clip((x (n + H) - i) / H, 0, 1),  x uniform, H uniform in log H
 
     Args:
         texts: Their number.
-        length: Of a text in tokens.
-        longest: Largest H.
+        length: n, of a text in latents.
+        flat: Fraction of the texts whose positions have one level.
+        horizons: Smallest and largest H.
         rng: Generator of the random numbers.
 
     Returns:
-        Levels v (texts, length), the block of each position (length,), and the position at which
-        the second block begins.
+        v (texts, length).
     """
-    size = float(torch.rand((), generator=rng, device=rng.device))
-    horizon = max(1, round(longest**size))
-    begun = math.floor(horizon * float(torch.rand((), generator=rng, device=rng.device)))
-    place = torch.arange(length, device=rng.device) + begun
-    part, early, phase = torch.rand(3, texts, 1, generator=rng, device=rng.device)
-    rho = (0.5 + 0.5 * part).masked_fill(early < 0.1, 1e-3)
-    levels = (1 - (place % horizon + phase) / (horizon * rho)).clamp(min=0)
-    return levels, place // horizon, horizon - begun
+    x, size, other = torch.rand(3, texts, 1, generator=rng, device=rng.device)
+    low, high = horizons
+    horizon = low * (high / low) ** size
+    place = torch.arange(length, device=rng.device)
+    ramp = ((x * (length + horizon) - place) / horizon).clamp(0, 1)
+    return x.where(other < flat, ramp)

@@ -55,6 +55,21 @@ def test_tales_have_the_events_asked_for():
     )
 
 
+def test_longer_tales_give_rows_out_of_their_middle():
+    corpus = load_corpus("tales:3+30", 64, documents=36)
+    tokens = np.asarray(corpus.train)
+    whole = tokens[tokens[:, 0] == BOS]
+    pieces = tokens[tokens[:, 0] != BOS]
+    assert len(whole) == 36 and 6 <= len(pieces) <= 12
+    assert np.array_equal(whole, load_corpus("tales", 64, documents=36).train)
+    assert not (pieces == PAD).any() and not (pieces == BOS).any()
+    assert ((pieces == EOS).sum(1) == (pieces[:, -1] == EOS)).all()
+    assert (pieces[:, -1] == EOS).sum() == 3  # one ending of each tale
+    stream = [*corpus.tokenizer.encode(tales.split("train", 1, 30)[0]), EOS]
+    assert stream[64:128] == pieces[0].tolist()
+    assert len(corpus.valid) > 0
+
+
 def test_paragraphs_of_a_file_are_rows_in_order(text):
     corpus = load_corpus(f"file:{text}", 64)
     decoded = [

@@ -98,9 +98,11 @@ def test_an_unknown_name_lists_what_exists(name):
     )
 
 
-@pytest.mark.parametrize("events", ["", "0", "-2", "many", "2.5"])
+@pytest.mark.parametrize("events", ["", "0", "-2", "many", "2.5", "3+", "+3", "3+0", "3+9+27"])
 def test_tales_without_a_number_of_events(events):
-    assert refused(f"tales:{events}").endswith("has no number of events: write for example tales:3")
+    assert refused(f"tales:{events}").endswith(
+        "has no number of events: write for example tales:3 or tales:3+30"
+    )
 
 
 def test_a_row_that_holds_nothing():
