@@ -83,7 +83,7 @@ def observed_latents(request: Request, compression: int) -> Bool[Tensor, "b m"]:
     """Which latents are observed: those all of whose tokens are given."""
     rest = -request.length % compression
     padded = F.pad(request.observed, (0, rest), value=True)
-    return padded.unflatten(1, (-1, compression)).all(-1)
+    return padded.reshape(len(padded), -1, compression).all(-1)
 
 
 @process_of.register

@@ -7,7 +7,7 @@ times the length of its training, and tales are disturbed half-way.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Int
@@ -16,6 +16,7 @@ from torch import Tensor
 from ..evaluation.disturbances import Push, disturbed
 from ..evaluation.scorecard import good_sentences
 from ..models.generation import GenerationConfig
+from ..models.horizon import HorizonLM
 from ..pretrained import Loaded, load
 from ..sampling.sampler import Sampler
 from ..text import tales
@@ -50,7 +51,7 @@ def long_tales(tokenizer: Tokenizer, count: int, length: int) -> Int[Tensor, "co
 
 def returned(loaded: Loaded, tokens: Int[Tensor, "b n"]) -> float:
     """The fraction of tokens that are the same after encoding and decoding."""
-    model = loaded.model
+    model = cast(HorizonLM, loaded.model)
     read = model.decode_tokens(model.embed(tokens), tokens.shape[1])[0]
     return float((read == tokens).float().mean())
 
