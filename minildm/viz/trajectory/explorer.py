@@ -209,21 +209,14 @@ class LiveTrajectory(Live):
         self.knobs["steps"].disabled = not writer.stepped
         self.knobs["size"].description = SIZES[writer.log_snr is not None]
 
-    def stops(self, k: int, last: int) -> None:
-        """Let slider and player have one stop for each step of a scene, and be at the k-th.
+    def stops(self, last: int) -> None:
+        """Let slider and player have one stop for each step of a scene.
 
-        Their ends stay where they are, so that a key or a move means the same time before and
-        after the steps have changed: a reader may press End while the new run is computed.
+        Their ends and their places stay as they are, so that a key means the same time before and
+        after the steps have changed. A reader may press End while the new run is computed, and a
+        place that were set here would undo it in the browser.
         """
-        time = self.knobs["time"]
-        step = LAST // last
-        if time.step == step:
-            return
-        time.unobserve(self.redraw, "value")
-        for knob in (time, self.play):
-            knob.step = step
-            knob.value = LAST if k == last else k * step
-        time.observe(self.redraw, "value")
+        self.knobs["time"].step = self.play.step = LAST // last
 
     def redraw(self, change: Any = None) -> None:
         """Paint the page that the knobs name."""
@@ -239,7 +232,7 @@ class LiveTrajectory(Live):
         """Show the page at these values; its drawings are sent once."""
         view, k = self.explorer.view("live", **{**values, "time": values["time"] / LAST})
         times = view.scene.times
-        self.stops(k, len(times) - 1)
+        self.stops(len(times) - 1)
         self.now.value = f"t = {float(times[k]):.3f}"
         if view.css not in self.styles.value:
             self.styles.value = excerpts.STYLE + pages.STYLE + view.css

@@ -96,8 +96,7 @@ def test_more_steps_keep_the_time():
     assert live.now.value == "t = 1.000"
     live.knobs["time"].value = LAST // 4
     live.knobs["steps"].value = 64
-    assert live.knobs["time"].value == live.play.value == LAST // 4
-    assert live.now.value == "t = 0.250"
+    assert live.knobs["time"].value == LAST // 4 and live.now.value == "t = 0.250"
 
 
 @pytest.mark.parametrize("steps", [8, 64])
