@@ -11,7 +11,7 @@ from minildm.tokens import BOS, EOS, PAD
 TOKENIZER = WordTokenizer(tales.vocabulary())
 TALE = (
     "once at the castle there lived shy ada the fox and bold ben the owl . ada found a red ball . "
-    "ada gave ben the red ball . ben felt happy ."
+    "ada gave ben the red ball . ben became happy ."
 )
 
 
@@ -22,9 +22,9 @@ def counted(text: str) -> dict[str, float]:
 def test_true_events_and_good_sentences_are_counted():
     found = counted(TALE)
     assert found["good_sentences"] == 1 and found["events"] == 3
-    wrong = counted(TALE.replace("ben felt happy", "ada lost the red ball"))
+    wrong = counted(TALE.replace("ben became happy", "ada lost the red ball"))
     assert wrong["good_sentences"] == 1 and wrong["consistent_events"] == pytest.approx(2 / 3)
-    broken = counted(TALE.replace("ben felt happy", "ben felt the"))
+    broken = counted(TALE.replace("ben became happy", "ben became the"))
     assert broken["good_sentences"] == 3 / 4
 
 
