@@ -1,40 +1,15 @@
 """A closed loop that is given the size of a disturbance, and sets its noise levels back."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from ..control.feedback import Disturbance, rollout, transport
 from ..sampling.sampler import Sampler
-from ..transport.schedules import Schedule
+from ..transport.horizon import noise_level_after
 from .disturbances import generator
 
 AFTER = 3  # added to a seed: the noise of the steps after the time was set back
-
-
-def noise_level_after(
-    schedule: Schedule, t: Float[Tensor, "..."], size: float | int
-) -> Float[Tensor, "..."]:
-    """The time t' at which a state that was displaced at t would be as noisy as it is.
-
-    a(t')/b(t') = a(t) / sqrt(b(t)^2 + size^2)
-
-    A displacement in a random direction is noise of this standard deviation on top of that of the
-    path. Scaled by a(t')/a(t), the displaced state has the distribution of the path at t'.
-
-    Args:
-        schedule: Of the path.
-        t: In (0, 1).
-        size: In standard deviations of latents.
-
-    Returns:
-        t' <= t.
-
-    Derived in chapter 13.
-    """
-    a = schedule.a(t)
-    b = schedule.b(t)
-    return schedule.from_log_snr(2 * (a / (b**2 + size**2).sqrt()).log())
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ class GenerationConfig:
     entropy_bound: float | None = None  # nats of tokens that are drawn together
     horizon: int | None = None  # latents under way at once
     refinements: int | None = None  # evaluations that each of them takes from noise to data
+    noise_estimate: bool | None = None  # tell the policy the noise level that the state shows
     start: float = 0.0  # fraction of the steps after which a noised text is taken up
     warped: bool = True  # follow the learned time grid, else a uniform one
     num_tries: int = 1  # drawings of a text until it meets the guidance target
@@ -59,6 +60,7 @@ class HorizonGeneration(GenerationDefaults):
     steps: int | None = None  # as many evaluations as horizon and refinements take
     temperature: float = 0.5  # of the ancestral noise
     refinements: int = 16  # evaluations that each latent takes from noise to data
+    noise_estimate: bool = True  # tell the policy the noise level that the state shows
 
 
 @dataclass(frozen=True)

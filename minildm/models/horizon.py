@@ -43,7 +43,7 @@ class HorizonLM(LDLM):
     capabilities = Capabilities(
         ("ancestral", "ddim"),
         frozenset({"solver", "length", "temperature", "prompt", "observed", "horizon"})
-        | {"refinements"},
+        | {"refinements", "noise_estimate"},
         latent=True,
         tempered=("ancestral",),
     )

@@ -21,6 +21,7 @@ OPTIONS = {  # what may be asked for, in words
     "entropy_bound": "entropy bound",
     "horizon": "horizon",
     "refinements": "refinements",
+    "noise_estimate": "estimate of its noise level",
     "start": "latents to start from",
     "warped": "learned time grid",
     "num_tries": "way to try again",
@@ -43,6 +44,7 @@ class Settings:
     entropy_bound: float = 0.0
     horizon: int | None = None
     refinements: int = 1
+    noise_estimate: bool = False
     start: float = 0.0
     warped: bool = True
     num_tries: int = 1

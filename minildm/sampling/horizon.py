@@ -9,7 +9,8 @@ from ..dynamics.records import Field, Trajectory
 from ..models.horizon import HorizonLM
 from ..transport.diffusion import bridge, towards
 from ..transport.heads import denoised_from_velocity, velocity_from_denoised
-from ..transport.horizon import horizon_grid
+from ..transport.horizon import excess_variance, horizon_grid, noise_level_after
+from ..transport.schedules import Schedule
 from .process import Process, Request, over_time, process_of
 
 AT_REST = 0.5  # any time at which nothing is divided by zero, for latents that do not move
@@ -61,6 +62,8 @@ class HorizonPolicy:
         """The prediction of all latents; those that are finished or not read stay."""
         z = self.with_observed(z)
         rows = self.rows(t)
+        if self.request.config.noise_estimate:
+            z, t = at_its_level(self.model.schedule, z, t)
         c = torch.zeros_like(z) if self.condition is None else self.condition
         found = z.clone()
         found[:, rows] = self.model.denoise(z[:, rows], t[:, rows], c[:, rows])
@@ -86,6 +89,23 @@ def observed_latents(request: Request, compression: int) -> Bool[Tensor, "b m"]:
     return padded.reshape(len(padded), -1, compression).all(-1)
 
 
+def at_its_level(
+    schedule: Schedule, z: Float[Tensor, "b m d"], t: Float[Tensor, "b m"]
+) -> tuple[Float[Tensor, "b m d"], Float[Tensor, "b m"]]:
+    """A state and its times where the latents under way show more noise than their times say.
+
+    t_i' has the signal-to-noise ratio of a_i z_1 + sqrt(b_i^2 + delta^2) z_0, and the state is
+    scaled to the path at t_i'. Without a disturbance nothing changes.
+    """
+    moving = (t > 0) & (t < 1)
+    size = excess_variance(z, moving.expand(z.shape[:2])).sqrt()
+    safe = t.where(moving, AT_REST)[..., None]
+    before = noise_level_after(schedule, safe, size)
+    scaled = z * (schedule.a(before) / schedule.a(safe))
+    changed = moving[..., None] & (size > 0)
+    return scaled.where(changed, z), before.where(changed, t[..., None]).squeeze(-1)
+
+
 @process_of.register
 def receding_horizon(model: HorizonLM, request: Request) -> Process:
     """A policy with a receding horizon carries noise to latents, the first ones first."""
@@ -108,6 +128,9 @@ def receding_horizon(model: HorizonLM, request: Request) -> Process:
         begin = t.where(moving, AT_REST)
         until = s.where(moving, AT_REST)
         denoised = denoised_from_velocity(schedule, z, field(z, t), begin[..., 0])
+        if config.noise_estimate:
+            z, level = at_its_level(schedule, z, t[..., 0])
+            begin = level[..., None].where(moving, AT_REST)
         if config.solver == "ddim":
             after = towards(schedule, z, denoised, begin, until)
         else:

@@ -89,9 +89,9 @@ def lengths(loaded: Loaded, seed: int, count: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def pushed(loaded: Loaded, size: float, seed: int, count: int) -> dict[str, Any]:
+def pushed(loaded: Loaded, size: float, estimate: bool, seed: int, count: int) -> dict[str, Any]:
     """The scores of tales that are disturbed half-way, and go on by feedback or by replay."""
-    sampler = Sampler(loaded.model, GenerationConfig())
+    sampler = Sampler(loaded.model, GenerationConfig(noise_estimate=estimate))
     found = disturbed(sampler, count, Push(size=size, moment=0.5), seed=seed)
     paths = {"undisturbed": found.plan, "feedback": found.closed, "replay": found.replayed}
     return {
@@ -130,6 +130,7 @@ def run(
     if {"what": "length"} not in record:
         record.add(*({"what": "length", **row} for row in lengths(loaded, 0, few)))
     for size in SIZES:
-        case = {"what": "disturbance", "size": size}
-        if case not in record:
-            record.add(case | pushed(loaded, size, 0, 4 * few))
+        for estimate in (True, False):
+            case = {"what": "disturbance", "size": size, "estimate": estimate}
+            if case not in record:
+                record.add(case | pushed(loaded, size, estimate, 0, 4 * few))

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import UserError
+from .schedules import Schedule
 
 
 def horizon_grid(
@@ -71,3 +72,53 @@ def training_levels(
     place = torch.arange(length, device=rng.device)
     ramp = ((x * (length + horizon) - place) / horizon).clamp(0, 1)
     return x.where(other < flat, ramp)
+
+
+def noise_level_after(
+    schedule: Schedule, t: Float[Tensor, "..."], size: float | int | Tensor
+) -> Float[Tensor, "..."]:
+    """The time t' at which a state that was displaced at t would be as noisy as it is.
+
+    a(t')/b(t') = a(t) / sqrt(b(t)^2 + size^2)
+
+    A displacement in a random direction is noise of this standard deviation on top of that of the
+    path. Scaled by a(t')/a(t), the displaced state has the distribution of the path at t'.
+
+    Args:
+        schedule: Of the path.
+        t: In (0, 1).
+        size: In standard deviations of latents.
+
+    Returns:
+        t' <= t.
+
+    Derived in chapter 13.
+    """
+    a = schedule.a(t)
+    b = schedule.b(t)
+    return schedule.from_log_snr(2 * (a / (b**2 + size**2).sqrt()).log())
+
+
+def excess_variance(
+    z: Float[Tensor, "batch n d"], moving: Bool[Tensor, "batch n"]
+) -> Float[Tensor, "batch one one"]:
+    """How much noisier than its path a text is, from the state alone; 0 within 4 standard errors.
+
+    delta^2 = mean |z_i|^2 / d - 1 over the latents under way,  standard error sqrt(2 / (m d))
+
+    On a variance-preserving path every latent has variance 1 at all times, so that what is above 1
+    is a disturbance.
+
+    Args:
+        z: State (batch, n, d).
+        moving: Which of the latents are under way, m of each text.
+
+    Returns:
+        delta^2 of each text.
+
+    Derived in chapter 13.
+    """
+    count = (moving.sum(1) * z.shape[-1]).clamp(min=1)
+    power = (z.square().sum(-1) * moving).sum(1) / count
+    excess = power - 1
+    return excess.where(excess > 4 * (2 / count).sqrt(), 0.0)[:, None, None]

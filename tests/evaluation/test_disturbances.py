@@ -16,7 +16,7 @@ from minildm.evaluation.disturbances import (
     outcome,
     undisturbed,
 )
-from minildm.evaluation.set_back import noise_level_after, set_back
+from minildm.evaluation.set_back import set_back
 from minildm.evaluation.writer import Writer
 from minildm.models.generation import GenerationConfig
 from minildm.models.gpt import GPT, GPTConfig
@@ -24,6 +24,7 @@ from minildm.models.masked import MaskedDiffusion, MaskedDiffusionConfig
 from minildm.sampling import Sampler
 from minildm.text.tokenizers import WordTokenizer
 from minildm.tokens import BOS, EOS, MASK, PAD
+from minildm.transport.horizon import noise_level_after
 from minildm.transport.schedules import Cosine, Linear, Tangent
 from tests.models.small import ldlm
 from tests.models.tiny_manta import manta

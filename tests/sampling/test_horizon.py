@@ -9,6 +9,7 @@ from minildm.models.generation import GenerationConfig
 from minildm.models.horizon import HorizonConfig, HorizonLM
 from minildm.models.measures import cross_entropies
 from minildm.sampling import Sampler
+from minildm.sampling.horizon import at_its_level
 
 from ..models.small import LENGTH, VOCAB_SIZE, frozen_gpt, rng, texts
 
@@ -99,6 +100,37 @@ def test_a_disturbance_is_met_by_the_policy_and_not_by_recorded_controls(model):
     plan, closed, replayed = found.plan, found.closed, found.replayed
     assert torch.isfinite(closed.states).all() and torch.isfinite(replayed.states).all()
     assert not torch.equal(plan.states[-1], closed.states[-1])
+
+
+def test_a_disturbed_state_is_told_its_own_noise_level(model):
+    """a z_1 + b z_0 + delta xi is, scaled, a point of the path at an earlier time."""
+    schedule = model.schedule
+    z1, z0, xi = torch.randn(3, 500, 8, 4, generator=rng(3))
+    z1 = torch.nn.functional.rms_norm(z1, (4,))
+    t = torch.full((1, 8), 0.6)
+    t[0, 0], t[0, 7] = 1.0, 0.0
+    z = schedule.a(t)[..., None] * z1 + schedule.b(t)[..., None] * z0
+    moving = ((t > 0) & (t < 1))[..., None]
+    same, still = at_its_level(schedule, z.flatten(0, 1)[None], t.repeat(1, 500))
+    assert torch.equal(same, z.flatten(0, 1)[None]) and torch.equal(still, t.repeat(1, 500))
+    pushed = (z + 0.9 * xi * moving).flatten(0, 1)[None]
+    scaled, before = at_its_level(schedule, pushed, t.repeat(1, 500))
+    inside = moving[0, :, 0].repeat(500)
+    assert torch.equal(scaled[:, ~inside], pushed[:, ~inside])
+    found = before[0, inside]
+    assert (found == found[0]).all() and found[0] < 0.6
+    ratio = schedule.a(found[0]) / schedule.b(found[0])
+    wanted = schedule.a(t[0, 3]) / (schedule.b(t[0, 3]) ** 2 + 0.81).sqrt()
+    assert ratio == pytest.approx(float(wanted), rel=0.05)
+    assert scaled[0, inside].var() == pytest.approx(1, abs=0.05)
+
+
+def test_the_estimate_changes_disturbed_texts_and_no_others(model):
+    both = [GenerationConfig(horizon=8, refinements=4, noise_estimate=on) for on in (False, True)]
+    push = Push(size=3.0, moment=0.5)
+    without, with_it = (disturbed(Sampler(model, config), 2, push) for config in both)
+    assert torch.equal(without.plan.states, with_it.plan.states)
+    assert not torch.equal(without.closed.states[-1], with_it.closed.states[-1])
 
 
 def test_training_lowers_the_loss_of_latents_under_way():

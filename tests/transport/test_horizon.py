@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from minildm.errors import UserError
-from minildm.transport.horizon import horizon_grid, training_levels
+from minildm.transport.horizon import excess_variance, horizon_grid, training_levels
 
 N = 40
 ALL = torch.ones(1, N, dtype=torch.bool)
@@ -72,3 +72,16 @@ def test_levels_of_training_are_flat_or_fall_off_as_on_their_way():
     slopes = -v.diff(dim=1)[both]
     assert 1 / 64 - 1e-5 <= slopes.min() < 1 / 50 and 1 / 12 < slopes.max() <= 1 / 8 + 1e-5
     assert v[inside].mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_excess_variance_of_a_disturbance_is_seen_in_latents_under_way_alone():
+    rng = torch.Generator().manual_seed(0)
+    z = torch.randn(3, 64, 32, generator=rng)
+    moving = torch.rand(3, 64, generator=rng) < 0.7
+    assert not excess_variance(z, moving).any()
+    push = 0.8 * torch.randn(z.shape, generator=rng)
+    pushed = z + push * moving[..., None]
+    found = excess_variance(pushed, moving)
+    assert found.shape == (3, 1, 1) and found == pytest.approx(0.64, abs=0.12)
+    assert not excess_variance(z + push * ~moving[..., None], moving).any()
+    assert not excess_variance(pushed, torch.zeros_like(moving)).any()
