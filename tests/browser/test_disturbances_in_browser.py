@@ -97,6 +97,8 @@ def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_
     ).first.click()  # or more pictures come while the next model is asked for
     page.wait_for_timeout(1000)
     settle(page)
+    if model != "gpt-tales":
+        handles[1].press("ArrowLeft")  # other steps, and End at once, while they are computed
     handles[-1].focus()
     page.keyboard.press("End")
     box.get_by_text(f"{model}, t = 1.000").wait_for(timeout=LONG)

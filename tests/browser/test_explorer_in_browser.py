@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from .journeys import LONG, run_all
+from .journeys import LONG, RANGE, run_all
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -117,6 +117,21 @@ def test_a_prompt_stays_when_the_model_is_changed_and_back(chapter):
         assert box.get_by_text(f"{model}, t =").count()
 
 
+def test_end_leads_to_the_end_when_the_steps_have_changed(chapter):
+    """Also when it is pressed at once, while the new run is computed."""
+    box = live(chapter)
+    for key, wait in (("ArrowRight", 0), ("ArrowLeft", 5000)):
+        slider(box, "time").focus()
+        chapter.keyboard.press("Home")
+        box.get_by_text("ldlm-tales, t = 0.000").wait_for(timeout=LONG)
+        slider(box, "steps").focus()
+        chapter.keyboard.press(key)
+        chapter.wait_for_timeout(wait)
+        slider(box, "time").focus()
+        chapter.keyboard.press("End")
+        box.get_by_text("ldlm-tales, t = 1.000").wait_for(timeout=LONG)
+
+
 def test_a_disturbance_shows_three_paths(chapter):
     box = live(chapter)
     slider(box, "size").focus()
@@ -166,13 +181,20 @@ def test_all_text_can_be_read_in_both_themes_and_on_a_phone(chapter):
 
 def test_frames_move_in_the_browser(chapter):
     box = chapter.locator(".widget-vbox", has=chapter.locator(".widget-play")).first
-    shown = box.locator(".scene:visible")
-    before = shown.inner_html()
-    slider(box, "time").focus()
-    for _ in range(3):  # in fast mode a run has fewer steps than there are frames
+    shown, time = box.locator(".scene:visible"), slider(box, "time")
+    assert time.evaluate(RANGE)[1] == 20  # 21 frames, whose run may have fewer steps
+    time.focus()
+    chapter.keyboard.press("Home")
+    box.get_by_text("t = 0.000").first.wait_for()
+    seen = [shown.inner_html()]
+    for k in range(1, 21):
         chapter.keyboard.press("ArrowRight")
-    chapter.wait_for_timeout(1000)
-    assert shown.count() == 1 and shown.inner_html() != before
+        chapter.wait_for_timeout(100)
+        assert shown.count() == 1 and time.evaluate(RANGE)[0] == k
+        seen.append(shown.inner_html())
+    assert "t = 1.000" in seen[-1]
+    words = re.findall(r"of (\d+), text", seen[0])
+    assert len(set(seen)) == min(21, int(words[0]) + 1)
 
 
 def test_screenshot_is_kept(chapter, tmp_path_factory):
