@@ -87,7 +87,7 @@ def test_the_public_workflow_is_make_test():
 
 def test_the_tree_is_small():
     """Weights are most of it: CONTRIBUTING.md says how they are published."""
-    assert sum(path.stat().st_size for path in tracked()) < 60 * 2**20
+    assert sum(path.stat().st_size for path in tracked()) < 69 * 2**20
 
 
 def test_constraints_are_plain_pins():
