@@ -19,9 +19,10 @@ with one level for all of it: what is decided early is context for what is decid
 horizon is worse than none (75% at 16 latents and 6 refinements, 60% at 8 and 4), since a
 latent needs about 10 refinements whatever stands before it.
 
-**Few evaluations.** A solver of order 2 that reuses the last prediction is a little ahead of DDIM at
-every number of evaluations (91% grammatical and 38% consistent in 8, against 89% and 34%), without
-any training. Progressive distillation from 32 to 8 evaluations brought nothing in 300 steps.
+**Few evaluations.** A solver of order 2 that reuses the last prediction is a little ahead of DDIM
+at every number of evaluations (91% grammatical and 38% consistent in 8, against 89% and 34%),
+without any training. Progressive distillation from 32 to 8 evaluations brought nothing in 300
+steps.
 
 **Length.** What breaks beyond the trained length is attention over the whole text. With encoder and
 decoder reading 16 tokens on either side, five minutes of training bring 99% of the tokens back at
