@@ -49,7 +49,7 @@ WAYS = {
 def run(
     out: Path = Path("runs/models_search.json"), model: str = "ldlm-tales", count: int = 512
 ) -> None:
-    """Which changes of the models help: few evaluations by solver; the record has all trials.
+    """Which solver writes best in few evaluations; its record has every trial of the models.
 
     Args:
         out: File of the record.
