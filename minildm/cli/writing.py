@@ -36,6 +36,8 @@ class DrawingFlags:
     top_p: float | None = None  # GPT, masked model: mass of the tokens that are drawn from
     offset: float | None = None  # Manta-LM: by how much the last position is behind the first
     entropy_bound: float | None = None  # Manta-LM: nats of tokens that are drawn together
+    horizon: int | None = None  # receding horizon: latents under way at once
+    refinements: int | None = None  # receding horizon: evaluations that each of them takes
 
     @property
     def config(self) -> GenerationConfig:
@@ -48,6 +50,8 @@ class DrawingFlags:
             top_p=1.0 if self.top_p is None else self.top_p,
             offset=self.offset,
             entropy_bound=self.entropy_bound,
+            horizon=self.horizon,
+            refinements=self.refinements,
         )
 
 

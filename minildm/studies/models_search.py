@@ -49,7 +49,7 @@ WAYS = {
 def run(
     out: Path = Path("runs/models_search.json"), model: str = "ldlm-tales", count: int = 512
 ) -> None:
-    """Which solver writes best in few evaluations; its record has every trial of the models.
+    """Which solver writes best in few evaluations; the record has all trials of models.
 
     Args:
         out: File of the record.
