@@ -62,11 +62,12 @@ class HorizonPolicy:
         """The prediction of all latents; those that are finished or not read stay."""
         z = self.with_observed(z)
         rows = self.rows(t)
+        level = t
         if self.request.config.noise_estimate:
-            z, t = at_its_level(self.model.schedule, z, t)
+            z, level = at_its_level(self.model.schedule, z, t)
         c = torch.zeros_like(z) if self.condition is None else self.condition
         found = z.clone()
-        found[:, rows] = self.model.denoise(z[:, rows], t[:, rows], c[:, rows])
+        found[:, rows] = self.model.denoise(z[:, rows], level[:, rows], c[:, rows])
         self.condition = found.where(t[..., None] < 1, z)
         self.nfe += 1
         self.seen[float(t.mean())] = self.condition

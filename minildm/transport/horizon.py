@@ -33,7 +33,7 @@ def horizon_grid(
     Raises:
         UserError: On a horizon below one position, or less than one refinement.
 
-    Derived in chapter 13. Source: Rolling Diffusion 2402.09470; Diffusion Forcing 2407.01392.
+    Source: Rolling Diffusion 2402.09470; Diffusion Forcing 2407.01392.
     """
     if horizon < 1 or refinements < 1:
         raise UserError(
@@ -115,8 +115,6 @@ def excess_variance(
 
     Returns:
         delta^2 of each text.
-
-    Derived in chapter 13.
     """
     count = (moving.sum(1) * z.shape[-1]).clamp(min=1)
     power = (z.square().sum(-1) * moving).sum(1) / count

@@ -131,6 +131,7 @@ def test_the_estimate_changes_disturbed_texts_and_no_others(model):
     without, with_it = (disturbed(Sampler(model, config), 2, push) for config in both)
     assert torch.equal(without.plan.states, with_it.plan.states)
     assert not torch.equal(without.closed.states[-1], with_it.closed.states[-1])
+    assert with_it.closed.denoised is not None  # what was predicted is found by scheduled times
 
 
 def test_training_lowers_the_loss_of_latents_under_way():
