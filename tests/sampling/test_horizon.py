@@ -102,7 +102,7 @@ def test_a_disturbance_is_met_by_the_policy_and_not_by_recorded_controls(model):
     assert not torch.equal(plan.states[-1], closed.states[-1])
 
 
-def test_a_disturbed_state_is_told_its_own_noise_level(model):
+def test_a_disturbed_state_shows_its_own_noise_level(model):
     """a z_1 + b z_0 + delta xi is, scaled, a point of the path at an earlier time."""
     schedule = model.schedule
     z1, z0, xi = torch.randn(3, 500, 8, 4, generator=rng(3))
