@@ -109,4 +109,5 @@ def test_every_control_changes_the_picture_of_every_model(page, model, tmp_path_
 
 def test_the_explorer_has_the_largest_model_of_each_kind_that_writes():
     names = {path.stem for path in (ROOT / "minildm" / "zoo").glob("*-tales.json")}
-    assert names - {"vae-tales"} == set(MODELS)
+    without = {"vae-tales", "manta-horizon-tales"}  # the second is not in chapter 13 yet
+    assert names - without == set(MODELS)
