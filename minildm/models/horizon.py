@@ -2,7 +2,8 @@
 
 Each latent has a noise level of its own. The first ones of a horizon are nearly finished when the
 last ones begin, and the horizon moves through the text: model predictive control, which plans over
-a horizon, applies the first controls and plans again. So a text may be of any length.
+a horizon, applies the first controls and plans again. So a text may be of any length. It is a
+reconstruction: the paper's abstract names neither a horizon nor the latents of an LDLM.
 """
 
 from dataclasses import dataclass, field
